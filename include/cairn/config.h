@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cairn/error.h>
+#include <cairn/persistence.h>
+#include <cairn/runtime.h>
+#include <cairn/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cairn {
+
+/// Every setting, typed. Defaults are those of a process without any variable set.
+struct Config {
+    bool enable_optimized_persistence = false;    ///< ENABLE_OPTIMIZED_PERSISTENCE
+    std::size_t cache_max_size = 1000;            ///< OPTIMIZED_PERSISTENCE_CACHE_SIZE
+    bool enable_deduplication = true;             ///< OPTIMIZED_PERSISTENCE_DEDUPLICATION
+    bool enable_compression = true;               ///< OPTIMIZED_PERSISTENCE_COMPRESSION
+    bool enable_monitoring = true;                ///< OPTIMIZED_PERSISTENCE_MONITORING
+    std::string store_url = "sqlite:cairn.db";    ///< CAIRN_STORE
+    std::size_t cache_max_bytes = 256U << 20;     ///< CAIRN_CACHE_BYTES_MAX
+    std::uint64_t state_bytes_max = 64ULL << 20;  ///< CAIRN_STATE_BYTES_MAX
+    std::uint32_t state_depth_max = 1024;         ///< CAIRN_STATE_DEPTH_MAX
+    std::chrono::milliseconds timeout{30'000};    ///< CAIRN_TIMEOUT_MS
+    LogLevel log_level = LogLevel::kWarning;      ///< CAIRN_LOG_LEVEL
+
+    StateLimits state_limits() const { return {.bytes_max = state_bytes_max, .depth_max = state_depth_max}; }
+};
+
+enum class ConfigOrigin : std::uint8_t { kDefault, kDotenv, kEnvironment };
+std::string_view to_string(ConfigOrigin origin) noexcept;  ///< "default", ".env", "environment"
+
+/// One setting as `cairn config` prints it.
+struct ConfigEntry {
+    std::string_view variable;
+    std::string value;
+    ConfigOrigin origin = ConfigOrigin::kDefault;
+    std::string_view accepts;      ///< "true or false", "a whole number from 1 to …"
+    std::string_view description;  ///< One line.
+};
+
+struct LoadedConfig {
+    Config config;
+    std::vector<ConfigEntry> entries;  ///< Every variable, in the documentation's order.
+};
+
+/// Looks a variable up; `std::nullopt` if it is not set.
+using EnvironmentLookup = std::function<std::optional<std::string>(const std::string& name)>;
+
+/// The process environment.
+EnvironmentLookup process_environment();
+
+/// Reads every variable: from `environment` first, else from the file `dotenv` (which need not exist), else the
+/// default. An empty value counts as not set.
+/// `.env` syntax: `NAME=value` lines, `export ` allowed before, `#` comments, values bare, 'single' (as is) or
+///   "double" quoted (\n \r \t \" \\ \$), LF or CRLF; other names are allowed and ignored.
+/// Errors: kInvalidConfig naming the variable, the value and what is accepted, or the file and line number.
+[[nodiscard]] Result<LoadedConfig> load_config(const EnvironmentLookup& environment = process_environment(),
+                                               const std::filesystem::path& dotenv = ".env");
+
+/// The service that `config` chooses: the optimised one if ENABLE_OPTIMIZED_PERSISTENCE, otherwise the standard one.
+[[nodiscard]] std::unique_ptr<StatePersistence> make_persistence(const Config& config, std::shared_ptr<Store> store,
+                                                                 const Runtime& runtime = {});
+
+}  // namespace cairn

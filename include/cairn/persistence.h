@@ -1,0 +1,244 @@
+#pragma once
+
+#include <cairn/error.h>
+#include <cairn/runtime.h>
+#include <cairn/state.h>
+#include <cairn/store.h>
+#include <cairn/types.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cairn {
+
+/// A state to save, and what it is.
+struct StatePersistenceRequest {
+    std::string run_id;     ///< 1 to 255 bytes of UTF-8 without control characters. So `thread_id`, `user_id`.
+    std::string thread_id;  ///< The run keeps the thread and the user of its first save.
+    std::string user_id;
+    State state_data = {};
+    CheckpointType checkpoint_type = {};  ///< `auto`.
+    AgentPhase agent_phase = {};
+    std::optional<State> execution_context = {};  ///< A JSON object kept beside the state.
+    bool is_recovery_point = false;
+    std::optional<Timestamp> expires_at = {};  ///< Retention may delete the snapshot after this.
+
+    // Beyond the documented system:
+    std::string snapshot_id = {};  ///< The caller's own id (1 to 128 printable ASCII); empty: a UUIDv7 is made.
+    OnConflict on_conflict = OnConflict::kRebase;
+    std::optional<std::int64_t> expected_version = {};      ///< With kFail: the head version that must still hold.
+    std::optional<std::chrono::milliseconds> timeout = {};  ///< Instead of the service's.
+
+    bool is_critical() const noexcept { return is_recovery_point || checkpoint_type.is_critical(); }
+};
+
+/// What a save did.
+struct Receipt {
+    std::string snapshot_id;  ///< Loads the state just saved. Of a `deduplicated` save: the head that equals it.
+    Outcome outcome = Outcome::kPersisted;
+    Durability durability = Durability::kSync;  ///< Reached, not wished for.
+    std::int64_t version = 0;                   ///< The snapshot's version in its run.
+    std::uint64_t frame_bytes = 0;              ///< Bytes stored for this save; 0 if deduplicated.
+};
+
+/// Which snapshot to load. Owners are checked where given; what they do not own is not found.
+struct LoadRequest {
+    std::string run_id;
+    std::optional<std::string> snapshot_id = {};  ///< Without it, the head.
+    std::optional<std::string> thread_id = {};
+    std::optional<std::string> user_id = {};
+};
+
+struct LoadedState {
+    State state;
+    SnapshotInfo info;
+};
+
+struct StateRecoveryRequest {
+    std::string run_id;
+    RecoveryType recovery_type = RecoveryType::kResume;
+    std::optional<std::string> target_snapshot_id = {};  ///< Required by rollback, refused by the others.
+    std::string failure_reason = {};                     ///< The cause, for the recovery log (at most 4096 bytes).
+    bool auto_recovery = false;                          ///< Whether a program, not a person, asked.
+    std::optional<std::string> thread_id = {};
+    std::optional<std::string> user_id = {};
+};
+
+struct RecoveryResult {
+    struct Damaged {
+        std::string snapshot_id;
+        std::int64_t version = 0;
+        std::string problem;
+    };
+    State state;
+    std::string source_snapshot_id;  ///< Whose state it is.
+    std::string snapshot_id;         ///< The run's head now: the source itself if resume found the head intact.
+    std::int64_t version = 0;        ///< Of the head now.
+    std::vector<Damaged> damaged;    ///< Snapshots that were tried and are not intact, newest first.
+    std::chrono::microseconds duration{0};
+};
+
+/// What is known of a conversation.
+struct ThreadContext {
+    std::string thread_id;
+    std::string user_id;
+    std::vector<RunInfo> runs;  ///< The newest created first.
+    std::uint64_t snapshots = 0;
+    std::string newest_run_id;       ///< The run that was written to last, by the store's own order.
+    std::string newest_snapshot_id;  ///< Its head.
+    AgentPhase agent_phase;          ///< Of that head.
+    Timestamp updated_at;            ///< Of that head.
+};
+
+/// The one interface that both services have.
+///
+/// Threads: safe to call concurrently. Saves of one run take effect in call order; saves of different runs do not
+///   wait for each other.
+/// Ownership: a service shares its store; several services and processes may use one store in any interleaving.
+/// Errors: a service returns the store's errors as they are (`cairn/store.h`), after what can be retried was.
+class StatePersistence {
+public:
+    virtual ~StatePersistence() = default;
+
+    /// Saves `request.state_data` as the run's new head, or (optimised service only) finds that the head equals it.
+    /// Durability: on success the state is on disk; the receipt says so.
+    /// Errors: kInvalidArgument (names the field, or the run belongs to another thread or user), kConflict (only with
+    ///   `on_conflict` = kFail), kAlreadyExists (own snapshot id, other state), kOutcomeUnknown (the message holds the
+    ///   snapshot id to retry with), and those of `Store::commit`. On any error the run's head is unharmed.
+    [[nodiscard]] virtual Result<Receipt> save_agent_state(const StatePersistenceRequest& request) = 0;
+
+    /// Errors: kNotFound (no such run or snapshot under these owners), kCorrupt (damaged: `recover_agent_state`).
+    [[nodiscard]] virtual Result<LoadedState> load_agent_state(const LoadRequest& request) = 0;
+
+    /// Recovers a run and writes a line to its recovery log, also when it fails.
+    ///  - resume: the newest intact snapshot. If that is the head nothing is written; otherwise its state becomes a
+    ///    new head of type `recovery`, so that the run loads again.
+    ///  - rollback: the target's state becomes a new head of type `recovery`; what came after it stays in history.
+    ///  - restart: the run's first state does.
+    /// Errors: kInvalidArgument, kNotFound (run or target), kCorrupt (the target, or every snapshot, is damaged).
+    [[nodiscard]] virtual Result<RecoveryResult> recover_agent_state(const StateRecoveryRequest& request) = 0;
+
+    /// Errors: kNotFound (no run of this thread), kInvalidArgument (several users have a thread of this id: name one).
+    [[nodiscard]] virtual Result<ThreadContext> get_thread_context(std::string_view thread_id,
+                                                                   std::optional<std::string_view> user_id = {}) = 0;
+};
+
+/// What both services need to know.
+struct PersistenceOptions {
+    StateLimits state_limits = {};              ///< Also bounds what a frame may decode to.
+    std::chrono::milliseconds timeout{30'000};  ///< How long one save may wait for the store.
+    Runtime runtime = {};
+};
+
+/// The standard service: every save writes the whole state, self-contained and uncompressed, in one durable
+/// transaction of its own. Nothing is skipped. It is what the optimised service falls back to.
+class StatePersistenceService final : public StatePersistence {
+public:
+    explicit StatePersistenceService(std::shared_ptr<Store> store, PersistenceOptions options = {});
+    ~StatePersistenceService() override;
+
+    Result<Receipt> save_agent_state(const StatePersistenceRequest& request) override;
+    Result<LoadedState> load_agent_state(const LoadRequest& request) override;
+    Result<RecoveryResult> recover_agent_state(const StateRecoveryRequest& request) override;
+    Result<ThreadContext> get_thread_context(std::string_view thread_id,
+                                             std::optional<std::string_view> user_id = {}) override;
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+/// What `configure` can change while saves are under way. Members left empty stay as they are.
+struct OptimizationSettings {
+    std::optional<bool> enable_deduplication = {};
+    std::optional<bool> enable_compression = {};
+    std::optional<std::size_t> cache_max_size = {};   ///< Heads, at least 1.
+    std::optional<std::size_t> cache_max_bytes = {};  ///< Of their texts.
+};
+
+/// Quantiles of one kind of call, in microseconds (each within 4 % of the exact one).
+struct LatencySummary {
+    std::uint64_t count = 0;
+    double p50_us = 0;
+    double p90_us = 0;
+    double p99_us = 0;
+    double max_us = 0;
+};
+
+/// What `get_cache_stats` reports. Counters count since the service was made; `clear_cache` does not reset them.
+struct CacheStats {
+    std::size_t cache_size = 0;
+    std::size_t cache_max_size = 0;
+    std::size_t cache_bytes = 0;
+    std::size_t cache_max_bytes = 0;
+    bool deduplication_enabled = false;
+    bool compression_enabled = false;
+    std::vector<std::string> cache_entries;  ///< Run ids, the most recently used first.
+
+    std::uint64_t hits = 0;    ///< The cached head was the current one.
+    std::uint64_t misses = 0;  ///< It was not cached, or another writer had moved it.
+    std::uint64_t evictions = 0;
+    std::uint64_t skips = 0;        ///< Saves that were deduplicated.
+    std::uint64_t bytes_saved = 0;  ///< State bytes that were not written, by skips and by compression.
+    std::uint64_t critical = 0;     ///< Saves that took the standard path because they are critical.
+    std::map<std::string, std::uint64_t> fallbacks_by_cause;  ///< By the error's name.
+    std::map<std::string, std::uint64_t> saves_by_outcome;    ///< By the outcome's name, all five.
+    LatencySummary save_latency;                              ///< Saves that wrote.
+    LatencySummary skip_latency;                              ///< Saves that were deduplicated.
+    LatencySummary load_latency;
+};
+
+struct OptimizedOptions : PersistenceOptions {
+    bool enable_deduplication = true;
+    bool enable_compression = true;
+    bool enable_monitoring = true;             ///< Off: latencies are not measured; counters stay.
+    std::size_t cache_max_size = 1000;         ///< Heads, least recently used evicted first.
+    std::size_t cache_max_bytes = 256U << 20;  ///< Of their texts. A larger state is not cached.
+};
+
+/// The optimised service: the standard one's interface and promises at less cost.
+///  - A critical save takes the standard path: whole, in a transaction of its own, never skipped.
+///  - Any other save is skipped if it equals the run's *current* head (asked from the store, whoever wrote it), and
+///    is otherwise compressed and committed.
+///  - Any error on that way is logged, counted by cause, and the save retried on the standard path with the same
+///    snapshot id. Nothing enters the cache before the store has confirmed it.
+///  - A save identical to one of the same run still under way shares that save's fate.
+class OptimizedStatePersistence final : public StatePersistence {
+public:
+    explicit OptimizedStatePersistence(std::shared_ptr<Store> store, OptimizedOptions options = {});
+    ~OptimizedStatePersistence() override;
+
+    Result<Receipt> save_agent_state(const StatePersistenceRequest& request) override;
+    Result<LoadedState> load_agent_state(const LoadRequest& request) override;
+    Result<RecoveryResult> recover_agent_state(const StateRecoveryRequest& request) override;
+    Result<ThreadContext> get_thread_context(std::string_view thread_id,
+                                             std::optional<std::string_view> user_id = {}) override;
+
+    /// Takes effect for saves that begin afterwards; a smaller cache evicts at once.
+    /// Errors: kInvalidArgument (cache_max_size of 0); nothing is changed then.
+    Status configure(const OptimizationSettings& settings);
+
+    CacheStats get_cache_stats() const;
+
+    /// Forgets all cached heads. Never needed for correctness.
+    void clear_cache();
+
+    /// The standard service that critical saves and fallbacks use.
+    StatePersistenceService& fallback_service();
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+/// Decodes every snapshot of the store and verifies its checksum, on top of `Store::check`.
+[[nodiscard]] Result<CheckReport> check_deep(Store& store, const StateLimits& limits = {});
+
+}  // namespace cairn

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cairn/checksum.h>
+#include <cairn/error.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace cairn {
+
+/// What a state may cost. Both are inclusive maxima; exceeding one is `kLimitExceeded`.
+struct StateLimits {
+    static constexpr std::uint64_t kBytesMaxUpper = 0xFFFF'FFFFULL - 64;  ///< No limit can be set higher (4 GiB).
+
+    std::uint64_t bytes_max = 64ULL << 20;  ///< Of the text as given.
+    std::uint32_t depth_max = 1024;         ///< Nested objects and arrays; the outermost object is depth 1.
+};
+
+/// One agent state: a JSON object held as its *normal text*, that is the text as given without insignificant white
+/// space. Every token (digits of numbers, escapes in strings) and the order and repetition of keys stay as written,
+/// so what is loaded is byte for byte what was saved.
+///
+/// Threads: immutable; any number of threads may read one State or copies of it.
+/// Cost: copying shares the text (a reference count). Parsing validates at memory speed and copies the text once;
+///   the overload that takes `std::string&&` keeps the caller's buffer when it is already normal text.
+class State {
+public:
+    /// The empty object, `{}`.
+    State();
+
+    /// Accepts exactly one JSON object in UTF-8 (RFC 8259), surrounded by optional white space. Accepted as written:
+    /// lone surrogate escapes, `\u0000`, integers and exponents of any size, duplicate keys.
+    /// Errors: kInvalidState (message names the byte offset and, where known, the JSON path: never content of the
+    ///   state), kLimitExceeded (bytes or depth; names limit and offset).
+    static Result<State> parse(std::string_view text, const StateLimits& limits = {});
+    static Result<State> parse(std::string&& text, const StateLimits& limits = {});
+    static Result<State> parse(const char* text, const StateLimits& limits = {}) {
+        return parse(std::string_view(text), limits);
+    }
+
+    /// Takes text that is known to be normal text, without looking at it: what a frame decoded to (its checksum was
+    /// verified), or what a trusted serialiser wrote. Anything else makes a State that lies.
+    static State from_normal_text(std::string&& text);
+
+    std::string_view text() const noexcept { return *text_; }
+    std::size_t size_bytes() const noexcept { return text_->size(); }
+
+    /// Computed at each call, at 7 GB/s or more: keep it if you need it twice.
+    Checksum checksum() const noexcept { return Checksum::of(*text_); }
+
+    /// The normal text of a top-level member's value ("\"x\"", "12", "{…}"), or nothing. `key` is the unescaped key;
+    /// a key that is written with escapes is found by its meaning. Of duplicate keys the last wins, as in most
+    /// readers. Scans the text: for a handful of look-ups, not for a loop over keys.
+    std::optional<std::string_view> member(std::string_view key) const;
+
+    /// Same normal text, or the same JSON with the keys of some objects in another order (tokens compared as
+    /// written, order among duplicates of one key kept). Texts of different length are never equal, which makes the
+    /// usual answer nearly free; otherwise costs a memcmp, and only if that differs while the bytes are a permutation
+    /// of each other, a structural comparison.
+    friend bool operator==(const State& left, const State& right);
+
+private:
+    explicit State(std::shared_ptr<const std::string> text) : text_(std::move(text)) {}
+
+    std::shared_ptr<const std::string> text_;
+};
+
+}  // namespace cairn

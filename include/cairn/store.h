@@ -1,0 +1,256 @@
+#pragma once
+
+#include <cairn/checksum.h>
+#include <cairn/error.h>
+#include <cairn/runtime.h>
+#include <cairn/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cairn {
+
+/// What is known of a snapshot without its frame.
+struct SnapshotInfo {
+    std::string run_id;
+    std::string thread_id;
+    std::string user_id;
+    std::string snapshot_id;
+    std::int64_t version = 0;         ///< Its place in the run: 1 for the first; every later head is larger.
+    std::int64_t parent_version = 0;  ///< The version it grew from, 0 for none. A rollback's parent is its target.
+    CheckpointType checkpoint_type;
+    AgentPhase agent_phase;
+    bool is_recovery_point = false;
+    Timestamp created_at;
+    std::optional<Timestamp> expires_at;
+    std::uint64_t state_bytes = 0;  ///< Of the normal text.
+    std::uint64_t frame_bytes = 0;  ///< As stored. Set by the store.
+    Checksum checksum;              ///< Of the normal text.
+    std::string execution_context;  ///< Normal text of a JSON object, or empty.
+};
+
+/// A snapshot with its stored bytes. The store never looks into `frame`.
+struct Snapshot {
+    SnapshotInfo info;
+    std::string frame;
+};
+
+/// The newest snapshot of a run: what a writer must know to save, and no more.
+struct Head {
+    std::string thread_id;
+    std::string user_id;
+    std::string snapshot_id;
+    std::int64_t version = 0;
+    std::uint64_t state_bytes = 0;
+    Checksum checksum;
+    std::optional<Timestamp> expires_at;
+};
+
+/// One line of the recovery log.
+struct RecoveryRecord {
+    std::string run_id;
+    RecoveryType recovery_type = RecoveryType::kResume;
+    std::string failure_reason;  ///< The cause as the caller gave it.
+    bool auto_recovery = false;
+    std::string source_snapshot_id;  ///< Whose state was restored; empty if none could be.
+    std::string result_snapshot_id;  ///< The head after the recovery; empty if it failed.
+    std::string result;              ///< "recovered", or an error's name from the error table.
+    std::string detail;              ///< For people: which snapshots were damaged, why it failed.
+    Timestamp started_at;
+    std::chrono::microseconds duration{0};
+};
+
+/// A snapshot to write, and the head version that its run must have (0: the run does not exist yet). It becomes the
+/// run's head with `info.version`, which must be larger than `expected_version`.
+struct SnapshotWrite {
+    Snapshot snapshot;
+    std::int64_t expected_version = 0;
+};
+
+/// All of it is applied, or nothing. Several writes to one run are applied in order, each expecting the one before.
+struct Batch {
+    std::vector<SnapshotWrite> writes = {};
+    std::vector<RecoveryRecord> recoveries = {};
+};
+
+/// Which snapshots of a run, and in which order.
+struct HistoryQuery {
+    enum class Order : std::uint8_t { kNewestFirst, kOldestFirst };
+
+    std::string run_id;
+    std::optional<std::string> thread_id = {};  ///< If set, nothing is found unless it owns the run. So `user_id`.
+    std::optional<std::string> user_id = {};
+    std::optional<CheckpointType> checkpoint_type = {};
+    std::optional<AgentPhase> agent_phase = {};
+    std::optional<bool> is_recovery_point = {};
+    std::optional<Timestamp> created_from = {};   ///< Inclusive.
+    std::optional<Timestamp> created_until = {};  ///< Exclusive.
+    Order order = Order::kNewestFirst;
+    std::optional<std::int64_t> after_version = {};  ///< Keyset: the last version of the page before.
+    std::size_t limit = 100;
+};
+
+struct RunInfo {
+    std::string run_id;
+    std::string thread_id;
+    std::string user_id;
+    std::int64_t head_version = 0;
+    std::string head_snapshot_id;
+    CheckpointType checkpoint_type;  ///< Of the head.
+    AgentPhase agent_phase;          ///< Of the head.
+    Timestamp created_at;            ///< Of the run's first snapshot.
+    Timestamp updated_at;            ///< Of the head.
+    std::uint64_t snapshots = 0;
+    std::int64_t commit_sequence = 0;  ///< Grows with every write to the store: orders the heads of several runs.
+};
+
+/// Runs, the newest created first (by the store's own order, not by clocks).
+struct RunQuery {
+    std::optional<std::string> thread_id = {};
+    std::optional<std::string> user_id = {};
+    std::string cursor = {};  ///< `Page::next_cursor` of the page before; empty for the first.
+    std::size_t limit = 100;
+};
+
+struct ThreadInfo {
+    std::string thread_id;
+    std::string user_id;
+    std::uint64_t runs = 0;
+    std::uint64_t snapshots = 0;
+    Timestamp updated_at;  ///< Of its newest head.
+};
+
+/// Threads, ordered by thread id, then user id. One thread id under two users is two threads.
+struct ThreadQuery {
+    std::optional<std::string> user_id = {};
+    std::string cursor = {};
+    std::size_t limit = 100;
+};
+
+template <class T>
+struct Page {
+    std::vector<T> items;
+    std::string next_cursor;  ///< Empty: this was the last page.
+};
+
+struct StoreStats {
+    std::uint64_t runs = 0;
+    std::uint64_t threads = 0;
+    std::uint64_t snapshots = 0;
+    std::uint64_t state_bytes = 0;    ///< Sum of the normal texts.
+    std::uint64_t payload_bytes = 0;  ///< Sum of the stored frames.
+    std::uint64_t store_bytes = 0;    ///< What the store occupies on disk, logs included (0 for `memory:`).
+};
+
+struct CheckReport {
+    struct Finding {
+        std::string run_id;       ///< Empty: concerns the whole store.
+        std::string snapshot_id;  ///< Empty: concerns the whole run.
+        std::string problem;
+    };
+    std::uint64_t runs = 0;
+    std::uint64_t snapshots = 0;
+    std::vector<Finding> findings;  ///< Empty: all is well.
+};
+
+struct OpenOptions {
+    bool read_only = false;  ///< Every write returns kReadOnly; nothing on disk changes.
+    bool create = true;      ///< A store that does not exist is made; otherwise kNotFound.
+    Runtime runtime = {};
+};
+
+/// Where snapshots live. It keeps bytes and their order; what they mean (equality, compression, policy) is decided
+/// above it. Small on purpose: everything that a SQL database, a key-value server and a map can all do.
+///
+/// Threads: every member is safe to call concurrently, except that nothing may run during or after destruction.
+/// Durability: when `commit` returns success, the batch survives process death and power loss (`memory:`: neither).
+/// Errors: all members may return kUnavailable, kCorrupt (the engine found damage), kClosed, kInternal; only the
+///   further ones are named. Absence on a read is no error.
+/// Isolation: a snapshot is found only under the run that owns it; a run belongs to one thread and one user for ever.
+class Store {
+public:
+    virtual ~Store() = default;
+
+    /// Applies all of `batch`, or nothing. Blocks until it is on disk or `deadline` passes.
+    /// Errors: kConflict (a run's head is not at `expected_version`; nothing applied; re-read, then retry),
+    ///   kAlreadyExists (a snapshot id is taken in its run; nothing applied), kInvalidArgument (the run belongs to
+    ///   another thread or user, or versions do not grow; nothing applied), kUnavailable (nothing applied; retry),
+    ///   kStorageFull, kReadOnly (nothing applied), kOutcomeUnknown (may have been applied: look the snapshot id up,
+    ///   then retry with the same ids, which is safe).
+    [[nodiscard]] virtual Status commit(const Batch& batch, Deadline deadline) = 0;
+
+    /// The run's head as of now, whichever process wrote it. Cheap enough to ask before every save.
+    [[nodiscard]] virtual Result<std::optional<Head>> head(std::string_view run_id) = 0;
+
+    /// One snapshot with its frame; without `snapshot_id`, the head's.
+    [[nodiscard]] virtual Result<std::optional<Snapshot>> get(std::string_view run_id,
+                                                              std::optional<std::string_view> snapshot_id) = 0;
+
+    /// A page of a run's snapshots without their frames.
+    [[nodiscard]] virtual Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) = 0;
+
+    /// Errors: kInvalidArgument (a cursor that this store did not make). So `threads`.
+    [[nodiscard]] virtual Result<Page<RunInfo>> runs(const RunQuery& query) = 0;
+    [[nodiscard]] virtual Result<Page<ThreadInfo>> threads(const ThreadQuery& query) = 0;
+
+    /// The run's recoveries, newest first.
+    [[nodiscard]] virtual Result<std::vector<RecoveryRecord>> recovery_log(std::string_view run_id,
+                                                                           std::size_t limit) = 0;
+
+    /// Counts and sizes, after moving finished log pages into the database where that is possible. Reads all rows.
+    [[nodiscard]] virtual Result<StoreStats> stats() = 0;
+
+    /// Verifies what the engine and the schema promise (pages, indexes, every head has its snapshot, versions grow);
+    /// frames are not decoded here. Damage is a finding, not an error.
+    [[nodiscard]] virtual Result<CheckReport> check() = 0;
+
+    /// Brings an older schema up to this program's and returns its version; a no-op on a current one. Opening does
+    /// this by itself unless read-only.
+    [[nodiscard]] virtual Result<int> migrate() = 0;
+
+    /// Waits for calls under way, then releases the engine. Later calls return kClosed; a second close is harmless.
+    [[nodiscard]] virtual Status close() = 0;
+};
+
+/// Passes every call on to another store. Derive from it and override what should behave otherwise: a fault injector
+/// is ten lines.
+class ForwardingStore : public Store {
+public:
+    explicit ForwardingStore(std::shared_ptr<Store> next) : next_(std::move(next)) {}
+
+    Status commit(const Batch& batch, Deadline deadline) override { return next_->commit(batch, deadline); }
+    Result<std::optional<Head>> head(std::string_view run_id) override { return next_->head(run_id); }
+    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override {
+        return next_->get(run_id, snapshot_id);
+    }
+    Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) override { return next_->history(query); }
+    Result<Page<RunInfo>> runs(const RunQuery& query) override { return next_->runs(query); }
+    Result<Page<ThreadInfo>> threads(const ThreadQuery& query) override { return next_->threads(query); }
+    Result<std::vector<RecoveryRecord>> recovery_log(std::string_view run_id, std::size_t limit) override {
+        return next_->recovery_log(run_id, limit);
+    }
+    Result<StoreStats> stats() override { return next_->stats(); }
+    Result<CheckReport> check() override { return next_->check(); }
+    Result<int> migrate() override { return next_->migrate(); }
+    Status close() override { return next_->close(); }
+
+protected:
+    Store& next() { return *next_; }
+
+private:
+    std::shared_ptr<Store> next_;
+};
+
+/// Opens the store that `url` names: `sqlite:PATH` (a file; relative to the working folder) or `memory:` (a store of
+/// its own, gone with it).
+/// Errors: kInvalidArgument (unknown scheme, empty path), kNotFound (no such file or folder and `create` is off, or no
+///   such folder), kReadOnly (cannot be written), kIncompatible (not a cairn store, or from a newer cairn),
+///   kCorrupt, kUnavailable, kStorageFull.
+[[nodiscard]] Result<std::shared_ptr<Store>> open_store(std::string_view url, const OpenOptions& options = {});
+
+}  // namespace cairn

@@ -1,0 +1,66 @@
+#include <cairn/error.h>
+
+#include <fmt/format.h>
+
+#include <array>
+
+namespace cairn {
+namespace {
+
+// In the order of the enumeration; a test fails on a gap. Exit code 1 is left to the unexpected, 2 to usage errors of
+// the command line, which are the caller's as kInvalidArgument is.
+constexpr std::array kErrorTable{
+    ErrorInfo{ErrorCode::kInvalidArgument, "invalid_argument", Retry::kNo, 400, 2, "ValueError",
+              "CAIRN_INVALID_ARGUMENT", "Correct the argument that the message names; nothing was done."},
+    ErrorInfo{ErrorCode::kInvalidState, "invalid_state", Retry::kNo, 422, 3, "InvalidStateError", "CAIRN_INVALID_STATE",
+              "Give one JSON object in UTF-8; the message names the place."},
+    ErrorInfo{ErrorCode::kLimitExceeded, "limit_exceeded", Retry::kNo, 413, 4, "LimitExceededError",
+              "CAIRN_LIMIT_EXCEEDED", "Make the state smaller or raise the limit that the message names."},
+    ErrorInfo{ErrorCode::kInvalidConfig, "invalid_config", Retry::kNo, 500, 5, "ConfigError", "CAIRN_INVALID_CONFIG",
+              "Correct the setting that the message names."},
+    ErrorInfo{ErrorCode::kNotFound, "not_found", Retry::kNo, 404, 6, "NotFoundError", "CAIRN_NOT_FOUND",
+              "Check the id and its owner; `cairn runs` lists what there is."},
+    ErrorInfo{ErrorCode::kConflict, "conflict", Retry::kNo, 409, 7, "ConflictError", "CAIRN_CONFLICT",
+              "Load the run's new head and decide what to save on top of it; nothing was applied."},
+    ErrorInfo{ErrorCode::kAlreadyExists, "already_exists", Retry::kNo, 409, 8, "AlreadyExistsError",
+              "CAIRN_ALREADY_EXISTS", "Use a new snapshot id; nothing was applied."},
+    ErrorInfo{ErrorCode::kCorrupt, "corrupt", Retry::kNo, 500, 9, "CorruptError", "CAIRN_CORRUPT",
+              "Recover the run from an intact snapshot (`cairn recover --type resume`) and check the disk."},
+    ErrorInfo{ErrorCode::kUnavailable, "unavailable", Retry::kYes, 503, 10, "UnavailableError", "CAIRN_UNAVAILABLE",
+              "Try again after a pause; nothing was applied."},
+    ErrorInfo{ErrorCode::kOutcomeUnknown, "outcome_unknown", Retry::kSameSnapshotId, 503, 11, "OutcomeUnknownError",
+              "CAIRN_OUTCOME_UNKNOWN", "Try again with the same snapshot id, which never saves twice."},
+    ErrorInfo{ErrorCode::kStorageFull, "storage_full", Retry::kYes, 507, 12, "StorageFullError", "CAIRN_STORAGE_FULL",
+              "Free space on the disk, then try again; nothing was applied."},
+    ErrorInfo{ErrorCode::kReadOnly, "read_only", Retry::kNo, 403, 13, "ReadOnlyError", "CAIRN_READ_ONLY",
+              "Make the file and its folder writable, or use another store."},
+    ErrorInfo{ErrorCode::kIncompatible, "incompatible", Retry::kNo, 500, 14, "IncompatibleError", "CAIRN_INCOMPATIBLE",
+              "Use another path, or the cairn that wrote this store."},
+    ErrorInfo{ErrorCode::kClosed, "closed", Retry::kNo, 503, 15, "ClosedError", "CAIRN_CLOSED",
+              "Open a new store; this one was closed."},
+    ErrorInfo{ErrorCode::kInternal, "internal", Retry::kNo, 500, 70, "InternalError", "CAIRN_INTERNAL",
+              "Report it with the detail, unless the machine ran out of memory."},
+};
+
+}  // namespace
+
+std::span<const ErrorInfo> error_table() noexcept {
+    return kErrorTable;
+}
+
+const ErrorInfo& error_info(ErrorCode code) noexcept {
+    return kErrorTable[static_cast<std::size_t>(code)];
+}
+
+std::string Error::to_string() const {
+    const ErrorInfo& info = error_info(code);
+    std::string text = fmt::format("{}: {}", info.name, message);
+    if (!detail.empty()) text += fmt::format(" [{}]", detail);
+    for (const Error* behind = cause.get(); behind != nullptr; behind = behind->cause.get()) {
+        text += fmt::format(" <- {}: {}", error_info(behind->code).name, behind->message);
+        if (!behind->detail.empty()) text += fmt::format(" [{}]", behind->detail);
+    }
+    return text + ". " + std::string(info.advice);
+}
+
+}  // namespace cairn

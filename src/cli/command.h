@@ -1,0 +1,40 @@
+#pragma once
+
+// What every command of the program shares. One file a command: each registers its options and, when chosen, sets
+// `Cli::action`; main loads the configuration and then runs it.
+
+#include <cairn/cairn.h>
+
+#include <CLI/CLI.hpp>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace cairn::cli {
+
+struct Cli {
+    std::string store_option;  ///< `--store`; empty: not given.
+    bool json = false;         ///< `--json`: for machines.
+    LoadedConfig loaded;       ///< With `--store` applied. Valid when the action runs.
+    Runtime runtime;           ///< Logs to standard error at the configured level. Valid when the action runs.
+    std::function<Status()> action;
+
+    const Config& config() const { return loaded.config; }
+    /// Opens the configured store; commands that only read open it read-only, so that they never make one.
+    Result<std::shared_ptr<Store>> open_for_reading() const;
+    Result<std::shared_ptr<Store>> open_for_writing() const;
+};
+
+void add_save_command(CLI::App& app, Cli& cli);
+void add_load_command(CLI::App& app, Cli& cli);
+void add_log_command(CLI::App& app, Cli& cli);
+void add_runs_command(CLI::App& app, Cli& cli);
+void add_diff_command(CLI::App& app, Cli& cli);
+void add_recover_command(CLI::App& app, Cli& cli);
+void add_stats_command(CLI::App& app, Cli& cli);
+void add_check_command(CLI::App& app, Cli& cli);
+void add_config_command(CLI::App& app, Cli& cli);
+void add_replay_command(CLI::App& app, Cli& cli);
+
+}  // namespace cairn::cli
