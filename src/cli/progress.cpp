@@ -1,0 +1,50 @@
+#include "cli/progress.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+namespace cairn::cli {
+namespace {
+
+constexpr std::chrono::milliseconds kPause{100};
+constexpr std::string_view kClearLine = "\r\033[K";
+
+}  // namespace
+
+Progress::Progress(std::string label, std::uint64_t total)
+    : label_(std::move(label)), total_(total), visible_(total > 0 && isatty(STDERR_FILENO) == 1) {}
+
+Progress::~Progress() {
+    if (visible_) fmt::print(stderr, "{}", kClearLine);
+}
+
+void Progress::advance(std::uint64_t steps) {
+    done_.fetch_add(steps, std::memory_order_relaxed);
+    if (visible_) draw();
+}
+
+void Progress::draw() {
+    const std::unique_lock lock(drawing_, std::try_to_lock);
+    if (!lock.owns_lock()) return;  // another thread is drawing; the bar need not be exact
+    const auto now = std::chrono::steady_clock::now();
+    if (now < next_draw_) return;
+    next_draw_ = now + kPause;
+    fmt::print(stderr, "{}{}", kClearLine, progress_line(label_, done_.load(std::memory_order_relaxed), total_));
+    std::fflush(stderr);
+}
+
+std::string progress_line(const std::string& label, std::uint64_t done, std::uint64_t total) {
+    constexpr std::size_t kWidth = 20;
+    const double share = total == 0 ? 1.0 : std::min(1.0, static_cast<double>(done) / static_cast<double>(total));
+    const auto filled = static_cast<std::size_t>(share * kWidth);
+    const auto percent = static_cast<int>(share * 100);
+    return fmt::format("{:<13.13} [{}{}] {:3} %  {}/{}", label, std::string(filled, '#'),
+                       std::string(kWidth - filled, '-'), percent, done, total)
+        .substr(0, 79);
+}
+
+}  // namespace cairn::cli
