@@ -178,10 +178,11 @@ public:
 
     /// Applies all of `batch`, or nothing. Blocks until it is on disk or `deadline` passes.
     /// Errors: kConflict (a run's head is not at `expected_version`; nothing applied; re-read, then retry),
-    ///   kAlreadyExists (a snapshot id is taken in its run; nothing applied), kInvalidArgument (the run belongs to
-    ///   another thread or user, or versions do not grow; nothing applied), kUnavailable (nothing applied; retry),
-    ///   kStorageFull, kReadOnly (nothing applied), kOutcomeUnknown (may have been applied: look the snapshot id up,
-    ///   then retry with the same ids, which is safe).
+    ///   kAlreadyExists (a snapshot id is taken in its run, told even if the head moved too; nothing applied),
+    ///   kInvalidArgument (the run belongs to another thread or user, an id is empty, versions do not grow, or writes
+    ///   to one run do not chain; nothing applied), kUnavailable (nothing applied; retry), kStorageFull, kReadOnly
+    ///   (nothing applied), kOutcomeUnknown (may have been applied: look the snapshot id up, then retry with the same
+    ///   ids, which is safe).
     [[nodiscard]] virtual Status commit(const Batch& batch, Deadline deadline) = 0;
 
     /// The run's head as of now, whichever process wrote it. Cheap enough to ask before every save.

@@ -1,0 +1,109 @@
+#include "store/batch_rules.h"
+
+#include <fmt/format.h>
+
+#include <set>
+#include <unordered_map>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+Status require(std::string_view value, std::string_view field) {
+    if (!value.empty()) return {};
+    return fail(ErrorCode::kInvalidArgument, fmt::format("{} is empty", field));
+}
+
+Status check_ids(const SnapshotInfo& info) {
+    if (Status status = require(info.run_id, "run_id"); !status) return status;
+    if (Status status = require(info.thread_id, "thread_id"); !status) return status;
+    if (Status status = require(info.user_id, "user_id"); !status) return status;
+    return require(info.snapshot_id, "snapshot_id");
+}
+
+Status check_versions(const SnapshotWrite& write) {
+    const SnapshotInfo& info = write.snapshot.info;
+    if (write.expected_version < 0) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("run \"{}\": expected_version is {}: give a head's version, or 0 for a new run",
+                                info.run_id, write.expected_version));
+    }
+    if (info.version <= write.expected_version) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("run \"{}\": version {} does not grow: give one above expected_version {}", info.run_id,
+                                info.version, write.expected_version));
+    }
+    if (info.parent_version < 0 || info.parent_version >= info.version) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("run \"{}\": parent_version {} of version {}: give an earlier version, or 0 for none",
+                                info.run_id, info.parent_version, info.version));
+    }
+    return {};
+}
+
+Status check_follows(const SnapshotWrite& write, const SnapshotWrite& previous) {
+    const SnapshotInfo& before = previous.snapshot.info;
+    if (write.expected_version != before.version) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("run \"{}\": expected_version {} of a later write in the batch: give {}, the version "
+                                "of the write before it",
+                                before.run_id, write.expected_version, before.version));
+    }
+    return check_owner(write, before.thread_id, before.user_id);
+}
+
+// Rules between writes; a batch of one has none.
+Status check_chains(const std::vector<SnapshotWrite>& writes) {
+    std::unordered_map<std::string_view, const SnapshotWrite*> newest_of_run;
+    std::set<std::pair<std::string_view, std::string_view>> ids;
+    for (const SnapshotWrite& write : writes) {
+        const SnapshotInfo& info = write.snapshot.info;
+        const SnapshotWrite*& newest = newest_of_run[info.run_id];
+        if (newest != nullptr) {
+            if (Status status = check_follows(write, *newest); !status) return status;
+        }
+        if (!ids.emplace(info.run_id, info.snapshot_id).second) return already_exists(write);
+        newest = &write;
+    }
+    return {};
+}
+
+}  // namespace
+
+Status check_batch(const Batch& batch) {
+    for (const SnapshotWrite& write : batch.writes) {
+        if (Status status = check_ids(write.snapshot.info); !status) return status;
+        if (Status status = check_versions(write); !status) return status;
+    }
+    for (const RecoveryRecord& recovery : batch.recoveries) {
+        if (Status status = require(recovery.run_id, "run_id of a recovery record"); !status) return status;
+    }
+    return batch.writes.size() > 1 ? check_chains(batch.writes) : Status{};
+}
+
+Status check_owner(const SnapshotWrite& write, std::string_view thread_id, std::string_view user_id) {
+    const SnapshotInfo& info = write.snapshot.info;
+    if (info.thread_id != thread_id) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("run \"{}\" belongs to another thread than \"{}\": a run keeps its first thread_id",
+                                info.run_id, info.thread_id));
+    }
+    if (info.user_id != user_id) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("run \"{}\" belongs to another user than \"{}\": a run keeps its first user_id",
+                                info.run_id, info.user_id));
+    }
+    return {};
+}
+
+std::unexpected<Error> conflict(const SnapshotWrite& write, std::int64_t head_version) {
+    return fail(ErrorCode::kConflict, fmt::format("run \"{}\" is at version {}, not at the expected {}",
+                                                  write.snapshot.info.run_id, head_version, write.expected_version));
+}
+
+std::unexpected<Error> already_exists(const SnapshotWrite& write) {
+    return fail(ErrorCode::kAlreadyExists, fmt::format("snapshot_id \"{}\" is taken in run \"{}\"",
+                                                       write.snapshot.info.snapshot_id, write.snapshot.info.run_id));
+}
+
+}  // namespace cairn

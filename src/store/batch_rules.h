@@ -1,0 +1,35 @@
+#pragma once
+
+// What every store refuses, told in one place so that all stores refuse it with the same code and words.
+//
+// A commit asks in this order; the first failure is returned and nothing is applied:
+//   1. `check_batch`: what is wrong whatever the store holds (kInvalidArgument, kAlreadyExists).
+//   2. For each write in order, against its run as the writes before it leave it:
+//      a. `check_owner` (kInvalidArgument),
+//      b. the snapshot id is taken in its run: `already_exists` (also if the head has moved, so that a writer that
+//         repeats a commit of unknown outcome learns that it was applied),
+//      c. the head is not at `expected_version`: `conflict`.
+
+#include <cairn/store.h>
+
+#include <cstdint>
+#include <expected>
+#include <string_view>
+
+namespace cairn {
+
+/// The rules of a batch by itself: ids and owners are given, versions grow, parents come before their children,
+/// the writes to one run chain (each expects the one before, under the same owners), no snapshot id twice.
+/// Errors: kInvalidArgument, kAlreadyExists (one snapshot id twice in one run).
+[[nodiscard]] Status check_batch(const Batch& batch);
+
+/// A run keeps the thread and the user of its first snapshot. Errors: kInvalidArgument.
+[[nodiscard]] Status check_owner(const SnapshotWrite& write, std::string_view thread_id, std::string_view user_id);
+
+/// The error for a run whose head is at `head_version` (0: there is no such run) and not where `write` expects it.
+std::unexpected<Error> conflict(const SnapshotWrite& write, std::int64_t head_version);
+
+/// The error for a snapshot id that is taken in its run.
+std::unexpected<Error> already_exists(const SnapshotWrite& write);
+
+}  // namespace cairn
