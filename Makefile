@@ -1,0 +1,62 @@
+# A thin shell: CMake's presets do the work (CMakePresets.json), and every target installs what it lacks first.
+# Everything that is made stands in build/.
+.DEFAULT_GOAL := help
+.PHONY: help deps build run test test-asan test-tsan bench lint format format-check install clean
+
+JOBS ?= $(shell nproc)
+PREFIX ?= /usr/local
+
+install_dependencies := scripts/install_dependencies.sh
+sources = $(shell git ls-files 'include/*.h' 'src/*.h' 'src/*.cpp' 'tests/*.h' 'tests/*.cpp' 'examples/*.h' \
+	'examples/*.cpp' 'bench/*.h' 'bench/*.cpp')
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z][a-z -]*:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## Install every package that any target needs (apt-get)
+	@$(install_dependencies) build test sanitize lint bench
+
+build: ## Build the Release program build/release/cairn and the examples
+	@$(install_dependencies) build
+	@[ -e build/release/build.ninja ] || cmake --preset program
+	@cmake --build --preset program --parallel $(JOBS)
+
+run: build ## Run the example agent in both ways, then replay recorded agents if they are there
+	@scripts/run_example.sh
+
+test: ## Build, run all tests, and end with "N passed, N failed, N skipped"
+	@$(install_dependencies) build test
+	@cmake --preset release
+	@cmake --build --preset release --parallel $(JOBS)
+	@scripts/run_tests.sh release
+
+test-asan test-tsan: test-%: ## The same tests under AddressSanitizer + UBSan, or ThreadSanitizer
+	@$(install_dependencies) build test sanitize
+	@cmake --preset $*
+	@cmake --build --preset $* --parallel $(JOBS)
+	@scripts/run_tests.sh $*
+
+bench: ## Run the benchmarks; their JSON stays at build/bench.json
+	@$(install_dependencies) build bench
+	@cmake --preset bench
+	@cmake --build --preset bench --parallel $(JOBS)
+	@build/release/bench/cairn_bench --benchmark_out=build/bench.json --benchmark_out_format=json
+
+lint: ## clang-tidy over src/, include/ and examples/
+	@$(install_dependencies) build test lint
+	@cmake --preset release >/dev/null
+	@git ls-files 'src/*.cpp' 'examples/*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy-19 -p build/release --quiet
+
+format: ## clang-format all sources in place
+	@$(install_dependencies) lint
+	@clang-format-19 -i $(sources)
+
+format-check: ## Fail if a source is not formatted
+	@$(install_dependencies) lint
+	@clang-format-19 --dry-run -Werror $(sources)
+
+install: build ## Install library, headers and program under PREFIX (default /usr/local)
+	@cmake --install build/release --prefix "$(PREFIX)"
+
+clean: ## Remove build/
+	@rm -rf build

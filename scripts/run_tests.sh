@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Runs the tests of one preset and ends with the line "N passed, N failed, N skipped".
+#
+#   scripts/run_tests.sh release|asan|tsan [further arguments for ctest]
+#
+# Exit code: ctest's, so 0 only if there were tests and none failed.
+set -euo pipefail
+
+preset=$1
+shift
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+report=$PWD/build/$preset/tests.xml
+rm -f "$report"
+
+result=0
+ctest --preset "$preset" --output-junit "$report" "$@" || result=$?
+if [[ ! -s $report ]]; then
+    printf 'run_tests: ctest left no report (exit code %d)\n' "$result" >&2
+    exit $((result == 0 ? 1 : result))
+fi
+
+# One <testcase> element a test, with its status on the same line: run, fail, or notrun (skipped or disabled).
+passed=$(grep -c '<testcase .* status="run"' "$report" || true)
+failed=$(grep -c '<testcase .* status="fail"' "$report" || true)
+skipped=$(grep -cE '<testcase .* status="(notrun|disabled)"' "$report" || true)
+printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+exit "$result"
