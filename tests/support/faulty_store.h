@@ -1,0 +1,128 @@
+#pragma once
+
+#include <cairn/store.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace cairn::test {
+
+enum class StoreCall : std::uint8_t { kCommit, kHead, kGet, kHistory };
+
+/// What shall go wrong. `{.call = StoreCall::kCommit, .code = ErrorCode::kOutcomeUnknown, .after_effect = true}`: the
+/// next commit is applied and reported as unknown.
+struct Fault {
+    StoreCall call = StoreCall::kCommit;
+    ErrorCode code = ErrorCode::kUnavailable;
+    std::uint64_t nth = 1;      ///< 1: the next call of its kind, counted from `inject`.
+    bool for_good = false;      ///< That call and all later ones, until `heal`; otherwise that call alone.
+    bool after_effect = false;  ///< The call takes effect and then reports the error.
+};
+
+/// A store whose calls fail on demand. Threads: safe to use and to program from several threads.
+class FaultyStore final : public ForwardingStore {
+public:
+    using CommitHook = std::function<void(const Batch&)>;
+
+    explicit FaultyStore(std::shared_ptr<Store> next) : ForwardingStore(std::move(next)) {}
+
+    /// Adds a fault. Several may be pending; the first injected that matches a call wins.
+    void inject(const Fault& fault) {
+        const std::lock_guard lock(mutex_);
+        faults_.push_back({fault, calls_[index(fault.call)] + fault.nth});
+    }
+    /// Forgets all faults that are still pending.
+    void heal() {
+        const std::lock_guard lock(mutex_);
+        faults_.clear();
+    }
+    /// Called at the start of each commit, failing ones too, on the committing thread and under no lock: it may block,
+    /// or use the store. Replaces the hook before it; null for none.
+    void before_commit(CommitHook hook) {
+        const std::lock_guard lock(mutex_);
+        before_commit_ = std::move(hook);
+    }
+    /// Calls of a kind so far, failed ones included.
+    std::uint64_t calls(StoreCall call) const {
+        const std::lock_guard lock(mutex_);
+        return calls_[index(call)];
+    }
+    /// Calls of a kind that a fault made fail.
+    std::uint64_t failures(StoreCall call) const {
+        const std::lock_guard lock(mutex_);
+        return failures_[index(call)];
+    }
+
+    Status commit(const Batch& batch, Deadline deadline) override {
+        if (const CommitHook hook = commit_hook()) hook(batch);
+        return with_faults<Status>(StoreCall::kCommit, [&] { return next().commit(batch, deadline); });
+    }
+    Result<std::optional<Head>> head(std::string_view run_id) override {
+        return with_faults<Result<std::optional<Head>>>(StoreCall::kHead, [&] { return next().head(run_id); });
+    }
+    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override {
+        return with_faults<Result<std::optional<Snapshot>>>(StoreCall::kGet,
+                                                            [&] { return next().get(run_id, snapshot_id); });
+    }
+    Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) override {
+        return with_faults<Result<std::vector<SnapshotInfo>>>(StoreCall::kHistory,
+                                                              [&] { return next().history(query); });
+    }
+
+private:
+    struct Pending {
+        Fault fault;
+        std::uint64_t due = 0;  // the number of the call that fails
+    };
+    static constexpr std::size_t kCalls = 4;
+
+    static std::size_t index(StoreCall call) { return static_cast<std::size_t>(call); }
+
+    CommitHook commit_hook() const {
+        const std::lock_guard lock(mutex_);
+        return before_commit_;
+    }
+
+    // Counts the call and takes the fault that is due for it, if any.
+    std::optional<Fault> next_fault(StoreCall call) {
+        const std::lock_guard lock(mutex_);
+        const std::uint64_t number = ++calls_[index(call)];
+        const auto due = std::ranges::find_if(faults_, [&](const Pending& pending) {
+            return pending.fault.call == call &&
+                   (pending.fault.for_good ? number >= pending.due : number == pending.due);
+        });
+        if (due == faults_.end()) return std::nullopt;
+        ++failures_[index(call)];
+        const Fault fault = due->fault;
+        if (!fault.for_good) faults_.erase(due);
+        return fault;
+    }
+
+    template <class Answer, class Effect>
+    Answer with_faults(StoreCall call, Effect effect) {
+        const std::optional<Fault> fault = next_fault(call);
+        if (!fault) return effect();
+        if (fault->after_effect) {
+            // An effect that failed by itself keeps its own error: there is nothing to be in doubt about.
+            if (Answer answer = effect(); !answer) return answer;
+        }
+        return fail(fault->code, "injected by the test");
+    }
+
+    mutable std::mutex mutex_;
+    std::vector<Pending> faults_;
+    CommitHook before_commit_;
+    std::uint64_t calls_[kCalls] = {};
+    std::uint64_t failures_[kCalls] = {};
+};
+
+}  // namespace cairn::test

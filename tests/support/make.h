@@ -1,0 +1,117 @@
+#pragma once
+
+// Requests, snapshots and a runtime for tests: only what a test cares about is given, the rest is filled in and the
+// same at every run.
+
+#include <cairn/persistence.h>
+#include <cairn/runtime.h>
+#include <cairn/state.h>
+#include <cairn/store.h>
+
+#include "frame/frame.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace cairn::test {
+
+/// 2026-01-02T03:04:05Z, when the tests' world begins.
+inline constexpr Timestamp kEpoch{std::chrono::sys_days{std::chrono::year{2026} / 1 / 2} + std::chrono::hours{3} +
+                                  std::chrono::minutes{4} + std::chrono::seconds{5}};
+
+/// A clock that only moves by itself one `step` at each look, and where `set` puts it.
+class StepClock final : public Clock {
+public:
+    explicit StepClock(std::chrono::microseconds step = std::chrono::milliseconds(1), Timestamp start = kEpoch)
+        : step_(step), now_(start.time_since_epoch().count()) {}
+
+    Timestamp now() override { return Timestamp(std::chrono::microseconds(now_.fetch_add(step_.count()))); }
+    void set(Timestamp time) { now_ = time.time_since_epoch().count(); }
+
+private:
+    std::chrono::microseconds step_;
+    std::atomic<std::int64_t> now_;
+};
+
+/// The same bytes for the same seed.
+class SeededRandom final : public RandomSource {
+public:
+    explicit SeededRandom(std::uint64_t seed = 1) : engine_(seed) {}
+
+    void fill(std::span<std::byte> bytes) override {
+        const std::lock_guard lock(mutex_);
+        for (std::byte& byte : bytes) byte = static_cast<std::byte>(engine_());
+    }
+
+private:
+    std::mutex mutex_;
+    std::mt19937_64 engine_;
+};
+
+/// Nothing in it depends on the day or the machine.
+inline Runtime make_runtime(std::uint64_t seed = 1, LogSink log = nullptr) {
+    return {
+        .clock = std::make_shared<StepClock>(), .random = std::make_shared<SeededRandom>(seed), .log = std::move(log)};
+}
+
+/// A deadline that a healthy store always meets.
+inline Deadline soon() {
+    return std::chrono::steady_clock::now() + std::chrono::seconds(60);
+}
+
+/// `version` of a run, grown from the version before it, with id "<run_id>-<version>". `text` is framed uncompressed,
+/// as the standard service does.
+inline Snapshot make_snapshot(std::string run_id, std::int64_t version, std::string_view text = R"({"step":1})") {
+    const Checksum checksum = Checksum::of(text);
+    Snapshot snapshot;
+    snapshot.info.snapshot_id = fmt::format("{}-{}", run_id, version);
+    snapshot.info.run_id = std::move(run_id);
+    snapshot.info.thread_id = "thread";
+    snapshot.info.user_id = "user";
+    snapshot.info.version = version;
+    snapshot.info.parent_version = version - 1;
+    snapshot.info.created_at = kEpoch + std::chrono::seconds(version);
+    snapshot.info.state_bytes = text.size();
+    snapshot.info.checksum = checksum;
+    snapshot.frame = encode_full_frame(text, checksum, {.compression = false}).value();
+    snapshot.info.frame_bytes = snapshot.frame.size();
+    return snapshot;
+}
+
+/// `snapshot` on top of the version before it.
+inline SnapshotWrite make_write(Snapshot snapshot) {
+    const std::int64_t expected = snapshot.info.version - 1;
+    return {.snapshot = std::move(snapshot), .expected_version = expected};
+}
+
+/// A batch of that one write.
+inline Batch make_batch(Snapshot snapshot) {
+    Batch batch;
+    batch.writes.push_back(make_write(std::move(snapshot)));
+    return batch;
+}
+
+/// A save of `text` (any JSON object) by thread "thread" of user "user".
+inline StatePersistenceRequest make_request(std::string run_id, std::string_view text = R"({"step":1})",
+                                            CheckpointType type = CheckpointType::kAuto) {
+    StatePersistenceRequest request;
+    request.run_id = std::move(run_id);
+    request.thread_id = "thread";
+    request.user_id = "user";
+    request.state_data = State::parse(text).value();
+    request.checkpoint_type = std::move(type);
+    return request;
+}
+
+}  // namespace cairn::test
