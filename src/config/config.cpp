@@ -1,1 +1,96 @@
-// placeholder
+#include <cairn/config.h>
+
+#include "config/dotenv.h"
+#include "config/settings.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cstdlib>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+struct Found {
+    std::string value;
+    ConfigOrigin origin;
+};
+
+// An empty value counts as not set, so that `NAME= cairn …` takes a setting away.
+std::optional<Found> find_value(std::string_view variable, const EnvironmentLookup& environment,
+                                const DotenvValues& dotenv) {
+    auto value = environment(std::string(variable));
+    if (value && !value->empty()) return Found{*std::move(value), ConfigOrigin::kEnvironment};
+    const auto line = dotenv.find(variable);
+    if (line != dotenv.end() && !line->second.empty()) return Found{line->second, ConfigOrigin::kDotenv};
+    return std::nullopt;
+}
+
+// Values come from anywhere: what an error message repeats of them is short and has no control characters.
+std::string for_message(std::string_view value) {
+    constexpr std::size_t kCharactersMax = 80;
+    std::string text(value.substr(0, kCharactersMax));
+    for (char& c : text) {
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
+    }
+    return value.size() > kCharactersMax ? text + "…" : text;
+}
+
+std::string_view where(ConfigOrigin origin) {
+    return origin == ConfigOrigin::kDotenv ? "from .env" : "from the environment";
+}
+
+}  // namespace
+
+std::string_view to_string(ConfigOrigin origin) noexcept {
+    constexpr std::array<std::string_view, 3> kNames{"default", ".env", "environment"};
+    return kNames[static_cast<std::size_t>(origin)];
+}
+
+EnvironmentLookup process_environment() {
+    return [](const std::string& name) -> std::optional<std::string> {
+        const char* value = std::getenv(name.c_str());
+        if (value == nullptr) return std::nullopt;
+        return value;
+    };
+}
+
+Result<LoadedConfig> load_config(const EnvironmentLookup& environment, const std::filesystem::path& dotenv) {
+    const auto file = read_dotenv(dotenv);
+    if (!file) return std::unexpected(file.error());
+
+    LoadedConfig loaded;
+    for (const Setting& setting : settings()) {
+        const auto found = find_value(setting.variable, environment, *file);
+        if (found && !setting.read(found->value, loaded.config)) {
+            return fail(ErrorCode::kInvalidConfig,
+                        fmt::format("{}=\"{}\" ({}) cannot be read: give {}", setting.variable,
+                                    for_message(found->value), where(found->origin), setting.accepts));
+        }
+        loaded.entries.push_back({.variable = setting.variable,
+                                  .value = setting.print(loaded.config),
+                                  .origin = found ? found->origin : ConfigOrigin::kDefault,
+                                  .accepts = setting.accepts,
+                                  .description = setting.description});
+    }
+    return loaded;
+}
+
+std::unique_ptr<StatePersistence> make_persistence(const Config& config, std::shared_ptr<Store> store,
+                                                   const Runtime& runtime) {
+    const PersistenceOptions common{
+        .state_limits = config.state_limits(), .timeout = config.timeout, .runtime = runtime};
+    if (!config.enable_optimized_persistence) {
+        return std::make_unique<StatePersistenceService>(std::move(store), common);
+    }
+    OptimizedOptions options{common};
+    options.enable_deduplication = config.enable_deduplication;
+    options.enable_compression = config.enable_compression;
+    options.enable_monitoring = config.enable_monitoring;
+    options.cache_max_size = config.cache_max_size;
+    options.cache_max_bytes = config.cache_max_bytes;
+    return std::make_unique<OptimizedStatePersistence>(std::move(store), options);
+}
+
+}  // namespace cairn
