@@ -1,1 +1,350 @@
-// placeholder
+#include "store/memory/memory_store.h"
+
+#include "store/batch_rules.h"
+#include "store/cursor.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <new>
+#include <ranges>
+#include <set>
+#include <shared_mutex>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+constexpr int kSchemaVersion = 1;
+
+struct Run {
+    std::string thread_id;
+    std::string user_id;
+    std::map<std::int64_t, Snapshot> snapshots;                 // by version; the last is the head
+    std::map<std::string, std::int64_t, std::less<>> versions;  // by snapshot id
+    std::int64_t created_sequence = 0;                          // of its first write
+    std::int64_t commit_sequence = 0;                           // of its head
+
+    const SnapshotInfo& head() const { return snapshots.rbegin()->second.info; }
+    const SnapshotInfo& first() const { return snapshots.begin()->second.info; }
+};
+
+using Runs = std::map<std::string, Run, std::less<>>;
+
+template <class T>
+bool matches(const std::optional<T>& wanted, const T& value) {
+    return !wanted || *wanted == value;
+}
+
+bool matches(const HistoryQuery& query, const SnapshotInfo& info) {
+    return matches(query.thread_id, info.thread_id) && matches(query.user_id, info.user_id) &&
+           matches(query.checkpoint_type, info.checkpoint_type) && matches(query.agent_phase, info.agent_phase) &&
+           matches(query.is_recovery_point, info.is_recovery_point) &&
+           (!query.created_from || info.created_at >= *query.created_from) &&
+           (!query.created_until || info.created_at < *query.created_until);
+}
+
+RunInfo describe(const std::string& run_id, const Run& run) {
+    const SnapshotInfo& head = run.head();
+    return {.run_id = run_id,
+            .thread_id = run.thread_id,
+            .user_id = run.user_id,
+            .head_version = head.version,
+            .head_snapshot_id = head.snapshot_id,
+            .checkpoint_type = head.checkpoint_type,
+            .agent_phase = head.agent_phase,
+            .created_at = run.first().created_at,
+            .updated_at = head.created_at,
+            .snapshots = run.snapshots.size(),
+            .commit_sequence = run.commit_sequence};
+}
+
+// The first `limit` of `items`, and whether there are more.
+template <class T>
+bool cut(std::vector<T>& items, std::size_t limit) {
+    const bool more = items.size() > limit;
+    if (more) items.erase(items.begin() + static_cast<std::ptrdiff_t>(limit), items.end());
+    return more && !items.empty();
+}
+
+class MemoryStore final : public Store {
+public:
+    explicit MemoryStore(bool read_only) : read_only_(read_only) {}
+
+    Status commit(const Batch& batch, Deadline deadline) override;
+    Result<std::optional<Head>> head(std::string_view run_id) override;
+    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override;
+    Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) override;
+    Result<Page<RunInfo>> runs(const RunQuery& query) override;
+    Result<Page<ThreadInfo>> threads(const ThreadQuery& query) override;
+    Result<std::vector<RecoveryRecord>> recovery_log(std::string_view run_id, std::size_t limit) override;
+    Result<StoreStats> stats() override;
+    Result<CheckReport> check() override;
+    Result<int> migrate() override;
+    Status close() override;
+
+private:
+    // `answer` under the reader's lock, as a value: an exhausted machine is an error too.
+    template <class T, class Answer>
+    Result<T> read(Answer answer) {
+        const std::shared_lock lock(mutex_);
+        if (closed_) return closed();
+        try {
+            return answer();
+        } catch (const std::bad_alloc&) {
+            return out_of_memory();
+        }
+    }
+
+    static std::unexpected<Error> closed() { return fail(ErrorCode::kClosed, "the memory store was closed"); }
+    static std::unexpected<Error> out_of_memory() { return fail(ErrorCode::kInternal, "memory store: no memory"); }
+
+    // These expect the lock to be held.
+    const Run* find_run(std::string_view run_id) const;
+    Status check_against_runs(const Batch& batch) const;
+    Status check_against_run(const SnapshotWrite& write, bool first_of_its_run) const;
+    void apply(Batch batch);
+    void append(Snapshot snapshot);
+
+    const bool read_only_;
+    std::shared_mutex mutex_;
+    // Guarded by mutex_:
+    bool closed_ = false;
+    std::int64_t last_sequence_ = 0;
+    Runs runs_;
+    std::map<std::string, std::vector<RecoveryRecord>, std::less<>> recoveries_;  // by run, oldest first
+};
+
+const Run* MemoryStore::find_run(std::string_view run_id) const {
+    const auto found = runs_.find(run_id);
+    return found == runs_.end() ? nullptr : &found->second;
+}
+
+// ---- writing ----
+
+Status MemoryStore::check_against_run(const SnapshotWrite& write, bool first_of_its_run) const {
+    const Run* run = find_run(write.snapshot.info.run_id);
+    if (run != nullptr) {
+        if (Status status = check_owner(write, run->thread_id, run->user_id); !status) return status;
+        if (run->versions.contains(write.snapshot.info.snapshot_id)) return already_exists(write);
+    }
+    // `check_batch` has made sure that a later write to the run expects the one before it.
+    const std::int64_t head_version = run == nullptr ? 0 : run->head().version;
+    if (first_of_its_run && head_version != write.expected_version) return conflict(write, head_version);
+    return {};
+}
+
+Status MemoryStore::check_against_runs(const Batch& batch) const {
+    std::set<std::string_view> seen;
+    for (const SnapshotWrite& write : batch.writes) {
+        const bool first_of_its_run = seen.insert(write.snapshot.info.run_id).second;
+        if (Status status = check_against_run(write, first_of_its_run); !status) return status;
+    }
+    return {};
+}
+
+void MemoryStore::append(Snapshot snapshot) {
+    snapshot.info.frame_bytes = snapshot.frame.size();
+    const std::int64_t version = snapshot.info.version;
+    Run& run = runs_[snapshot.info.run_id];
+    run.commit_sequence = ++last_sequence_;
+    if (run.snapshots.empty()) {
+        run.thread_id = snapshot.info.thread_id;
+        run.user_id = snapshot.info.user_id;
+        run.created_sequence = last_sequence_;
+    }
+    run.versions.emplace(snapshot.info.snapshot_id, version);
+    run.snapshots.emplace(version, std::move(snapshot));
+}
+
+void MemoryStore::apply(Batch batch) {
+    for (SnapshotWrite& write : batch.writes) append(std::move(write.snapshot));
+    for (RecoveryRecord& recovery : batch.recoveries) {
+        std::vector<RecoveryRecord>& log = recoveries_[recovery.run_id];
+        log.push_back(std::move(recovery));
+    }
+}
+
+Status MemoryStore::commit(const Batch& batch, Deadline /*deadline*/) {
+    if (Status status = check_batch(batch); !status) return status;
+    try {
+        Batch copy = batch;  // all large memory is taken before anything is changed
+        const std::unique_lock lock(mutex_);
+        if (closed_) return closed();
+        if (read_only_) return fail(ErrorCode::kReadOnly, "the memory store was opened read-only");
+        if (Status status = check_against_runs(copy); !status) return status;
+        apply(std::move(copy));
+        return {};
+    } catch (const std::bad_alloc&) {
+        return out_of_memory();
+    }
+}
+
+// ---- reading ----
+
+Result<std::optional<Head>> MemoryStore::head(std::string_view run_id) {
+    return read<std::optional<Head>>([&]() -> std::optional<Head> {
+        const Run* run = find_run(run_id);
+        if (run == nullptr) return std::nullopt;
+        const SnapshotInfo& head = run->head();
+        return Head{.thread_id = run->thread_id,
+                    .user_id = run->user_id,
+                    .snapshot_id = head.snapshot_id,
+                    .version = head.version,
+                    .state_bytes = head.state_bytes,
+                    .checksum = head.checksum,
+                    .expires_at = head.expires_at};
+    });
+}
+
+Result<std::optional<Snapshot>> MemoryStore::get(std::string_view run_id, std::optional<std::string_view> snapshot_id) {
+    return read<std::optional<Snapshot>>([&]() -> std::optional<Snapshot> {
+        const Run* run = find_run(run_id);
+        if (run == nullptr) return std::nullopt;
+        if (!snapshot_id) return run->snapshots.rbegin()->second;
+        const auto version = run->versions.find(*snapshot_id);
+        if (version == run->versions.end()) return std::nullopt;
+        return run->snapshots.at(version->second);
+    });
+}
+
+Result<std::vector<SnapshotInfo>> MemoryStore::history(const HistoryQuery& query) {
+    return read<std::vector<SnapshotInfo>>([&] {
+        std::vector<SnapshotInfo> page;
+        const Run* run = find_run(query.run_id);
+        if (run == nullptr) return page;
+        const auto take = [&](const auto& entry) {
+            if (page.size() < query.limit && matches(query, entry.second.info)) page.push_back(entry.second.info);
+        };
+        const auto begin = run->snapshots.begin();
+        const auto end = run->snapshots.end();
+        if (query.order == HistoryQuery::Order::kOldestFirst) {
+            const auto from = query.after_version ? run->snapshots.upper_bound(*query.after_version) : begin;
+            std::ranges::for_each(from, end, take);
+        } else {
+            const auto until = query.after_version ? run->snapshots.lower_bound(*query.after_version) : end;
+            std::ranges::for_each(std::ranges::subrange(begin, until) | std::views::reverse, take);
+        }
+        return page;
+    });
+}
+
+Result<Page<RunInfo>> MemoryStore::runs(const RunQuery& query) {
+    std::optional<std::int64_t> before;
+    if (!query.cursor.empty()) {
+        Result<std::int64_t> decoded = decode_run_cursor(query.cursor);
+        if (!decoded) return std::unexpected(std::move(decoded.error()));
+        before = *decoded;
+    }
+    return read<Page<RunInfo>>([&] {
+        std::vector<const Runs::value_type*> found;
+        for (const auto& entry : runs_) {
+            const Run& run = entry.second;
+            if (before && run.created_sequence >= *before) continue;
+            if (matches(query.thread_id, run.thread_id) && matches(query.user_id, run.user_id)) found.push_back(&entry);
+        }
+        std::ranges::sort(found, std::ranges::greater{},
+                          [](const auto* entry) { return entry->second.created_sequence; });
+
+        Page<RunInfo> page;
+        if (cut(found, query.limit)) page.next_cursor = encode_run_cursor(found.back()->second.created_sequence);
+        for (const auto* entry : found) page.items.push_back(describe(entry->first, entry->second));
+        return page;
+    });
+}
+
+Result<Page<ThreadInfo>> MemoryStore::threads(const ThreadQuery& query) {
+    using Key = std::pair<std::string, std::string>;  // thread, user
+    std::optional<Key> after;
+    if (!query.cursor.empty()) {
+        Result<ThreadCursor> decoded = decode_thread_cursor(query.cursor);
+        if (!decoded) return std::unexpected(std::move(decoded.error()));
+        after = Key(std::move(decoded->thread_id), std::move(decoded->user_id));
+    }
+    return read<Page<ThreadInfo>>([&] {
+        std::map<Key, std::pair<ThreadInfo, std::int64_t>> threads;  // with the sequence of the newest head
+        for (const Run& run : runs_ | std::views::values) {
+            Key key(run.thread_id, run.user_id);
+            if (!matches(query.user_id, run.user_id) || (after && key <= *after)) continue;
+            auto& [thread, newest_sequence] = threads[std::move(key)];
+            thread.thread_id = run.thread_id;
+            thread.user_id = run.user_id;
+            thread.runs += 1;
+            thread.snapshots += run.snapshots.size();
+            if (run.commit_sequence < newest_sequence) continue;
+            newest_sequence = run.commit_sequence;
+            thread.updated_at = run.head().created_at;
+        }
+        Page<ThreadInfo> page;
+        for (const auto& entry : threads | std::views::values) page.items.push_back(entry.first);
+        if (cut(page.items, query.limit)) {
+            page.next_cursor = encode_thread_cursor(page.items.back().thread_id, page.items.back().user_id);
+        }
+        return page;
+    });
+}
+
+Result<std::vector<RecoveryRecord>> MemoryStore::recovery_log(std::string_view run_id, std::size_t limit) {
+    return read<std::vector<RecoveryRecord>>([&] {
+        std::vector<RecoveryRecord> page;
+        const auto found = recoveries_.find(run_id);
+        if (found == recoveries_.end()) return page;
+        for (const RecoveryRecord& record : found->second | std::views::reverse) {
+            if (page.size() == limit) break;
+            page.push_back(record);
+        }
+        return page;
+    });
+}
+
+// ---- the whole store ----
+
+Result<StoreStats> MemoryStore::stats() {
+    return read<StoreStats>([&] {
+        StoreStats stats;
+        std::set<std::pair<std::string_view, std::string_view>> threads;
+        stats.runs = runs_.size();
+        for (const Run& run : runs_ | std::views::values) {
+            threads.emplace(run.thread_id, run.user_id);
+            stats.snapshots += run.snapshots.size();
+            for (const Snapshot& snapshot : run.snapshots | std::views::values) {
+                stats.state_bytes += snapshot.info.state_bytes;
+                stats.payload_bytes += snapshot.frame.size();
+            }
+        }
+        stats.threads = threads.size();
+        return stats;
+    });
+}
+
+// There is no engine that could have damaged anything.
+Result<CheckReport> MemoryStore::check() {
+    return read<CheckReport>([&] {
+        CheckReport report;
+        report.runs = runs_.size();
+        for (const Run& run : runs_ | std::views::values) report.snapshots += run.snapshots.size();
+        return report;
+    });
+}
+
+Result<int> MemoryStore::migrate() {
+    return read<int>([] { return kSchemaVersion; });
+}
+
+Status MemoryStore::close() {
+    const std::unique_lock lock(mutex_);
+    closed_ = true;
+    runs_.clear();
+    recoveries_.clear();
+    return {};
+}
+
+}  // namespace
+
+std::shared_ptr<Store> make_memory_store(const OpenOptions& options) {
+    return std::make_shared<MemoryStore>(options.read_only);
+}
+
+}  // namespace cairn
