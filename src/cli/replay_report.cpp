@@ -1,0 +1,133 @@
+#include "cli/replay_report.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+#include <cstddef>
+#include <functional>
+#include <string_view>
+#include <vector>
+
+namespace cairn::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+double rounded(double value, int digits) {
+    const double scale = std::pow(10.0, digits);
+    return std::round(value * scale) / scale;
+}
+
+Json quantiles_json(const Quantiles& quantiles) {
+    return {{"p50", rounded(quantiles.p50, 1)}, {"p99", rounded(quantiles.p99, 1)}};
+}
+
+Json figures_json(const ReplayFigures& figures) {
+    return {{"mode", figures.mode},
+            {"store", figures.store},
+            {"runs", figures.runs},
+            {"saves", figures.saves},
+            {"persisted", figures.persisted},
+            {"deduplicated", figures.deduplicated},
+            {"critical", figures.critical},
+            {"fallbacks", figures.fallbacks},
+            {"failed", figures.failed},
+            {"state_bytes", figures.state_bytes},
+            {"payload_bytes", figures.payload_bytes},
+            {"store_bytes", figures.store_bytes},
+            {"elapsed_s", rounded(figures.elapsed_s, 6)},
+            {"saves_per_s", rounded(figures.saves_per_s(), 1)},
+            {"state_mb_per_s", rounded(figures.state_mb_per_s(), 2)},
+            {"save_us", quantiles_json(figures.save_us)},
+            {"skip_us", quantiles_json(figures.skip_us)},
+            {"load_us", quantiles_json(figures.load_us)},
+            {"verified", figures.verified},
+            {"mismatches", figures.mismatches}};
+}
+
+/// A store URL or a path may hold bytes that are not UTF-8.
+std::string print(const Json& json) {
+    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+/// One line of the table.
+struct Row {
+    std::string_view label;
+    std::string_view unit;
+    std::function<double(const ReplayFigures&)> value;
+    int digits = 0;
+};
+
+double megabytes(std::uint64_t bytes) {
+    return static_cast<double>(bytes) / 1e6;
+}
+double count(std::uint64_t number) {
+    return static_cast<double>(number);
+}
+
+std::vector<Row> table_rows() {
+    using Figures = const ReplayFigures&;
+    return {{"runs", "", [](Figures of) { return count(of.runs); }},
+            {"saves", "", [](Figures of) { return count(of.saves); }},
+            {"  persisted", "", [](Figures of) { return count(of.persisted); }},
+            {"  deduplicated", "", [](Figures of) { return count(of.deduplicated); }},
+            {"  fallbacks", "", [](Figures of) { return count(of.fallbacks); }},
+            {"  failed", "", [](Figures of) { return count(of.failed); }},
+            {"critical", "", [](Figures of) { return count(of.critical); }},
+            {"states", "MB", [](Figures of) { return megabytes(of.state_bytes); }, 2},
+            {"payload", "MB", [](Figures of) { return megabytes(of.payload_bytes); }, 2},
+            {"store on disk", "MB", [](Figures of) { return megabytes(of.store_bytes); }, 2},
+            {"saving took", "s", [](Figures of) { return of.elapsed_s; }, 3},
+            {"saves", "/s", [](Figures of) { return of.saves_per_s(); }},
+            {"states", "MB/s", [](Figures of) { return of.state_mb_per_s(); }, 1},
+            {"save p50", "us", [](Figures of) { return of.save_us.p50; }, 1},
+            {"save p99", "us", [](Figures of) { return of.save_us.p99; }, 1},
+            {"skip p50", "us", [](Figures of) { return of.skip_us.p50; }, 1},
+            {"skip p99", "us", [](Figures of) { return of.skip_us.p99; }, 1},
+            {"load p50", "us", [](Figures of) { return of.load_us.p50; }, 1},
+            {"load p99", "us", [](Figures of) { return of.load_us.p99; }, 1},
+            {"verified", "", [](Figures of) { return count(of.verified); }},
+            {"mismatches", "", [](Figures of) { return count(of.mismatches); }}};
+}
+
+/// "x0.13": the second replay's value as a multiple of the first one's; nothing where that says nothing.
+std::string multiple(const Row& row, std::span<const ReplayFigures> replays) {
+    const double first = row.value(replays[0]);
+    const double second = row.value(replays[1]);
+    if (row.unit.empty() || first == 0 || second == 0) return {};
+    return fmt::format("x{:.3g}", second / first);
+}
+
+std::string line_of(const Row& row, std::span<const ReplayFigures> replays) {
+    std::string line = fmt::format("{:<16}{:>5}", row.label, row.unit);
+    for (const ReplayFigures& figures : replays) line += fmt::format("{:>14.{}f}", row.value(figures), row.digits);
+    if (replays.size() == 2) line += fmt::format("{:>12}", multiple(row, replays));
+    return line.substr(0, line.find_last_not_of(' ') + 1) + '\n';
+}
+
+std::string heading_of(std::span<const ReplayFigures> replays) {
+    std::string heading(21, ' ');
+    for (const ReplayFigures& figures : replays) heading += fmt::format("{:>14}", figures.mode);
+    return heading + '\n';
+}
+
+}  // namespace
+
+std::string replay_json(const ReplayFigures& figures) {
+    return print(figures_json(figures));
+}
+
+std::string replay_json(std::span<const ReplayFigures> replays) {
+    Json json = Json::object();
+    for (const ReplayFigures& figures : replays) json[figures.mode] = figures_json(figures);
+    return print(json);
+}
+
+std::string replay_table(std::span<const ReplayFigures> replays) {
+    std::string table = heading_of(replays);
+    for (const Row& row : table_rows()) table += line_of(row, replays);
+    return table;
+}
+
+}  // namespace cairn::cli

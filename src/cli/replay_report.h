@@ -1,0 +1,19 @@
+#pragma once
+
+#include "cli/replay_run.h"
+
+#include <span>
+#include <string>
+
+namespace cairn::cli {
+
+/// One replay's figures as a JSON object. Its members, their names and their order are fixed for ever.
+std::string replay_json(const ReplayFigures& figures);
+
+/// Several replays of the same runs: `{"standard":{…},"optimized":{…}}`.
+std::string replay_json(std::span<const ReplayFigures> replays);
+
+/// A table for people: a column a replay, and of two replays also what the second needs of the first.
+std::string replay_table(std::span<const ReplayFigures> replays);
+
+}  // namespace cairn::cli
