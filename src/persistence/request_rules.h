@@ -1,0 +1,18 @@
+#pragma once
+
+// What a request must look like before anything is done with it.
+
+#include <cairn/persistence.h>
+
+namespace cairn {
+
+/// Errors: kInvalidArgument naming the field, the value and what is accepted; kLimitExceeded for the state.
+Status check_save_request(const StatePersistenceRequest& request, const StateLimits& limits);
+Status check_load_request(const LoadRequest& request);
+Status check_recovery_request(const StateRecoveryRequest& request);
+Status check_id(std::string_view field, std::string_view id);
+
+/// Errors: kInvalidArgument if the run that `head` belongs to has another thread or user than `request` names.
+Status check_owner(const StatePersistenceRequest& request, const Head& head);
+
+}  // namespace cairn

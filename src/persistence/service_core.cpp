@@ -1,0 +1,64 @@
+#include "persistence/service_core.h"
+
+#include "persistence/request_rules.h"
+#include "persistence/snapshot_reader.h"
+
+#include <chrono>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+PersistenceOptions with_runtime(PersistenceOptions options) {
+    options.runtime = options.runtime.with_defaults();
+    return options;
+}
+
+}  // namespace
+
+ServiceCore::ServiceCore(std::shared_ptr<Store> its_store, PersistenceOptions its_options)
+    : store(std::move(its_store)),
+      options(with_runtime(std::move(its_options))),
+      writer(std::make_shared<SnapshotWriter>(store, options)),
+      recovery(store, writer, options) {}
+
+Status ServiceCore::check(const StatePersistenceRequest& request) const {
+    return check_save_request(request, options.state_limits);
+}
+
+Deadline ServiceCore::deadline(const StatePersistenceRequest& request) const {
+    return std::chrono::steady_clock::now() + request.timeout.value_or(options.timeout);
+}
+
+std::string ServiceCore::snapshot_id(const StatePersistenceRequest& request) const {
+    return request.snapshot_id.empty() ? make_snapshot_id(*options.runtime.clock, *options.runtime.random)
+                                       : request.snapshot_id;
+}
+
+Result<Receipt> ServiceCore::write(const StatePersistenceRequest& request, const std::string& snapshot_id,
+                                   const FrameOptions& frame_options, Deadline deadline) const {
+    Result<std::optional<Head>> head = store->head(request.run_id);
+    if (!head) return std::unexpected(std::move(head.error()));
+    return writer->write(request, snapshot_id, options.runtime.clock->now(), frame_options, std::move(*head), deadline);
+}
+
+Result<LoadedState> ServiceCore::load(const LoadRequest& request) const {
+    if (Status status = check_load_request(request); !status) return std::unexpected(std::move(status.error()));
+    Result<LoadedState> loaded = load_snapshot(*store, request, options.state_limits);
+    if (loaded && !request.snapshot_id) writer->saw(request.run_id, loaded->info.version);
+    return loaded;
+}
+
+Result<RecoveryResult> ServiceCore::recover(const StateRecoveryRequest& request) {
+    const Deadline deadline = std::chrono::steady_clock::now() + options.timeout;
+    Result<RecoveryResult> recovered = fail(ErrorCode::kUnavailable, "");
+    // The lane carries receipts; the recovery's own result goes past it.
+    const Result<Receipt> turn = lanes.run(request.run_id, std::nullopt, deadline, [&]() -> Result<Receipt> {
+        recovered = recovery.recover(request, deadline);
+        return Receipt{};
+    });
+    if (!turn) return std::unexpected(turn.error());
+    return recovered;
+}
+
+}  // namespace cairn

@@ -1,0 +1,39 @@
+#pragma once
+
+// What both services are made of.
+
+#include "persistence/recovery.h"
+#include "persistence/run_lanes.h"
+#include "persistence/snapshot_writer.h"
+#include "persistence/thread_context.h"
+
+#include <cairn/persistence.h>
+
+#include <memory>
+#include <string>
+
+namespace cairn {
+
+struct ServiceCore {
+    ServiceCore(std::shared_ptr<Store> store, PersistenceOptions options);
+
+    Status check(const StatePersistenceRequest& request) const;
+    Deadline deadline(const StatePersistenceRequest& request) const;
+    /// The caller's own, else a new one.
+    std::string snapshot_id(const StatePersistenceRequest& request) const;
+
+    /// One full frame in a transaction of its own. Call it inside the run's lane.
+    Result<Receipt> write(const StatePersistenceRequest& request, const std::string& snapshot_id,
+                          const FrameOptions& frame_options, Deadline deadline) const;
+    Result<LoadedState> load(const LoadRequest& request) const;
+    /// Enters the run's lane by itself.
+    Result<RecoveryResult> recover(const StateRecoveryRequest& request);
+
+    const std::shared_ptr<Store> store;
+    const PersistenceOptions options;  ///< With every member of its runtime.
+    const std::shared_ptr<SnapshotWriter> writer;
+    RunLanes lanes;
+    Recovery recovery;
+};
+
+}  // namespace cairn

@@ -1,0 +1,141 @@
+#include "persistence/snapshot_writer.h"
+
+#include "persistence/request_rules.h"
+#include "persistence/snapshot_reader.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+namespace cairn {
+namespace {
+
+constexpr int kUnknownOutcomesMax = 3;
+
+bool has_passed(Deadline deadline) {
+    return std::chrono::steady_clock::now() >= deadline;
+}
+
+Result<Snapshot> make_snapshot(const StatePersistenceRequest& request, const std::string& snapshot_id,
+                               Timestamp created_at, const FrameOptions& frame_options) {
+    const Checksum checksum = request.state_data.checksum();
+    Result<std::string> frame = encode_full_frame(request.state_data.text(), checksum, frame_options);
+    if (!frame) return std::unexpected(std::move(frame.error()));
+    SnapshotInfo info{
+        .run_id = request.run_id,
+        .thread_id = request.thread_id,
+        .user_id = request.user_id,
+        .snapshot_id = snapshot_id,
+        .checkpoint_type = request.checkpoint_type,
+        .agent_phase = request.agent_phase,
+        .is_recovery_point = request.is_recovery_point,
+        .created_at = created_at,
+        .expires_at = request.expires_at,
+        .state_bytes = request.state_data.size_bytes(),
+        .frame_bytes = frame->size(),
+        .checksum = checksum,
+    };
+    if (request.execution_context) info.execution_context = request.execution_context->text();
+    return Snapshot{.info = std::move(info), .frame = std::move(*frame)};
+}
+
+// On top of `version`, 0 for a run that does not exist yet.
+void rebase(SnapshotWrite& write, std::int64_t version) {
+    write.expected_version = version;
+    write.snapshot.info.version = version + 1;
+    write.snapshot.info.parent_version = version;
+}
+
+std::unexpected<Error> outcome_unknown(const Snapshot& snapshot, Error cause) {
+    return std::unexpected(Error{
+        .code = ErrorCode::kOutcomeUnknown,
+        .message = fmt::format("the save of snapshot {} may or may not have been applied", snapshot.info.snapshot_id),
+        .cause = std::make_shared<const Error>(std::move(cause))});
+}
+
+}  // namespace
+
+Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, const std::string& snapshot_id,
+                                      Timestamp created_at, const FrameOptions& frame_options, std::optional<Head> head,
+                                      Deadline deadline) {
+    Result<Snapshot> snapshot = make_snapshot(request, snapshot_id, created_at, frame_options);
+    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+    Batch batch;
+    batch.writes.push_back({.snapshot = std::move(*snapshot)});
+
+    while (true) {
+        if (Status status = check_head(request, head); !status) return std::unexpected(std::move(status.error()));
+        rebase(batch.writes.front(), head ? head->version : 0);
+        Result<std::optional<Committed>> committed = commit(batch, deadline);
+        if (!committed) return std::unexpected(std::move(committed.error()));
+        if (*committed) {
+            saw(request.run_id, (*committed)->version);
+            return Receipt{
+                .snapshot_id = snapshot_id, .version = (*committed)->version, .frame_bytes = (*committed)->frame_bytes};
+        }
+        if (has_passed(deadline)) {
+            return fail(
+                ErrorCode::kUnavailable,
+                fmt::format("other writers kept moving the head of run \"{}\" until the deadline", request.run_id));
+        }
+        Result<std::optional<Head>> moved = store_->head(request.run_id);
+        if (!moved) return std::unexpected(std::move(moved.error()));
+        head = std::move(*moved);
+    }
+}
+
+std::optional<std::int64_t> SnapshotWriter::expected_version(const StatePersistenceRequest& request) const {
+    if (request.on_conflict != OnConflict::kFail) return std::nullopt;
+    return request.expected_version ? request.expected_version : seen_.find(request.run_id);
+}
+
+Status SnapshotWriter::check_head(const StatePersistenceRequest& request, const std::optional<Head>& head) const {
+    if (head) {
+        if (Status status = check_owner(request, *head); !status) return status;
+    }
+    const std::optional<std::int64_t> expected = expected_version(request);
+    const std::int64_t version = head ? head->version : 0;
+    if (!expected || *expected == version) return {};
+    return fail(ErrorCode::kConflict, fmt::format("the head of run \"{}\" is at version {}, not at {}: another writer "
+                                                  "saved it",
+                                                  request.run_id, version, *expected));
+}
+
+Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::commit(const Batch& batch, Deadline deadline) {
+    const Snapshot& snapshot = batch.writes.front().snapshot;
+    for (int unknown_outcomes = 0;;) {
+        Status status = store_->commit(batch, deadline);
+        if (status) return Committed{.version = snapshot.info.version, .frame_bytes = snapshot.frame.size()};
+        const ErrorCode code = status.error().code;
+        const bool is_resolvable =
+            code == ErrorCode::kOutcomeUnknown || code == ErrorCode::kAlreadyExists || code == ErrorCode::kConflict;
+        if (!is_resolvable) return std::unexpected(std::move(status.error()));
+        if (code == ErrorCode::kConflict && unknown_outcomes == 0) return std::nullopt;
+
+        Result<std::optional<Committed>> found = look_up(snapshot);
+        if (!found && found.error().code == ErrorCode::kAlreadyExists) return found;
+        if (!found) return outcome_unknown(snapshot, std::move(found.error()));
+        if (*found) return found;
+        if (code == ErrorCode::kConflict) return std::nullopt;
+        if (++unknown_outcomes == kUnknownOutcomesMax || has_passed(deadline)) {
+            return outcome_unknown(snapshot, std::move(status.error()));
+        }
+    }
+}
+
+// What the store holds under the snapshot's id: nothing, this very state, or (kAlreadyExists) another one.
+Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::look_up(const Snapshot& snapshot) {
+    Result<std::optional<Snapshot>> stored = store_->get(snapshot.info.run_id, snapshot.info.snapshot_id);
+    if (!stored) return std::unexpected(std::move(stored.error()));
+    if (!*stored) return std::nullopt;
+    const Result<State> ours = decode_snapshot(snapshot, limits_);
+    const Result<State> theirs = decode_snapshot(**stored, limits_);
+    if (ours && theirs && ours->text() == theirs->text()) {
+        return Committed{.version = (*stored)->info.version, .frame_bytes = (*stored)->frame.size()};
+    }
+    return fail(ErrorCode::kAlreadyExists,
+                fmt::format("snapshot_id is \"{}\": run \"{}\" already has a snapshot of this id with another state",
+                            snapshot.info.snapshot_id, snapshot.info.run_id));
+}
+
+}  // namespace cairn

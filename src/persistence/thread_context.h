@@ -1,0 +1,11 @@
+#pragma once
+
+#include <cairn/persistence.h>
+
+namespace cairn {
+
+/// What `StatePersistence::get_thread_context` promises.
+Result<ThreadContext> read_thread_context(Store& store, std::string_view thread_id,
+                                          std::optional<std::string_view> user_id);
+
+}  // namespace cairn
