@@ -1,0 +1,24 @@
+#pragma once
+
+// The path to a place in a JSON text, as error messages name it: `$.messages[3]["odd key"]`.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace cairn {
+
+/// One step into an object or an array.
+struct JsonPathStep {
+    bool into_object = false;
+    bool has_key = false;       ///< Of an object: whether the key is known yet.
+    std::string_view key = {};  ///< As written, without the quotes; valid UTF-8.
+    std::uint64_t index = 0;    ///< Of an array.
+};
+
+/// `$` and the steps, as far as they are known. Long keys are cut, and of a deep path the middle is left out.
+[[nodiscard]] std::string json_path(std::span<const JsonPathStep> steps);
+
+}  // namespace cairn
