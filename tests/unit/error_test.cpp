@@ -1,0 +1,141 @@
+// Goal: the one error table has a complete, unambiguous row for every code, and an Error prints as one useful line.
+// Method: walks the whole enumeration; the rows that callers script against are fixed by value.
+
+#include <cairn/error.h>
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+
+namespace cairn {
+namespace {
+
+constexpr auto kLastCode = static_cast<std::size_t>(ErrorCode::kInternal);
+
+// A new code that is missing here does not compile (-Wswitch), so that the table cannot be forgotten.
+constexpr bool is_listed(ErrorCode code) {
+    switch (code) {
+        case ErrorCode::kInvalidArgument:
+        case ErrorCode::kInvalidState:
+        case ErrorCode::kLimitExceeded:
+        case ErrorCode::kInvalidConfig:
+        case ErrorCode::kNotFound:
+        case ErrorCode::kConflict:
+        case ErrorCode::kAlreadyExists:
+        case ErrorCode::kCorrupt:
+        case ErrorCode::kUnavailable:
+        case ErrorCode::kOutcomeUnknown:
+        case ErrorCode::kStorageFull:
+        case ErrorCode::kReadOnly:
+        case ErrorCode::kIncompatible:
+        case ErrorCode::kClosed:
+        case ErrorCode::kInternal:
+            return true;
+    }
+    return false;
+}
+
+bool is_snake_case(std::string_view name) {
+    return !name.empty() && name.find_first_not_of("abcdefghijklmnopqrstuvwxyz_") == std::string_view::npos;
+}
+
+TEST(ErrorTable, HasEveryCodeOnceInOrder) {
+    ASSERT_EQ(error_table().size(), kLastCode + 1);
+    for (std::size_t i = 0; i <= kLastCode; ++i) {
+        const auto code = static_cast<ErrorCode>(i);
+        EXPECT_TRUE(is_listed(code));
+        EXPECT_EQ(error_table()[i].code, code);
+        EXPECT_EQ(&error_info(code), &error_table()[i]);
+    }
+    EXPECT_FALSE(is_listed(static_cast<ErrorCode>(kLastCode + 1))) << "kInternal is no longer the last code";
+}
+
+TEST(ErrorTable, EveryRowIsFilledIn) {
+    for (const ErrorInfo& info : error_table()) {
+        EXPECT_TRUE(is_snake_case(info.name)) << info.name;
+        EXPECT_GE(info.http_status, 400) << info.name;
+        EXPECT_LT(info.http_status, 600) << info.name;
+        EXPECT_GT(info.exit_code, 1) << info.name << ": 0 is success and 1 is the unexpected";
+        EXPECT_LT(info.exit_code, 126) << info.name << ": shells use the higher ones";
+        EXPECT_TRUE(info.python_exception.ends_with("Error")) << info.name;
+        EXPECT_TRUE(info.node_code.starts_with("CAIRN_")) << info.name;
+        EXPECT_TRUE(info.advice.ends_with('.')) << info.name;
+    }
+}
+
+TEST(ErrorTable, NamesAndExitCodesTellTheCodesApart) {
+    std::set<std::string_view> names;
+    std::set<int> exit_codes;
+    std::set<std::string_view> exceptions;
+    std::set<std::string_view> node_codes;
+    for (const ErrorInfo& info : error_table()) {
+        EXPECT_TRUE(names.insert(info.name).second) << info.name;
+        EXPECT_TRUE(exit_codes.insert(info.exit_code).second) << info.name;
+        EXPECT_TRUE(exceptions.insert(info.python_exception).second) << info.name;
+        EXPECT_TRUE(node_codes.insert(info.node_code).second) << info.name;
+    }
+}
+
+TEST(ErrorTable, NodeCodeIsTheNameInCapitals) {
+    for (const ErrorInfo& info : error_table()) {
+        std::string expected = "CAIRN_";
+        for (const char letter : info.name) expected += letter == '_' ? '_' : static_cast<char>(letter - 'a' + 'A');
+        EXPECT_EQ(info.node_code, expected);
+    }
+}
+
+TEST(ErrorTable, OnlyWhatLeftNothingBehindMayBeRetriedFreely) {
+    const std::map<ErrorCode, Retry> retried{{ErrorCode::kUnavailable, Retry::kYes},
+                                             {ErrorCode::kStorageFull, Retry::kYes},
+                                             {ErrorCode::kOutcomeUnknown, Retry::kSameSnapshotId}};
+    for (const ErrorInfo& info : error_table()) {
+        const auto found = retried.find(info.code);
+        EXPECT_EQ(info.retry, found == retried.end() ? Retry::kNo : found->second) << info.name;
+    }
+}
+
+TEST(ErrorTable, ScriptsMayRelyOnTheseExitCodes) {
+    EXPECT_EQ(error_info(ErrorCode::kInvalidArgument).exit_code, 2);
+    EXPECT_EQ(error_info(ErrorCode::kInvalidState).exit_code, 3);
+    EXPECT_EQ(error_info(ErrorCode::kNotFound).exit_code, 6);
+    EXPECT_EQ(error_info(ErrorCode::kConflict).exit_code, 7);
+    EXPECT_EQ(error_info(ErrorCode::kCorrupt).exit_code, 9);
+    EXPECT_EQ(error_info(ErrorCode::kUnavailable).exit_code, 10);
+}
+
+TEST(Error, PrintsNameMessageAndAdvice) {
+    const Error error{.code = ErrorCode::kNotFound, .message = "no run \"r\""};
+    EXPECT_EQ(error.to_string(),
+              "not_found: no run \"r\". Check the id and its owner; `cairn runs` lists what there is.");
+}
+
+TEST(Error, PrintsTheDetailAndEveryCause) {
+    const auto root = std::make_shared<const Error>(
+        Error{.code = ErrorCode::kStorageFull, .message = "cannot append", .detail = "SQLITE_FULL (13)"});
+    const auto middle =
+        std::make_shared<const Error>(Error{.code = ErrorCode::kUnavailable, .message = "cannot write", .cause = root});
+    const Error error{.code = ErrorCode::kInternal, .message = "save failed", .detail = "attempt 2", .cause = middle};
+    EXPECT_EQ(error.to_string(),
+              "internal: save failed [attempt 2] <- unavailable: cannot write <- storage_full: cannot append "
+              "[SQLITE_FULL (13)]. Report it with the detail, unless the machine ran out of memory.");
+}
+
+TEST(Error, FailCarriesCodeMessageAndDetailThroughAnyResult) {
+    const Result<int> number = fail(ErrorCode::kConflict, "moved", "engine");
+    ASSERT_FALSE(number);
+    EXPECT_EQ(number.error().code, ErrorCode::kConflict);
+    EXPECT_EQ(number.error().message, "moved");
+    EXPECT_EQ(number.error().detail, "engine");
+    EXPECT_EQ(number.error().cause, nullptr);
+    const Status status = fail(ErrorCode::kClosed, "closed");
+    ASSERT_FALSE(status);
+    EXPECT_EQ(status.error().code, ErrorCode::kClosed);
+}
+
+}  // namespace
+}  // namespace cairn
