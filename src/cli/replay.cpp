@@ -1,4 +1,5 @@
 #include "cli/command.h"
+#include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/replay_report.h"
 #include "cli/replay_run.h"
@@ -126,7 +127,7 @@ Result<ReplayFigures> replay_configured(const std::vector<TrajectoryRun>& runs, 
     if (!store) return std::unexpected(store.error());
     if (const Status noted = note_if_not_empty(**store); !noted) return std::unexpected(noted.error());
     Result<ReplayFigures> figures = replay_into(*store, arguments.mode, runs, arguments, cli);
-    if (figures) figures->store = cli.config().store_url;
+    if (figures) figures->store = cli.store_label();
     return figures;
 }
 
@@ -170,11 +171,11 @@ Result<std::vector<ReplayFigures>> replay_all(const std::vector<TrajectoryRun>& 
 
 void print_report(const std::vector<ReplayFigures>& replays, const Arguments& arguments, bool json) {
     if (!json) {
-        fmt::print("{}", replay_table(replays));
+        print_replay_table(replays);
     } else if (arguments.mode == "compare") {
-        fmt::print("{}\n", replay_json(std::span(replays)));
+        print_line(replay_json(std::span(replays)));
     } else {
-        fmt::print("{}\n", replay_json(replays.front()));
+        print_line(replay_json(replays.front()));
     }
 }
 

@@ -1,5 +1,7 @@
 #include "cli/replay_report.h"
 
+#include "cli/output.h"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -11,8 +13,6 @@
 
 namespace cairn::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 double rounded(double value, int digits) {
     const double scale = std::pow(10.0, digits);
@@ -46,15 +46,10 @@ Json figures_json(const ReplayFigures& figures) {
             {"mismatches", figures.mismatches}};
 }
 
-/// A store URL or a path may hold bytes that are not UTF-8.
-std::string print(const Json& json) {
-    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
 /// One line of the table.
 struct Row {
     std::string_view label;
-    std::string_view unit;
+    std::string_view unit;  ///< Empty: a count.
     std::function<double(const ReplayFigures&)> value;
     int digits = 0;
 };
@@ -99,35 +94,39 @@ std::string multiple(const Row& row, std::span<const ReplayFigures> replays) {
     return fmt::format("x{:.3g}", second / first);
 }
 
-std::string line_of(const Row& row, std::span<const ReplayFigures> replays) {
-    std::string line = fmt::format("{:<16}{:>5}", row.label, row.unit);
-    for (const ReplayFigures& figures : replays) line += fmt::format("{:>14.{}f}", row.value(figures), row.digits);
-    if (replays.size() == 2) line += fmt::format("{:>12}", multiple(row, replays));
-    return line.substr(0, line.find_last_not_of(' ') + 1) + '\n';
+std::vector<std::string> cells_of(const Row& row, std::span<const ReplayFigures> replays) {
+    std::vector<std::string> cells = {std::string(row.label)};
+    for (const ReplayFigures& figures : replays)
+        cells.push_back(fmt::format("{:.{}f}", row.value(figures), row.digits));
+    cells.emplace_back(row.unit);
+    if (replays.size() == 2) cells.push_back(multiple(row, replays));
+    return cells;
 }
 
-std::string heading_of(std::span<const ReplayFigures> replays) {
-    std::string heading(21, ' ');
-    for (const ReplayFigures& figures : replays) heading += fmt::format("{:>14}", figures.mode);
-    return heading + '\n';
+std::vector<Table::Column> columns_for(std::span<const ReplayFigures> replays) {
+    std::vector<Table::Column> columns = {{""}};
+    for (const ReplayFigures& figures : replays) columns.push_back({figures.mode, Table::Align::kRight});
+    columns.push_back({""});
+    if (replays.size() == 2) columns.push_back({"", Table::Align::kRight});
+    return columns;
 }
 
 }  // namespace
 
 std::string replay_json(const ReplayFigures& figures) {
-    return print(figures_json(figures));
+    return to_line(figures_json(figures));
 }
 
 std::string replay_json(std::span<const ReplayFigures> replays) {
     Json json = Json::object();
     for (const ReplayFigures& figures : replays) json[figures.mode] = figures_json(figures);
-    return print(json);
+    return to_line(json);
 }
 
-std::string replay_table(std::span<const ReplayFigures> replays) {
-    std::string table = heading_of(replays);
-    for (const Row& row : table_rows()) table += line_of(row, replays);
-    return table;
+void print_replay_table(std::span<const ReplayFigures> replays) {
+    Table table(columns_for(replays));
+    for (const Row& row : table_rows()) table.add(cells_of(row, replays));
+    table.print();
 }
 
 }  // namespace cairn::cli
