@@ -21,9 +21,14 @@ struct Cli {
     std::function<Status()> action;
 
     const Config& config() const { return loaded.config; }
+    /// The store's URL for people: a password in it is hidden.
+    std::string store_label() const;
+
     /// Opens the configured store; commands that only read open it read-only, so that they never make one.
     Result<std::shared_ptr<Store>> open_for_reading() const;
     Result<std::shared_ptr<Store>> open_for_writing() const;
+    /// For commands that change what is there: a store that does not exist is kNotFound.
+    Result<std::shared_ptr<Store>> open_existing_for_writing() const;
 };
 
 void add_save_command(CLI::App& app, Cli& cli);

@@ -1,1 +1,140 @@
-int main() { return 0; }
+// The program `cairn`: reads the command line and the configuration, runs the command, reports its error.
+
+#include "cli/command.h"
+#include "cli/log_sink.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "config/settings.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <span>
+#include <system_error>
+
+namespace cairn::cli {
+namespace {
+
+constexpr int kUnexpected = 1;
+
+void add_commands(CLI::App& app, Cli& cli) {
+    add_save_command(app, cli);
+    add_load_command(app, cli);
+    add_log_command(app, cli);
+    add_runs_command(app, cli);
+    add_diff_command(app, cli);
+    add_recover_command(app, cli);
+    add_stats_command(app, cli);
+    add_check_command(app, cli);
+    add_config_command(app, cli);
+    add_replay_command(app, cli);
+}
+
+std::string exit_codes() {
+    std::string text = "0 success, 1 unexpected";
+    for (const ErrorInfo& info : error_table()) text += fmt::format(", {} {}", info.exit_code, info.name);
+    return text;
+}
+
+void set_up(CLI::App& app, Cli& cli) {
+    app.require_subcommand(0, 1);
+    app.set_version_flag("--version", "cairn " CAIRN_VERSION, "Print the version");
+    app.get_formatter()->column_width(34);
+    app.footer(
+        "Settings come from the environment and from .env (`cairn config` shows them).\n\n"
+        "Exit codes: " +
+        exit_codes() +
+        ".\n\n"
+        "Examples:\n"
+        "  echo '{\"step\":1}' | cairn save --run r1 --thread t1 --user u1\n"
+        "  cairn load --run r1 | jq .\n"
+        "  cairn log --run r1\n"
+        "  cairn diff --run r1\n"
+        "  cairn COMMAND --help");
+    add_commands(app, cli);
+    add_common_options(app, cli);
+    for (CLI::App* command : app.get_subcommands({})) add_common_options(*command, cli);
+}
+
+// Which `--help` would have told: the command's, if one was recognised.
+std::string help_hint(const CLI::App& app) {
+    const auto chosen = app.get_subcommands();
+    return chosen.empty() ? "`cairn --help` lists the commands"
+                          : fmt::format("`cairn {} --help` lists what it accepts", chosen.front()->get_name());
+}
+
+Error usage_error(const CLI::App& app, const CLI::ParseError& error) {
+    return {.code = ErrorCode::kInvalidArgument, .message = fmt::format("{}; {}", error.what(), help_hint(app))};
+}
+
+// `--store` is as good as CAIRN_STORE, and is shown as its value.
+void apply_store_option(Cli& cli) {
+    if (cli.store_option.empty()) return;
+    cli.loaded.config.store_url = cli.store_option;
+    for (ConfigEntry& entry : cli.loaded.entries) {
+        if (entry.variable == "CAIRN_STORE") entry.value = without_password(cli.store_option);
+    }
+}
+
+Status run_action(Cli& cli) {
+    auto loaded = load_config();
+    if (!loaded) return std::unexpected(loaded.error());
+    cli.loaded = *std::move(loaded);
+    apply_store_option(cli);
+    cli.runtime.log = make_log_sink(cli.config().log_level);
+    return cli.action();
+}
+
+int report(const Error& error, bool json) {
+    std::fflush(stdout);  // results before the error about them
+    print_error(error, json);
+    return error_info(error.code).exit_code;
+}
+
+int run_command(Cli& cli) try {
+    const Status done = run_action(cli);
+    return done ? 0 : report(done.error(), cli.json);
+} catch (const std::bad_alloc&) {
+    return report({.code = ErrorCode::kInternal, .message = "out of memory"}, cli.json);
+} catch (const std::exception& error) {
+    return report({.code = ErrorCode::kInternal, .message = "unexpected", .detail = error.what()}, cli.json);
+}
+
+int run(int argument_count, char** arguments) {
+    Cli cli;
+    CLI::App app("cairn keeps the states of AI agents: every step saved, exactly, for little.", "cairn");
+    set_up(app, cli);
+    try {
+        app.parse(argument_count, arguments);
+    } catch (const CLI::Success& help_or_version) {
+        return app.exit(help_or_version);
+    } catch (const CLI::ParseError& error) {
+        const std::span words(arguments, static_cast<std::size_t>(argument_count));
+        const bool json = std::ranges::any_of(words, [](std::string_view word) { return word == "--json"; });
+        return report(usage_error(app, error), json);
+    }
+    if (!cli.action) {
+        print(app.help());
+        return 0;
+    }
+    return run_command(cli);
+}
+
+// A result that nobody received is no success: a full disk behind `cairn load … > file`.
+int flush_output(int exit_code) {
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return exit_code;
+    fmt::print(stderr, "cairn: cannot write to standard output: {}\n", std::generic_category().message(errno));
+    return exit_code == 0 ? kUnexpected : exit_code;
+}
+
+}  // namespace
+}  // namespace cairn::cli
+
+int main(int argument_count, char** arguments) {
+    std::signal(SIGPIPE, SIG_DFL);  // `cairn log … | head` ends quietly, whatever the parent process set
+    return cairn::cli::flush_output(cairn::cli::run(argument_count, arguments));
+}

@@ -1,0 +1,62 @@
+#include "cli/command.h"
+#include "cli/output.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace cairn::cli {
+namespace {
+
+std::string to_json(const CheckReport& report, bool deep) {
+    Json findings = Json::array();
+    for (const auto& finding : report.findings) {
+        findings.push_back(
+            {{"run_id", finding.run_id}, {"snapshot_id", finding.snapshot_id}, {"problem", finding.problem}});
+    }
+    return to_line({{"ok", report.findings.empty()},
+                    {"deep", deep},
+                    {"runs", report.runs},
+                    {"snapshots", report.snapshots},
+                    {"findings", findings}});
+}
+
+void print_text(const CheckReport& report, bool deep) {
+    if (!report.findings.empty()) {
+        Table table({{"RUN"}, {"SNAPSHOT"}, {"PROBLEM"}});
+        for (const auto& finding : report.findings) {
+            table.add({finding.run_id.empty() ? "(the store)" : finding.run_id, finding.snapshot_id, finding.problem});
+        }
+        table.print();
+    }
+    print_line(fmt::format(
+        "{} runs and {} snapshots checked{}: {}", report.runs, report.snapshots, deep ? ", every state decoded" : "",
+        report.findings.empty() ? "all is well" : fmt::format("{} findings", report.findings.size())));
+}
+
+Status check(const Cli& cli, bool deep) {
+    const auto store = cli.open_for_reading();
+    if (!store) return std::unexpected(store.error());
+    const auto report = deep ? check_deep(**store, cli.config().state_limits()) : (*store)->check();
+    if (!report) return std::unexpected(report.error());
+    cli.json ? print_line(to_json(*report, deep)) : print_text(*report, deep);
+    if (report->findings.empty()) return {};
+    return fail(ErrorCode::kCorrupt, fmt::format("{} has {} damaged place{}", cli.store_label(),
+                                                 report->findings.size(), report->findings.size() == 1 ? "" : "s"));
+}
+
+}  // namespace
+
+void add_check_command(CLI::App& app, Cli& cli) {
+    CLI::App* command = app.add_subcommand("check", "Look for damage in the store");
+    const auto deep = std::make_shared<bool>(false);
+    command->add_flag("--deep", *deep, "Decode every state and verify its checksum too");
+    command->callback([&cli, deep] { cli.action = [&cli, deep] { return check(cli, *deep); }; });
+    command->footer(
+        fmt::format("Exits with {} if anything is damaged.\n\n"
+                    "Examples:\n"
+                    "  cairn check\n"
+                    "  cairn check --deep --json | jq '.findings[]'",
+                    error_info(ErrorCode::kCorrupt).exit_code));
+}
+
+}  // namespace cairn::cli

@@ -1,0 +1,91 @@
+#include "cli/files.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+#include <new>
+#include <system_error>
+
+namespace cairn::cli {
+namespace {
+
+struct CloseUnlessStandard {
+    void operator()(std::FILE* file) const {
+        if (file != stdin) std::fclose(file);
+    }
+};
+using File = std::unique_ptr<std::FILE, CloseUnlessStandard>;
+
+ErrorCode code_of(int error_number, ErrorCode otherwise) {
+    switch (error_number) {
+        case ENOENT:
+        case ENOTDIR:
+            return ErrorCode::kNotFound;
+        case ENOSPC:
+        case EDQUOT:
+        case EFBIG:
+            return ErrorCode::kStorageFull;
+        case EISDIR:
+            return ErrorCode::kInvalidArgument;
+        default:
+            return otherwise;
+    }
+}
+
+std::unexpected<Error> file_error(std::string_view what, const std::string& path, ErrorCode otherwise) {
+    const int error_number = errno;
+    return fail(code_of(error_number, otherwise), fmt::format("file \"{}\" cannot be {}", path, what),
+                std::generic_category().message(error_number));
+}
+
+std::string name_of(const std::string& path) {
+    return path == "-" ? "standard input" : fmt::format("file \"{}\"", path);
+}
+
+Result<std::string> read_all(std::FILE* file, const std::string& path, std::uint64_t bytes_max) {
+    constexpr std::uint64_t kBlock = 1U << 20;
+    std::string text;
+    while (text.size() <= bytes_max) {
+        const std::size_t before = text.size();
+        const auto wanted =
+            static_cast<std::size_t>(std::min(std::max<std::uint64_t>(kBlock, before), bytes_max + 1 - before));
+        text.resize(before + wanted);
+        text.resize(before + std::fread(text.data() + before, 1, wanted, file));
+        if (std::ferror(file) != 0) return file_error("read", path, ErrorCode::kInvalidArgument);
+        if (text.size() < before + wanted) return text;
+    }
+    return fail(ErrorCode::kLimitExceeded,
+                fmt::format("{} has more than {} bytes (CAIRN_STATE_BYTES_MAX)", name_of(path), bytes_max));
+}
+
+}  // namespace
+
+Result<std::string> read_input(const std::string& path, std::uint64_t bytes_max) try {
+    if (path == "-" && isatty(STDIN_FILENO) == 1) {
+        fmt::print(stderr, "cairn: reading the state from the keyboard; end it with Ctrl-D\n");
+    }
+    const File file(path == "-" ? stdin : std::fopen(path.c_str(), "rbe"));
+    if (!file) return file_error("read", path, ErrorCode::kInvalidArgument);
+    return read_all(file.get(), path, bytes_max);
+} catch (const std::bad_alloc&) {
+    return fail(ErrorCode::kLimitExceeded, fmt::format("{} does not fit into memory", name_of(path)));
+}
+
+Status write_file(const std::string& path, std::string_view bytes) {
+    std::FILE* file = std::fopen(path.c_str(), "wbe");
+    if (file == nullptr) return file_error("written", path, ErrorCode::kReadOnly);
+    const bool written = std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
+    if (!written) {
+        const auto error = file_error("written", path, ErrorCode::kUnavailable);
+        std::fclose(file);
+        return error;
+    }
+    if (std::fclose(file) != 0) return file_error("written", path, ErrorCode::kUnavailable);
+    return {};
+}
+
+}  // namespace cairn::cli

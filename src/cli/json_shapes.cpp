@@ -1,0 +1,70 @@
+#include "cli/json_shapes.h"
+
+#include "cli/output.h"
+
+#include <nlohmann/json.hpp>
+
+namespace cairn::cli {
+
+std::string to_json(const SnapshotInfo& info) {
+    const Json expires_at = info.expires_at ? Json(format_timestamp(*info.expires_at)) : Json();
+    const Json object{{"run_id", info.run_id},
+                      {"thread_id", info.thread_id},
+                      {"user_id", info.user_id},
+                      {"snapshot_id", info.snapshot_id},
+                      {"version", info.version},
+                      {"parent_version", info.parent_version},
+                      {"checkpoint_type", info.checkpoint_type.name()},
+                      {"agent_phase", info.agent_phase.name()},
+                      {"is_recovery_point", info.is_recovery_point},
+                      {"created_at", format_timestamp(info.created_at)},
+                      {"expires_at", expires_at},
+                      {"state_bytes", info.state_bytes},
+                      {"frame_bytes", info.frame_bytes},
+                      {"checksum", info.checksum.to_hex()}};
+    const std::string& context = info.execution_context;
+    return with_member(to_line(object), "execution_context", context.empty() ? "null" : context);
+}
+
+std::string to_json(const RecoveryRecord& record) {
+    return to_line({{"run_id", record.run_id},
+                    {"recovery_type", to_string(record.recovery_type)},
+                    {"failure_reason", record.failure_reason},
+                    {"auto_recovery", record.auto_recovery},
+                    {"source_snapshot_id", record.source_snapshot_id},
+                    {"result_snapshot_id", record.result_snapshot_id},
+                    {"result", record.result},
+                    {"detail", record.detail},
+                    {"started_at", format_timestamp(record.started_at)},
+                    {"duration_us", record.duration.count()}});
+}
+
+std::string to_json(const RunInfo& run) {
+    return to_line({{"run_id", run.run_id},
+                    {"thread_id", run.thread_id},
+                    {"user_id", run.user_id},
+                    {"head_version", run.head_version},
+                    {"head_snapshot_id", run.head_snapshot_id},
+                    {"checkpoint_type", run.checkpoint_type.name()},
+                    {"agent_phase", run.agent_phase.name()},
+                    {"created_at", format_timestamp(run.created_at)},
+                    {"updated_at", format_timestamp(run.updated_at)},
+                    {"snapshots", run.snapshots}});
+}
+
+std::string to_json(const ThreadInfo& thread) {
+    return to_line({{"thread_id", thread.thread_id},
+                    {"user_id", thread.user_id},
+                    {"runs", thread.runs},
+                    {"snapshots", thread.snapshots},
+                    {"updated_at", format_timestamp(thread.updated_at)}});
+}
+
+// By hand, because a JSON library would print numbers and escapes of the text its own way.
+std::string with_member(std::string object, std::string_view name, std::string_view json_text) {
+    object.pop_back();
+    if (object.size() > 1) object += ',';
+    return object.append("\"").append(name).append("\":").append(json_text).append("}");
+}
+
+}  // namespace cairn::cli

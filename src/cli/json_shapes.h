@@ -1,0 +1,20 @@
+#pragma once
+
+// The JSON objects that commands print of the store's records. Part of the program's interface: add, never rename.
+
+#include <cairn/store.h>
+
+#include <string>
+
+namespace cairn::cli {
+
+/// One line each.
+std::string to_json(const SnapshotInfo& info);
+std::string to_json(const RecoveryRecord& record);
+std::string to_json(const RunInfo& run);
+std::string to_json(const ThreadInfo& thread);
+
+/// `object` with one member more, whose value is JSON text that must not change (a state).
+std::string with_member(std::string object, std::string_view name, std::string_view json_text);
+
+}  // namespace cairn::cli

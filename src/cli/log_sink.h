@@ -1,0 +1,10 @@
+#pragma once
+
+#include <cairn/runtime.h>
+
+namespace cairn::cli {
+
+/// Logs to standard error, one line a record, from `level` on.
+LogSink make_log_sink(LogLevel level);
+
+}  // namespace cairn::cli

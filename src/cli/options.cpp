@@ -1,0 +1,55 @@
+#include "cli/options.h"
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+
+namespace cairn::cli {
+namespace {
+
+std::string check_whole_number(const std::string& text) {
+    std::int64_t number = 0;
+    const char* end = text.data() + text.size();
+    const auto [stopped, error] = std::from_chars(text.data(), end, number);
+    const bool plain = error == std::errc() && stopped == end && number >= 0 && (text.size() == 1 || text[0] != '0');
+    return plain ? "" : "\"" + text + "\" is not a whole number, 0 or more";
+}
+
+}  // namespace
+
+void add_common_options(CLI::App& app, Cli& cli) {
+    app.add_option("--store", cli.store_option, "Store URL, instead of CAIRN_STORE: sqlite:PATH or memory:")
+        ->type_name("URL")
+        ->group("Common options");
+    app.add_flag("--json", cli.json, "Print JSON for machines; errors too, on standard error")->group("Common options");
+}
+
+CLI::Option* add_run_option(CLI::App& command, std::string& run_id) {
+    return command.add_option("--run", run_id, "The run's id")->type_name("RUN")->required();
+}
+
+void add_owner_options(CLI::App& command, Owner& owner) {
+    command.add_option("--thread", owner.thread_id, "Only if this thread owns it")->type_name("THREAD");
+    command.add_option("--user", owner.user_id, "Only if this user owns it")->type_name("USER");
+}
+
+CLI::Option* add_number_option(CLI::App& command, const std::string& name, std::optional<std::int64_t>& value,
+                               const std::string& description) {
+    return command.add_option(name, value, description)->type_name("N")->check(check_whole_number, "");
+}
+
+void RowLimit::add_option(CLI::App& command, const std::string& rows) {
+    add_number_option(command, "--limit", value_, "Print at most N " + rows + " (default 20, 0 for all)");
+}
+
+std::size_t RowLimit::next_page(std::uint64_t printed) const {
+    constexpr std::uint64_t kPage = 500;
+    return rows() == 0 ? kPage : std::min(kPage, rows() - printed);
+}
+
+std::size_t RowLimit::or_all() const {
+    constexpr std::uint64_t kAll = std::numeric_limits<std::int32_t>::max();
+    return rows() == 0 ? kAll : rows();
+}
+
+}  // namespace cairn::cli

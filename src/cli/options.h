@@ -1,0 +1,48 @@
+#pragma once
+
+// Options that several commands have, so that they read the same everywhere.
+
+#include "cli/command.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace cairn::cli {
+
+/// `--store` and `--json`, accepted before and after the command's name.
+void add_common_options(CLI::App& app, Cli& cli);
+
+CLI::Option* add_run_option(CLI::App& command, std::string& run_id);
+
+/// `--thread` and `--user`: what they do not own is not found.
+struct Owner {
+    std::optional<std::string> thread_id;
+    std::optional<std::string> user_id;
+};
+void add_owner_options(CLI::App& command, Owner& owner);
+
+/// A whole decimal number, 0 or more (the library would also take "0x10", "-1" and read "010" as 8).
+CLI::Option* add_number_option(CLI::App& command, const std::string& name, std::optional<std::int64_t>& value,
+                               const std::string& description);
+
+/// How many rows a command prints: 20 unless told, 0 for all.
+class RowLimit {
+public:
+    void add_option(CLI::App& command, const std::string& rows);
+
+    /// Whether `printed` rows are all that is wanted.
+    bool reached(std::uint64_t printed) const { return rows() != 0 && printed >= rows(); }
+    /// The size of the page to ask for next.
+    std::size_t next_page(std::uint64_t printed) const;
+    /// For a query without pages.
+    std::size_t or_all() const;
+
+private:
+    std::uint64_t rows() const { return static_cast<std::uint64_t>(value_.value_or(kDefault)); }
+
+    static constexpr std::int64_t kDefault = 20;
+    std::optional<std::int64_t> value_;
+};
+
+}  // namespace cairn::cli

@@ -1,0 +1,140 @@
+#include "cli/output.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <utility>
+
+namespace cairn::cli {
+namespace {
+
+bool continues_character(char c) {
+    return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U;
+}
+
+// Characters, which is near enough to columns.
+std::size_t width_of(std::string_view text) {
+    return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return !continues_character(c); }));
+}
+
+// The engine's words and the errors behind, which the object has no members for.
+std::string detail_of(const Error& error) {
+    std::string detail = error.detail;
+    for (const Error* behind = error.cause.get(); behind != nullptr; behind = behind->cause.get()) {
+        detail += fmt::format("{}<- {}: {}", detail.empty() ? "" : " ", error_info(behind->code).name, behind->message);
+        if (!behind->detail.empty()) detail += fmt::format(" [{}]", behind->detail);
+    }
+    return detail;
+}
+
+std::string error_object(const Error& error) {
+    const ErrorInfo& info = error_info(error.code);
+    return to_line(
+        {{"error",
+          {{"code", info.name}, {"message", error.message}, {"detail", detail_of(error)}, {"advice", info.advice}}}});
+}
+
+}  // namespace
+
+void print(std::string_view text) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+void print_line(std::string_view text) {
+    print(text);
+    print("\n");
+}
+
+std::string to_line(const Json& json) {
+    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+void print_error(const Error& error, bool json) {
+    fmt::print(stderr, "{}\n", json ? error_object(error) : "cairn: " + printable(error.to_string()));
+}
+
+std::string printable(std::string_view text) {
+    std::string clean;
+    clean.reserve(text.size());
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const auto byte = static_cast<unsigned char>(text[i]);
+        const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0U;
+        const bool second_set = byte == 0xC2 && next >= 0x80 && next <= 0x9F;  // U+0080 to U+009F, two bytes each
+        if (second_set) ++i;
+        clean += byte < 0x20 || byte == 0x7F || second_set ? '?' : text[i];
+    }
+    return clean;
+}
+
+std::string shortened(std::string_view text, std::size_t columns) {
+    std::size_t width = 0;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (!continues_character(text[i]) && ++width > columns) return std::string(text.substr(0, i)) + "…";
+    }
+    return std::string(text);
+}
+
+std::string format_bytes(std::uint64_t bytes) {
+    constexpr std::array kUnits{"KiB", "MiB", "GiB", "TiB"};
+    if (bytes < 1024) return fmt::format("{} B", bytes);
+    double value = static_cast<double>(bytes) / 1024;
+    std::size_t unit = 0;
+    while (value >= 1024 && unit + 1 < kUnits.size()) {
+        value /= 1024;
+        ++unit;
+    }
+    return fmt::format("{:.1f} {}", value, kUnits[unit]);
+}
+
+std::string format_seconds(Timestamp time) {
+    const std::string text = format_timestamp(time);
+    return text.substr(0, text.find('.')) + "Z";
+}
+
+void JsonArray::add(std::string_view element) {
+    print(empty_ ? "[" : ",\n ");
+    print(element);
+    empty_ = false;
+}
+
+void JsonArray::end() {
+    print_line(empty_ ? "[]" : "]");
+}
+
+Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {
+    for (const Column& column : columns_) widths_.push_back(width_of(column.title));
+}
+
+void Table::add(std::vector<std::string> cells) {
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+        cells[i] = printable(cells[i]);
+        widths_[i] = std::max(widths_[i], width_of(cells[i]));
+    }
+    rows_.push_back(std::move(cells));
+}
+
+void Table::print() {
+    if (!std::exchange(titles_printed_, true)) {
+        std::vector<std::string> titles;
+        for (const Column& column : columns_) titles.push_back(column.title);
+        print_row(titles);
+    }
+    for (const auto& row : rows_) print_row(row);
+    rows_.clear();
+}
+
+void Table::print_row(const std::vector<std::string>& cells) const {
+    std::string line;
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+        const std::string padding(widths_[i] - width_of(cells[i]), ' ');
+        if (i > 0) line += "  ";
+        line += columns_[i].align == Align::kRight ? padding + cells[i] : cells[i] + padding;
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    print_line(line);
+}
+
+}  // namespace cairn::cli

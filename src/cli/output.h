@@ -1,0 +1,71 @@
+#pragma once
+
+// What commands print: text and JSON on standard output, errors on standard error.
+
+#include <cairn/error.h>
+#include <cairn/types.h>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cairn::cli {
+
+using Json = nlohmann::ordered_json;
+
+/// To standard output; a failure to write is noticed when the program ends.
+void print(std::string_view text);
+void print_line(std::string_view text);
+
+/// One line of JSON; bytes that are not UTF-8 are replaced.
+std::string to_line(const Json& json);
+
+/// "cairn: name: message …", or `{"error":{"code","message","detail","advice"}}`, to standard error.
+void print_error(const Error& error, bool json);
+
+/// `text` without anything that could steer a terminal: control characters become `?`.
+std::string printable(std::string_view text);
+
+/// At most `columns` characters of it, then "…".
+std::string shortened(std::string_view text, std::size_t columns);
+
+std::string format_bytes(std::uint64_t bytes);  ///< "512 B", "1.4 KiB"
+std::string format_seconds(Timestamp time);     ///< "2026-11-23T16:07:47Z"
+
+/// An array of objects, one a line, printed as the elements come.
+class JsonArray {
+public:
+    void add(std::string_view element);
+    void end();
+
+private:
+    bool empty_ = true;
+};
+
+/// Rows in columns that are as wide as their widest cell. Rows may be printed in portions: later ones keep the widths.
+class Table {
+public:
+    enum class Align { kLeft, kRight };
+    struct Column {
+        std::string title;
+        Align align = Align::kLeft;
+    };
+
+    explicit Table(std::vector<Column> columns);
+    void add(std::vector<std::string> cells);
+    /// Prints the rows added since the last time, under the titles the first time.
+    void print();
+
+private:
+    void print_row(const std::vector<std::string>& cells) const;
+
+    std::vector<Column> columns_;
+    std::vector<std::size_t> widths_;
+    std::vector<std::vector<std::string>> rows_;
+    bool titles_printed_ = false;
+};
+
+}  // namespace cairn::cli
