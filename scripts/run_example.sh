@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 trajectories=../shared/trajectories/tau_bench_airline.jsonl
 
-build/release/examples/repo_analyst --out build/run .
+build/release/repo_analyst --out build/run .
 
 if [[ -f $trajectories ]]; then
     printf '\nThe same comparison on 100 recorded runs of an airline assistant (%s):\n\n' "$trajectories"

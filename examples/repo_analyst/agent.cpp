@@ -176,7 +176,10 @@ Status Agent::search_concerns() {
     if (auto entered = enter_phase(AgentPhase::kActionPlanning, kGoals[3]); !entered) return entered;
     for (const std::string_view concern : kConcerns) {
         const SearchResult found = tree_.search(concern, source_paths_);
-        if (found.matches > 0) state_["findings"]["concerns"][std::string(concern)] = found.matches;
+        if (found.matches > 0) {
+            const std::string first = fmt::format("{}:{}", found.first.front().path, found.first.front().line);
+            state_["findings"]["concerns"][std::string(concern)] = {{"lines", found.matches}, {"first", first}};
+        }
         observe("search", {{"text", concern}}, describe(found));
         if (auto saved = save(CheckpointType::kAuto); !saved) return saved;
     }
@@ -244,17 +247,18 @@ std::string render_report(const Json& state) {
     for (const auto& [name, lines] : findings["languages"].items()) {
         languages.push_back(fmt::format("{} {}", name, lines.get<std::size_t>()));
     }
-    text += fmt::format("lines by language: {}\nthe files that others lean on:\n", fmt::join(languages, ", "));
+    text += fmt::format("lines by language: {}\n", fmt::join(languages, ", "));
+    text += "the files that others lean on:\n";
     for (const Json& file : findings["key_files"]) {
         text += fmt::format("  {} (mentioned in {} files) {}\n", file["path"].get<std::string>(),
                             file["mentioned_in"].get<std::size_t>(), file.value("introduction", ""));
     }
-    std::vector<std::string> concerns;
-    for (const auto& [what, matches] : findings["concerns"].items()) {
-        concerns.push_back(fmt::format("{} {}", what, matches.get<std::size_t>()));
+    text += "worth a second look:\n";
+    for (const auto& [what, where] : findings["concerns"].items()) {
+        text += fmt::format("  {:<16} {} lines, the first at {}\n", what, where["lines"].get<std::size_t>(),
+                            where["first"].get<std::string>());
     }
-    return text + fmt::format("worth a second look: {}\n",
-                              concerns.empty() ? "nothing" : fmt::format("{}", fmt::join(concerns, ", ")));
+    return text;
 }
 
 }  // namespace repo_analyst

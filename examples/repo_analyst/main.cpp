@@ -1,6 +1,6 @@
 // repo_analyst: a small agent, persisted after every step; once by the standard service and once by the optimised one.
 //
-//   build/release/examples/repo_analyst [FOLDER] [--out FOLDER]
+//   build/release/repo_analyst [FOLDER] [--out FOLDER]
 
 #include "comparison.h"
 

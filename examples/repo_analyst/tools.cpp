@@ -128,6 +128,7 @@ std::string introduction_of(std::string_view path, std::string_view text) {
         comment += line;
     });
     comment.resize(std::min(comment.find(". "), comment.size()));
+    if (comment.ends_with('.')) comment.pop_back();
     return std::string(clipped(comment, kMatchBytesMax));
 }
 

@@ -1,0 +1,140 @@
+// The programs of docs/guide.md in one: every C++ block there stands here, and a test runs it.
+
+#include <cairn/cairn.h>
+#include <cairn/state_json.h>
+
+#include <cstdlib>
+#include <iostream>
+#include <memory>
+#include <string>
+
+namespace {
+
+// What a real program would do instead is written in docs/reference.md, error by error.
+template <class T>
+T value_or_exit(cairn::Result<T> result) {
+    if (result) return *std::move(result);
+    std::cerr << result.error().to_string() << '\n';
+    std::exit(cairn::error_info(result.error().code).exit_code);
+}
+
+cairn::State state_of_step(int step) {
+    nlohmann::ordered_json document{{"step", step}, {"messages", {"a question", "an answer"}}};
+    return value_or_exit(cairn::state_from_json(document));
+}
+
+std::string save(cairn::StatePersistence& persistence, const cairn::State& state) {
+    auto receipt = persistence.save_agent_state({
+        .run_id = "run-1",
+        .thread_id = "thread-1",
+        .user_id = "user-1",
+        .state_data = state,
+        .checkpoint_type = cairn::CheckpointType::kAuto,
+        .agent_phase = cairn::AgentPhase::kDataAnalysis,
+    });
+    if (!receipt) {
+        std::cerr << receipt.error().to_string() << '\n';
+        return {};
+    }
+    std::cout << receipt->snapshot_id << ": " << to_string(receipt->outcome) << '\n';
+    return receipt->snapshot_id;
+}
+
+void save_before_something_risky(cairn::StatePersistence& persistence, const cairn::State& state) {
+    auto receipt = persistence.save_agent_state({
+        .run_id = "run-1",
+        .thread_id = "thread-1",
+        .user_id = "user-1",
+        .state_data = state,
+        .checkpoint_type = cairn::CheckpointType::kManual,
+        .is_recovery_point = true,
+    });
+    if (!receipt) std::cerr << receipt.error().to_string() << '\n';
+}
+
+void save_unless_somebody_else_did(cairn::StatePersistence& persistence, const cairn::State& state,
+                                   std::int64_t version_seen) {
+    auto receipt = persistence.save_agent_state({
+        .run_id = "run-1",
+        .thread_id = "thread-1",
+        .user_id = "user-1",
+        .state_data = state,
+        .on_conflict = cairn::OnConflict::kFail,
+        .expected_version = version_seen,
+    });
+    if (!receipt && receipt.error().code == cairn::ErrorCode::kConflict) {
+        std::cout << "somebody else has saved since: load the new head, then decide\n";
+    }
+}
+
+void load(cairn::StatePersistence& persistence, const std::string& snapshot_id) {
+    auto newest = persistence.load_agent_state({.run_id = "run-1"});
+    auto earlier = persistence.load_agent_state({.run_id = "run-1", .snapshot_id = snapshot_id, .user_id = "user-1"});
+    if (!newest || !earlier) return;
+
+    std::cout << "version " << newest->info.version << ": " << newest->state.text() << '\n';
+    auto document = cairn::state_to_json<nlohmann::ordered_json>(earlier->state);
+    if (document) std::cout << "step " << (*document)["step"] << '\n';
+}
+
+void list_history(cairn::Store& store) {
+    cairn::HistoryQuery query{.run_id = "run-1", .agent_phase = cairn::AgentPhase::kDataAnalysis, .limit = 2};
+    for (auto page = store.history(query); page && !page->empty(); page = store.history(query)) {
+        for (const cairn::SnapshotInfo& info : *page) {
+            std::cout << info.version << ' ' << info.checkpoint_type.name() << ' ' << info.state_bytes << " bytes\n";
+        }
+        query.after_version = page->back().version;
+    }
+}
+
+void recover(cairn::StatePersistence& persistence, const std::string& snapshot_id) {
+    auto recovered = persistence.recover_agent_state({
+        .run_id = "run-1",
+        .recovery_type = cairn::RecoveryType::kRollback,
+        .target_snapshot_id = snapshot_id,
+        .failure_reason = "the analysis went the wrong way",
+    });
+    if (recovered) std::cout << "the head is now version " << recovered->version << '\n';
+}
+
+void show_thread(cairn::StatePersistence& persistence) {
+    auto context = persistence.get_thread_context("thread-1");
+    if (!context) return;
+    std::cout << context->runs.size() << " runs, " << context->snapshots << " snapshots, newest "
+              << context->newest_snapshot_id << '\n';
+}
+
+void tune(cairn::OptimizedStatePersistence& persistence) {
+    auto done = persistence.configure({.enable_compression = true, .cache_max_size = 500});
+    if (!done) std::cerr << done.error().to_string() << '\n';
+
+    const cairn::CacheStats stats = persistence.get_cache_stats();
+    std::cout << stats.skips << " of " << stats.hits + stats.misses << " saves skipped, " << stats.bytes_saved
+              << " bytes saved\n";
+}
+
+std::unique_ptr<cairn::StatePersistence> choose_by_configuration() {
+    auto loaded = cairn::load_config();  // the environment, then .env
+    if (!loaded) return nullptr;
+    auto store = cairn::open_store(loaded->config.store_url);
+    if (!store) return nullptr;
+    return cairn::make_persistence(loaded->config, *store);
+}
+
+}  // namespace
+
+int main() {
+    const auto store = value_or_exit(cairn::open_store("sqlite:guide.db"));
+    cairn::OptimizedStatePersistence persistence(store);
+    const std::string first = save(persistence, state_of_step(1));
+    save(persistence, state_of_step(1));  // skipped: equal to the head
+    save(persistence, state_of_step(2));
+    save_before_something_risky(persistence, state_of_step(2));
+    save_unless_somebody_else_did(persistence, state_of_step(3), 1);
+    load(persistence, first);
+    list_history(*store);
+    recover(persistence, first);
+    show_thread(persistence);
+    tune(persistence);
+    return choose_by_configuration() == nullptr ? 1 : 0;
+}

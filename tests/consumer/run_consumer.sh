@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Goal: whoever installs cairn can use it with find_package(cairn), and gets none of our own compiler flags.
+# Method: install the tree that was just built into an empty prefix, then configure, build and run a project that knows
+# that prefix only; then read how it was compiled. (The library and program alone: nothing else is installed.)
+#
+#   run_consumer.sh BUILD_FOLDER CONSUMER_PROJECT
+set -euo pipefail
+
+build=$1
+project=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fail() {
+    printf 'FAILED: %s\n' "$1" >&2
+    exit 1
+}
+
+cmake --install "$build" --prefix "$work/prefix" >"$work/install.log" || fail "install: $(cat "$work/install.log")"
+[[ -x $work/prefix/bin/cairn ]] || fail "the program is not installed as bin/cairn"
+[[ -f $work/prefix/include/cairn/cairn.h ]] || fail "the headers are not installed"
+
+cmake -S "$project" -B "$work/consumer" -G Ninja -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_BUILD_TYPE=Release \
+    -DCMAKE_CXX_COMPILER_LAUNCHER="$(command -v ccache || true)" || fail "configure"
+cmake --build "$work/consumer" || fail "build"
+
+if grep -nE -- '-Werror|-Wall|-Wconversion|-fsanitize' "$work/consumer/compile_commands.json"; then
+    fail "our compiler flags reach the consumer"
+fi
+if grep -nF "$build" "$work/consumer/compile_commands.json" || grep -rnF "$build" "$work/prefix/lib" --include='*.cmake'; then
+    fail "the installed package refers to the tree that it was built in"
+fi
+
+printed=$("$work/consumer/consumer" "sqlite:$work/consumer.db") || fail "the consumer's program"
+[[ $printed == '{"step":1,"note":"from a consumer"}' ]] || fail "the consumer's program printed: $printed"
+printf 'found, compiled, linked, saved and loaded\n'

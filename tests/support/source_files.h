@@ -1,0 +1,48 @@
+#pragma once
+
+// Reads the project's own sources and documents, for the tests that check a rule on them.
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cairn::test {
+
+inline std::filesystem::path project_path(std::string_view relative) {
+    return std::filesystem::path(CAIRN_SOURCE_DIR) / relative;
+}
+
+inline std::string read_file(const std::filesystem::path& path) {
+    std::ifstream file(path, std::ios::binary);
+    if (!file) throw std::runtime_error("cannot read " + path.string());
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+inline std::vector<std::string> lines_of(std::string_view text) {
+    std::vector<std::string> lines;
+    while (!text.empty()) {
+        const auto end = std::min(text.find('\n'), text.size());
+        lines.emplace_back(text.substr(0, end));
+        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    return lines;
+}
+
+/// Files below a folder of the project with one of these suffixes, relative to the project, sorted.
+inline std::vector<std::string> files_below(std::string_view folder, const std::vector<std::string_view>& suffixes) {
+    std::vector<std::string> found;
+    for (const auto& item : std::filesystem::recursive_directory_iterator(project_path(folder))) {
+        const std::string path = std::filesystem::relative(item.path(), CAIRN_SOURCE_DIR).generic_string();
+        const auto fits = [&](std::string_view suffix) { return path.ends_with(suffix); };
+        if (item.is_regular_file() && std::ranges::any_of(suffixes, fits)) found.push_back(path);
+    }
+    std::ranges::sort(found);
+    return found;
+}
+
+}  // namespace cairn::test

@@ -1,0 +1,216 @@
+// Goal: the documents say what the program does; a gap between them fails here, not at a reader's desk.
+// Method: compare their tables with the tables in the code, their commands with the program's help, and their C++
+// blocks with the examples, which are compiled and run.
+
+#include "support/run_program.h"
+#include "support/source_files.h"
+#include "support/temp_dir.h"
+
+#include <cairn/cairn.h>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <optional>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace cairn::test {
+namespace {
+
+const std::vector<std::string> kDocuments{"README.md",         "docs/start.md",     "docs/guide.md",
+                                          "docs/operating.md", "docs/reference.md", "docs/internals.md"};
+
+std::string reference() {
+    return read_file(project_path("docs/reference.md"));
+}
+
+std::string trimmed(const std::string& line) {
+    const auto first = line.find_first_not_of(" \t\r");
+    return first == std::string::npos ? "" : line.substr(first, line.find_last_not_of(" \t\r") - first + 1);
+}
+
+// The fenced blocks of one language, as trimmed lines without blank ones: indentation may differ.
+std::vector<std::vector<std::string>> blocks_of(const std::string& document, const std::string& language) {
+    std::vector<std::vector<std::string>> blocks;
+    std::string open;  // the language of the open block; "```" when it has none
+    for (const std::string& raw : lines_of(read_file(project_path(document)))) {
+        const std::string line = trimmed(raw);
+        if (line.starts_with("```")) {
+            const bool opens = open.empty();
+            if (opens && line.substr(3) == language) blocks.emplace_back();
+            open = opens ? "```" + line.substr(3) : "";
+        } else if (open == "```" + language && !line.empty()) {
+            blocks.back().push_back(line);
+        }
+    }
+    return blocks;
+}
+
+// What `cairn NAME --help` prints; "" asks for the program's own.
+const std::string& help_of(const std::string& command) {
+    static std::map<std::string, std::string> known;
+    const auto [entry, is_new] = known.try_emplace(command);
+    if (is_new) {
+        std::vector<std::string> arguments{"--help"};
+        if (!command.empty()) arguments.insert(arguments.begin(), command);
+        const ProgramResult help = run_cairn(arguments);
+        if (help.exit_code == 0) entry->second = help.output;
+    }
+    return entry->second;
+}
+
+std::set<std::string> commands() {
+    std::set<std::string> names;
+    bool is_list = false;
+    for (const std::string& line : lines_of(help_of(""))) {
+        static const std::regex kCommand(R"(^  ([a-z]+)( .*)?$)");
+        if (line.starts_with("Subcommands:") || line.starts_with("Commands:")) {
+            is_list = true;
+        } else if (std::smatch match; is_list && std::regex_match(line, match, kCommand)) {
+            names.insert(match[1]);
+        }
+    }
+    return names;
+}
+
+std::set<std::string> options_in(const std::string& text) {
+    static const std::regex kOption(R"((^|[^a-z-])(--[a-z][a-z-]+))");
+    std::set<std::string> options;
+    for (std::sregex_iterator at(text.begin(), text.end(), kOption), end; at != end; ++at) options.insert((*at)[2]);
+    return options;
+}
+
+// The part of reference.md under "### `cairn NAME`".
+std::optional<std::string> section_of(const std::string& command) {
+    const std::string text = reference();
+    const auto begin = text.find("\n### `cairn " + command + "`");
+    if (begin == std::string::npos) return std::nullopt;
+    return text.substr(begin, std::min(text.find("\n##", begin + 4), text.size()) - begin);
+}
+
+TEST(Docs, ReferenceHasEveryVariableAsTheProgramPrintsIt) {
+    const auto loaded = load_config([](const std::string&) { return std::nullopt; }, "/no/such/file");
+    ASSERT_TRUE(loaded) << loaded.error().to_string();
+    std::string table;
+    for (const ConfigEntry& entry : loaded->entries) {
+        table +=
+            fmt::format("| `{}` | `{}` | {} | {} |\n", entry.variable, entry.value, entry.accepts, entry.description);
+    }
+    EXPECT_TRUE(reference().contains(table)) << "docs/reference.md should have these rows:\n" << table;
+}
+
+TEST(Docs, ReferenceHasEveryErrorWithItsExitCode) {
+    std::string table;
+    for (const ErrorInfo& info : error_table()) {
+        const std::string_view retry = info.retry == Retry::kNo    ? "no"
+                                       : info.retry == Retry::kYes ? "yes"
+                                                                   : "with the same snapshot id";
+        table += fmt::format("| `{}` | {} | {} | {} |\n", info.name, info.exit_code, retry, info.advice);
+    }
+    EXPECT_TRUE(reference().contains(table)) << "docs/reference.md should have these rows:\n" << table;
+}
+
+TEST(Docs, ReferenceHasEveryCommandWithEveryOption) {
+    ASSERT_GE(commands().size(), 10U) << "the test no longer finds the commands in:\n" << help_of("");
+    for (const std::string& command : commands()) {
+        const auto section = section_of(command);
+        ASSERT_TRUE(section) << "docs/reference.md has no heading ### `cairn " << command << "`";
+        for (const std::string& option : options_in(help_of(command))) {
+            const bool is_common = option == "--help" || option == "--store" || option == "--json";
+            EXPECT_TRUE(is_common || options_in(*section).contains(option))
+                << "docs/reference.md, cairn " << command << ": " << option << " is missing";
+        }
+    }
+}
+
+TEST(Docs, CommandsShownExistWithTheOptionsShown) {
+    std::size_t checked = 0;
+    for (const std::string& document : kDocuments) {
+        for (const auto& block : blocks_of(document, "sh")) {
+            for (const std::string& line : block) {
+                static const std::regex kCall(R"((^|[|&;(] ?|/|NAME=\S+ )cairn ([a-z]+)([^|;>&]*))");
+                for (std::sregex_iterator at(line.begin(), line.end(), kCall), end; at != end; ++at, ++checked) {
+                    const std::string command = (*at)[2];
+                    ASSERT_TRUE(commands().contains(command)) << document << ": " << line;
+                    for (const std::string& option : options_in((*at)[3])) {
+                        EXPECT_TRUE(options_in(help_of(command) + help_of("")).contains(option))
+                            << document << ": " << line << "\ncairn " << command << " has no " << option;
+                    }
+                }
+            }
+        }
+    }
+    EXPECT_GT(checked, 10U) << "the test no longer sees the commands";
+}
+
+TEST(Docs, CppBlocksStandInExamplesThatAreCompiledAndRun) {
+    std::vector<std::string> examples;  // each as trimmed lines, so that a block is a substring
+    for (const std::string& file : files_below("examples", {".cpp", ".h"})) {
+        std::string text = "\n";
+        for (const std::string& line : lines_of(read_file(project_path(file)))) {
+            if (!trimmed(line).empty()) text += trimmed(line) + "\n";
+        }
+        examples.push_back(text);
+    }
+    std::size_t checked = 0;
+    for (const std::string& document : kDocuments) {
+        for (const auto& block : blocks_of(document, "cpp")) {
+            std::string text = "\n";
+            for (const std::string& line : block) text += line + "\n";
+            const auto has_block = [&](const std::string& example) { return example.contains(text); };
+            EXPECT_TRUE(std::ranges::any_of(examples, has_block)) << document << " shows what no example has:" << text;
+            ++checked;
+        }
+    }
+    EXPECT_GE(checked, 5U) << "the test no longer sees the blocks";
+}
+
+TEST(Docs, ReadmeShowsTheWholeQuickstart) {
+    const std::string source = read_file(project_path("examples/quickstart.cpp"));
+    const std::string begin = "// README: begin\n";
+    const auto from = source.find(begin) + begin.size();
+    const std::string shown = source.substr(from, source.find("// README: end") - from);
+    EXPECT_TRUE(read_file(project_path("README.md")).contains("```cpp\n" + shown + "```\n")) << shown;
+}
+
+TEST(Docs, QuickstartPrintsWhatTheReadmeSays) {
+    const TempDir folder;
+    const ProgramResult result = run_program(CAIRN_QUICKSTART, {}, {.working_folder = folder.path()});
+    ASSERT_EQ(result.exit_code, 0) << result.errors;
+    EXPECT_EQ(result.output, "persisted: {\"step\":1,\"messages\":[\"hello\"]}\n");
+    EXPECT_TRUE(read_file(project_path("README.md")).contains(trimmed(lines_of(result.output).front())));
+}
+
+TEST(Docs, GuideRunsAndSkipsTheRepeatedSave) {
+    const TempDir folder;
+    const ProgramResult result = run_program(CAIRN_GUIDE, {}, {.working_folder = folder.path()});
+    ASSERT_EQ(result.exit_code, 0) << result.errors;
+    EXPECT_EQ(result.errors, "");
+    EXPECT_TRUE(result.output.contains(": persisted\n")) << result.output;
+    EXPECT_TRUE(result.output.contains(": deduplicated\n")) << result.output;
+    EXPECT_TRUE(result.output.contains("somebody else has saved since")) << result.output;
+    EXPECT_TRUE(result.output.contains("step 1\n")) << result.output;
+}
+
+TEST(Docs, LinksBetweenDocumentsLeadSomewhere) {
+    std::size_t checked = 0;
+    std::vector<std::string> documents = kDocuments;
+    documents.insert(documents.end(), {"CONTRIBUTING.md", "CHANGELOG.md"});
+    for (const std::string& document : documents) {
+        const std::string text = read_file(project_path(document));
+        static const std::regex kLink(R"(\]\(([^)#:]+)(#[^)]*)?\))");
+        for (std::sregex_iterator at(text.begin(), text.end(), kLink), end; at != end; ++at, ++checked) {
+            const auto target = project_path(document).parent_path() / (*at)[1].str();
+            EXPECT_TRUE(std::filesystem::exists(target)) << document << " links to " << (*at)[1];
+        }
+    }
+    EXPECT_GE(checked, 5U) << "the test no longer sees the links";
+}
+
+}  // namespace
+}  // namespace cairn::test

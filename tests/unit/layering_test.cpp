@@ -1,0 +1,123 @@
+// Goal: data flows one way, and an engine's types never leave its folder; nobody has to remember that.
+// Method: read every #include of src/ and include/ and compare the folder that it names with the order of the house.
+
+#include "support/source_files.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <optional>
+#include <regex>
+#include <string>
+#include <vector>
+
+namespace cairn::test {
+namespace {
+
+// A folder only includes what stands before it or itself.
+const std::vector<std::string> kFolders{"base", "state", "frame", "store", "persistence", "config", "cli"};
+
+// The folder that a public header belongs to. cairn.h is all of them: for programs.
+const std::map<std::string, std::string> kPublicHeaders{
+    {"checksum.h", "base"}, {"error.h", "base"},       {"runtime.h", "base"}, {"types.h", "base"},
+    {"state.h", "state"},   {"state_json.h", "state"}, {"store.h", "store"},  {"persistence.h", "persistence"},
+    {"config.h", "config"}, {"cairn.h", "cli"},
+};
+
+// Where a library's headers may be included.
+const std::map<std::string, std::vector<std::string>> kLibraries{
+    {"sqlite3.h", {"src/store/sqlite/"}},
+    {"simdjson", {"src/state/"}},
+    {"zstd", {"src/frame/"}},
+    {"xxhash.h", {"src/base/", "src/frame/"}},
+    {"CLI/", {"src/cli/"}},
+    {"spdlog/", {"src/cli/"}},
+    {"nlohmann/", {"src/state/", "src/cli/", "include/cairn/state_json.h"}},
+};
+
+struct Include {
+    std::string file;
+    std::string name;
+};
+
+std::vector<Include> all_includes() {
+    static const std::regex kInclude(R"(^\s*#\s*include\s*[<"]([^>"]+)[>"])");
+    std::vector<Include> includes;
+    for (const char* folder : {"src", "include"}) {
+        for (const std::string& file : files_below(folder, {".h", ".cpp"})) {
+            for (const std::string& line : lines_of(read_file(project_path(file)))) {
+                if (std::smatch match; std::regex_search(line, match, kInclude)) includes.push_back({file, match[1]});
+            }
+        }
+    }
+    return includes;
+}
+
+std::optional<std::size_t> rank_of_folder(const std::string& folder) {
+    const auto found = std::ranges::find(kFolders, folder);
+    if (found == kFolders.end()) return std::nullopt;
+    return static_cast<std::size_t>(found - kFolders.begin());
+}
+
+std::string part(const std::string& path, std::ptrdiff_t index) {
+    const std::filesystem::path parts(path);
+    return std::next(parts.begin(), index)->string();
+}
+
+// The folder of the house that a file or an include belongs to; "" for what is not ours.
+std::string folder_of(const std::string& path) {
+    const auto public_header = [](const std::string& name) {
+        const auto found = kPublicHeaders.find(name);
+        return found == kPublicHeaders.end() ? "unlisted public header " + name : found->second;
+    };
+    if (path.starts_with("include/cairn/")) return public_header(part(path, 2));
+    if (path.starts_with("cairn/")) return public_header(part(path, 1));
+    if (path.starts_with("src/")) return part(path, 1);
+    return std::filesystem::exists(project_path("src/" + path)) ? part(path, 0) : "";
+}
+
+TEST(Layering, EveryFolderAndPublicHeaderHasItsPlaceInTheOrder) {
+    for (const std::string& file : files_below("src", {".h", ".cpp"})) {
+        EXPECT_TRUE(rank_of_folder(folder_of(file))) << file << ": name its folder in kFolders";
+    }
+    for (const std::string& file : files_below("include", {".h"})) {
+        EXPECT_TRUE(rank_of_folder(folder_of(file))) << file << ": name it in kPublicHeaders";
+    }
+}
+
+TEST(Layering, AFolderOnlyIncludesWhatStandsBeforeIt) {
+    std::size_t checked = 0;
+    for (const Include& include : all_includes()) {
+        const std::string target = folder_of(include.name);
+        if (target.empty()) continue;
+        ++checked;
+        EXPECT_LE(rank_of_folder(target), rank_of_folder(folder_of(include.file)))
+            << include.file << " includes " << include.name;
+    }
+    EXPECT_GT(checked, 50U) << "the test no longer sees the includes";
+}
+
+TEST(Layering, AStoreIsOnlyKnownToTheFunctionThatOpensIt) {
+    for (const Include& include : all_includes()) {
+        if (!include.name.starts_with("store/memory/") && !include.name.starts_with("store/sqlite/")) continue;
+        const std::string own_folder = "src/" + std::filesystem::path(include.name).parent_path().generic_string();
+        EXPECT_TRUE(include.file == "src/store/open_store.cpp" || include.file.starts_with(own_folder))
+            << include.file << " includes " << include.name;
+    }
+}
+
+TEST(Layering, AnEnginesHeadersNeverLeaveTheirFolder) {
+    std::size_t checked = 0;
+    for (const Include& include : all_includes()) {
+        for (const auto& [library, allowed] : kLibraries) {
+            if (!include.name.starts_with(library)) continue;
+            ++checked;
+            const auto is_inside = [&](const std::string& place) { return include.file.starts_with(place); };
+            EXPECT_TRUE(std::ranges::any_of(allowed, is_inside)) << include.file << " includes " << include.name;
+        }
+    }
+    EXPECT_GE(checked, 5U) << "the test no longer sees the includes";
+}
+
+}  // namespace
+}  // namespace cairn::test
