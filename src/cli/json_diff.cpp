@@ -1,5 +1,6 @@
 #include "cli/json_diff.h"
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -182,7 +183,7 @@ private:
         for (std::size_t i = common; i < right.size(); ++i) at(index_step(i), [&] { add(right[i]); });
     }
 
-    static std::string index_step(std::size_t index) { return "/" + std::to_string(index); }
+    static std::string index_step(std::size_t index) { return fmt::format("/{}", index); }
 
     template <class Action>
     void at(const std::string& step, Action action) {
