@@ -1,0 +1,316 @@
+// Goal: `Store::commit` applies all of a batch or nothing, under its preconditions, with the documented error for each
+// way to be refused. Method: each rule alone, then every bad write at every place of a batch of good ones; "nothing was
+// applied" is checked by reading the whole store before and after.
+
+#include "conformance/store_conformance.h"
+
+#include <fmt/format.h>
+
+#include <functional>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace cairn::test {
+namespace {
+
+constexpr std::int64_t kLargestVersion = std::numeric_limits<std::int64_t>::max();
+
+SnapshotWrite write_expecting(Snapshot snapshot, std::int64_t expected_version) {
+    return {.snapshot = std::move(snapshot), .expected_version = expected_version};
+}
+
+Batch batch_of(std::vector<SnapshotWrite> writes) {
+    return {.writes = std::move(writes)};
+}
+
+TEST_P(StoreConformance, FirstWriteMakesTheRunAndItsHead) {
+    ASSERT_EQ(head_version("run"), 0);
+    ASSERT_TRUE(is_ok(commit(make_snapshot("run", 1))));
+    const Head head = store().head("run").value().value();
+    EXPECT_EQ(head.version, 1);
+    EXPECT_EQ(head.snapshot_id, "run-1");
+    EXPECT_EQ(head.thread_id, "thread");
+    EXPECT_EQ(head.user_id, "user");
+}
+
+TEST_P(StoreConformance, AnEmptyBatchSucceedsAndChangesNothing) {
+    add_versions("run", 1, 2);
+    const auto before = everything(store());
+    EXPECT_TRUE(is_ok(commit(Batch{})));
+    EXPECT_EQ(everything(store()), before);
+}
+
+TEST_P(StoreConformance, AWriteThatExpectsTheHeadMovesIt) {
+    add_versions("run", 1, 3);
+    EXPECT_EQ(head_version("run"), 3);
+    EXPECT_EQ(store().head("run").value().value().snapshot_id, "run-3");
+}
+
+TEST_P(StoreConformance, AHeadThatIsNotWhereExpectedIsAConflict) {
+    add_versions("run", 1, 3);
+    const auto before = everything(store());
+    for (const std::int64_t expected :
+         {std::int64_t{0}, std::int64_t{1}, std::int64_t{2}, std::int64_t{4}, kLargestVersion - 1}) {
+        const Snapshot snapshot = make_snapshot("run", expected == kLargestVersion - 1 ? kLargestVersion : 10);
+        const Status status = commit(batch_of({write_expecting(snapshot, expected)}));
+        EXPECT_EQ(error_code(status), ErrorCode::kConflict) << "expected " << expected;
+    }
+    EXPECT_EQ(everything(store()), before);
+}
+
+TEST_P(StoreConformance, ARunThatDoesNotExistConflictsWithAnyVersionButZero) {
+    EXPECT_EQ(error_code(commit(batch_of({write_expecting(make_snapshot("run", 2), 1)}))), ErrorCode::kConflict);
+    EXPECT_EQ(head_version("run"), 0);
+    EXPECT_TRUE(is_ok(commit(batch_of({write_expecting(make_snapshot("run", 2), 0)}))));
+    EXPECT_EQ(head_version("run"), 2);
+}
+
+TEST_P(StoreConformance, VersionsMayLeaveGapsUpToTheLargest) {
+    ASSERT_TRUE(is_ok(commit(batch_of({write_expecting(make_snapshot("run", 7), 0)}))));
+    ASSERT_TRUE(is_ok(commit(batch_of({write_expecting(make_snapshot("run", kLargestVersion), 7)}))));
+    EXPECT_EQ(head_version("run"), kLargestVersion);
+}
+
+TEST_P(StoreConformance, AVersionThatDoesNotGrowIsInvalid) {
+    add_versions("run", 1, 3);
+    const auto before = everything(store());
+    for (const std::int64_t version : {std::int64_t{-1}, std::int64_t{0}, std::int64_t{2}, std::int64_t{3}}) {
+        Snapshot snapshot = make_snapshot("run", version);
+        snapshot.info.parent_version = 0;
+        snapshot.info.snapshot_id = "new";
+        const Status status = commit(batch_of({write_expecting(snapshot, 3)}));
+        EXPECT_EQ(error_code(status), ErrorCode::kInvalidArgument) << "version " << version;
+    }
+    Snapshot first = make_snapshot("other", 1);
+    EXPECT_EQ(error_code(commit(batch_of({write_expecting(first, -1)}))), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(everything(store()), before);
+}
+
+TEST_P(StoreConformance, AParentIsAnEarlierVersionOrNone) {
+    add_versions("run", 1, 3);
+    for (const std::int64_t parent : {std::int64_t{-1}, std::int64_t{4}, std::int64_t{5}}) {
+        Snapshot snapshot = make_snapshot("run", 4);
+        snapshot.info.parent_version = parent;
+        EXPECT_EQ(error_code(commit(snapshot)), ErrorCode::kInvalidArgument) << "parent " << parent;
+    }
+    Snapshot fork = make_snapshot("run", 4);
+    fork.info.parent_version = 1;
+    ASSERT_TRUE(is_ok(commit(fork)));
+    EXPECT_EQ(store().get("run", "run-4").value().value().info.parent_version, 1);
+    Snapshot orphan = make_snapshot("run", 5);
+    orphan.info.parent_version = 0;
+    EXPECT_TRUE(is_ok(commit(orphan)));
+}
+
+TEST_P(StoreConformance, EveryIdMustBeGiven) {
+    for (std::string SnapshotInfo::* id :
+         {&SnapshotInfo::run_id, &SnapshotInfo::thread_id, &SnapshotInfo::user_id, &SnapshotInfo::snapshot_id}) {
+        Snapshot snapshot = make_snapshot("run", 1);
+        (snapshot.info.*id).clear();
+        EXPECT_EQ(error_code(commit(snapshot)), ErrorCode::kInvalidArgument);
+    }
+    EXPECT_EQ(error_code(commit(Batch{.recoveries = {make_recovery("")}})), ErrorCode::kInvalidArgument);
+    EXPECT_TRUE(all_runs(store()).empty());
+}
+
+TEST_P(StoreConformance, ARunKeepsItsThreadAndItsUser) {
+    add_versions("run", 1, 2);
+    const auto before = everything(store());
+    for (std::string SnapshotInfo::* owner : {&SnapshotInfo::thread_id, &SnapshotInfo::user_id}) {
+        Snapshot snapshot = make_snapshot("run", 3);
+        snapshot.info.*owner = "someone else's";
+        EXPECT_EQ(error_code(commit(snapshot)), ErrorCode::kInvalidArgument);
+        // Who does not own a run does not learn where its head is either.
+        EXPECT_EQ(error_code(commit(batch_of({write_expecting(snapshot, 1)}))), ErrorCode::kInvalidArgument);
+        snapshot.info.snapshot_id = "run-1";
+        EXPECT_EQ(error_code(commit(snapshot)), ErrorCode::kInvalidArgument);
+    }
+    EXPECT_EQ(everything(store()), before);
+}
+
+TEST_P(StoreConformance, ASnapshotIdIsTakenInItsRunOnly) {
+    add_versions("run", 1, 2);
+    const auto before = everything(store());
+    Snapshot again = make_snapshot("run", 3);
+    again.info.snapshot_id = "run-1";
+    EXPECT_EQ(error_code(commit(again)), ErrorCode::kAlreadyExists);
+    EXPECT_EQ(everything(store()), before);
+
+    Snapshot elsewhere = make_snapshot("other", 1);
+    elsewhere.info.snapshot_id = "run-1";
+    EXPECT_TRUE(is_ok(commit(elsewhere)));
+    EXPECT_EQ(store().get("other", "run-1").value().value().info.run_id, "other");
+    EXPECT_EQ(store().get("run", "run-1").value().value().info.run_id, "run");
+}
+
+TEST_P(StoreConformance, RepeatingACommitTellsThatItWasApplied) {
+    add_versions("run", 1, 2);
+    const Batch batch = make_batch(make_snapshot("run", 3));
+    ASSERT_TRUE(is_ok(commit(batch)));
+    EXPECT_EQ(error_code(commit(batch)), ErrorCode::kAlreadyExists) << "right after it";
+    add_versions("run", 4, 5);
+    EXPECT_EQ(error_code(commit(batch)), ErrorCode::kAlreadyExists) << "after others wrote, too";
+    const Batch first = make_batch(make_snapshot("run", 1));
+    EXPECT_EQ(error_code(commit(first)), ErrorCode::kAlreadyExists) << "and of the first write";
+    EXPECT_EQ(head_version("run"), 5);
+}
+
+TEST_P(StoreConformance, SeveralWritesToOneRunAreAppliedInOrder) {
+    add_versions("run", 1, 1);
+    ASSERT_TRUE(is_ok(commit(batch_of({make_write(make_snapshot("run", 2)), make_write(make_snapshot("run", 3)),
+                                       make_write(make_snapshot("run", 4))}))));
+    EXPECT_EQ(head_version("run"), 4);
+    const auto history = store().history({.run_id = "run"}).value();
+    ASSERT_EQ(history.size(), 4U);
+    for (std::size_t i = 0; i < 4; ++i) EXPECT_EQ(history[i].version, static_cast<std::int64_t>(4 - i));
+}
+
+TEST_P(StoreConformance, ANewRunMayStartWithSeveralWrites) {
+    ASSERT_TRUE(is_ok(commit(batch_of({make_write(make_snapshot("run", 1)), make_write(make_snapshot("run", 2))}))));
+    EXPECT_EQ(head_version("run"), 2);
+}
+
+TEST_P(StoreConformance, WritesToOneRunMustChain) {
+    add_versions("run", 1, 1);
+    const auto before = everything(store());
+    const SnapshotWrite second = make_write(make_snapshot("run", 2));
+    for (const std::int64_t expected : {0, 1, 3}) {
+        EXPECT_EQ(error_code(commit(batch_of({second, write_expecting(make_snapshot("run", 4), expected)}))),
+                  ErrorCode::kInvalidArgument)
+            << "expected " << expected;
+    }
+    Snapshot of_other_user = make_snapshot("run", 3);
+    of_other_user.info.user_id = "other";
+    EXPECT_EQ(error_code(commit(batch_of({second, make_write(of_other_user)}))), ErrorCode::kInvalidArgument);
+    Snapshot of_other_thread = make_snapshot("run", 3);
+    of_other_thread.info.thread_id = "other";
+    EXPECT_EQ(error_code(commit(batch_of({second, make_write(of_other_thread)}))), ErrorCode::kInvalidArgument);
+    Snapshot same_id = make_snapshot("run", 3);
+    same_id.info.snapshot_id = "run-2";
+    EXPECT_EQ(error_code(commit(batch_of({second, make_write(same_id)}))), ErrorCode::kAlreadyExists);
+    EXPECT_EQ(everything(store()), before);
+}
+
+TEST_P(StoreConformance, ChainsOfSeveralRunsMayAlternate) {
+    add_versions("a", 1, 1);
+    ASSERT_TRUE(is_ok(commit(batch_of({make_write(make_snapshot("a", 2)), make_write(make_snapshot("b", 1)),
+                                       make_write(make_snapshot("a", 3)), make_write(make_snapshot("b", 2))}))));
+    EXPECT_EQ(head_version("a"), 3);
+    EXPECT_EQ(head_version("b"), 2);
+}
+
+TEST_P(StoreConformance, RecoveryRecordsAreCommittedWithTheirWrites) {
+    add_versions("run", 1, 1);
+    Batch batch = make_batch(make_snapshot("run", 2));
+    batch.recoveries = {make_recovery("run", "first"), make_recovery("run", "second")};
+    ASSERT_TRUE(is_ok(commit(batch)));
+    EXPECT_EQ(head_version("run"), 2);
+    EXPECT_EQ(store().recovery_log("run", 10).value().size(), 2U);
+}
+
+TEST_P(StoreConformance, ARecoveryRecordNeedsNoWriteAndNoRun) {
+    ASSERT_TRUE(is_ok(commit(Batch{.recoveries = {make_recovery("never seen")}})));
+    EXPECT_EQ(store().recovery_log("never seen", 10).value().size(), 1U);
+    EXPECT_EQ(head_version("never seen"), 0);
+    EXPECT_TRUE(all_runs(store()).empty());
+}
+
+// One bad write for each way to be refused. Run "run" is at version 2.
+struct BadWrite {
+    ErrorCode code;
+    SnapshotWrite write;
+};
+
+std::vector<BadWrite> bad_writes() {
+    std::vector<BadWrite> bad;
+    bad.push_back({ErrorCode::kConflict, write_expecting(make_snapshot("run", 9), 1)});
+    bad.push_back({ErrorCode::kConflict, write_expecting(make_snapshot("run", 9), 8)});
+    bad.push_back({ErrorCode::kConflict, write_expecting(make_snapshot("run", 9), 0)});
+    bad.push_back({ErrorCode::kConflict, write_expecting(make_snapshot("missing", 9), 8)});
+    bad.push_back({ErrorCode::kInvalidArgument, write_expecting(make_snapshot("run", 2), 2)});
+    BadWrite taken{ErrorCode::kAlreadyExists, make_write(make_snapshot("run", 3))};
+    taken.write.snapshot.info.snapshot_id = "run-1";
+    bad.push_back(std::move(taken));
+    BadWrite foreign{ErrorCode::kInvalidArgument, make_write(make_snapshot("run", 3))};
+    foreign.write.snapshot.info.user_id = "other";
+    bad.push_back(std::move(foreign));
+    BadWrite nameless{ErrorCode::kInvalidArgument, make_write(make_snapshot("run", 3))};
+    nameless.write.snapshot.info.snapshot_id.clear();
+    bad.push_back(std::move(nameless));
+    return bad;
+}
+
+TEST_P(StoreConformance, OneBadWriteAnywhereAppliesNothing) {
+    add_versions("run", 1, 2);
+    add_versions("good", 1, 1);
+    const auto before = everything(store());
+    for (const auto& [code, write] : bad_writes()) {
+        for (std::size_t place = 0; place < 4; ++place) {
+            Batch batch = batch_of({make_write(make_snapshot("good", 2)), make_write(make_snapshot("new", 1)),
+                                    make_write(make_snapshot("good", 3))});
+            batch.writes.insert(batch.writes.begin() + static_cast<std::ptrdiff_t>(place), write);
+            batch.recoveries = {make_recovery("good"), make_recovery("run")};
+            EXPECT_EQ(error_code(commit(batch)), code) << error_info(code).name << " at place " << place;
+        }
+    }
+    EXPECT_EQ(everything(store()), before);
+    EXPECT_EQ(head_version("new"), 0);
+    EXPECT_TRUE(store().recovery_log("good", 10).value().empty());
+}
+
+TEST_P(StoreConformance, TheStoreStaysUsableAfterEveryRefusal) {
+    add_versions("run", 1, 2);
+    for (const auto& [code, write] : bad_writes()) EXPECT_EQ(error_code(commit(batch_of({write}))), code);
+    EXPECT_TRUE(is_ok(commit(make_snapshot("run", 3))));
+    EXPECT_EQ(head_version("run"), 3);
+}
+
+TEST_P(StoreConformance, ErrorsNameTheRun) {
+    add_versions("run", 1, 2);
+    const Status conflict = commit(batch_of({write_expecting(make_snapshot("run", 9), 1)}));
+    ASSERT_FALSE(conflict);
+    EXPECT_NE(conflict.error().message.find("\"run\""), std::string::npos) << conflict.error().message;
+}
+
+TEST_P(StoreConformance, FrameBytesAreCountedByTheStoreNotByTheWriter) {
+    Snapshot snapshot = make_snapshot("run", 1);
+    snapshot.frame = std::string(1234, 'f');
+    snapshot.info.frame_bytes = 7;
+    ASSERT_TRUE(is_ok(commit(snapshot)));
+    EXPECT_EQ(store().get("run", std::nullopt).value().value().info.frame_bytes, 1234U);
+    EXPECT_EQ(store().history({.run_id = "run"}).value().at(0).frame_bytes, 1234U);
+}
+
+TEST_P(StoreConformance, ADeadlineThatHasPassedFailsOrSucceedsButNeverHangsOrLies) {
+    const Status status =
+        store().commit(make_batch(make_snapshot("run", 1)), std::chrono::steady_clock::now() - std::chrono::hours(1));
+    if (!status) {
+        EXPECT_EQ(error_code(status), ErrorCode::kUnavailable);
+    }
+    EXPECT_EQ(head_version("run"), status ? 1 : 0);
+    const Status with_the_earliest = store().commit(make_batch(make_snapshot("other", 1)), Deadline::min());
+    if (!with_the_earliest) {
+        EXPECT_EQ(error_code(with_the_earliest), ErrorCode::kUnavailable);
+    }
+    EXPECT_EQ(head_version("other"), with_the_earliest ? 1 : 0);
+}
+
+TEST_P(StoreConformance, TheLatestDeadlineIsNoDeadline) {
+    EXPECT_TRUE(is_ok(store().commit(make_batch(make_snapshot("run", 1)), Deadline::max())));
+}
+
+TEST_P(StoreConformance, ABatchOfManyWritesIsApplied) {
+    Batch batch;
+    for (std::int64_t version = 1; version <= 100; ++version) {
+        for (const std::string run_id : {"a", "b", "c"})
+            batch.writes.push_back(make_write(make_snapshot(run_id, version)));
+    }
+    ASSERT_TRUE(is_ok(commit(batch)));
+    for (const std::string run_id : {"a", "b", "c"}) EXPECT_EQ(head_version(run_id), 100);
+    EXPECT_EQ(store().stats().value().snapshots, 300U);
+}
+
+}  // namespace
+}  // namespace cairn::test

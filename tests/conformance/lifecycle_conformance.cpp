@@ -1,0 +1,121 @@
+// Goal: closing, opening again, opening read-only and opening several times keep the promises.
+// Method: the whole store is read before and after. Stores that are not durable skip what asks for durability.
+
+#include "conformance/store_conformance.h"
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace cairn::test {
+namespace {
+
+void fill(Store& store) {
+    for (std::int64_t version = 1; version <= 4; ++version) {
+        Snapshot snapshot = make_snapshot("run", version, std::string(3000, 'x'));
+        snapshot.info.is_recovery_point = version == 2;
+        snapshot.info.expires_at = kEpoch;
+        ASSERT_TRUE(is_ok(store.commit(make_batch(snapshot), soon())));
+    }
+    ASSERT_TRUE(is_ok(store.commit(make_batch(make_snapshot("other", 1)), soon())));
+    ASSERT_TRUE(is_ok(store.commit({.recoveries = {make_recovery("run")}}, soon())));
+}
+
+TEST_P(StoreConformance, EveryCallOnAClosedStoreSaysSo) {
+    add_versions("run", 1, 1);
+    ASSERT_TRUE(is_ok(store().close()));
+    EXPECT_EQ(error_code(commit(make_snapshot("run", 2))), ErrorCode::kClosed);
+    EXPECT_EQ(error_code(store().head("run")), ErrorCode::kClosed);
+    EXPECT_EQ(error_code(store().get("run", std::nullopt)), ErrorCode::kClosed);
+    EXPECT_EQ(error_code(store().history({.run_id = "run"})), ErrorCode::kClosed);
+    EXPECT_EQ(error_code(store().runs({})), ErrorCode::kClosed);
+    EXPECT_EQ(error_code(store().threads({})), ErrorCode::kClosed);
+    EXPECT_EQ(error_code(store().recovery_log("run", 1)), ErrorCode::kClosed);
+    EXPECT_EQ(error_code(store().stats()), ErrorCode::kClosed);
+    EXPECT_EQ(error_code(store().check()), ErrorCode::kClosed);
+    EXPECT_EQ(error_code(store().migrate()), ErrorCode::kClosed);
+}
+
+TEST_P(StoreConformance, ASecondCloseIsHarmless) {
+    ASSERT_TRUE(is_ok(store().close()));
+    EXPECT_TRUE(is_ok(store().close()));
+}
+
+TEST_P(StoreConformance, AReadOnlyStoreRefusesWritesAndAnswersReads) {
+    fill(store());
+    auto contents = everything(store());
+    ASSERT_TRUE(is_ok(store().close()));
+    if (!is_durable()) contents = everything(*open_again());
+
+    const std::shared_ptr<Store> reader = open_again({.read_only = true});
+    EXPECT_EQ(everything(*reader), contents);
+    EXPECT_EQ(error_code(reader->commit(make_batch(make_snapshot("run", 5)), soon())), ErrorCode::kReadOnly);
+    EXPECT_EQ(error_code(reader->commit(make_batch(make_snapshot("new", 1)), soon())), ErrorCode::kReadOnly);
+    EXPECT_EQ(error_code(reader->commit({.recoveries = {make_recovery("run")}}, soon())), ErrorCode::kReadOnly);
+    EXPECT_TRUE(is_ok(reader->migrate())) << "a current schema needs no writing";
+    EXPECT_TRUE(is_ok(reader->check()));
+    EXPECT_EQ(everything(*reader), contents);
+}
+
+TEST_P(StoreConformance, OpeningAgainFindsEverything) {
+    if (!is_durable()) GTEST_SKIP() << "not a durable store";
+    fill(store());
+    const auto before = everything(store());
+    ASSERT_TRUE(is_ok(store().close()));
+    const std::shared_ptr<Store> again = open_again();
+    EXPECT_EQ(everything(*again), before);
+    EXPECT_TRUE(is_ok(again->commit(make_batch(make_snapshot("run", 5)), soon())));
+    EXPECT_EQ(again->head("run").value().value().version, 5);
+}
+
+TEST_P(StoreConformance, CommitSequenceGrowsOnAfterOpeningAgain) {
+    if (!is_durable()) GTEST_SKIP() << "not a durable store";
+    add_versions("a", 1, 3);
+    add_versions("b", 1, 1);
+    const std::int64_t before = all_runs(store()).at(0).commit_sequence;
+    ASSERT_TRUE(is_ok(store().close()));
+    const std::shared_ptr<Store> again = open_again();
+    ASSERT_TRUE(is_ok(again->commit(make_batch(make_snapshot("c", 1)), soon())));
+    const auto runs = all_runs(*again);
+    EXPECT_EQ(runs.at(0).run_id, "c");
+    EXPECT_GT(runs.at(0).commit_sequence, before);
+}
+
+TEST_P(StoreConformance, SeveralHandlesSeeEachOthersCommitsAtOnce) {
+    if (!is_durable()) GTEST_SKIP() << "not a durable store";
+    const std::shared_ptr<Store> second = open_again();
+    const std::shared_ptr<Store> reader = open_again({.read_only = true});
+    for (std::int64_t version = 1; version <= 20; ++version) {
+        Store& writer = version % 2 == 0 ? store() : *second;
+        ASSERT_TRUE(is_ok(writer.commit(make_batch(make_snapshot("run", version)), soon())));
+        for (Store* handle : {&store(), second.get(), reader.get()}) {
+            EXPECT_EQ(handle->head("run").value().value().version, version);
+            EXPECT_EQ(handle->get("run", std::nullopt).value().value().info.version, version);
+        }
+    }
+    EXPECT_EQ(everything(store()), everything(*second));
+}
+
+TEST_P(StoreConformance, AHandleThatMissedACommitConflicts) {
+    if (!is_durable()) GTEST_SKIP() << "not a durable store";
+    const std::shared_ptr<Store> second = open_again();
+    add_versions("run", 1, 1);
+    ASSERT_EQ(second->head("run").value().value().version, 1);
+    add_versions("run", 2, 2);
+    Snapshot stale = make_snapshot("run", 2);
+    stale.info.snapshot_id = "stale";
+    EXPECT_EQ(error_code(second->commit(make_batch(stale), soon())), ErrorCode::kConflict);
+    EXPECT_FALSE(store().get("run", "stale").value());
+}
+
+TEST_P(StoreConformance, ClosingOneHandleLeavesTheOthersOpen) {
+    if (!is_durable()) GTEST_SKIP() << "not a durable store";
+    const std::shared_ptr<Store> second = open_again();
+    ASSERT_TRUE(is_ok(second->close()));
+    add_versions("run", 1, 2);
+    EXPECT_EQ(head_version("run"), 2);
+}
+
+}  // namespace
+}  // namespace cairn::test

@@ -1,0 +1,304 @@
+// Goal: the listings (runs, threads, recovery log), the statistics and the check report exactly what is stored, in the
+// documented order, page by page. Method: small stores made by hand; clocks that run backwards, so that an order by
+// time would show.
+
+#include "conformance/store_conformance.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace cairn::test {
+namespace {
+
+constexpr std::size_t kAll = std::numeric_limits<std::size_t>::max();
+
+Snapshot owned(std::string run_id, std::int64_t version, std::string thread_id, std::string user_id) {
+    Snapshot snapshot = make_snapshot(std::move(run_id), version);
+    snapshot.info.thread_id = std::move(thread_id);
+    snapshot.info.user_id = std::move(user_id);
+    return snapshot;
+}
+
+std::vector<std::string> run_ids(const std::vector<RunInfo>& runs) {
+    std::vector<std::string> ids;
+    for (const RunInfo& run : runs) ids.push_back(run.run_id);
+    return ids;
+}
+
+// ---- runs ----
+
+TEST_P(StoreConformance, ARunIsDescribedByItsFirstSnapshotAndItsHead) {
+    Snapshot first = make_snapshot("run", 1);
+    first.info.checkpoint_type = CheckpointType::kManual;
+    first.info.agent_phase = AgentPhase::kTriage;
+    Snapshot last = make_snapshot("run", 5);
+    last.info.checkpoint_type = CheckpointType::kRecovery;
+    last.info.agent_phase = AgentPhase::kReporting;
+    ASSERT_TRUE(is_ok(commit(first)));
+    ASSERT_TRUE(is_ok(commit(Batch{.writes = {{.snapshot = last, .expected_version = 1}}})));
+
+    const auto runs = all_runs(store());
+    ASSERT_EQ(runs.size(), 1U);
+    const RunInfo wanted{.run_id = "run",
+                         .thread_id = "thread",
+                         .user_id = "user",
+                         .head_version = 5,
+                         .head_snapshot_id = "run-5",
+                         .checkpoint_type = CheckpointType::kRecovery,
+                         .agent_phase = AgentPhase::kReporting,
+                         .created_at = first.info.created_at,
+                         .updated_at = last.info.created_at,
+                         .snapshots = 2};
+    EXPECT_EQ(describe(runs[0]), describe(wanted));
+}
+
+TEST_P(StoreConformance, RunsAreNewestCreatedFirstWhateverTheClockSaid) {
+    for (const std::string run_id : {"b", "a", "d", "c"}) {
+        Snapshot snapshot = make_snapshot(run_id, 1);
+        snapshot.info.created_at = kEpoch - std::chrono::hours(static_cast<int>(all_runs(store()).size()));
+        ASSERT_TRUE(is_ok(commit(snapshot)));
+    }
+    EXPECT_EQ(run_ids(all_runs(store())), (std::vector<std::string>{"c", "d", "a", "b"}));
+    add_versions("b", 2, 2);
+    EXPECT_EQ(run_ids(all_runs(store())), (std::vector<std::string>{"c", "d", "a", "b"})) << "a write moved a run";
+}
+
+TEST_P(StoreConformance, RunsOfOneBatchAreCreatedInItsOrder) {
+    Batch batch;
+    for (const std::string run_id : {"y", "x", "z"}) batch.writes.push_back(make_write(make_snapshot(run_id, 1)));
+    ASSERT_TRUE(is_ok(commit(batch)));
+    EXPECT_EQ(run_ids(all_runs(store())), (std::vector<std::string>{"z", "x", "y"}));
+}
+
+TEST_P(StoreConformance, CommitSequenceOrdersTheHeadsOfAllRuns) {
+    const auto sequence = [this](const std::string& run_id) {
+        for (const RunInfo& run : all_runs(store())) {
+            if (run.run_id == run_id) return run.commit_sequence;
+        }
+        return std::int64_t{-1};
+    };
+    add_versions("a", 1, 1);
+    add_versions("b", 1, 1);
+    EXPECT_LT(sequence("a"), sequence("b"));
+    add_versions("a", 2, 2);
+    EXPECT_GT(sequence("a"), sequence("b"));
+    ASSERT_TRUE(is_ok(commit(Batch{.writes = {make_write(make_snapshot("b", 2)), make_write(make_snapshot("a", 3))}})));
+    EXPECT_GT(sequence("a"), sequence("b")) << "the later write of a batch";
+}
+
+TEST_P(StoreConformance, RunsAreFilteredByThreadAndUser) {
+    ASSERT_TRUE(is_ok(commit(owned("1", 1, "t", "u"))));
+    ASSERT_TRUE(is_ok(commit(owned("2", 1, "t", "v"))));
+    ASSERT_TRUE(is_ok(commit(owned("3", 1, "s", "u"))));
+    ASSERT_TRUE(is_ok(commit(owned("4", 1, "t", "u"))));
+    using Ids = std::vector<std::string>;
+    EXPECT_EQ(run_ids(all_runs(store(), {}, 2)), (Ids{"4", "3", "2", "1"}));
+    EXPECT_EQ(run_ids(all_runs(store(), {.thread_id = "t"}, 2)), (Ids{"4", "2", "1"}));
+    EXPECT_EQ(run_ids(all_runs(store(), {.user_id = "u"}, 2)), (Ids{"4", "3", "1"}));
+    EXPECT_EQ(run_ids(all_runs(store(), {.thread_id = "t", .user_id = "u"}, 1)), (Ids{"4", "1"}));
+    EXPECT_EQ(run_ids(all_runs(store(), {.thread_id = "s", .user_id = "v"})), Ids{});
+    EXPECT_EQ(run_ids(all_runs(store(), {.thread_id = ""})), Ids{});
+}
+
+TEST_P(StoreConformance, PagesOfRunsAreCompleteForEveryPageSize) {
+    Batch batch;
+    for (int i = 0; i < 12; ++i) batch.writes.push_back(make_write(make_snapshot(fmt::format("run {}", i), 1)));
+    ASSERT_TRUE(is_ok(commit(batch)));
+    const auto whole = run_ids(all_runs(store(), {}, 100));
+    ASSERT_EQ(whole.size(), 12U);
+    for (std::size_t page_items = 1; page_items <= 13; ++page_items) {
+        EXPECT_EQ(run_ids(all_runs(store(), {}, page_items)), whole) << page_items << " a page";
+    }
+    EXPECT_TRUE(store().runs({.limit = 12}).value().next_cursor.empty()) << "the last page is full, and the last";
+    EXPECT_FALSE(store().runs({.limit = 11}).value().next_cursor.empty());
+    EXPECT_TRUE(store().runs({.limit = kAll}).value().next_cursor.empty());
+    EXPECT_TRUE(store().runs({.limit = 0}).value().items.empty());
+}
+
+TEST_P(StoreConformance, PagesOfRunsSkipAndRepeatNothingWhileRunsAreWritten) {
+    for (int i = 0; i < 9; ++i) add_versions(fmt::format("run {}", i), 1, 1);
+    std::vector<std::string> seen;
+    RunQuery query{.limit = 2};
+    do {
+        const Page<RunInfo> page = store().runs(query).value();
+        for (const RunInfo& run : page.items) seen.push_back(run.run_id);
+        query.cursor = page.next_cursor;
+        add_versions(fmt::format("new {}", seen.size()), 1, 1);
+        const std::int64_t head = head_version("run 0");
+        add_versions("run 0", head + 1, head + 1);
+    } while (!query.cursor.empty());
+    EXPECT_EQ(seen, (std::vector<std::string>{"run 8", "run 7", "run 6", "run 5", "run 4", "run 3", "run 2", "run 1",
+                                              "run 0"}));
+}
+
+// ---- threads ----
+
+TEST_P(StoreConformance, OneThreadIdUnderTwoUsersIsTwoThreads) {
+    ASSERT_TRUE(is_ok(commit(owned("1", 1, "t", "v"))));
+    ASSERT_TRUE(is_ok(commit(owned("2", 1, "t", "u"))));
+    ASSERT_TRUE(is_ok(commit(owned("3", 1, "t", "u"))));
+    ASSERT_TRUE(is_ok(commit(owned("3", 2, "t", "u"))));
+    const std::vector<ThreadInfo> wanted{
+        {.thread_id = "t", .user_id = "u", .runs = 2, .snapshots = 3, .updated_at = kEpoch + std::chrono::seconds(2)},
+        {.thread_id = "t", .user_id = "v", .runs = 1, .snapshots = 1, .updated_at = kEpoch + std::chrono::seconds(1)}};
+    EXPECT_EQ(describe(all_threads(store())), describe(wanted));
+    EXPECT_EQ(describe(all_threads(store(), {.user_id = "u"})), describe(std::vector{wanted[0]}));
+    EXPECT_EQ(describe(all_threads(store(), {.user_id = "v"})), describe(std::vector{wanted[1]}));
+    EXPECT_TRUE(all_threads(store(), {.user_id = "w"}).empty());
+    EXPECT_EQ(store().stats().value().threads, 2U);
+}
+
+TEST_P(StoreConformance, ThreadsAreOrderedByTheBytesOfTheirIdsThenUsers) {
+    const std::vector<std::string> sorted{"A", "B", "a", "a b", "ab", "b", "\xC3\xA9", "\xF0\x9F\xA6\x8A"};
+    for (std::size_t i = 0; i < sorted.size(); ++i) {
+        const std::size_t shuffled = (i * 3) % sorted.size();
+        for (const std::string user : {"v", "u"}) {
+            ASSERT_TRUE(is_ok(commit(owned(fmt::format("{} {}", sorted[shuffled], user), 1, sorted[shuffled], user))));
+        }
+    }
+    for (std::size_t page_items = 1; page_items <= 17; ++page_items) {
+        const auto threads = all_threads(store(), {}, page_items);
+        ASSERT_EQ(threads.size(), 2 * sorted.size()) << page_items << " a page";
+        for (std::size_t i = 0; i < threads.size(); ++i) {
+            EXPECT_EQ(threads[i].thread_id, sorted[i / 2]);
+            EXPECT_EQ(threads[i].user_id, i % 2 == 0 ? "u" : "v");
+        }
+    }
+    EXPECT_TRUE(store().threads({.limit = 16}).value().next_cursor.empty());
+    EXPECT_TRUE(store().threads({.limit = kAll}).value().next_cursor.empty());
+    EXPECT_TRUE(store().threads({.limit = 0}).value().items.empty());
+}
+
+TEST_P(StoreConformance, AThreadWasUpdatedByItsNewestHeadWhateverTheClockSaid) {
+    Snapshot early = make_snapshot("a", 1);
+    early.info.created_at = kEpoch + std::chrono::hours(5);
+    Snapshot late = make_snapshot("b", 1);
+    late.info.created_at = kEpoch - std::chrono::hours(5);
+    ASSERT_TRUE(is_ok(commit(early)));
+    ASSERT_TRUE(is_ok(commit(late)));
+    EXPECT_EQ(all_threads(store()).at(0).updated_at, late.info.created_at);
+}
+
+// ---- cursors ----
+
+TEST_P(StoreConformance, ACursorThatTheStoreDidNotMakeIsInvalid) {
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(is_ok(commit(owned(fmt::format("{}", i), 1, fmt::format("t{}", i), "u"))));
+    const std::string run_cursor = store().runs({.limit = 1}).value().next_cursor;
+    const std::string thread_cursor = store().threads({.limit = 1}).value().next_cursor;
+    ASSERT_FALSE(run_cursor.empty());
+    ASSERT_FALSE(thread_cursor.empty());
+
+    const std::vector<std::string> invented{"x",           "-1",           "'",
+                                            "run",         "run:",         "run:x",
+                                            "run:1x",      "run: 1",       "run:99999999999999999999",
+                                            "thread",      "thread:",      "thread:1",
+                                            "thread:9:ab", "thread:-1:ab", std::string(1000, '9')};
+    for (const std::string& cursor : invented) {
+        EXPECT_EQ(error_code(store().runs({.cursor = cursor})), ErrorCode::kInvalidArgument) << cursor;
+        EXPECT_EQ(error_code(store().threads({.cursor = cursor})), ErrorCode::kInvalidArgument) << cursor;
+    }
+    EXPECT_EQ(error_code(store().runs({.cursor = thread_cursor})), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(error_code(store().threads({.cursor = run_cursor})), ErrorCode::kInvalidArgument);
+}
+
+// ---- recovery log ----
+
+TEST_P(StoreConformance, EveryFieldOfARecoveryRecordComesBack) {
+    std::vector<RecoveryRecord> records;
+    for (const auto type : {RecoveryType::kRestart, RecoveryType::kResume, RecoveryType::kRollback}) {
+        records.push_back({.run_id = "run",
+                           .recovery_type = type,
+                           .failure_reason = "it's \"broken\" \xE6\x97\xA5\n",
+                           .auto_recovery = type == RecoveryType::kResume,
+                           .source_snapshot_id = "source",
+                           .result_snapshot_id = "result",
+                           .result = "recovered",
+                           .detail = std::string(5000, 'd'),
+                           .started_at = Timestamp::max(),
+                           .duration = std::chrono::microseconds(1LL << 40)});
+    }
+    records.push_back({.run_id = "run", .result = "not_found"});
+    ASSERT_TRUE(is_ok(commit(Batch{.recoveries = records})));
+    std::ranges::reverse(records);
+    EXPECT_EQ(describe(store().recovery_log("run", 10).value()), describe(records));
+}
+
+TEST_P(StoreConformance, TheRecoveryLogIsNewestFirstByCommitAndOnlyTheRuns) {
+    for (int i = 1; i <= 5; ++i) {
+        RecoveryRecord record = make_recovery("run", fmt::format("{}", i));
+        record.started_at = kEpoch - std::chrono::seconds(i / 2);  // backwards, with ties
+        ASSERT_TRUE(is_ok(commit(Batch{.recoveries = {record, make_recovery("other", "other")}})));
+    }
+    const auto reasons = [this](std::size_t limit) {
+        std::string all;
+        const auto records = store().recovery_log("run", limit).value();
+        for (const RecoveryRecord& record : records) all += record.failure_reason;
+        return all;
+    };
+    EXPECT_EQ(reasons(100), "54321");
+    EXPECT_EQ(reasons(kAll), "54321");
+    EXPECT_EQ(reasons(2), "54");
+    EXPECT_EQ(reasons(0), "");
+}
+
+// ---- the whole store ----
+
+TEST_P(StoreConformance, AnEmptyStoreListsNothing) {
+    EXPECT_TRUE(all_runs(store()).empty());
+    EXPECT_TRUE(all_threads(store()).empty());
+    const StoreStats stats = store().stats().value();
+    EXPECT_EQ(stats.runs + stats.threads + stats.snapshots + stats.state_bytes + stats.payload_bytes, 0U);
+    const CheckReport report = store().check().value();
+    EXPECT_EQ(report.runs + report.snapshots, 0U);
+    EXPECT_TRUE(report.findings.empty());
+}
+
+TEST_P(StoreConformance, StatsCountWhatIsStored) {
+    ASSERT_TRUE(is_ok(commit(owned("1", 1, "t", "u"))));
+    ASSERT_TRUE(is_ok(commit(owned("2", 1, "t", "u"))));
+    ASSERT_TRUE(is_ok(commit(owned("3", 1, "s", "u"))));
+    Snapshot large = owned("3", 2, "s", "u");
+    large.frame = std::string(1000, 'f');
+    large.info.state_bytes = 1ULL << 40;
+    ASSERT_TRUE(is_ok(commit(large)));
+
+    const Snapshot small = make_snapshot("1", 1);
+    const StoreStats stats = store().stats().value();
+    EXPECT_EQ(stats.runs, 3U);
+    EXPECT_EQ(stats.threads, 2U);
+    EXPECT_EQ(stats.snapshots, 4U);
+    EXPECT_EQ(stats.state_bytes, 3 * small.info.state_bytes + (1ULL << 40));
+    EXPECT_EQ(stats.payload_bytes, 3 * small.frame.size() + 1000);
+    if (is_durable()) {
+        EXPECT_GT(stats.store_bytes, stats.payload_bytes);
+    } else {
+        EXPECT_EQ(stats.store_bytes, 0U);
+    }
+}
+
+TEST_P(StoreConformance, ASoundStoreHasNoFindings) {
+    add_versions("a", 1, 5);
+    add_versions("b", 1, 2);
+    ASSERT_TRUE(is_ok(commit(Batch{.recoveries = {make_recovery("a"), make_recovery("no run")}})));
+    const CheckReport report = store().check().value();
+    EXPECT_EQ(report.runs, 2U);
+    EXPECT_EQ(report.snapshots, 7U);
+    for (const CheckReport::Finding& finding : report.findings) ADD_FAILURE() << finding.problem;
+}
+
+TEST_P(StoreConformance, MigratingACurrentStoreChangesNothing) {
+    add_versions("run", 1, 3);
+    const auto before = everything(store());
+    const int version = store().migrate().value();
+    EXPECT_GE(version, 1);
+    EXPECT_EQ(store().migrate().value(), version);
+    EXPECT_EQ(everything(store()), before);
+}
+
+}  // namespace
+}  // namespace cairn::test

@@ -1,0 +1,19 @@
+// Goal: the SQLite store does what cairn/store.h says. Method: the conformance suite, each test on a file of its own.
+
+#include "conformance/store_conformance.h"
+#include "support/temp_dir.h"
+
+namespace cairn::test {
+namespace {
+
+Place make_folder() {
+    return [folder = std::make_shared<TempDir>()](const OpenOptions& options) {
+        return open_store(folder->sqlite_url(), options).value();
+    };
+}
+
+INSTANTIATE_TEST_SUITE_P(Sqlite, StoreConformance,
+                         testing::Values(StoreFactory{.name = "sqlite", .make_place = make_folder}));
+
+}  // namespace
+}  // namespace cairn::test

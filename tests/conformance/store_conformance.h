@@ -1,0 +1,102 @@
+#pragma once
+
+// The suite that every store must pass: what cairn/store.h says, sentence by sentence. A new store is one short file
+// that instantiates `StoreConformance` with its factory; `memory` is the reference.
+
+#include <cairn/store.h>
+
+#include "support/make.h"
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace cairn::test {
+
+/// Opens the store of one place. Each call on a durable place is a further handle on the same store; on one that is not
+/// durable it is a fresh store.
+using Place = std::function<std::shared_ptr<Store>(const OpenOptions& options)>;
+
+struct StoreFactory {
+    std::string name;
+    bool is_durable = true;             ///< What was committed is there after closing and opening again.
+    std::function<Place()> make_place;  ///< A place where nothing was stored yet.
+};
+
+inline std::ostream& operator<<(std::ostream& out, const StoreFactory& factory) {
+    return out << factory.name;
+}
+
+/// A readable line with every field: two things are the same if their lines are.
+std::string describe(const SnapshotInfo& info);
+std::string describe(const Head& head);
+std::string describe(const RunInfo& run);
+std::string describe(const ThreadInfo& thread);
+std::string describe(const RecoveryRecord& record);
+
+template <class T>
+std::vector<std::string> describe(const std::vector<T>& items) {
+    std::vector<std::string> lines;
+    for (const T& item : items) lines.push_back(describe(item));
+    return lines;
+}
+
+template <class T>
+testing::AssertionResult is_ok(const Result<T>& result) {
+    if (result) return testing::AssertionSuccess();
+    return testing::AssertionFailure() << result.error().to_string();
+}
+
+/// The error's code; nothing, and so equal to no code, if there was none.
+template <class T>
+std::optional<ErrorCode> error_code(const Result<T>& result) {
+    return result ? std::nullopt : std::optional(result.error().code);
+}
+
+RecoveryRecord make_recovery(std::string run_id, std::string failure_reason = "crash");
+
+/// All pages of a listing, `page_items` at a time.
+std::vector<RunInfo> all_runs(Store& store, RunQuery query = {}, std::size_t page_items = 7);
+std::vector<ThreadInfo> all_threads(Store& store, ThreadQuery query = {}, std::size_t page_items = 7);
+
+/// Everything that can be read from a store, as lines: two stores with the same lines hold the same.
+std::vector<std::string> everything(Store& store);
+
+class StoreConformance : public testing::TestWithParam<StoreFactory> {
+protected:
+    Store& store() { return *store_; }
+    bool is_durable() const { return GetParam().is_durable; }
+    std::shared_ptr<Store> open_again(const OpenOptions& options = {}) { return place_(options); }
+
+    Status commit(const Batch& batch) { return store().commit(batch, soon()); }
+    Status commit(Snapshot snapshot) { return commit(make_batch(std::move(snapshot))); }
+
+    /// Commits versions `first` to `last` of a run, each in a batch of its own.
+    void add_versions(const std::string& run_id, std::int64_t first, std::int64_t last) {
+        for (std::int64_t version = first; version <= last; ++version) {
+            ASSERT_TRUE(is_ok(commit(make_snapshot(run_id, version))));
+        }
+    }
+
+    /// 0 if there is no such run.
+    std::int64_t head_version(std::string_view run_id) {
+        const auto head = store().head(run_id);
+        EXPECT_TRUE(is_ok(head));
+        return head && *head ? (*head)->version : 0;
+    }
+
+private:
+    Place place_ = GetParam().make_place();
+    std::shared_ptr<Store> store_ = place_({});
+};
+
+}  // namespace cairn::test
