@@ -1,1 +1,213 @@
-// placeholder
+#include "store/sqlite/sqlite_store.h"
+
+#include "store/batch_rules.h"
+#include "store/sqlite/connection_pool.h"
+#include "store/sqlite/database_file.h"
+#include "store/sqlite/inspection.h"
+#include "store/sqlite/reader.h"
+#include "store/sqlite/sqlite_schema.h"
+#include "store/sqlite/writer.h"
+
+#include <fmt/format.h>
+
+#include <unistd.h>
+
+#include <atomic>
+#include <mutex>
+#include <new>
+#include <shared_mutex>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+using sqlite::Connection;
+using sqlite::ConnectionPool;
+using sqlite::DatabaseFile;
+using sqlite::Lease;
+
+Deadline after(std::chrono::milliseconds patience) {
+    return std::chrono::steady_clock::now() + patience;
+}
+
+// The file and the connections to it: one to write (the engine allows one writer at a time, so callers queue up here
+// and not at its lock), several to read.
+struct Engine {
+    Engine(DatabaseFile opened, std::size_t readers_max)
+        : file(std::move(opened)),
+          writer(1, [this](Deadline deadline) { return file.connect(deadline); }),
+          readers(readers_max, [this](Deadline deadline) { return file.connect(deadline); }) {}
+
+    DatabaseFile file;
+    ConnectionPool writer;
+    ConnectionPool readers;
+};
+
+class SqliteStore final : public Store {
+public:
+    SqliteStore(DatabaseFile::Opened opened, const SqliteSettings& settings)
+        : engine_(std::make_unique<Engine>(std::move(opened.file), settings.readers_max)),
+          read_only_(engine_->file.read_only()),
+          patience_(settings.patience),
+          migrations_(settings.migrations),
+          process_(::getpid()) {
+        (read_only_ ? engine_->readers : engine_->writer).adopt(std::move(opened.connection));
+    }
+    ~SqliteStore() override;
+    SqliteStore(const SqliteStore&) = delete;
+    SqliteStore& operator=(const SqliteStore&) = delete;
+
+    Status commit(const Batch& batch, Deadline deadline) override;
+    Result<std::optional<Head>> head(std::string_view run_id) override;
+    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override;
+    Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) override;
+    Result<Page<RunInfo>> runs(const RunQuery& query) override;
+    Result<Page<ThreadInfo>> threads(const ThreadQuery& query) override;
+    Result<std::vector<RecoveryRecord>> recovery_log(std::string_view run_id, std::size_t limit) override;
+    Result<StoreStats> stats() override;
+    Result<CheckReport> check() override;
+    Result<int> migrate() override;
+    Status close() override;
+
+private:
+    // `work` while the store is open, and its answer as a value even if memory runs out.
+    template <class T, class Work>
+    Result<T> while_open(Work work) {
+        if (forked()) return closed("was opened by the process that this one was forked from");
+        if (closed_) return closed("was closed");
+        const std::shared_lock lock(open_);
+        if (closed_) return closed("was closed");
+        try {
+            return work();
+        } catch (const std::bad_alloc&) {
+            return fail(ErrorCode::kInternal, "the store: no memory is left");
+        }
+    }
+
+    // `work` on a connection of `pool`, which waits for locks until `deadline`.
+    template <class T, class Work>
+    Result<T> with_connection(ConnectionPool Engine::* pool, Deadline deadline, Work work) {
+        return while_open<T>([&]() -> Result<T> {
+            const Result<Lease> connection = ((*engine_).*pool).acquire(deadline);
+            if (!connection) return std::unexpected(connection.error());
+            return work(**connection);
+        });
+    }
+
+    template <class T, class Work>
+    Result<T> read(Work work) {
+        return with_connection<T>(&Engine::readers, after(patience_), work);
+    }
+
+    std::unexpected<Error> closed(std::string_view how) const {
+        return fail(ErrorCode::kClosed, fmt::format("the store {}", how));
+    }
+    // Asked before any lock is touched: a forked child has copies of locks that nobody in it will ever release.
+    bool forked() const { return ::getpid() != process_; }
+    void shrink_log();
+
+    std::unique_ptr<Engine> engine_;  // released by `close`
+    const bool read_only_;
+    const std::chrono::milliseconds patience_;
+    const std::span<const sqlite::Migration> migrations_;
+    const pid_t process_;
+    std::shared_mutex open_;  // shared by the calls under way
+    std::atomic<bool> closed_ = false;
+};
+
+SqliteStore::~SqliteStore() {
+    if (forked()) {
+        // Closing would release the parent's log from under it.
+        static_cast<void>(engine_.release());
+    }
+    static_cast<void>(close());
+}
+
+Status SqliteStore::close() {
+    if (forked()) return {};
+    closed_ = true;  // first, so that calls which come now do not delay the end
+    const std::unique_lock lock(open_);
+    if (engine_ == nullptr) return {};
+    engine_->readers.close();
+    engine_->writer.close();  // last: it moves the log into the database
+    engine_.reset();
+    return {};
+}
+
+Status SqliteStore::commit(const Batch& batch, Deadline deadline) {
+    if (Status status = check_batch(batch); !status) return status;
+    if (read_only_) {
+        return while_open<void>(
+            []() -> Status { return fail(ErrorCode::kReadOnly, "the store was opened read-only"); });
+    }
+    return with_connection<void>(&Engine::writer, deadline, [&](Connection& connection) -> Status {
+        if (batch.writes.empty() && batch.recoveries.empty()) return {};
+        return sqlite::commit(connection, batch);
+    });
+}
+
+Result<std::optional<Head>> SqliteStore::head(std::string_view run_id) {
+    return read<std::optional<Head>>([&](Connection& connection) { return sqlite::head(connection, run_id); });
+}
+
+Result<std::optional<Snapshot>> SqliteStore::get(std::string_view run_id, std::optional<std::string_view> snapshot_id) {
+    return read<std::optional<Snapshot>>(
+        [&](Connection& connection) { return sqlite::get(connection, run_id, snapshot_id); });
+}
+
+Result<std::vector<SnapshotInfo>> SqliteStore::history(const HistoryQuery& query) {
+    return read<std::vector<SnapshotInfo>>([&](Connection& connection) { return sqlite::history(connection, query); });
+}
+
+Result<Page<RunInfo>> SqliteStore::runs(const RunQuery& query) {
+    return read<Page<RunInfo>>([&](Connection& connection) { return sqlite::runs(connection, query); });
+}
+
+Result<Page<ThreadInfo>> SqliteStore::threads(const ThreadQuery& query) {
+    return read<Page<ThreadInfo>>([&](Connection& connection) { return sqlite::threads(connection, query); });
+}
+
+Result<std::vector<RecoveryRecord>> SqliteStore::recovery_log(std::string_view run_id, std::size_t limit) {
+    return read<std::vector<RecoveryRecord>>(
+        [&](Connection& connection) { return sqlite::recovery_log(connection, run_id, limit); });
+}
+
+// As far as it goes: readers and writers of other processes may be in the way, and that is no error.
+void SqliteStore::shrink_log() {
+    const Result<Lease> writer = engine_->writer.acquire(after(std::chrono::milliseconds(100)));
+    if (writer) static_cast<void>((*writer)->checkpoint(true));
+}
+
+Result<StoreStats> SqliteStore::stats() {
+    return read<StoreStats>([&](Connection& connection) {
+        if (!read_only_) shrink_log();
+        Result<StoreStats> stats = sqlite::count_rows(connection);
+        if (stats) stats->store_bytes = sqlite::bytes_on_disk(engine_->file.path());
+        return stats;
+    });
+}
+
+Result<CheckReport> SqliteStore::check() {
+    return read<CheckReport>([&](Connection& connection) { return sqlite::inspect(connection); });
+}
+
+Result<int> SqliteStore::migrate() {
+    const auto pool = read_only_ ? &Engine::readers : &Engine::writer;
+    return with_connection<int>(pool, after(patience_), [&](Connection& connection) {
+        return sqlite::bring_up_to_date(connection, migrations_);
+    });
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Store>> open_sqlite_store(const std::filesystem::path& path, const OpenOptions& options,
+                                                 const SqliteSettings& settings) {
+    SqliteSettings used = settings;
+    if (used.migrations.empty()) used.migrations = sqlite::migrations();
+    Result<DatabaseFile::Opened> opened =
+        DatabaseFile::open(path, options.read_only, options.create, used.migrations, after(used.patience));
+    if (!opened) return std::unexpected(std::move(opened.error()));
+    return std::make_shared<SqliteStore>(std::move(*opened), used);
+}
+
+}  // namespace cairn

@@ -1,0 +1,75 @@
+#pragma once
+
+// A bounded number of connections, opened when first needed and lent to one caller at a time, first come first served.
+
+#include "store/sqlite/sqlite_connection.h"
+
+#include <cairn/error.h>
+#include <cairn/types.h>
+
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace cairn::sqlite {
+
+class ConnectionPool;
+
+/// A connection on loan. A broken one is closed when it is given back, and the next caller gets a new one.
+class Lease {
+public:
+    Lease(ConnectionPool& pool, std::unique_ptr<Connection> connection)
+        : pool_(&pool), connection_(std::move(connection)) {}
+    ~Lease();
+    Lease(Lease&& other) noexcept : pool_(other.pool_), connection_(std::move(other.connection_)) {}
+    Lease& operator=(Lease&&) = delete;
+
+    Connection& operator*() const { return *connection_; }
+    Connection* operator->() const { return connection_.get(); }
+
+private:
+    ConnectionPool* pool_;
+    std::unique_ptr<Connection> connection_;  // null once moved from
+};
+
+/// Threads: safe to use concurrently.
+class ConnectionPool {
+public:
+    using Opener = std::function<Result<std::unique_ptr<Connection>>(Deadline)>;
+
+    ConnectionPool(std::size_t connections_max, Opener opener)
+        : connections_max_(connections_max), opener_(std::move(opener)) {}
+
+    /// A sound connection to the file that the path names now, which waits for locks until `deadline` too.
+    /// Errors: kUnavailable (all were in use until `deadline`, or the file is gone), and those of opening.
+    [[nodiscard]] Result<Lease> acquire(Deadline deadline);
+    /// Puts a connection that was opened elsewhere into the pool.
+    void adopt(std::unique_ptr<Connection> connection);
+    /// Closes all connections that are not on loan.
+    void close();
+
+private:
+    friend class Lease;
+
+    bool take_turn(Deadline deadline);
+    std::unique_ptr<Connection> take_idle();
+    void give_back(std::unique_ptr<Connection> connection);
+
+    const std::size_t connections_max_;
+    const Opener opener_;
+
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    // Guarded by mutex_:
+    std::vector<std::unique_ptr<Connection>> idle_;
+    std::size_t lent_ = 0;
+    std::deque<const void*> waiting_;  // the addresses of the callers' places, first come first
+};
+
+}  // namespace cairn::sqlite

@@ -1,0 +1,322 @@
+#include "store/sqlite/database_file.h"
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <system_error>
+#include <utility>
+
+namespace cairn::sqlite {
+namespace {
+
+namespace fs = std::filesystem;
+
+// 8 KB pages: rows of 1 to 4 KB leave 400 bytes less of each page unused than with 4 KB, at the same time a commit.
+constexpr char kNewDatabase[] = "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL";
+
+// No memory map: a file that shrinks or fails under one kills the process. The log is kept at its working size
+// (autocheckpoint x page), since writing over old blocks is cheaper than growing a file; a burst's excess is cut off.
+constexpr char kEachConnection[] = R"sql(
+PRAGMA trusted_schema = OFF;
+PRAGMA cell_size_check = ON;
+PRAGMA mmap_size = 0;
+PRAGMA temp_store = MEMORY;
+PRAGMA synchronous = FULL;
+PRAGMA cache_size = -4000;
+PRAGMA wal_autocheckpoint = 1000;
+PRAGMA journal_size_limit = 33554432;
+)sql";
+
+// What we look for in the database's header (https://sqlite.org/fileformat.html).
+constexpr std::string_view kMagic("SQLite format 3\0", 16);
+constexpr std::size_t kWriteFormatOffset = 18;
+constexpr std::size_t kApplicationIdOffset = 68;
+constexpr std::size_t kFirstPageOffset = 100;
+constexpr std::size_t kPeekBytes = kFirstPageOffset + 8;
+
+enum class Content : std::uint8_t { kNothing, kStore };
+
+std::int64_t read_big_endian(std::string_view bytes, std::size_t offset) {
+    std::uint32_t value = 0;
+    for (std::size_t i = 0; i < 4; ++i) value = value << 8U | static_cast<unsigned char>(bytes[offset + i]);
+    return value;
+}
+
+// A database that never got a table: its first page is an empty leaf, and no log can hold more.
+bool is_blank_database(std::string_view header) {
+    return read_big_endian(header, kApplicationIdOffset) == 0 && header[kWriteFormatOffset] == 1 &&
+           header.substr(kFirstPageOffset, 1) == "\x0D" && header[kFirstPageOffset + 3] == 0 &&
+           header[kFirstPageOffset + 4] == 0;
+}
+
+std::unexpected<Error> not_ours(const fs::path& path, std::string_view what) {
+    return fail(ErrorCode::kIncompatible, fmt::format("{} is not a cairn store: {}", path.native(), what));
+}
+
+Result<Content> identify(std::string_view header, const fs::path& path) {
+    if (header.empty()) return Content::kNothing;
+    if (header.size() < kPeekBytes || !header.starts_with(kMagic)) return not_ours(path, "it is no SQLite database");
+    const std::int64_t application_id = read_big_endian(header, kApplicationIdOffset);
+    if (application_id == kApplicationId) return Content::kStore;
+    if (is_blank_database(header)) return Content::kNothing;
+    return not_ours(path, fmt::format("it is another program's database (application id {:#x})", application_id));
+}
+
+Status check_name(const fs::path& path) {
+    if (path.empty()) return fail(ErrorCode::kInvalidArgument, "the store's path is empty");
+    if (path.native().find('\0') != std::string::npos) {
+        return fail(ErrorCode::kInvalidArgument, "the store's path holds a NUL character");
+    }
+    // The engine has a limit of its own; leave room for the suffixes of log files and of a new database.
+    const auto bytes_max = static_cast<std::size_t>(sqlite3_vfs_find(nullptr)->mxPathname) - 64;
+    if (path.native().size() > bytes_max) {
+        return fail(ErrorCode::kInvalidArgument, fmt::format("the store's path has {} bytes: give one of at most {}",
+                                                             path.native().size(), bytes_max));
+    }
+    return {};
+}
+
+std::unexpected<Error> fail_with(ErrorCode code, const fs::path& path, std::string_view problem, int system_error) {
+    return fail(code, fmt::format("{}: {}", path.native(), problem),
+                system_error == 0 ? std::string() : std::generic_category().message(system_error));
+}
+
+ErrorCode code_for(int system_error) {
+    switch (system_error) {
+        case EACCES:
+        case EPERM:
+        case EROFS:
+            return ErrorCode::kReadOnly;
+        case ENOSPC:
+        case EDQUOT:
+            return ErrorCode::kStorageFull;
+        case ENOENT:
+            return ErrorCode::kNotFound;
+        default:
+            return ErrorCode::kUnavailable;
+    }
+}
+
+// Whether there is a file, and that nothing else is there.
+Result<bool> is_there(const fs::path& path) {
+    std::error_code problem;
+    const fs::file_status status = fs::status(path, problem);
+    if (status.type() == fs::file_type::regular) return true;
+    if (status.type() == fs::file_type::directory) {
+        return fail_with(ErrorCode::kInvalidArgument, path, "is a folder: give the path of a file", 0);
+    }
+    if (status.type() == fs::file_type::none) {
+        return fail_with(code_for(problem.value()), path, "cannot be reached", problem.value());
+    }
+    if (status.type() != fs::file_type::not_found) {
+        return fail_with(ErrorCode::kInvalidArgument, path, "is no regular file", 0);
+    }
+    if (!fs::exists(path.parent_path(), problem)) {
+        return fail_with(ErrorCode::kNotFound, path, "its folder does not exist", 0);
+    }
+    if (!fs::is_directory(path.parent_path(), problem)) {
+        return fail_with(ErrorCode::kInvalidArgument, path, "its parent is a file and no folder", 0);
+    }
+    return false;
+}
+
+// Gives `draft` the name `path`, which nothing may have. Returns 0 or the system's error.
+int publish(const fs::path& draft, const fs::path& path) {
+    if (::link(draft.c_str(), path.c_str()) == 0) return 0;
+    if (errno == EEXIST) return EEXIST;
+    // Some file systems have no hard links.
+    return ::renameat2(AT_FDCWD, draft.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0 ? 0 : errno;
+}
+
+// A new name survives power loss only when its folder is on disk.
+int sync_folder(const fs::path& folder) {
+    const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor < 0) return errno;
+    const int problem = ::fsync(descriptor) == 0 || errno == EINVAL ? 0 : errno;
+    ::close(descriptor);
+    return problem;
+}
+
+fs::path with_suffix(fs::path path, std::string_view suffix) {
+    return path += suffix;
+}
+
+class Draft {
+public:
+    explicit Draft(const fs::path& final_path) {
+        static std::atomic<unsigned> count = 0;
+        path_ = with_suffix(final_path, fmt::format(".new-{}-{}", ::getpid(), ++count));
+    }
+    ~Draft() {
+        for (const char* suffix : {"", "-journal", "-wal", "-shm"}) ::unlink(with_suffix(path_, suffix).c_str());
+    }
+    Draft(const Draft&) = delete;
+    Draft& operator=(const Draft&) = delete;
+
+    const fs::path& path() const { return path_; }
+
+private:
+    fs::path path_;
+};
+
+// A failed opening says what the engine saw; the file system often says why.
+Error explain(Error error, const fs::path& path, bool writing) {
+    if (error.code != ErrorCode::kUnavailable && error.code != ErrorCode::kReadOnly) return error;
+    const auto because = [&](ErrorCode code, std::string_view problem) {
+        error.code = code;
+        error.message = fmt::format("{}: {}", path.native(), problem);
+        return std::move(error);
+    };
+    std::error_code ignored;
+    if (!fs::exists(path, ignored)) return because(ErrorCode::kNotFound, "does not exist");
+    if (::access(path.c_str(), R_OK) != 0) return because(ErrorCode::kReadOnly, "cannot be read");
+    if (writing && ::access(path.c_str(), W_OK) != 0) return because(ErrorCode::kReadOnly, "cannot be written");
+    if (writing && ::access(path.parent_path().c_str(), W_OK) != 0) {
+        return because(ErrorCode::kReadOnly, "its folder cannot be written");
+    }
+    return error;
+}
+
+Status use_log(Connection& connection) {
+    static constexpr char kUseLog[] = "PRAGMA journal_mode = WAL";
+    const Result<std::string> mode = connection.query_text(kUseLog);
+    if (!mode) return std::unexpected(mode.error());
+    if (*mode == "wal") return {};
+    return fail(ErrorCode::kUnavailable,
+                fmt::format("the file system cannot hold a write-ahead log (journal mode stays \"{}\")", *mode));
+}
+
+Status check_readable(Connection& connection, std::span<const Migration> known) {
+    const Result<int> version = schema_version(connection, known);
+    if (!version) return std::unexpected(version.error());
+    if (*version == known.back().version) return {};
+    return fail(
+        ErrorCode::kReadOnly,
+        fmt::format("the store has schema {} and this cairn reads {}: open it once for writing, which migrates it",
+                    *version, known.back().version));
+}
+
+Result<Content> open_content(Connection& connection, const fs::path& path) {
+    const Result<std::string> header = connection.peek(kPeekBytes);
+    if (!header) return std::unexpected(header.error());
+    return identify(*header, path);
+}
+
+Status prepare_writable(Connection& connection, Content content, std::span<const Migration> known) {
+    if (content == Content::kNothing) {
+        if (Status status = connection.execute(kNewDatabase); !status) return status;
+    }
+    if (Status status = connection.execute(kEachConnection); !status) return status;
+    if (const Result<int> version = bring_up_to_date(connection, known); !version) {
+        return std::unexpected(version.error());
+    }
+    return use_log(connection);
+}
+
+Status prepare_readable(Connection& connection, Content content, const fs::path& path,
+                        std::span<const Migration> known) {
+    if (content == Content::kNothing) return not_ours(path, "it is empty");
+    if (Status status = connection.execute(kEachConnection); !status) return status;
+    return check_readable(connection, known);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Connection>> DatabaseFile::connect_as(Access access, Deadline deadline) const {
+    const bool writing = access == Access::kWrite || access == Access::kCreate;
+    const auto explained = [&](const Error& error) { return std::unexpected(explain(error, path_, writing)); };
+
+    Result<std::unique_ptr<Connection>> connection = Connection::open(path_, access);
+    if (!connection) return explained(connection.error());
+    (*connection)->set_deadline(deadline);
+    if (writing && (*connection)->is_read_only()) return fail_with(ErrorCode::kReadOnly, path_, "cannot be written", 0);
+    const Result<Content> content = open_content(**connection, path_);
+    if (!content) return explained(content.error());
+    const Status prepared = writing ? prepare_writable(**connection, *content, known_)
+                                    : prepare_readable(**connection, *content, path_, known_);
+    if (!prepared) return explained(prepared.error());
+    return connection;
+}
+
+// Beside writers if at all possible. Where not even the lock files can be made, nobody can write either, and the file
+// is all there is; unless a log with content lies beside it, which cannot be read without the lock files.
+Result<std::unique_ptr<Connection>> DatabaseFile::connect_read_only(Deadline deadline) {
+    Result<std::unique_ptr<Connection>> connection = connect_as(Access::kRead, deadline);
+    if (connection || ::access(path_.parent_path().c_str(), W_OK) == 0) return connection;
+    if (connection.error().code != ErrorCode::kUnavailable && connection.error().code != ErrorCode::kReadOnly) {
+        return connection;
+    }
+    std::error_code missing;
+    if (const auto log_bytes = fs::file_size(with_suffix(path_, "-wal"), missing); !missing && log_bytes != 0) {
+        return fail_with(ErrorCode::kReadOnly, path_,
+                         "its log (-wal) holds saves that are not in the file yet, and its folder cannot be written: "
+                         "open it once where it can, or make its folder writable",
+                         0);
+    }
+    access_ = Access::kImmutable;
+    return connect_as(Access::kImmutable, deadline);
+}
+
+Result<std::unique_ptr<Connection>> DatabaseFile::connect(Deadline deadline) const {
+    Result<std::unique_ptr<Connection>> connection = connect_as(access_, deadline);
+    if (!connection && connection.error().code == ErrorCode::kNotFound) {
+        return fail(ErrorCode::kUnavailable,
+                    fmt::format("{} was moved or deleted while the store was open", path_.native()));
+    }
+    return connection;
+}
+
+Status DatabaseFile::make(Deadline deadline) const {
+    const Draft draft(path_);
+    {
+        const DatabaseFile file(draft.path(), Access::kCreate, known_);
+        const Result<std::unique_ptr<Connection>> connection = file.connect_as(Access::kCreate, deadline);
+        if (!connection) {
+            Error error = connection.error();
+            // The draft is our own affair: tell it of the file that was asked for.
+            if (::access(path_.parent_path().c_str(), W_OK) != 0) {
+                return fail_with(code_for(errno), path_, "its folder cannot be written", errno);
+            }
+            return std::unexpected(std::move(error));
+        }
+    }
+    const int problem = publish(draft.path(), path_);
+    if (problem == EEXIST) return {};  // another process was faster
+    if (problem != 0) return fail_with(code_for(problem), path_, "cannot be made", problem);
+    if (const int unsynced = sync_folder(path_.parent_path()); unsynced != 0) {
+        return fail_with(code_for(unsynced), path_, "its folder cannot be brought to disk", unsynced);
+    }
+    return {};
+}
+
+Result<DatabaseFile::Opened> DatabaseFile::open(const fs::path& path, bool read_only, bool create,
+                                                std::span<const Migration> known, Deadline deadline) {
+    if (Status status = check_name(path); !status) return std::unexpected(status.error());
+    std::error_code problem;
+    DatabaseFile file(fs::absolute(path, problem), read_only ? Access::kRead : Access::kWrite, known);
+    if (problem) return fail_with(code_for(problem.value()), path, "cannot be reached", problem.value());
+    if (Status status = check_name(file.path_); !status) return std::unexpected(status.error());
+
+    const Result<bool> there = is_there(file.path_);
+    if (!there) return std::unexpected(there.error());
+    if (!*there && (read_only || !create)) {
+        return fail_with(ErrorCode::kNotFound, file.path_, "does not exist, and creating it was not asked for", 0);
+    }
+    if (!*there) {
+        if (Status status = file.make(deadline); !status) return std::unexpected(status.error());
+    }
+    Result<std::unique_ptr<Connection>> connection =
+        read_only ? file.connect_read_only(deadline) : file.connect_as(Access::kWrite, deadline);
+    if (!connection) return std::unexpected(std::move(connection.error()));
+    return Opened{.file = std::move(file), .connection = std::move(*connection)};
+}
+
+}  // namespace cairn::sqlite

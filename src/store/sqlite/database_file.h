@@ -1,0 +1,53 @@
+#pragma once
+
+// The file under a store: whether it is ours, how it is made, and how connections to it are opened.
+
+#include "store/sqlite/sqlite_connection.h"
+#include "store/sqlite/sqlite_schema.h"
+
+#include <cairn/error.h>
+#include <cairn/types.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+
+namespace cairn::sqlite {
+
+class DatabaseFile {
+public:
+    /// Makes the file if it is missing and `create` is on, brings it up to date unless `read_only`, and gives it back
+    /// with its first connection, one that can write unless `read_only`.
+    /// A new database is made beside its place under another name and appears there complete or not at all, so that
+    /// neither a crash nor several processes that make it at once can leave half of one.
+    /// Errors: as `open_store`.
+    struct Opened;
+    [[nodiscard]] static Result<Opened> open(const std::filesystem::path& path, bool read_only, bool create,
+                                             std::span<const Migration> known, Deadline deadline);
+
+    /// Another connection to the same path. Errors: kUnavailable (the file is gone), and those of `open`.
+    [[nodiscard]] Result<std::unique_ptr<Connection>> connect(Deadline deadline) const;
+
+    const std::filesystem::path& path() const { return path_; }
+    bool read_only() const { return access_ != Access::kWrite; }
+
+private:
+    DatabaseFile(std::filesystem::path path, Access access, std::span<const Migration> known)
+        : path_(std::move(path)), access_(access), known_(known) {}
+
+    [[nodiscard]] Result<std::unique_ptr<Connection>> connect_as(Access access, Deadline deadline) const;
+    [[nodiscard]] Result<std::unique_ptr<Connection>> connect_read_only(Deadline deadline);
+    [[nodiscard]] Status make(Deadline deadline) const;
+
+    std::filesystem::path path_;  // absolute, so that no name means anything special to the engine
+    Access access_;
+    std::span<const Migration> known_;
+};
+
+struct DatabaseFile::Opened {
+    DatabaseFile file;
+    std::unique_ptr<Connection> connection;
+};
+
+}  // namespace cairn::sqlite

@@ -1,0 +1,132 @@
+#include "store/sqlite/inspection.h"
+
+#include "store/sqlite/rows.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+namespace cairn::sqlite {
+namespace {
+
+constexpr char kCounts[] = R"sql(
+SELECT (SELECT count(*) FROM runs),
+       (SELECT count(*) FROM (SELECT DISTINCT thread_id, user_id FROM runs)),
+       count(*), ifnull(sum(state_bytes), 0), ifnull(sum(length(frame)), 0)
+FROM snapshots
+)sql";
+
+constexpr char kIntegrity[] = "PRAGMA integrity_check";
+
+// Rows that must not be there, as (run id, snapshot id, problem).
+constexpr std::array kRules{
+    "SELECT '', s.snapshot_id, 'the snapshot''s run is missing' FROM snapshots s "
+    "WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.run_key = s.run_key)",
+
+    "SELECT r.run_id, r.head_snapshot_id, 'the snapshot of the run''s head is missing' FROM runs r "
+    "WHERE NOT EXISTS (SELECT 1 FROM snapshots s WHERE s.sequence = r.head_sequence AND s.run_key = r.run_key)",
+
+    "SELECT r.run_id, r.head_snapshot_id, 'the run''s head and its snapshot differ' FROM runs r "
+    "JOIN snapshots s ON s.sequence = r.head_sequence AND s.run_key = r.run_key "
+    "WHERE s.version <> r.head_version OR s.snapshot_id <> r.head_snapshot_id OR s.checksum <> r.head_checksum "
+    "OR s.state_bytes <> r.head_state_bytes OR s.expires_at IS NOT r.head_expires_at",
+
+    "SELECT r.run_id, s.snapshot_id, 'the snapshot is newer than the run''s head' FROM runs r "
+    "JOIN snapshots s ON s.run_key = r.run_key WHERE s.version > r.head_version",
+
+    "SELECT r.run_id, '', 'the run''s count of snapshots is wrong' FROM runs r "
+    "WHERE r.snapshots <> (SELECT count(*) FROM snapshots s WHERE s.run_key = r.run_key)",
+
+    "SELECT r.run_id, s.snapshot_id, 'the snapshot''s version or parent version is impossible' "
+    "FROM snapshots s JOIN runs r ON r.run_key = s.run_key "
+    "WHERE s.version < 1 OR s.parent_version < 0 OR s.parent_version >= s.version",
+
+    "SELECT r.run_id, t.snapshot_id, 'the snapshot was written later than one of a higher version' FROM ("
+    "SELECT run_key, snapshot_id, sequence, lag(sequence, 1, 0) OVER (PARTITION BY run_key ORDER BY version) AS before "
+    "FROM snapshots) t JOIN runs r ON r.run_key = t.run_key WHERE t.sequence <= t.before",
+
+    "SELECT r.run_id, s.snapshot_id, 'the snapshot''s checksum is not one' "
+    "FROM snapshots s JOIN runs r ON r.run_key = s.run_key WHERE length(s.checksum) <> 16",
+};
+
+// The engine stopped here: damage is what we are looking for, and anything else is an error.
+Status note(CheckReport& report, Error error) {
+    if (error.code != ErrorCode::kCorrupt) return std::unexpected(std::move(error));
+    report.findings.push_back({.problem = fmt::format("{} [{}]", error.message, error.detail)});
+    return {};
+}
+
+Status check_pages(Connection& connection, CheckReport& report) {
+    Cursor cursor = connection.use(kIntegrity);
+    while (true) {
+        const Result<bool> row = cursor.step();
+        if (!row) return note(report, row.error());
+        if (!*row) return {};
+        if (cursor.text(0) != "ok") report.findings.push_back({.problem = std::string(cursor.text(0))});
+    }
+}
+
+Status check_rule(Connection& connection, const char* rule, CheckReport& report) {
+    Cursor cursor = connection.use(rule);
+    while (true) {
+        const Result<bool> found = cursor.step();
+        if (!found) return note(report, found.error());
+        if (!*found) return {};
+        RowReader row(cursor);
+        CheckReport::Finding finding{.run_id = row.text(), .snapshot_id = row.snapshot_id(), .problem = row.text()};
+        report.findings.push_back(std::move(finding));
+    }
+}
+
+Status count(Connection& connection, CheckReport& report) {
+    const Result<StoreStats> stats = count_rows(connection);
+    if (!stats) return note(report, stats.error());
+    report.runs = stats->runs;
+    report.snapshots = stats->snapshots;
+    return {};
+}
+
+}  // namespace
+
+Result<StoreStats> count_rows(Connection& connection) {
+    Cursor cursor = connection.use(kCounts);
+    const Result<bool> found = cursor.step();
+    if (!found) return std::unexpected(found.error());
+    RowReader row(cursor);
+    StoreStats stats{.runs = row.count(),
+                     .threads = row.count(),
+                     .snapshots = row.count(),
+                     .state_bytes = row.count(),
+                     .payload_bytes = row.count()};
+    if (Status status = row.finish(); !status) return std::unexpected(status.error());
+    return stats;
+}
+
+std::uint64_t bytes_on_disk(const std::filesystem::path& database) {
+    std::uint64_t bytes = 0;
+    for (const char* suffix : {"", "-wal"}) {
+        std::filesystem::path file = database;
+        std::error_code missing;
+        const std::uintmax_t size = std::filesystem::file_size(file += suffix, missing);
+        if (!missing) bytes += size;
+    }
+    return bytes;
+}
+
+Result<CheckReport> inspect(Connection& connection) {
+    CheckReport report;
+    Transaction transaction(connection);  // one view of the store for all rules
+    if (Status status = transaction.begin(Transaction::kRead); !status) return std::unexpected(status.error());
+    if (Status status = check_pages(connection, report); !status) return std::unexpected(status.error());
+    for (const char* rule : kRules) {
+        if (Status status = check_rule(connection, rule, report); !status) return std::unexpected(status.error());
+    }
+    if (Status status = count(connection, report); !status) return std::unexpected(status.error());
+    return report;
+}
+
+}  // namespace cairn::sqlite

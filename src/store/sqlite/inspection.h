@@ -1,0 +1,24 @@
+#pragma once
+
+// Looking at the store as a whole: how much there is, and whether it is sound.
+
+#include "store/sqlite/sqlite_connection.h"
+
+#include <cairn/error.h>
+#include <cairn/store.h>
+
+#include <cstdint>
+#include <filesystem>
+
+namespace cairn::sqlite {
+
+/// Counts and sums; not `store_bytes`.
+[[nodiscard]] Result<StoreStats> count_rows(Connection& connection);
+
+/// Of the database and its log, as the file system has them. The lock file (-shm) is no storage and is not counted.
+[[nodiscard]] std::uint64_t bytes_on_disk(const std::filesystem::path& database);
+
+/// Damage that stops a part of the inspection is a finding; the rest goes on.
+[[nodiscard]] Result<CheckReport> inspect(Connection& connection);
+
+}  // namespace cairn::sqlite

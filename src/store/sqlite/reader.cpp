@@ -1,0 +1,275 @@
+#include "store/sqlite/reader.h"
+
+#include "store/cursor.h"
+#include "store/sqlite/rows.h"
+
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <utility>
+
+namespace cairn::sqlite {
+namespace {
+
+constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
+
+// The columns that `read_info` reads, in its order.
+#define CAIRN_INFO_COLUMNS                                                                                         \
+    "r.run_id, r.thread_id, r.user_id, s.snapshot_id, s.version, s.parent_version, s.checkpoint_type, "            \
+    "s.agent_phase, s.is_recovery_point, s.created_at, s.expires_at, s.state_bytes, length(s.frame), s.checksum, " \
+    "s.execution_context"
+
+constexpr char kHead[] =
+    "SELECT thread_id, user_id, head_snapshot_id, head_version, head_state_bytes, head_checksum, head_expires_at "
+    "FROM runs WHERE run_id = ?";
+
+constexpr char kGetHead[] = "SELECT s.sequence, " CAIRN_INFO_COLUMNS
+                            ", s.frame FROM runs r "
+                            "LEFT JOIN snapshots s ON s.sequence = r.head_sequence AND s.run_key = r.run_key "
+                            "WHERE r.run_id = ?";
+
+constexpr char kGetById[] = "SELECT s.sequence, " CAIRN_INFO_COLUMNS
+                            ", s.frame FROM runs r "
+                            "JOIN snapshots s ON s.run_key = r.run_key AND s.snapshot_id = ?2 "
+                            "WHERE r.run_id = ?1";
+
+#define CAIRN_HISTORY                                                                               \
+    "SELECT " CAIRN_INFO_COLUMNS                                                                    \
+    " FROM runs r CROSS JOIN snapshots s INDEXED BY snapshots_by_version ON s.run_key = r.run_key " \
+    "WHERE r.run_id = ?1 AND (?2 IS NULL OR r.thread_id = ?2) AND (?3 IS NULL OR r.user_id = ?3) "  \
+    "AND s.version BETWEEN ?4 AND ?5 "                                                              \
+    "AND (?6 IS NULL OR s.checkpoint_type = ?6) AND (?7 IS NULL OR s.agent_phase = ?7) "            \
+    "AND (?8 IS NULL OR s.is_recovery_point = ?8) "                                                 \
+    "AND (?9 IS NULL OR s.created_at >= ?9) AND (?10 IS NULL OR s.created_at < ?10) "
+constexpr char kHistoryNewestFirst[] = CAIRN_HISTORY "ORDER BY s.version DESC LIMIT ?11";
+constexpr char kHistoryOldestFirst[] = CAIRN_HISTORY "ORDER BY s.version LIMIT ?11";
+
+// One statement a filter, so that each is answered from its own index.
+#define CAIRN_RUNS(condition)                                                                     \
+    "SELECT r.run_key, r.run_id, r.thread_id, r.user_id, r.head_version, r.head_snapshot_id, "    \
+    "s.checkpoint_type, s.agent_phase, r.created_at, s.created_at, r.snapshots, r.head_sequence " \
+    "FROM runs r LEFT JOIN snapshots s ON s.sequence = r.head_sequence "                          \
+    "WHERE r.run_key < ?1 AND " condition " ORDER BY r.run_key DESC LIMIT ?2"
+constexpr char kRuns[] = CAIRN_RUNS("true");
+constexpr char kRunsOfThread[] = CAIRN_RUNS("r.thread_id = ?3 AND (?4 IS NULL OR r.user_id = ?4)");
+constexpr char kRunsOfUser[] = CAIRN_RUNS("r.user_id = ?3");
+
+#define CAIRN_THREADS(condition)                                                                              \
+    "SELECT t.thread_id, t.user_id, t.runs, t.snapshots, s.created_at FROM ("                                 \
+    "SELECT thread_id, user_id, count(*) AS runs, sum(snapshots) AS snapshots, max(head_sequence) AS newest " \
+    "FROM runs WHERE (thread_id, user_id) > (?1, ?2) AND " condition                                          \
+    " GROUP BY thread_id, user_id ORDER BY thread_id, user_id LIMIT ?3) t "                                   \
+    "LEFT JOIN snapshots s ON s.sequence = t.newest ORDER BY t.thread_id, t.user_id"
+constexpr char kThreads[] = CAIRN_THREADS("true");
+constexpr char kThreadsOfUser[] = CAIRN_THREADS("user_id = ?4");
+
+constexpr char kRecoveryLog[] =
+    "SELECT run_id, recovery_type, failure_reason, auto_recovery, source_snapshot_id, result_snapshot_id, result, "
+    "detail, started_at, duration_us FROM recovery_log WHERE run_id = ? ORDER BY recovery_key DESC LIMIT ?";
+
+SnapshotInfo read_info(RowReader& row) {
+    // A braced list is evaluated from left to right: in the order of the columns.
+    return {.run_id = row.text(),
+            .thread_id = row.text(),
+            .user_id = row.text(),
+            .snapshot_id = row.snapshot_id(),
+            .version = row.integer(),
+            .parent_version = row.integer(),
+            .checkpoint_type = CheckpointType(row.text()),
+            .agent_phase = AgentPhase(row.text()),
+            .is_recovery_point = row.flag(),
+            .created_at = row.time(),
+            .expires_at = row.optional_time(),
+            .state_bytes = row.count(),
+            .frame_bytes = row.count(),
+            .checksum = row.checksum(),
+            .execution_context = row.text()};
+}
+
+RunInfo read_run(RowReader& row) {
+    return {.run_id = row.text(),
+            .thread_id = row.text(),
+            .user_id = row.text(),
+            .head_version = row.integer(),
+            .head_snapshot_id = row.snapshot_id(),
+            .checkpoint_type = CheckpointType(row.text()),
+            .agent_phase = AgentPhase(row.text()),
+            .created_at = row.time(),
+            .updated_at = row.time(),
+            .snapshots = row.count(),
+            .commit_sequence = row.integer()};
+}
+
+ThreadInfo read_thread(RowReader& row) {
+    return {.thread_id = row.text(),
+            .user_id = row.text(),
+            .runs = row.count(),
+            .snapshots = row.count(),
+            .updated_at = row.time()};
+}
+
+RecoveryRecord read_recovery(RowReader& row) {
+    return {.run_id = row.text(),
+            .recovery_type = row.recovery_type(),
+            .failure_reason = row.text(),
+            .auto_recovery = row.flag(),
+            .source_snapshot_id = row.text(),
+            .result_snapshot_id = row.text(),
+            .result = row.text(),
+            .detail = row.text(),
+            .started_at = row.time(),
+            .duration = std::chrono::microseconds(row.integer())};
+}
+
+// Every row of `cursor` as `read` makes it.
+template <class Item, class Read>
+Result<std::vector<Item>> collect(Cursor& cursor, Read read) {
+    std::vector<Item> items;
+    while (true) {
+        const Result<bool> more = cursor.step();
+        if (!more) return std::unexpected(more.error());
+        if (!*more) return items;
+        RowReader row(cursor);
+        items.push_back(read(row));
+        if (Status status = row.finish(); !status) return std::unexpected(status.error());
+    }
+}
+
+// One row more than the page is asked for, to know whether it is the last.
+std::int64_t one_more_than(std::size_t limit) {
+    const std::int64_t rows = to_column(limit);
+    return rows == kLargest ? rows : rows + 1;
+}
+
+template <class Item>
+bool cut(std::vector<Item>& items, std::size_t limit) {
+    if (items.size() <= limit) return false;
+    items.resize(limit);
+    return limit != 0;
+}
+
+// The versions that come after the last page, as an interval.
+std::pair<std::int64_t, std::int64_t> versions_after(const HistoryQuery& query) {
+    const bool newest_first = query.order == HistoryQuery::Order::kNewestFirst;
+    if (!query.after_version) return {1, kLargest};
+    const std::int64_t after = *query.after_version;
+    if (newest_first) return {1, after < 1 ? 0 : after - 1};
+    return {after == kLargest ? kLargest : after + 1, after == kLargest ? 0 : kLargest};
+}
+
+std::optional<std::string_view> name_of(const auto& named) {
+    if (!named) return std::nullopt;
+    return std::string_view(named->name());
+}
+
+std::optional<std::int64_t> number_of(std::optional<bool> flag) {
+    if (!flag) return std::nullopt;
+    return std::int64_t{*flag};
+}
+
+Cursor find_runs(Connection& connection, const RunQuery& query) {
+    if (query.thread_id) return connection.use(kRunsOfThread);
+    return connection.use(query.user_id ? kRunsOfUser : kRuns);
+}
+
+}  // namespace
+
+Result<std::optional<Head>> head(Connection& connection, std::string_view run_id) {
+    Cursor cursor = connection.use(kHead);
+    const Result<bool> found = cursor.bind(run_id).step();
+    if (!found) return std::unexpected(found.error());
+    if (!*found) return std::nullopt;
+    RowReader row(cursor);
+    Head head{.thread_id = row.text(),
+              .user_id = row.text(),
+              .snapshot_id = row.snapshot_id(),
+              .version = row.integer(),
+              .state_bytes = row.count(),
+              .checksum = row.checksum(),
+              .expires_at = row.optional_time()};
+    if (Status status = row.finish(); !status) return std::unexpected(status.error());
+    return head;
+}
+
+Result<std::optional<Snapshot>> get(Connection& connection, std::string_view run_id,
+                                    std::optional<std::string_view> snapshot_id) {
+    const StoredId id(snapshot_id.value_or(std::string_view()));
+    Cursor cursor = connection.use(snapshot_id ? kGetById : kGetHead);
+    snapshot_id ? cursor.bind(run_id, id.value()) : cursor.bind(run_id);
+    const Result<bool> found = cursor.step();
+    if (!found) return std::unexpected(found.error());
+    if (!*found) return std::nullopt;
+    if (cursor.is_null(0)) {
+        return fail(ErrorCode::kCorrupt, fmt::format("run \"{}\": the snapshot of its head is missing", run_id));
+    }
+    RowReader row(cursor);
+    row.skip();
+    Snapshot snapshot{.info = read_info(row), .frame = row.blob()};
+    if (Status status = row.finish(); !status) return std::unexpected(status.error());
+    return snapshot;
+}
+
+Result<std::vector<SnapshotInfo>> history(Connection& connection, const HistoryQuery& query) {
+    const auto [from, until] = versions_after(query);
+    const bool newest_first = query.order == HistoryQuery::Order::kNewestFirst;
+    Cursor cursor = connection.use(newest_first ? kHistoryNewestFirst : kHistoryOldestFirst);
+    cursor.bind(query.run_id, to_column(query.thread_id), to_column(query.user_id), from, until,
+                name_of(query.checkpoint_type), name_of(query.agent_phase), number_of(query.is_recovery_point),
+                to_column(query.created_from), to_column(query.created_until), to_column(query.limit));
+    return collect<SnapshotInfo>(cursor, read_info);
+}
+
+Result<Page<RunInfo>> runs(Connection& connection, const RunQuery& query) {
+    std::int64_t before = kLargest;
+    if (!query.cursor.empty()) {
+        const Result<std::int64_t> decoded = decode_run_cursor(query.cursor);
+        if (!decoded) return std::unexpected(decoded.error());
+        before = *decoded;
+    }
+    Cursor cursor = find_runs(connection, query);
+    const std::int64_t rows = one_more_than(query.limit);
+    if (query.thread_id) {
+        cursor.bind(before, rows, *query.thread_id, to_column(query.user_id));
+    } else {
+        query.user_id ? cursor.bind(before, rows, *query.user_id) : cursor.bind(before, rows);
+    }
+    std::vector<std::int64_t> keys;
+    Result<std::vector<RunInfo>> items = collect<RunInfo>(cursor, [&](RowReader& row) {
+        keys.push_back(row.integer());
+        return read_run(row);
+    });
+    if (!items) return std::unexpected(std::move(items.error()));
+    Page<RunInfo> page{.items = std::move(*items)};
+    if (cut(page.items, query.limit)) page.next_cursor = encode_run_cursor(keys[query.limit - 1]);
+    return page;
+}
+
+Result<Page<ThreadInfo>> threads(Connection& connection, const ThreadQuery& query) {
+    ThreadCursor after;
+    if (!query.cursor.empty()) {
+        Result<ThreadCursor> decoded = decode_thread_cursor(query.cursor);
+        if (!decoded) return std::unexpected(std::move(decoded.error()));
+        after = std::move(*decoded);
+    }
+    Cursor cursor = connection.use(query.user_id ? kThreadsOfUser : kThreads);
+    const std::int64_t rows = one_more_than(query.limit);
+    query.user_id ? cursor.bind(after.thread_id, after.user_id, rows, *query.user_id)
+                  : cursor.bind(after.thread_id, after.user_id, rows);
+    Result<std::vector<ThreadInfo>> items = collect<ThreadInfo>(cursor, read_thread);
+    if (!items) return std::unexpected(std::move(items.error()));
+    Page<ThreadInfo> page{.items = std::move(*items)};
+    if (cut(page.items, query.limit)) {
+        page.next_cursor = encode_thread_cursor(page.items.back().thread_id, page.items.back().user_id);
+    }
+    return page;
+}
+
+Result<std::vector<RecoveryRecord>> recovery_log(Connection& connection, std::string_view run_id, std::size_t limit) {
+    Cursor cursor = connection.use(kRecoveryLog);
+    cursor.bind(run_id, to_column(limit));
+    return collect<RecoveryRecord>(cursor, read_recovery);
+}
+
+}  // namespace cairn::sqlite

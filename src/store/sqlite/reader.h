@@ -1,0 +1,26 @@
+#pragma once
+
+// Reading: the queries behind `Store`'s reading members, each on a connection of its own.
+
+#include "store/sqlite/sqlite_connection.h"
+
+#include <cairn/error.h>
+#include <cairn/store.h>
+
+#include <cstddef>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+namespace cairn::sqlite {
+
+[[nodiscard]] Result<std::optional<Head>> head(Connection& connection, std::string_view run_id);
+[[nodiscard]] Result<std::optional<Snapshot>> get(Connection& connection, std::string_view run_id,
+                                                  std::optional<std::string_view> snapshot_id);
+[[nodiscard]] Result<std::vector<SnapshotInfo>> history(Connection& connection, const HistoryQuery& query);
+[[nodiscard]] Result<Page<RunInfo>> runs(Connection& connection, const RunQuery& query);
+[[nodiscard]] Result<Page<ThreadInfo>> threads(Connection& connection, const ThreadQuery& query);
+[[nodiscard]] Result<std::vector<RecoveryRecord>> recovery_log(Connection& connection, std::string_view run_id,
+                                                               std::size_t limit);
+
+}  // namespace cairn::sqlite

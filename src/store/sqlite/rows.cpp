@@ -1,0 +1,114 @@
+#include "store/sqlite/rows.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+
+namespace cairn::sqlite {
+namespace {
+
+constexpr std::size_t kUuidBytes = 16;
+constexpr std::size_t kUuidCharacters = 36;
+constexpr std::string_view kHexDigits = "0123456789abcdef";
+
+// 8-4-4-4-12
+bool has_dash_at(std::size_t position) {
+    return position == 8 || position == 13 || position == 18 || position == 23;
+}
+
+bool parse_uuid(std::string_view text, std::array<char, kUuidBytes>& bytes) {
+    if (text.size() != kUuidCharacters) return false;
+    std::size_t digits = 0;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (has_dash_at(i)) {
+            if (text[i] != '-') return false;
+            continue;
+        }
+        const std::size_t value = kHexDigits.find(text[i]);
+        if (value == std::string_view::npos) return false;
+        char& byte = bytes[digits / 2];
+        byte = static_cast<char>(digits % 2 == 0 ? value << 4U : static_cast<unsigned char>(byte) | value);
+        ++digits;
+    }
+    return true;
+}
+
+std::string format_uuid(std::string_view bytes) {
+    std::string text;
+    text.reserve(kUuidCharacters);
+    for (const char character : bytes) {
+        if (has_dash_at(text.size())) text.push_back('-');
+        const auto byte = static_cast<unsigned char>(character);
+        text.push_back(kHexDigits[byte >> 4U]);
+        text.push_back(kHexDigits[byte & 0xFU]);
+    }
+    return text;
+}
+
+}  // namespace
+
+StoredId::StoredId(std::string_view snapshot_id) : text_(snapshot_id), is_uuid_(parse_uuid(snapshot_id, bytes_)) {}
+
+std::variant<Blob, std::string_view> StoredId::value() const {
+    if (is_uuid_) return Blob{{bytes_.data(), bytes_.size()}};
+    return text_;
+}
+
+std::int64_t to_column(Timestamp time) {
+    return time.time_since_epoch().count();
+}
+
+std::optional<std::int64_t> to_column(const std::optional<Timestamp>& time) {
+    if (!time) return std::nullopt;
+    return to_column(*time);
+}
+
+std::optional<std::string_view> to_column(const std::optional<std::string>& text) {
+    if (!text) return std::nullopt;
+    return std::string_view(*text);
+}
+
+std::int64_t to_column(std::size_t count) {
+    constexpr auto kMax = static_cast<std::size_t>(std::numeric_limits<std::int64_t>::max());
+    return static_cast<std::int64_t>(std::min(count, kMax));
+}
+
+std::uint64_t RowReader::count() {
+    const std::int64_t value = integer();
+    sound_ = sound_ && value >= 0;
+    return static_cast<std::uint64_t>(value);
+}
+
+std::optional<Timestamp> RowReader::optional_time() {
+    if (!cursor_.is_null(column_)) return time();
+    skip();
+    return std::nullopt;
+}
+
+std::string RowReader::snapshot_id() {
+    if (!cursor_.is_blob(column_)) return text();
+    const std::string_view bytes = cursor_.blob(column_++);
+    sound_ = sound_ && bytes.size() == kUuidBytes;
+    return format_uuid(bytes);
+}
+
+Checksum RowReader::checksum() {
+    const std::string_view stored = cursor_.blob(column_++);
+    std::uint8_t bytes[Checksum::kBytes] = {};
+    sound_ = sound_ && stored.size() == Checksum::kBytes;
+    if (sound_) std::ranges::copy(stored, reinterpret_cast<char*>(bytes));
+    return Checksum::from_bytes(bytes);
+}
+
+RecoveryType RowReader::recovery_type() {
+    const std::optional<RecoveryType> type = parse_recovery_type(cursor_.text(column_++));
+    sound_ = sound_ && type.has_value();
+    return type.value_or(RecoveryType::kResume);
+}
+
+Status RowReader::finish() const {
+    if (sound_) return {};
+    return fail(ErrorCode::kCorrupt, "the store holds a row that cairn cannot have written");
+}
+
+}  // namespace cairn::sqlite

@@ -1,0 +1,76 @@
+#pragma once
+
+// How values of the public types are stored in columns, and read back. A row that cannot have been written by cairn is
+// kCorrupt.
+
+#include "store/sqlite/sqlite_connection.h"
+
+#include <cairn/error.h>
+#include <cairn/store.h>
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+namespace cairn::sqlite {
+
+/// A snapshot id as it is bound: 16 bytes for a lower-case UUID, text for anything else.
+class StoredId {
+public:
+    explicit StoredId(std::string_view snapshot_id);
+    StoredId(const StoredId&) = delete;
+    StoredId& operator=(const StoredId&) = delete;
+
+    std::variant<Blob, std::string_view> value() const;
+
+private:
+    std::string_view text_;
+    std::array<char, 16> bytes_{};
+    bool is_uuid_;
+};
+
+/// A checksum as it is bound.
+class StoredChecksum {
+public:
+    explicit StoredChecksum(const Checksum& checksum) : bytes_(checksum.to_bytes()) {}
+    Blob value() const { return {{reinterpret_cast<const char*>(bytes_.data()), bytes_.size()}}; }
+
+private:
+    std::array<std::uint8_t, Checksum::kBytes> bytes_;
+};
+
+std::int64_t to_column(Timestamp time);
+std::optional<std::int64_t> to_column(const std::optional<Timestamp>& time);
+std::optional<std::string_view> to_column(const std::optional<std::string>& text);
+std::int64_t to_column(std::size_t count);
+
+/// Reads a row's columns from left to right, and remembers whether one of them could not be read.
+class RowReader {
+public:
+    explicit RowReader(const Cursor& cursor) : cursor_(cursor) {}
+
+    std::int64_t integer() { return cursor_.integer(column_++); }
+    std::uint64_t count();
+    bool flag() { return integer() != 0; }
+    std::string text() { return std::string(cursor_.text(column_++)); }
+    std::string blob() { return std::string(cursor_.blob(column_++)); }
+    Timestamp time() { return Timestamp(std::chrono::microseconds(integer())); }
+    std::optional<Timestamp> optional_time();
+    std::string snapshot_id();
+    Checksum checksum();
+    RecoveryType recovery_type();
+    void skip() { ++column_; }
+
+    /// Errors: kCorrupt (a value that no column of its kind can have).
+    [[nodiscard]] Status finish() const;
+
+private:
+    const Cursor& cursor_;
+    int column_ = 0;
+    bool sound_ = true;
+};
+
+}  // namespace cairn::sqlite

@@ -1,0 +1,172 @@
+#pragma once
+
+// One connection to a database file, its prepared statements and its patience with locks. Nothing here knows cairn's
+// schema.
+
+#include <cairn/error.h>
+#include <cairn/types.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <variant>
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace cairn::sqlite {
+
+/// How a file is opened.
+enum class Access : std::uint8_t {
+    kCreate,    ///< Read and write; the file is made if it is missing.
+    kWrite,     ///< Read and write a file that is there.
+    kRead,      ///< Read only, beside writers.
+    kImmutable  ///< Read only, without locks: right only for a file that nobody can write.
+};
+
+/// Bytes to bind as a BLOB (a bare string_view is bound as TEXT).
+struct Blob {
+    std::string_view bytes;
+};
+
+class Connection;
+
+/// One execution of a prepared statement: bind, step through the rows, reset at the end. What is bound, and what
+/// `text` and `blob` return, is not copied: the one must outlive the cursor, the other lasts until the next step.
+class Cursor {
+public:
+    Cursor(Connection& connection, sqlite3_stmt* statement, int result_code)
+        : connection_(connection), statement_(statement), result_code_(result_code) {}
+    ~Cursor();
+    Cursor(const Cursor&) = delete;
+    Cursor& operator=(const Cursor&) = delete;
+
+    /// All parameters, in order. A failure is kept and returned by the first `step`.
+    template <class... Values>
+    Cursor& bind(const Values&... values) {
+        int index = 0;
+        (bind_one(++index, values), ...);
+        return *this;
+    }
+
+    /// Whether there is a row. Waits for locks until the connection's deadline.
+    [[nodiscard]] Result<bool> step();
+    /// To the end.
+    [[nodiscard]] Status run();
+    /// As `run`, but the engine's own result code, for who must tell one failure from another.
+    int run_for_code();
+
+    bool is_null(int column) const;
+    std::int64_t integer(int column) const;
+    std::string_view text(int column) const;
+    std::string_view blob(int column) const;
+    bool is_blob(int column) const;
+
+private:
+    void bind_one(int index, std::int64_t value);
+    void bind_one(int index, std::string_view value);
+    void bind_one(int index, Blob value);
+    template <class... Values>
+    void bind_one(int index, const std::variant<Values...>& value) {
+        std::visit([&](const auto& alternative) { bind_one(index, alternative); }, value);
+    }
+    template <class Value>
+    void bind_one(int index, const std::optional<Value>& value) {
+        if (value) bind_one(index, *value);
+    }
+    void keep(int result_code);
+    int step_once();
+
+    Connection& connection_;
+    sqlite3_stmt* statement_;
+    int result_code_;
+    bool started_ = false;
+};
+
+/// Not for use by two threads at a time, and not in a process that was forked off after it was opened: not even to be
+/// destroyed there, since the engine would give up locks that it does not hold.
+class Connection {
+public:
+    /// Opens without touching the file's content yet. `path` must be absolute.
+    [[nodiscard]] static Result<std::unique_ptr<Connection>> open(const std::filesystem::path& path, Access access);
+    ~Connection();
+    Connection(const Connection&) = delete;
+    Connection& operator=(const Connection&) = delete;
+
+    /// Until when calls wait for other connections' locks.
+    void set_deadline(Deadline deadline);
+
+    /// `sql` is compiled at its first use on this connection and then kept: pass constants only (they are found again
+    /// by their address).
+    Cursor use(const char* sql);
+    /// Runs statements that are not worth keeping.
+    [[nodiscard]] Status execute(const std::string& sql);
+    /// The first column of the first row.
+    [[nodiscard]] Result<std::int64_t> query_integer(const char* sql);
+    [[nodiscard]] Result<std::string> query_text(const char* sql);
+
+    /// The first bytes of the file as they are, without a lock and without recovering anything.
+    [[nodiscard]] Result<std::string> peek(std::size_t bytes);
+
+    std::int64_t last_row_key() const;
+    bool in_transaction() const;
+    bool is_read_only() const;
+    /// Whether the path now names another file or none.
+    bool file_moved() const;
+    /// The engine reported damage or a failing disk: close it and open another.
+    bool broken() const { return broken_; }
+    void mark_broken() { broken_ = true; }
+
+    /// Moves what it can of the log into the database; `truncate` also gives the log's space back. Never waits.
+    int checkpoint(bool truncate);
+
+    /// What a failure that has just happened means.
+    Error error(int result_code);
+    /// Sleeps a little, unless the deadline has passed. `attempt` counts from 0.
+    bool wait_for_lock(int attempt);
+
+private:
+    Connection(sqlite3* database, std::filesystem::path path) : database_(database), path_(std::move(path)) {}
+    sqlite3_stmt* prepare(const char* sql, int& result_code);
+
+    struct Finalize {
+        void operator()(sqlite3_stmt* statement) const noexcept;
+    };
+    using OwnedStatement = std::unique_ptr<sqlite3_stmt, Finalize>;
+
+    sqlite3* database_;
+    std::filesystem::path path_;
+    std::unordered_map<const char*, OwnedStatement> statements_;
+    Deadline deadline_ = Deadline::min();
+    std::chrono::steady_clock::time_point patient_since_;
+    std::uint32_t jitter_ = 1;
+    bool broken_ = false;
+};
+
+/// A transaction that is rolled back unless it was committed.
+class Transaction {
+public:
+    static constexpr char kRead[] = "BEGIN";
+    static constexpr char kWrite[] = "BEGIN IMMEDIATE";
+
+    explicit Transaction(Connection& connection) : connection_(connection) {}
+    ~Transaction() { rollback(); }
+    Transaction(const Transaction&) = delete;
+    Transaction& operator=(const Transaction&) = delete;
+
+    [[nodiscard]] Status begin(const char* kind) { return connection_.use(kind).run(); }
+    /// The engine's result code: what a failure means depends on what was written.
+    int commit();
+    void rollback();
+
+private:
+    Connection& connection_;
+};
+
+}  // namespace cairn::sqlite

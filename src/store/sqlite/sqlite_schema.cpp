@@ -1,0 +1,124 @@
+#include "store/sqlite/sqlite_schema.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+namespace cairn::sqlite {
+namespace {
+
+// One row a run in `runs`, rewritten by every save, small and apart from the payload: the head is one look-up there.
+// One row a save in `snapshots`, never rewritten, in commit order, the frame last so that the other columns are read
+// without it. A save touches one page each of `runs`, `snapshots` and its two indexes.
+//
+// A snapshot id is a 16-byte BLOB if it is a lower-case UUID, and TEXT otherwise. Times are microseconds since 1970,
+// UTC. The references are not enforced at each save (`check` looks at them): a save has just read the run's row.
+//
+// `sequence` is the engine's "largest plus one", which costs nothing as long as the row of the largest is not deleted
+// (AUTOINCREMENT would write one page more at every save). Who adds deletion must keep it from going back: delete the
+// newest row of the whole table only after noting its sequence (a migration adds the place) and insert above the note.
+constexpr char kVersion1[] = R"sql(
+CREATE TABLE runs(
+    run_key           INTEGER PRIMARY KEY,
+    run_id            TEXT NOT NULL UNIQUE,
+    thread_id         TEXT NOT NULL,
+    user_id           TEXT NOT NULL,
+    created_at        INTEGER NOT NULL,
+    snapshots         INTEGER NOT NULL,
+    head_version      INTEGER NOT NULL,
+    head_sequence     INTEGER NOT NULL,
+    head_snapshot_id  ANY NOT NULL,
+    head_state_bytes  INTEGER NOT NULL,
+    head_checksum     BLOB NOT NULL,
+    head_expires_at   INTEGER
+) STRICT;
+CREATE INDEX runs_by_thread ON runs(thread_id, user_id);
+CREATE INDEX runs_by_user ON runs(user_id);
+
+CREATE TABLE snapshots(
+    sequence           INTEGER PRIMARY KEY,
+    run_key            INTEGER NOT NULL REFERENCES runs(run_key),
+    version            INTEGER NOT NULL,
+    parent_version     INTEGER NOT NULL,
+    snapshot_id        ANY NOT NULL,
+    checkpoint_type    TEXT NOT NULL,
+    agent_phase        TEXT NOT NULL,
+    is_recovery_point  INTEGER NOT NULL,
+    created_at         INTEGER NOT NULL,
+    expires_at         INTEGER,
+    state_bytes        INTEGER NOT NULL,
+    checksum           BLOB NOT NULL,
+    execution_context  TEXT NOT NULL,
+    frame              BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX snapshots_by_version ON snapshots(run_key, version);
+CREATE UNIQUE INDEX snapshots_by_id ON snapshots(run_key, snapshot_id);
+
+CREATE TABLE recovery_log(
+    recovery_key        INTEGER PRIMARY KEY,
+    run_id              TEXT NOT NULL,
+    recovery_type       TEXT NOT NULL,
+    failure_reason      TEXT NOT NULL,
+    auto_recovery       INTEGER NOT NULL,
+    source_snapshot_id  TEXT NOT NULL,
+    result_snapshot_id  TEXT NOT NULL,
+    result              TEXT NOT NULL,
+    detail              TEXT NOT NULL,
+    started_at          INTEGER NOT NULL,
+    duration_us         INTEGER NOT NULL
+) STRICT;
+CREATE INDEX recovery_log_by_run ON recovery_log(run_id);
+)sql";
+
+constexpr std::array kMigrations{
+    Migration{.version = 1, .sql = kVersion1},
+};
+
+constexpr char kUserVersion[] = "PRAGMA user_version";
+
+Status apply(Connection& connection, int from, std::span<const Migration> known) {
+    if (from == 0) {
+        const Status status = connection.execute(fmt::format("PRAGMA application_id = {}", kApplicationId));
+        if (!status) return status;
+    }
+    for (const Migration& migration : known) {
+        if (migration.version <= from) continue;
+        if (Status status = connection.execute(migration.sql); !status) return status;
+    }
+    return connection.execute(fmt::format("PRAGMA user_version = {}", known.back().version));
+}
+
+}  // namespace
+
+std::span<const Migration> migrations() {
+    return kMigrations;
+}
+
+Result<int> schema_version(Connection& connection, std::span<const Migration> known) {
+    const Result<std::int64_t> version = connection.query_integer(kUserVersion);
+    if (!version) return std::unexpected(version.error());
+    if (*version > known.back().version) {
+        return fail(ErrorCode::kIncompatible,
+                    fmt::format("a newer cairn wrote this store (schema {}, this one knows up to {})", *version,
+                                known.back().version));
+    }
+    return static_cast<int>(*version);
+}
+
+Result<int> bring_up_to_date(Connection& connection, std::span<const Migration> known) {
+    const int newest = known.back().version;
+    Result<int> version = schema_version(connection, known);
+    if (!version || *version == newest) return version;
+
+    Transaction transaction(connection);
+    if (Status status = transaction.begin(Transaction::kWrite); !status) return std::unexpected(status.error());
+    version = schema_version(connection, known);  // again: another process may just have done it
+    if (!version || *version == newest) return version;
+    if (Status status = apply(connection, *version, known); !status) return std::unexpected(status.error());
+    if (const int result_code = transaction.commit(); result_code != 0) {
+        return std::unexpected(connection.error(result_code));
+    }
+    return newest;
+}
+
+}  // namespace cairn::sqlite

@@ -1,0 +1,36 @@
+#pragma once
+
+// The store in one SQLite file. The engine's own header is not needed to use it.
+
+#include <cairn/error.h>
+#include <cairn/store.h>
+
+#include <chrono>
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+
+namespace cairn {
+
+namespace sqlite {
+struct Migration;
+}
+
+/// What tests set otherwise.
+struct SqliteSettings {
+    std::size_t readers_max = 8;                         ///< Connections that read at the same time; more callers wait.
+    std::chrono::milliseconds patience{30'000};          ///< How long calls without a deadline wait for locks.
+    std::span<const sqlite::Migration> migrations = {};  ///< Empty: cairn's own.
+};
+
+/// `sqlite:PATH`. Any number of processes may use one file at a time, each with any number of threads. Beside it the
+/// engine keeps its log (PATH-wal) and a lock file (PATH-shm) as long as somebody has it open; read-only opening makes
+/// them too where the folder can be written, and changes nothing else.
+/// Forks: a child may not use its parent's store (kClosed) and has to open its own.
+/// Errors: as `open_store`.
+[[nodiscard]] Result<std::shared_ptr<Store>> open_sqlite_store(const std::filesystem::path& path,
+                                                               const OpenOptions& options = {},
+                                                               const SqliteSettings& settings = {});
+
+}  // namespace cairn
