@@ -1,0 +1,30 @@
+#pragma once
+
+// The states that all benchmarks measure with: recorded agents' where they are there, else those of the example agent.
+
+#include <cairn/state.h>
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace cairn::bench {
+
+/// States of one order of size, each different from the one before. Stretches of them are consecutive steps of a run.
+struct SizeClass {
+    std::string name;  ///< "4_to_32kB"
+    std::vector<State> states;
+
+    std::size_t state_bytes() const;
+};
+
+/// Where the states come from: "trajectories", or "repo_analyst".
+const std::string& states_source();
+
+/// The classes that have states, the smallest first. Read at the first call.
+const std::vector<SizeClass>& size_classes();
+
+/// All of them: the mix.
+const SizeClass& mixed_sizes();
+
+}  // namespace cairn::bench

@@ -1,0 +1,12 @@
+#pragma once
+
+// One function a file: each registers its benchmarks for the size classes that there are.
+
+namespace cairn::bench {
+
+void register_compare_benchmarks();
+void register_skip_benchmarks();
+void register_save_benchmarks();
+void register_load_benchmarks();
+
+}  // namespace cairn::bench

@@ -1,0 +1,78 @@
+#pragma once
+
+// Two ways of doing the same, measured in turn, so that whatever else the machine does hits both alike.
+
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <vector>
+
+namespace cairn::bench {
+
+inline double median_of(std::vector<double> values) {
+    if (values.empty()) return 0;
+    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+    std::ranges::nth_element(values, middle);
+    return *middle;
+}
+
+template <class Work>
+double seconds_of(const Work& work) {
+    const auto begin = std::chrono::steady_clock::now();
+    work();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+/// Names of counters that the summary reads (bench_main.cpp).
+inline constexpr auto kRatio = "ratio";
+inline constexpr auto kRatioMax = "ratio_max";
+
+/// Our way and a yardstick, on a number of inputs each.
+class InTurn {
+public:
+    explicit InTurn(std::size_t inputs) : ours_(inputs), yardstick_(inputs) {}
+
+    /// For a benchmark with UseManualTime: an iteration is `ours(input)` and `yardstick(input)` for every input.
+    template <class Ours, class Yardstick>
+    void run(benchmark::State& state, const Ours& ours, const Yardstick& yardstick) {
+        bool ours_first = true;
+        for (auto _ : state) {
+            double total = 0;
+            for (std::size_t input = 0; input < ours_.size(); ++input) {
+                if (!ours_first) yardstick_[input].push_back(seconds_of([&] { yardstick(input); }));
+                ours_[input].push_back(seconds_of([&] { ours(input); }));
+                if (ours_first) yardstick_[input].push_back(seconds_of([&] { yardstick(input); }));
+                total += ours_[input].back();
+            }
+            ours_first = !ours_first;
+            state.SetIterationTime(total);
+        }
+    }
+
+    /// Reports the medians of all inputs together as microseconds an input, and their ratio with what it should be.
+    void report(benchmark::State& state, double ratio_max) const {
+        const double ours = sum_of_medians(ours_);
+        const double yardstick = sum_of_medians(yardstick_);
+        const double to_us = 1e6 / static_cast<double>(ours_.size());
+        state.counters["ours_us"] = ours * to_us;
+        state.counters["yardstick_us"] = yardstick * to_us;
+        state.counters[kRatio] = ours / yardstick;
+        state.counters[kRatioMax] = ratio_max;
+    }
+
+private:
+    using Samples = std::vector<std::vector<double>>;  ///< By input.
+
+    static double sum_of_medians(const Samples& samples) {
+        double sum = 0;
+        for (const std::vector<double>& of_input : samples) sum += median_of(of_input);
+        return sum;
+    }
+
+    Samples ours_;
+    Samples yardstick_;
+};
+
+}  // namespace cairn::bench
