@@ -148,7 +148,7 @@ Status Agent::choose_key_files() {
     std::vector<std::pair<std::size_t, std::string>> ranking;  // files that mention it, its path
     for (const Entry& candidate : candidates) {
         const SearchResult found = tree_.search(spoken_name(candidate), source_paths_);
-        ranking.emplace_back(found.files, candidate.path);
+        if (found.files > 0) ranking.emplace_back(found.files, candidate.path);
         observe("search", {{"text", spoken_name(candidate)}}, describe(found));
         if (auto saved = save(CheckpointType::kIntermediate); !saved) return saved;
     }
