@@ -1,5 +1,7 @@
 #include "persistence/run_lanes.h"
 
+#include "persistence/guarded.h"
+
 #include <fmt/format.h>
 
 #include <utility>
@@ -52,7 +54,7 @@ Result<Receipt> RunLanes::run(const std::string& run_id, const std::optional<Car
         if (!*shared) return std::unexpected(std::move(shared->error()));
     }
     const std::shared_ptr<Flight> flight = enter(run_id, cargo);
-    Result<Receipt> result = wait_for_earlier(*flight, deadline) ? save() : waited_too_long(run_id);
+    Result<Receipt> result = wait_for_earlier(*flight, deadline) ? guarded(save) : waited_too_long(run_id);
     leave(run_id, *flight);
     flight->land(result ? Status{} : Status{std::unexpected(result.error())});
     return result;

@@ -1,0 +1,613 @@
+// Goal: both services do what `cairn/persistence.h` promises, and the optimised one fails safely.
+// Method: the memory store behind a store that fails on demand; every request field, every error and every outcome.
+
+#include <cairn/persistence.h>
+
+#include "frame/frame.h"
+#include "store/memory/memory_store.h"
+#include "support/faulty_store.h"
+#include "support/make.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+#include <latch>
+#include <mutex>
+#include <thread>
+
+namespace cairn {
+namespace {
+
+using test::Fault;
+using test::make_request;
+using test::StoreCall;
+
+struct Bench {
+    std::vector<LogRecord> log;
+    std::mutex log_mutex;
+    std::shared_ptr<Store> inner = make_memory_store();
+    std::shared_ptr<test::FaultyStore> store = std::make_shared<test::FaultyStore>(inner);
+    OptimizedOptions options = make_options();
+    StatePersistenceService standard{store, options};
+    OptimizedStatePersistence optimized{store, options};
+
+    OptimizedOptions make_options() {
+        OptimizedOptions made;
+        made.runtime = test::make_runtime(1, [this](const LogRecord& record) {
+            const std::lock_guard lock(log_mutex);
+            log.push_back(record);
+        });
+        return made;
+    }
+    std::size_t snapshots(const std::string& run_id) {
+        return store->history({.run_id = run_id, .limit = 1000}).value().size();
+    }
+    /// Replaces the frame of a snapshot by writing a run anew, one byte of that frame flipped.
+    static std::shared_ptr<Store> with_damage(Store& source, const std::string& run_id, std::int64_t damaged_version) {
+        auto copy = make_memory_store();
+        auto history = source.history({.run_id = run_id, .order = HistoryQuery::Order::kOldestFirst}).value();
+        for (const SnapshotInfo& info : history) {
+            Snapshot snapshot = source.get(run_id, info.snapshot_id).value().value();
+            if (info.version == damaged_version) snapshot.frame.back() = static_cast<char>(snapshot.frame.back() ^ 1);
+            EXPECT_TRUE(copy->commit(test::make_batch(std::move(snapshot)), test::soon()));
+        }
+        return copy;
+    }
+};
+
+template <class T>
+ErrorCode code_of(const Result<T>& result) {
+    EXPECT_FALSE(result.has_value());
+    return result ? ErrorCode::kInternal : result.error().code;
+}
+
+TEST(Standard, EverySaveIsWrittenWholeAndPlain) {
+    Bench bench;
+    for (int i = 0; i < 3; ++i) {
+        const Receipt receipt = bench.standard.save_agent_state(make_request("run", R"({"a":1})")).value();
+        EXPECT_EQ(receipt.outcome, Outcome::kPersisted);
+        EXPECT_EQ(receipt.durability, Durability::kSync);
+        EXPECT_EQ(receipt.version, i + 1);
+        const Snapshot stored = bench.store->get("run", receipt.snapshot_id).value().value();
+        EXPECT_EQ(read_frame_header(stored.frame).value().kind, FrameKind::kFullPlain);
+        EXPECT_EQ(receipt.frame_bytes, stored.frame.size());
+        EXPECT_EQ(stored.info.parent_version, i);
+    }
+    EXPECT_EQ(bench.snapshots("run"), 3U);
+}
+
+TEST(Standard, EveryFieldOfARequestIsStored) {
+    Bench bench;
+    StatePersistenceRequest request = make_request("run", R"({"a":1})", CheckpointType("my_own"));
+    request.agent_phase = AgentPhase::kReporting;
+    request.execution_context = State::parse(R"({"tool":"x"})").value();
+    request.is_recovery_point = true;
+    request.expires_at = test::kEpoch;
+    request.snapshot_id = "mine";
+    for (StatePersistence* service : std::initializer_list<StatePersistence*>{&bench.standard, &bench.optimized}) {
+        request.run_id += "+";
+        ASSERT_TRUE(service->save_agent_state(request));
+        const SnapshotInfo info = service->load_agent_state({.run_id = request.run_id}).value().info;
+        EXPECT_EQ(info.snapshot_id, "mine");
+        EXPECT_EQ(info.thread_id, "thread");
+        EXPECT_EQ(info.user_id, "user");
+        EXPECT_EQ(info.checkpoint_type, CheckpointType("my_own"));
+        EXPECT_EQ(info.agent_phase, AgentPhase::kReporting);
+        EXPECT_EQ(info.execution_context, R"({"tool":"x"})");
+        EXPECT_TRUE(info.is_recovery_point);
+        EXPECT_EQ(info.expires_at, test::kEpoch);
+        EXPECT_EQ(info.state_bytes, 7U);
+    }
+}
+
+TEST(Both, ABadRequestNamesItsFieldAndStoresNothing) {
+    Bench bench;
+    const auto expect_refused = [&](std::string_view field, auto spoil) {
+        StatePersistenceRequest request = make_request("run");
+        spoil(request);
+        for (StatePersistence* service : std::initializer_list<StatePersistence*>{&bench.standard, &bench.optimized}) {
+            const Result<Receipt> result = service->save_agent_state(request);
+            ASSERT_FALSE(result) << field;
+            EXPECT_EQ(result.error().code, ErrorCode::kInvalidArgument) << field;
+            EXPECT_EQ(result.error().message.find(field), 0U) << result.error().message;
+        }
+    };
+    expect_refused("run_id", [](auto& request) { request.run_id.clear(); });
+    expect_refused("run_id", [](auto& request) { request.run_id = std::string(256, 'r'); });
+    expect_refused("run_id", [](auto& request) { request.run_id = "a\nb"; });
+    expect_refused("thread_id", [](auto& request) { request.thread_id = "\xED\xA0\x80"; });
+    expect_refused("user_id", [](auto& request) { request.user_id = std::string("a\0b", 3); });
+    expect_refused("checkpoint_type", [](auto& request) { request.checkpoint_type = CheckpointType(""); });
+    expect_refused("agent_phase", [](auto& request) { request.agent_phase = AgentPhase(std::string(65, 'p')); });
+    expect_refused("snapshot_id", [](auto& request) { request.snapshot_id = "with space"; });
+    expect_refused("snapshot_id", [](auto& request) { request.snapshot_id = std::string(129, 'x'); });
+    expect_refused("timeout", [](auto& request) { request.timeout = std::chrono::milliseconds(0); });
+    expect_refused("expected_version", [](auto& request) { request.expected_version = 1; });
+    expect_refused("expected_version", [](auto& request) {
+        request.on_conflict = OnConflict::kFail;
+        request.expected_version = -1;
+    });
+    EXPECT_EQ(bench.snapshots("run"), 0U);
+    EXPECT_EQ(bench.store->calls(StoreCall::kCommit), 0U);
+}
+
+TEST(Both, AStateBeyondTheLimitIsRefused) {
+    Bench bench;
+    bench.options.state_limits.bytes_max = 10;
+    OptimizedStatePersistence service(bench.store, bench.options);
+    EXPECT_EQ(code_of(service.save_agent_state(make_request("run", R"({"a":"12345"})"))), ErrorCode::kLimitExceeded);
+    EXPECT_TRUE(service.save_agent_state(make_request("run", R"({"a":"12"})")));
+}
+
+TEST(Both, ARunKeepsTheThreadAndUserOfItsFirstSave) {
+    Bench bench;
+    ASSERT_TRUE(bench.standard.save_agent_state(make_request("run")));
+    StatePersistenceRequest other_user = make_request("run");
+    other_user.user_id = "intruder";
+    StatePersistenceRequest other_thread = make_request("run");
+    other_thread.thread_id = "elsewhere";
+    for (StatePersistence* service : std::initializer_list<StatePersistence*>{&bench.standard, &bench.optimized}) {
+        EXPECT_EQ(code_of(service->save_agent_state(other_user)), ErrorCode::kInvalidArgument);
+        EXPECT_EQ(code_of(service->save_agent_state(other_thread)), ErrorCode::kInvalidArgument);
+    }
+    EXPECT_EQ(bench.snapshots("run"), 1U);
+}
+
+TEST(Both, AnOwnSnapshotIdSavedAgainIsTheSameSaveAndWithAnotherStateAnError) {
+    Bench bench;
+    for (StatePersistence* service : std::initializer_list<StatePersistence*>{&bench.standard, &bench.optimized}) {
+        StatePersistenceRequest request = make_request("run", R"({"a":1})", CheckpointType::kManual);
+        request.snapshot_id = "mine";
+        EXPECT_EQ(service->save_agent_state(request).value().version, 1);
+        EXPECT_EQ(service->save_agent_state(request).value().version, 1);
+        request.state_data = State::parse(R"({"a":2})").value();
+        EXPECT_EQ(code_of(service->save_agent_state(request)), ErrorCode::kAlreadyExists);
+    }
+    EXPECT_EQ(bench.snapshots("run"), 1U);
+}
+
+TEST(Both, ASecondWriterIsRebasedByDefaultAndAConflictOnRequest) {
+    Bench bench;
+    const auto save = [&](StatePersistence& service, std::string_view text, OnConflict on_conflict) {
+        StatePersistenceRequest request = make_request("run", text);
+        request.on_conflict = on_conflict;
+        return service.save_agent_state(request);
+    };
+    ASSERT_TRUE(save(bench.optimized, R"({"by":"a"})", OnConflict::kFail));
+    ASSERT_TRUE(save(bench.standard, R"({"by":"b"})", OnConflict::kFail));  // knows of no head: takes what is there
+    EXPECT_EQ(code_of(save(bench.optimized, R"({"by":"a2"})", OnConflict::kFail)), ErrorCode::kConflict);
+    EXPECT_EQ(save(bench.optimized, R"({"by":"a2"})", OnConflict::kRebase).value().version, 3);
+    EXPECT_EQ(code_of(save(bench.standard, R"({"by":"b2"})", OnConflict::kFail)), ErrorCode::kConflict);
+    ASSERT_TRUE(bench.standard.load_agent_state({.run_id = "run"}));  // now it knows
+    EXPECT_EQ(save(bench.standard, R"({"by":"b2"})", OnConflict::kFail).value().version, 4);
+}
+
+TEST(Both, AnExpectedVersionIsHeldEvenWhenTheStateIsUnchanged) {
+    Bench bench;
+    ASSERT_TRUE(bench.optimized.save_agent_state(make_request("run")));
+    StatePersistenceRequest request = make_request("run");
+    request.on_conflict = OnConflict::kFail;
+    request.expected_version = 7;
+    EXPECT_EQ(code_of(bench.optimized.save_agent_state(request)), ErrorCode::kConflict);
+    request.expected_version = 1;
+    EXPECT_EQ(bench.optimized.save_agent_state(request).value().outcome, Outcome::kDeduplicated);
+    request.expected_version = 0;
+    request.run_id = "new";
+    EXPECT_EQ(bench.optimized.save_agent_state(request).value().version, 1);
+}
+
+TEST(Both, AHeadThatMovesDuringTheSaveIsRebasedOn) {
+    Bench bench;
+    StatePersistenceService other(bench.inner, bench.options);
+    int moves = 2;
+    bench.store->before_commit([&](const Batch&) {
+        if (moves-- > 0) (void)other.save_agent_state(make_request("run", R"({"by":"other"})"));
+    });
+    const Receipt receipt = bench.optimized.save_agent_state(make_request("run", R"({"by":"us"})")).value();
+    EXPECT_EQ(receipt.outcome, Outcome::kPersisted);
+    EXPECT_EQ(bench.optimized.load_agent_state({.run_id = "run"}).value().state.text(), R"({"by":"us"})");
+    EXPECT_EQ(bench.store->head("run").value()->version, receipt.version);
+    EXPECT_EQ(receipt.version, 3);
+}
+
+TEST(Optimised, AnEqualStateIsSkippedAndTheHeadsIdReturned) {
+    Bench bench;
+    const Receipt first = bench.optimized.save_agent_state(make_request("run", R"({"a":1,"b":2})")).value();
+    const Receipt again = bench.optimized.save_agent_state(make_request("run", R"({"a":1,"b":2})")).value();
+    const Receipt reordered = bench.optimized.save_agent_state(make_request("run", R"({"b":2,"a":1})")).value();
+    for (const Receipt& skip : {again, reordered}) {
+        EXPECT_EQ(skip.outcome, Outcome::kDeduplicated);
+        EXPECT_EQ(skip.snapshot_id, first.snapshot_id);
+        EXPECT_EQ(skip.version, 1);
+        EXPECT_EQ(skip.frame_bytes, 0U);
+        EXPECT_EQ(skip.durability, Durability::kSync);
+    }
+    EXPECT_EQ(bench.snapshots("run"), 1U);
+    EXPECT_EQ(bench.optimized.save_agent_state(make_request("run", R"({"a":1,"b":3})")).value().version, 2);
+}
+
+TEST(Optimised, AColdCacheSkipsToo) {
+    Bench bench;
+    const Receipt first = bench.standard.save_agent_state(make_request("run")).value();
+    EXPECT_EQ(bench.optimized.save_agent_state(make_request("run")).value().snapshot_id, first.snapshot_id);
+    bench.optimized.clear_cache();
+    EXPECT_EQ(bench.optimized.get_cache_stats().cache_size, 0U);
+    EXPECT_EQ(bench.optimized.save_agent_state(make_request("run")).value().outcome, Outcome::kDeduplicated);
+    EXPECT_EQ(bench.optimized.get_cache_stats().misses, 2U);
+}
+
+TEST(Optimised, ASkipNeverShortensHowLongAStateIsKept) {
+    Bench bench;
+    StatePersistenceRequest expiring = make_request("run");
+    expiring.expires_at = test::kEpoch + std::chrono::hours(1);
+    ASSERT_TRUE(bench.optimized.save_agent_state(expiring));
+    EXPECT_EQ(bench.optimized.save_agent_state(expiring).value().outcome, Outcome::kDeduplicated);
+    expiring.expires_at = test::kEpoch + std::chrono::hours(2);
+    EXPECT_EQ(bench.optimized.save_agent_state(expiring).value().outcome, Outcome::kPersisted);
+    EXPECT_EQ(bench.optimized.save_agent_state(make_request("run")).value().outcome, Outcome::kPersisted);
+    EXPECT_EQ(bench.optimized.save_agent_state(expiring).value().outcome, Outcome::kDeduplicated);
+}
+
+TEST(Optimised, AnyErrorOfTheStoreFallsBackToTheStandardPathOnce) {
+    for (const StoreCall call : {StoreCall::kHead, StoreCall::kCommit, StoreCall::kGet}) {
+        for (const ErrorCode code : {ErrorCode::kUnavailable, ErrorCode::kCorrupt, ErrorCode::kInternal,
+                                     ErrorCode::kStorageFull, ErrorCode::kReadOnly}) {
+            Bench bench;
+            ASSERT_TRUE(bench.standard.save_agent_state(make_request("run", R"({"a":1})")));
+            bench.store->inject({.call = call, .code = code});
+            const Receipt receipt = bench.optimized.save_agent_state(make_request("run", R"({"a":2})")).value();
+            EXPECT_EQ(receipt.outcome, Outcome::kFallback);
+            EXPECT_EQ(bench.optimized.load_agent_state({.run_id = "run"}).value().info.snapshot_id,
+                      receipt.snapshot_id);
+            const std::string cause(error_info(code).name);
+            EXPECT_EQ(bench.optimized.get_cache_stats().fallbacks_by_cause,
+                      (std::map<std::string, std::uint64_t>{{cause, 1}}));
+            ASSERT_EQ(bench.log.size(), 1U);
+            EXPECT_EQ(bench.log[0].event, "save_fallback");
+            EXPECT_EQ(bench.snapshots("run"), 2U);
+        }
+    }
+}
+
+TEST(Optimised, WhenTheStandardPathFailsTooTheCallerGetsBothErrorsAndNothingIsRemembered) {
+    Bench bench;
+    bench.store->inject({.call = StoreCall::kCommit, .code = ErrorCode::kStorageFull, .for_good = true});
+    const Result<Receipt> failed = bench.optimized.save_agent_state(make_request("run"));
+    ASSERT_EQ(code_of(failed), ErrorCode::kStorageFull);
+    ASSERT_NE(failed.error().cause, nullptr);
+    EXPECT_EQ(failed.error().cause->code, ErrorCode::kStorageFull);
+    EXPECT_EQ(bench.optimized.get_cache_stats().cache_size, 0U);
+    EXPECT_EQ(bench.optimized.get_cache_stats().saves_by_outcome.at("failed"), 1U);
+    bench.store->heal();
+    EXPECT_EQ(bench.optimized.save_agent_state(make_request("run")).value().outcome, Outcome::kPersisted);
+}
+
+TEST(Both, AnUnknownOutcomeIsResolvedByTheSnapshotIdAndNeverSavedTwice) {
+    for (const bool applied : {false, true}) {
+        for (const bool is_optimised : {false, true}) {
+            Bench bench;
+            StatePersistence& service = is_optimised ? static_cast<StatePersistence&>(bench.optimized) : bench.standard;
+            ASSERT_TRUE(service.save_agent_state(make_request("run", R"({"a":1})")));
+            bench.store->inject(
+                {.call = StoreCall::kCommit, .code = ErrorCode::kOutcomeUnknown, .after_effect = applied});
+            const Receipt receipt = service.save_agent_state(make_request("run", R"({"a":2})")).value();
+            EXPECT_EQ(receipt.outcome, Outcome::kPersisted);
+            EXPECT_EQ(receipt.version, 2);
+            EXPECT_EQ(bench.snapshots("run"), 2U);
+            EXPECT_EQ(service.load_agent_state({.run_id = "run"}).value().info.snapshot_id, receipt.snapshot_id);
+        }
+    }
+}
+
+TEST(Both, AnOutcomeThatCannotBeResolvedIsReportedAsUnknownAndTheSameIdCanBeRetried) {
+    for (const bool applied : {false, true}) {
+        Bench bench;
+        bench.store->inject({.call = StoreCall::kCommit,
+                             .code = ErrorCode::kOutcomeUnknown,
+                             .for_good = true,
+                             .after_effect = applied});
+        bench.store->inject({.call = StoreCall::kGet, .code = ErrorCode::kUnavailable, .for_good = true});
+        StatePersistenceRequest request = make_request("run");
+        request.snapshot_id = "mine";
+        const Result<Receipt> result = bench.optimized.save_agent_state(request);
+        ASSERT_EQ(code_of(result), ErrorCode::kOutcomeUnknown);
+        EXPECT_NE(result.error().message.find("mine"), std::string::npos);
+        bench.store->heal();
+        EXPECT_EQ(bench.optimized.save_agent_state(request).value().snapshot_id, "mine");
+        EXPECT_EQ(bench.snapshots("run"), 1U);
+    }
+}
+
+TEST(Optimised, AnIdenticalSaveInFlightSharesItsFateWhateverThatIs) {
+    for (const bool fails : {false, true}) {
+        Bench bench;
+        std::latch is_committing(1);
+        std::promise<void> may_commit;
+        std::atomic<bool> is_first = true;
+        bench.store->before_commit([&](const Batch&) {
+            if (!is_first.exchange(false)) return;
+            is_committing.count_down();
+            may_commit.get_future().wait();
+        });
+        if (fails) bench.store->inject({.code = ErrorCode::kStorageFull, .for_good = true});
+        auto first =
+            std::async(std::launch::async, [&] { return bench.optimized.save_agent_state(make_request("run")); });
+        is_committing.wait();
+        auto second =
+            std::async(std::launch::async, [&] { return bench.optimized.save_agent_state(make_request("run")); });
+        EXPECT_EQ(second.wait_for(std::chrono::milliseconds(20)), std::future_status::timeout);
+        may_commit.set_value();
+        const Result<Receipt> one = first.get();
+        const Result<Receipt> two = second.get();
+        bench.store->before_commit(nullptr);
+        if (fails) {
+            EXPECT_EQ(code_of(one), ErrorCode::kStorageFull);
+            EXPECT_EQ(code_of(two), ErrorCode::kStorageFull);
+            EXPECT_EQ(bench.snapshots("run"), 0U);
+        } else {
+            EXPECT_EQ(one.value().outcome, Outcome::kPersisted);
+            EXPECT_EQ(two.value().outcome, Outcome::kDeduplicated);
+            EXPECT_EQ(two.value().snapshot_id, one.value().snapshot_id);
+            EXPECT_EQ(bench.snapshots("run"), 1U);
+        }
+    }
+}
+
+TEST(Optimised, ConfigureTakesEffectAndRefusesNonsense) {
+    Bench bench;
+    EXPECT_EQ(code_of(bench.optimized.configure({.enable_deduplication = false, .cache_max_size = 0})),
+              ErrorCode::kInvalidArgument);
+    EXPECT_TRUE(bench.optimized.get_cache_stats().deduplication_enabled);
+    ASSERT_TRUE(bench.optimized.configure(
+        {.enable_deduplication = false, .enable_compression = false, .cache_max_size = 5, .cache_max_bytes = 100}));
+    const CacheStats stats = bench.optimized.get_cache_stats();
+    EXPECT_FALSE(stats.deduplication_enabled);
+    EXPECT_FALSE(stats.compression_enabled);
+    EXPECT_EQ(stats.cache_max_size, 5U);
+    EXPECT_EQ(stats.cache_max_bytes, 100U);
+    ASSERT_TRUE(bench.optimized.save_agent_state(make_request("run")));
+    EXPECT_EQ(bench.optimized.save_agent_state(make_request("run")).value().outcome, Outcome::kPersisted);
+}
+
+TEST(Optimised, StatisticsCountWhatHappened) {
+    Bench bench;
+    const std::string large = R"({"text":")" + std::string(5000, 'x') + R"("})";
+    ASSERT_TRUE(bench.optimized.save_agent_state(make_request("run", large)));
+    ASSERT_TRUE(bench.optimized.save_agent_state(make_request("run", large)));
+    ASSERT_TRUE(bench.optimized.save_agent_state(make_request("run", "{}", CheckpointType::kManual)));
+    ASSERT_TRUE(bench.optimized.load_agent_state({.run_id = "run"}));
+    const CacheStats stats = bench.optimized.get_cache_stats();
+    EXPECT_EQ(stats.hits, 1U);
+    EXPECT_EQ(stats.skips, 1U);
+    EXPECT_EQ(stats.critical, 1U);
+    EXPECT_EQ(stats.cache_size, 1U);
+    EXPECT_EQ(stats.cache_bytes, 2U);
+    EXPECT_EQ(stats.cache_entries, (std::vector<std::string>{"run"}));
+    EXPECT_GT(stats.bytes_saved, large.size());
+    EXPECT_LT(stats.bytes_saved, 2 * large.size());
+    EXPECT_EQ(stats.saves_by_outcome,
+              (std::map<std::string, std::uint64_t>{
+                  {"persisted", 2}, {"deduplicated", 1}, {"fallback", 0}, {"queued", 0}, {"failed", 0}}));
+    EXPECT_EQ(stats.save_latency.count, 2U);
+    EXPECT_EQ(stats.skip_latency.count, 1U);
+    EXPECT_EQ(stats.load_latency.count, 1U);
+}
+
+TEST(Optimised, WithMonitoringOffLatenciesAreNotMeasured) {
+    Bench bench;
+    bench.options.enable_monitoring = false;
+    OptimizedStatePersistence service(bench.store, bench.options);
+    ASSERT_TRUE(service.save_agent_state(make_request("run")));
+    EXPECT_EQ(service.get_cache_stats().save_latency.count, 0U);
+    EXPECT_EQ(service.get_cache_stats().saves_by_outcome.at("persisted"), 1U);
+}
+
+TEST(Optimised, AnInjectedClockThatThrowsIsAnErrorValueNotAnException) {
+    struct BrokenClock final : Clock {
+        Timestamp now() override { throw std::runtime_error("no time"); }
+    };
+    Bench bench;
+    bench.options.runtime.clock = std::make_shared<BrokenClock>();
+    OptimizedStatePersistence service(bench.store, bench.options);
+    EXPECT_EQ(code_of(service.save_agent_state(make_request("run"))), ErrorCode::kInternal);
+    // The lane is free again afterwards.
+    EXPECT_EQ(code_of(service.save_agent_state(make_request("run"))), ErrorCode::kInternal);
+}
+
+TEST(Load, FindsOnlyWhatTheOwnerOwns) {
+    Bench bench;
+    const std::string id = bench.optimized.save_agent_state(make_request("run")).value().snapshot_id;
+    for (StatePersistence* service : std::initializer_list<StatePersistence*>{&bench.standard, &bench.optimized}) {
+        EXPECT_TRUE(
+            service->load_agent_state({.run_id = "run", .snapshot_id = id, .thread_id = "thread", .user_id = "user"}));
+        EXPECT_EQ(code_of(service->load_agent_state({.run_id = "run", .user_id = "intruder"})), ErrorCode::kNotFound);
+        EXPECT_EQ(code_of(service->load_agent_state({.run_id = "run", .thread_id = "other"})), ErrorCode::kNotFound);
+        EXPECT_EQ(code_of(service->load_agent_state({.run_id = "other", .snapshot_id = id})), ErrorCode::kNotFound);
+        EXPECT_EQ(code_of(service->load_agent_state({.run_id = ""})), ErrorCode::kInvalidArgument);
+    }
+}
+
+TEST(Load, AFrameThatIsNotTheOneOfItsRecordIsCorrupt) {
+    Bench bench;
+    Snapshot swapped = test::make_snapshot("run", 1, R"({"a":1})");
+    swapped.frame = test::make_snapshot("run", 1, R"({"a":2})").frame;
+    ASSERT_TRUE(bench.store->commit(test::make_batch(swapped), test::soon()));
+    EXPECT_EQ(code_of(bench.standard.load_agent_state({.run_id = "run"})), ErrorCode::kCorrupt);
+}
+
+struct RecoveryBench : Bench {
+    RecoveryBench() {
+        for (int i = 1; i <= 3; ++i) {
+            StatePersistenceRequest request = make_request("run", fmt::format(R"({{"step":{}}})", i));
+            request.snapshot_id = fmt::format("s{}", i);
+            EXPECT_TRUE(standard.save_agent_state(request));
+        }
+    }
+    std::string head_text(Store& at) {
+        StatePersistenceService service(std::shared_ptr<Store>(&at, [](Store*) {}));
+        return std::string(service.load_agent_state({.run_id = "run"}).value().state.text());
+    }
+};
+
+TEST(Recovery, ResumeReturnsAnIntactHeadAndWritesNothingButTheLog) {
+    RecoveryBench bench;
+    const RecoveryResult result =
+        bench.optimized.recover_agent_state({.run_id = "run", .failure_reason = "crash", .auto_recovery = true})
+            .value();
+    EXPECT_EQ(result.state.text(), R"({"step":3})");
+    EXPECT_EQ(result.snapshot_id, "s3");
+    EXPECT_TRUE(result.damaged.empty());
+    EXPECT_EQ(bench.snapshots("run"), 3U);
+    const std::vector<RecoveryRecord> log = bench.store->recovery_log("run", 10).value();
+    ASSERT_EQ(log.size(), 1U);
+    EXPECT_EQ(log[0].recovery_type, RecoveryType::kResume);
+    EXPECT_EQ(log[0].failure_reason, "crash");
+    EXPECT_TRUE(log[0].auto_recovery);
+    EXPECT_EQ(log[0].result, "recovered");
+    EXPECT_EQ(log[0].source_snapshot_id, "s3");
+    EXPECT_GE(log[0].duration.count(), 0);
+}
+
+TEST(Recovery, ResumeGoesBackToTheNewestIntactSnapshotAndSaysWhichWereNot) {
+    RecoveryBench bench;
+    auto damaged = Bench::with_damage(*bench.store, "run", 3);
+    OptimizedStatePersistence service(damaged, bench.options);
+    ASSERT_EQ(code_of(service.load_agent_state({.run_id = "run"})), ErrorCode::kCorrupt);
+    const RecoveryResult result = service.recover_agent_state({.run_id = "run"}).value();
+    EXPECT_EQ(result.state.text(), R"({"step":2})");
+    EXPECT_EQ(result.source_snapshot_id, "s2");
+    EXPECT_EQ(result.version, 4);
+    ASSERT_EQ(result.damaged.size(), 1U);
+    EXPECT_EQ(result.damaged[0].snapshot_id, "s3");
+    const LoadedState head = service.load_agent_state({.run_id = "run"}).value();
+    EXPECT_EQ(head.state.text(), R"({"step":2})");
+    EXPECT_EQ(head.info.snapshot_id, result.snapshot_id);
+    EXPECT_EQ(head.info.checkpoint_type, CheckpointType::kRecovery);
+    EXPECT_EQ(head.info.parent_version, 2);
+    EXPECT_NE(damaged->recovery_log("run", 1).value().at(0).detail.find("s3"), std::string::npos);
+}
+
+TEST(Recovery, RollbackMakesTheTargetsStateTheHeadAndKeepsWhatCameAfter) {
+    RecoveryBench bench;
+    const RecoveryResult result =
+        bench.standard
+            .recover_agent_state(
+                {.run_id = "run", .recovery_type = RecoveryType::kRollback, .target_snapshot_id = "s1"})
+            .value();
+    EXPECT_EQ(result.state.text(), R"({"step":1})");
+    EXPECT_EQ(result.version, 4);
+    EXPECT_EQ(bench.head_text(*bench.store), R"({"step":1})");
+    EXPECT_EQ(bench.snapshots("run"), 4U);
+    // The next equal save is skipped against the new head, the next different one follows it.
+    EXPECT_EQ(bench.optimized.save_agent_state(make_request("run", R"({"step":1})")).value().snapshot_id,
+              result.snapshot_id);
+    EXPECT_EQ(bench.optimized.save_agent_state(make_request("run", R"({"step":3})")).value().version, 5);
+}
+
+TEST(Recovery, RestartGoesBackToTheFirstState) {
+    RecoveryBench bench;
+    EXPECT_EQ(bench.optimized.recover_agent_state({.run_id = "run", .recovery_type = RecoveryType::kRestart})
+                  .value()
+                  .source_snapshot_id,
+              "s1");
+    EXPECT_EQ(bench.head_text(*bench.store), R"({"step":1})");
+}
+
+TEST(Recovery, ARecoveryThatCannotBeDoneIsAnErrorInTheLogAndLeavesTheHeadAlone) {
+    RecoveryBench bench;
+    auto damaged = Bench::with_damage(*bench.store, "run", 1);
+    StatePersistenceService service(damaged, bench.options);
+    EXPECT_EQ(code_of(service.recover_agent_state({.run_id = "run", .recovery_type = RecoveryType::kRestart})),
+              ErrorCode::kCorrupt);
+    EXPECT_EQ(code_of(service.recover_agent_state(
+                  {.run_id = "run", .recovery_type = RecoveryType::kRollback, .target_snapshot_id = "s9"})),
+              ErrorCode::kNotFound);
+    EXPECT_EQ(bench.head_text(*damaged), R"({"step":3})");
+    const std::vector<RecoveryRecord> log = damaged->recovery_log("run", 10).value();
+    ASSERT_EQ(log.size(), 2U);
+    EXPECT_EQ(log[0].result, "not_found");
+    EXPECT_EQ(log[1].result, "corrupt");
+    EXPECT_EQ(code_of(service.recover_agent_state({.run_id = "nobody"})), ErrorCode::kNotFound);
+    EXPECT_EQ(code_of(service.recover_agent_state({.run_id = "run", .user_id = "intruder"})), ErrorCode::kNotFound);
+    EXPECT_EQ(code_of(service.recover_agent_state({.run_id = "run", .target_snapshot_id = "s1"})),
+              ErrorCode::kInvalidArgument);
+    EXPECT_EQ(code_of(service.recover_agent_state({.run_id = "run", .recovery_type = RecoveryType::kRollback})),
+              ErrorCode::kInvalidArgument);
+}
+
+TEST(Recovery, WhenNothingIsIntactTheErrorSaysSo) {
+    Bench bench;
+    ASSERT_TRUE(bench.standard.save_agent_state(make_request("run")));
+    auto damaged = Bench::with_damage(*bench.store, "run", 1);
+    StatePersistenceService service(damaged, bench.options);
+    EXPECT_EQ(code_of(service.recover_agent_state({.run_id = "run"})), ErrorCode::kCorrupt);
+}
+
+TEST(Recovery, AHeadThatMovesMeanwhileIsRebasedOnAndAnUnknownOutcomeResolved) {
+    RecoveryBench bench;
+    bool has_moved = false;
+    bench.store->before_commit([&](const Batch&) {
+        if (std::exchange(has_moved, true)) return;
+        (void)StatePersistenceService(bench.inner, bench.options)
+            .save_agent_state(make_request("run", R"({"step":4})"));
+    });
+    bench.store->inject({.code = ErrorCode::kOutcomeUnknown, .nth = 2, .after_effect = true});
+    const RecoveryResult result =
+        bench.optimized
+            .recover_agent_state(
+                {.run_id = "run", .recovery_type = RecoveryType::kRollback, .target_snapshot_id = "s2"})
+            .value();
+    EXPECT_EQ(result.version, 5);
+    EXPECT_EQ(bench.head_text(*bench.store), R"({"step":2})");
+    EXPECT_EQ(bench.snapshots("run"), 5U);
+    EXPECT_EQ(bench.store->recovery_log("run", 10).value().size(), 1U);
+}
+
+TEST(Recovery, AStoreThatCannotLogDoesNotWithholdAnIntactHead) {
+    RecoveryBench bench;
+    bench.store->inject({.code = ErrorCode::kReadOnly, .for_good = true});
+    EXPECT_EQ(bench.standard.recover_agent_state({.run_id = "run"}).value().state.text(), R"({"step":3})");
+    EXPECT_EQ(bench.log.front().event, "recovery_not_logged");
+}
+
+TEST(ThreadContext, SumsUpTheRunsOfOneThread) {
+    Bench bench;
+    for (const char* run : {"r1", "r2", "r1"}) {
+        StatePersistenceRequest request = make_request(run, fmt::format(R"({{"run":"{}"}})", run));
+        request.agent_phase = AgentPhase(run == std::string("r1") ? "triage" : "reporting");
+        ASSERT_TRUE(bench.standard.save_agent_state(request));
+    }
+    const ThreadContext context = bench.optimized.get_thread_context("thread").value();
+    EXPECT_EQ(context.user_id, "user");
+    EXPECT_EQ(context.runs.size(), 2U);
+    EXPECT_EQ(context.snapshots, 3U);
+    EXPECT_EQ(context.newest_run_id, "r1");
+    EXPECT_EQ(context.newest_snapshot_id, bench.store->head("r1").value()->snapshot_id);
+    EXPECT_EQ(context.agent_phase, AgentPhase::kTriage);
+    EXPECT_EQ(code_of(bench.optimized.get_thread_context("none")), ErrorCode::kNotFound);
+    EXPECT_EQ(code_of(bench.optimized.get_thread_context("thread", "intruder")), ErrorCode::kNotFound);
+}
+
+TEST(ThreadContext, AThreadIdUnderTwoUsersNeedsTheUser) {
+    Bench bench;
+    ASSERT_TRUE(bench.standard.save_agent_state(make_request("r1")));
+    StatePersistenceRequest other = make_request("r2");
+    other.user_id = "other";
+    ASSERT_TRUE(bench.standard.save_agent_state(other));
+    EXPECT_EQ(code_of(bench.standard.get_thread_context("thread")), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(bench.standard.get_thread_context("thread", "other").value().newest_run_id, "r2");
+}
+
+TEST(CheckDeep, NamesEveryDamagedSnapshotAndNoOther) {
+    RecoveryBench bench;
+    EXPECT_TRUE(check_deep(*bench.store).value().findings.empty());
+    auto damaged = Bench::with_damage(*bench.store, "run", 2);
+    const CheckReport report = check_deep(*damaged).value();
+    ASSERT_EQ(report.findings.size(), 1U);
+    EXPECT_EQ(report.findings[0].snapshot_id, "s2");
+    EXPECT_EQ(report.snapshots, 3U);
+}
+
+}  // namespace
+}  // namespace cairn
