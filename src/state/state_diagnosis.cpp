@@ -58,9 +58,10 @@ public:
     /// Reads until the first error, the end, or the first token that reaches `stop`.
     void read(std::size_t stop) {
         read_start();
-        while (!error_ && at_ < stop && !(path_.empty() && at_ >= text_.size())) {
+        while (!error_ && at_ < stop) {
+            skip_white_space();
+            if (path_.empty() && at_ == text_.size()) return;
             read_token();
-            if (!error_ && !path_.empty()) skip_white_space();
         }
     }
 
@@ -99,9 +100,7 @@ private:
             case Expected::kCommaOrEnd:
                 return read_comma_or_end();
             case Expected::kNothing:
-                skip_white_space();
-                if (at_ < text_.size()) refuse_token("the end of the text after the object");
-                return;
+                return refuse_token("the end of the text after the object");
         }
     }
 

@@ -6,6 +6,7 @@
 #include "state/structural_index.h"
 
 #include <algorithm>
+#include <compare>
 #include <cstring>
 #include <new>
 #include <span>
@@ -74,8 +75,10 @@ private:
 };
 
 struct Member {
-    std::string_view key;  ///< As written, with its quotes.
-    std::uint32_t value = 0;
+    std::string_view key;     ///< As written, with its quotes.
+    std::uint32_t value = 0;  ///< Its first token; sorting keeps the order of duplicates by it.
+
+    friend auto operator<=>(const Member&, const Member&) = default;
 };
 
 void list_members(const TokenTree& tree, std::uint32_t object, std::vector<Member>& members) {
@@ -134,8 +137,8 @@ private:
         list_members(right_, right, right_members_);
         if (!std::ranges::equal(left_members_, right_members_, {}, &Member::key, &Member::key)) {
             if (left_members_.size() != right_members_.size()) return false;
-            std::ranges::stable_sort(left_members_, {}, &Member::key);  // Stable: duplicates keep their order.
-            std::ranges::stable_sort(right_members_, {}, &Member::key);
+            std::ranges::sort(left_members_);
+            std::ranges::sort(right_members_);
             if (!std::ranges::equal(left_members_, right_members_, {}, &Member::key, &Member::key)) return false;
         }
         for (std::size_t i = 0; i < left_members_.size(); ++i) {
