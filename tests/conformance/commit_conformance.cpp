@@ -193,6 +193,16 @@ TEST_P(StoreConformance, WritesToOneRunMustChain) {
     EXPECT_EQ(everything(store()), before);
 }
 
+TEST_P(StoreConformance, WritesToANewRunMustHaveOneOwner) {
+    for (std::string SnapshotInfo::* owner : {&SnapshotInfo::thread_id, &SnapshotInfo::user_id}) {
+        Snapshot second = make_snapshot("run", 2);
+        second.info.*owner = "someone else's";
+        EXPECT_EQ(error_code(commit(batch_of({make_write(make_snapshot("run", 1)), make_write(second)}))),
+                  ErrorCode::kInvalidArgument);
+    }
+    EXPECT_EQ(head_version("run"), 0);
+}
+
 TEST_P(StoreConformance, ChainsOfSeveralRunsMayAlternate) {
     add_versions("a", 1, 1);
     ASSERT_TRUE(is_ok(commit(batch_of({make_write(make_snapshot("a", 2)), make_write(make_snapshot("b", 1)),

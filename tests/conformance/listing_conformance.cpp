@@ -182,6 +182,10 @@ TEST_P(StoreConformance, AThreadWasUpdatedByItsNewestHeadWhateverTheClockSaid) {
     ASSERT_TRUE(is_ok(commit(early)));
     ASSERT_TRUE(is_ok(commit(late)));
     EXPECT_EQ(all_threads(store()).at(0).updated_at, late.info.created_at);
+    Snapshot latest = make_snapshot("a", 2);  // now the run whose id sorts first is the newest
+    latest.info.created_at = kEpoch - std::chrono::hours(9);
+    ASSERT_TRUE(is_ok(commit(latest)));
+    EXPECT_EQ(all_threads(store()).at(0).updated_at, latest.info.created_at);
 }
 
 // ---- cursors ----
