@@ -19,7 +19,7 @@ T value_or_exit(cairn::Result<T> result) {
 }
 
 cairn::State state_of_step(int step) {
-    nlohmann::ordered_json document{{"step", step}, {"messages", {"a question", "an answer"}}};
+    const nlohmann::ordered_json document{{"step", step}, {"messages", {"a question", "an answer"}}};
     return value_or_exit(cairn::state_from_json(document));
 }
 

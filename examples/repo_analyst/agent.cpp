@@ -64,7 +64,7 @@ void add(Json& counter, std::size_t amount) {
 
 }  // namespace
 
-Agent::Agent(const SourceTree& tree, std::string tree_name, SaveState save, AgentLimits limits)
+Agent::Agent(const SourceTree& tree, const std::string& tree_name, SaveState save, AgentLimits limits)
     : tree_(tree), save_(std::move(save)), limits_(limits) {
     state_["task"] = "Describe the source tree " + tree_name + " to somebody who is new to it";
     state_["plan"] = Json::array();

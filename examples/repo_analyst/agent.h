@@ -34,7 +34,7 @@ struct AgentLimits {
 
 class Agent {
 public:
-    Agent(const SourceTree& tree, std::string tree_name, SaveState save, AgentLimits limits = {});
+    Agent(const SourceTree& tree, const std::string& tree_name, SaveState save, AgentLimits limits = {});
 
     /// Works through the plan and returns the last state. An error is a failed save: the agent does not go on with
     /// work that would be lost.

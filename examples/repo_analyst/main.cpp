@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -106,7 +107,7 @@ int compare(const fs::path& folder, const fs::path& out) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
     CLI::App app("Lets a small agent describe a source tree, and persists it after every step.");
     std::string folder = ".";
     std::string out = "build/run";
@@ -114,4 +115,7 @@ int main(int argc, char** argv) {
     app.add_option("--out", out, "Where standard.db and optimized.db are made anew")->capture_default_str();
     CLI11_PARSE(app, argc, argv);
     return compare(fs::weakly_canonical(folder), out);
+} catch (const std::exception& error) {
+    std::fputs(error.what(), stderr);
+    return 1;
 }

@@ -138,7 +138,7 @@ std::vector<Entry> SourceTree::list(const std::string& folder) const {
     for (fs::directory_iterator item(root_ / folder, ignored), end; item != end; item.increment(ignored)) {
         const std::string name = item->path().filename().string();
         if (is_left_out(name) || !is_text(name) || item->is_symlink(ignored)) continue;
-        Entry entry{.path = folder.empty() ? name : folder + "/" + name, .is_folder = item->is_directory(ignored)};
+        Entry entry{.path = (fs::path(folder) / name).generic_string(), .is_folder = item->is_directory(ignored)};
         if (!entry.is_folder) {
             if (!item->is_regular_file(ignored) || language_of(name).empty()) continue;
             entry.bytes = item->file_size(ignored);
@@ -193,7 +193,8 @@ LineCount SourceTree::count(const std::string& path) const {
 std::string SourceTree::contents(const std::string& path) const {
     std::ifstream file(root_ / path, std::ios::binary);
     std::string text{std::istreambuf_iterator<char>(file), {}};
-    return is_text(text) ? text : std::string{};
+    if (!is_text(text)) text.clear();
+    return text;
 }
 
 }  // namespace repo_analyst
