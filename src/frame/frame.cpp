@@ -158,15 +158,15 @@ std::string plain_frame(std::string_view text, const Checksum& checksum) {
     return frame;
 }
 
-// Nothing if that is not smaller than the plain frame.
-Result<std::optional<std::string>> zstd_frame(std::string_view text, const Checksum& checksum, int level) {
+// Empty if that is not smaller than the plain frame.
+Result<std::string> zstd_frame(std::string_view text, const Checksum& checksum, int level) {
     ZSTD_CCtx* context = compression_context();
     if (context == nullptr) return out_of_memory(text.size());
     const HeaderBytes header(FrameKind::kFullZstd, text.size(), checksum);
     const std::size_t check_at = header.view().size();
     const std::size_t body_at = check_at + kZstdCheckBytes;
     const std::size_t plain_bytes = check_at + text.size();
-    if (plain_bytes <= body_at) return std::nullopt;
+    if (plain_bytes <= body_at) return std::string();
 
     std::size_t compressed = 0;
     std::string frame;
@@ -174,7 +174,7 @@ Result<std::optional<std::string>> zstd_frame(std::string_view text, const Check
         compressed = ZSTD_compressCCtx(context, data + body_at, size - body_at, text.data(), text.size(), level);
         return ZSTD_isError(compressed) == 0 ? body_at + compressed : 0;
     });
-    if (ZSTD_getErrorCode(compressed) == ZSTD_error_dstSize_tooSmall) return std::nullopt;
+    if (ZSTD_getErrorCode(compressed) == ZSTD_error_dstSize_tooSmall) return std::string();
     if (ZSTD_isError(compressed) != 0) {
         return fail(ErrorCode::kInternal, "frame: zstd cannot compress", ZSTD_getErrorName(compressed));
     }
@@ -186,9 +186,8 @@ Result<std::optional<std::string>> zstd_frame(std::string_view text, const Check
 
 Result<std::string> encode(std::string_view text, const Checksum& checksum, const FrameOptions& options) {
     if (options.compression && text.size() >= options.compression_bytes_min) {
-        Result<std::optional<std::string>> compressed = zstd_frame(text, checksum, options.zstd_level);
-        if (!compressed) return std::unexpected(std::move(compressed.error()));
-        if (*compressed) return std::move(**compressed);
+        Result<std::string> compressed = zstd_frame(text, checksum, options.zstd_level);
+        if (!compressed || !compressed->empty()) return compressed;
     }
     return plain_frame(text, checksum);
 }
