@@ -23,7 +23,7 @@ public:
     void ReportRuns(const std::vector<Run>& reports) override {
         ConsoleReporter::ReportRuns(reports);
         for (const Run& run : reports) {
-            if (run.counters.contains(kRatio)) {
+            if (run.counters.contains(kRatioMax)) {
                 aims_.push_back({run.benchmark_name(), run.counters.at(kRatio), run.counters.at(kRatioMax)});
             }
         }

@@ -67,14 +67,15 @@ inline void save_heads(StatePersistence& service, const SizeClass& sizes) {
     }
 }
 
-/// Registers `function(benchmark, sizes)` as "name/size class", for every class and for the mix.
+/// Registers `function(benchmark, sizes)` as "name/size class", for every class and for the mix. It runs until its own
+/// calls have taken `seconds_min`; 0: what the command line says.
 template <class Function>
-void register_by_size(const std::string& name, const Function& function) {
+void register_by_size(const std::string& name, const Function& function, double seconds_min = 0) {
     const auto add = [&](const SizeClass& sizes) {
-        benchmark::RegisterBenchmark((name + '/' + sizes.name).c_str(),
-                                     [function, &sizes](benchmark::State& state) { function(state, sizes); })
-            ->UseManualTime()
-            ->Unit(benchmark::kMicrosecond);
+        auto* benchmark = benchmark::RegisterBenchmark(
+            (name + '/' + sizes.name).c_str(), [function, &sizes](benchmark::State& state) { function(state, sizes); });
+        benchmark->UseManualTime()->Unit(benchmark::kMicrosecond);
+        if (seconds_min > 0) benchmark->MinTime(seconds_min);
     };
     for (const SizeClass& sizes : size_classes()) add(sizes);
     add(mixed_sizes());

@@ -9,8 +9,6 @@
 namespace cairn::bench {
 namespace {
 
-constexpr double kRatioAim = 1.5;
-
 std::vector<State> copies_of(const std::vector<State>& states) {
     std::vector<State> copies;
     for (const State& state : states) copies.push_back(State::from_normal_text(std::string(state.text())));
@@ -35,7 +33,7 @@ void equal_states(benchmark::State& state, const SizeClass& sizes) {
             const std::string_view text = sizes.states[index].text();
             benchmark::DoNotOptimize(std::memcmp(text.data(), others[index].text().data(), text.size()));
         });
-    in_turn.report(state, kRatioAim);
+    in_turn.report_totals(state);
 }
 
 /// Neighbouring steps, as a run compares them: mostly of different length.

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <optional>
+#include <utility>
 #include <vector>
 
 namespace cairn::bench {
@@ -25,7 +27,7 @@ double seconds_of(const Work& work) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-/// Names of counters that the summary reads (bench_main.cpp).
+/// Names of counters that the summary reads (bench_main.cpp). The second one is only there if there is an aim.
 inline constexpr auto kRatio = "ratio";
 inline constexpr auto kRatioMax = "ratio_max";
 
@@ -51,19 +53,33 @@ public:
         }
     }
 
-    /// Reports the medians of all inputs together as microseconds an input, and their ratio with what it should be.
-    void report(benchmark::State& state, double ratio_max) const {
-        const double ours = sum_of_medians(ours_);
-        const double yardstick = sum_of_medians(yardstick_);
-        const double to_us = 1e6 / static_cast<double>(ours_.size());
-        state.counters["ours_us"] = ours * to_us;
-        state.counters["yardstick_us"] = yardstick * to_us;
-        state.counters[kRatio] = ours / yardstick;
-        state.counters[kRatioMax] = ratio_max;
+    /// Reports what all inputs together take: the median of each, summed, so that large inputs count as large.
+    void report_totals(benchmark::State& state, std::optional<double> ratio_max = {}) const {
+        const double inputs = static_cast<double>(ours_.size());
+        report(state, sum_of_medians(ours_) / inputs, sum_of_medians(yardstick_) / inputs, ratio_max);
+    }
+
+    /// Reports the median call.
+    void report_p50(benchmark::State& state, std::optional<double> ratio_max = {}) const {
+        report(state, pooled_median(ours_), pooled_median(yardstick_), ratio_max);
     }
 
 private:
     using Samples = std::vector<std::vector<double>>;  ///< By input.
+
+    static void report(benchmark::State& state, double ours, double yardstick, std::optional<double> ratio_max) {
+        state.counters["ours_us"] = ours * 1e6;
+        state.counters["yardstick_us"] = yardstick * 1e6;
+        state.counters[kRatio] = ours / yardstick;
+        if (ratio_max) state.counters[kRatioMax] = *ratio_max;
+    }
+
+    static double pooled_median(const Samples& samples) {
+        std::vector<double> pooled;
+        for (const std::vector<double>& of_input : samples)
+            pooled.insert(pooled.end(), of_input.begin(), of_input.end());
+        return median_of(std::move(pooled));
+    }
 
     static double sum_of_medians(const Samples& samples) {
         double sum = 0;

@@ -1,6 +1,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/replay_interruption.h"
 #include "cli/replay_report.h"
 #include "cli/replay_run.h"
 #include "cli/replay_trajectory.h"
@@ -169,6 +170,15 @@ Result<std::vector<ReplayFigures>> replay_all(const std::vector<TrajectoryRun>& 
     return replays;
 }
 
+/// As `replay_all`; if it is interrupted the program ends here, with all scratch folders gone.
+Result<std::vector<ReplayFigures>> replay_uninterrupted(const std::vector<TrajectoryRun>& runs,
+                                                        const Arguments& arguments, const Cli& cli) {
+    const Interruption interruption;
+    Result<std::vector<ReplayFigures>> replays = replay_all(runs, arguments, cli);
+    Interruption::end_program();
+    return replays;
+}
+
 void print_report(const std::vector<ReplayFigures>& replays, const Arguments& arguments, bool json) {
     if (!json) {
         print_replay_table(replays);
@@ -204,7 +214,7 @@ Status run_replay(const Arguments& arguments, const Cli& cli) {
     if (const Status accepted = check_durability(arguments.durability); !accepted) return accepted;
     const Result<std::vector<TrajectoryRun>> runs = expand(arguments, cli.config());
     if (!runs) return std::unexpected(runs.error());
-    const Result<std::vector<ReplayFigures>> replays = replay_all(*runs, arguments, cli);
+    const Result<std::vector<ReplayFigures>> replays = replay_uninterrupted(*runs, arguments, cli);
     if (!replays) return std::unexpected(replays.error());
     print_report(*replays, arguments, cli.json);
     for (const ReplayFigures& figures : *replays) print_first_errors(figures);

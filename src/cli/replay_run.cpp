@@ -1,6 +1,7 @@
 #include "cli/replay_run.h"
 
 #include "cli/progress.h"
+#include "cli/replay_interruption.h"
 
 #include <fmt/format.h>
 
@@ -38,12 +39,12 @@ struct Ledger {
     std::vector<Load> loads;
 };
 
-/// Calls `work(index)` for every index below `count`, on `threads` threads.
+/// Calls `work(index)` for every index below `count`, on `threads` threads; stops early if interrupted.
 template <class Work>
 void share_out(std::size_t count, unsigned threads, const Work& work) {
     std::atomic<std::size_t> next = 0;
     const auto worker = [&] {
-        for (std::size_t index = next++; index < count; index = next++) work(index);
+        for (std::size_t index = next++; index < count && !Interruption::requested(); index = next++) work(index);
     };
     std::vector<std::jthread> others;
     for (unsigned started = 1; started < threads; ++started) others.emplace_back(worker);
@@ -61,6 +62,7 @@ StatePersistenceRequest request_of(const TrajectoryRun& run, const TrajectorySte
 
 void save_run(const TrajectoryRun& run, StatePersistence& service, Ledger& ledger, Progress& progress) {
     for (const TrajectoryStep& step : run.steps) {
+        if (Interruption::requested()) return;
         const StatePersistenceRequest request = request_of(run, step);
         const SteadyClock::time_point begin = SteadyClock::now();
         Result<Receipt> receipt = service.save_agent_state(request);
@@ -93,6 +95,7 @@ Load load_step(const TrajectoryRun& run, const TrajectoryStep& step, const Recei
 void verify_run(const TrajectoryRun& run, StatePersistence& service, Ledger& ledger, Progress& progress) {
     for (std::size_t index = 0; index < run.steps.size(); ++index) {
         const Result<Receipt>& receipt = ledger.saves[index].receipt;
+        if (Interruption::requested()) return;
         if (receipt) ledger.loads.push_back(load_step(run, run.steps[index], *receipt, service));
         progress.advance();
     }
@@ -105,6 +108,10 @@ void load_head(const TrajectoryRun& run, StatePersistence& service, Ledger& ledg
     Load load{.microseconds = microseconds_since(begin)};
     if (!loaded) load.error = loaded.error();
     ledger.loads.push_back(std::move(load));
+}
+
+std::unexpected<Error> interrupted() {
+    return fail(ErrorCode::kUnavailable, "the replay was interrupted");
 }
 
 std::vector<Ledger> empty_ledgers(const std::vector<TrajectoryRun>& runs) {
@@ -190,6 +197,7 @@ Result<ReplayFigures> replay(const std::vector<TrajectoryRun>& runs, StatePersis
                   [&](std::size_t index) { save_run(runs[index], service, ledgers[index], progress); });
         figures.elapsed_s = microseconds_since(begin) / 1e6;
     }
+    if (Interruption::requested()) return interrupted();
     const Result<StoreStats> stats = store.stats();
     if (!stats) return std::unexpected(stats.error());
     figures.store_bytes = stats->store_bytes;
@@ -202,6 +210,7 @@ Result<ReplayFigures> replay(const std::vector<TrajectoryRun>& runs, StatePersis
             progress.advance();
         });
     }
+    if (Interruption::requested()) return interrupted();
     count_saves(ledgers, figures);
     count_loads(ledgers, options.verify, figures);
     return figures;

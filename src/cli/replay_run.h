@@ -51,7 +51,7 @@ struct ReplayFigures {
 
 /// Saves every step of `runs` through `service`, each run in its order, then loads from it. A failed save or load is
 /// counted and the replay goes on.
-/// Errors: those of `Store::stats`.
+/// Errors: those of `Store::stats`; kUnavailable (an `Interruption` was requested).
 [[nodiscard]] Result<ReplayFigures> replay(const std::vector<TrajectoryRun>& runs, StatePersistence& service,
                                            Store& store, const ReplayOptions& options);
 

@@ -17,6 +17,7 @@ using Json = nlohmann::ordered_json;  // keeps the order of keys, as every state
 
 /// The document is printed recursively, so deeper ones are refused whatever the state limit is.
 constexpr std::uint32_t kDepthMax = 10'000;
+constexpr std::uint32_t kDepthOfValueMax = 5;  ///< Run, steps, step, patch, operation: what a value stands in.
 
 Error broken(std::string message) {
     return {.code = ErrorCode::kInvalidState, .message = std::move(message)};
@@ -28,8 +29,9 @@ Error at_place(std::string_view place, Error error) {
     return error;
 }
 
-Result<Json> parse_line(std::string_view line) {
-    const Result<std::string> shielded = shield_tokens(line, kDepthMax);
+Result<Json> parse_line(std::string_view line, const StateLimits& limits) {
+    const std::uint32_t depth_max = std::min(kDepthMax, limits.depth_max) + kDepthOfValueMax;
+    const Result<std::string> shielded = shield_tokens(line, depth_max);
     if (!shielded) return std::unexpected(shielded.error());
     try {
         return Json::parse(*shielded);
@@ -258,7 +260,7 @@ Result<std::vector<std::filesystem::path>> find_trajectory_files(const std::vect
 }
 
 Result<TrajectoryRun> expand_run(std::string_view line, const StateLimits& limits) {
-    Result<Json> document = parse_line(line);
+    Result<Json> document = parse_line(line, limits);
     if (!document) return std::unexpected(document.error());
     return expand_line(*document, limits);
 }

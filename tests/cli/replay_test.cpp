@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -189,6 +190,19 @@ TEST_F(Replay, FailedSavesAreCountedReportedAndDecideTheExitCode) {
     EXPECT_EQ(result.exit_code, exit_code(ErrorCode::kInvalidArgument)) << "the run belongs to another thread";
     EXPECT_EQ(Json::parse(result.output)["failed"], 1);
     EXPECT_THAT(result.errors, HasSubstr("1 of 1 saves failed"));
+}
+
+TEST_F(Replay, InterruptedCompareRemovesItsStores) {
+    const std::string runs = write_runs(3000);  // more than the moment until the signal
+    const std::string script = fmt::format(
+        "{} replay {} & "
+        "until ls -d cairn-replay-*/standard.db >/dev/null 2>&1; do kill -0 $! || exit 1; done; "
+        "kill -TERM $!; wait $!",
+        CAIRN_PROGRAM, runs);
+    const ProgramResult result = test::run_program("sh", {"-c", script}, {.working_folder = folder.path()});
+    EXPECT_EQ(result.exit_code, 128 + SIGTERM) << result.errors;
+    EXPECT_EQ(result.output, "");
+    EXPECT_THAT(files_in_folder(), testing::ElementsAre("runs.jsonl"));
 }
 
 TEST_F(Replay, DurabilityThatDoesNotExistYetIsAnInvalidArgument) {
