@@ -313,10 +313,12 @@ Result<DatabaseFile::Opened> DatabaseFile::open(const fs::path& path, bool read_
     if (!*there) {
         if (Status status = file.make(deadline); !status) return std::unexpected(status.error());
     }
+    Result<ForkGuard> guard = ForkGuard::enter(file.path_);
+    if (!guard) return std::unexpected(std::move(guard.error()));
     Result<std::unique_ptr<Connection>> connection =
         read_only ? file.connect_read_only(deadline) : file.connect_as(Access::kWrite, deadline);
     if (!connection) return std::unexpected(std::move(connection.error()));
-    return Opened{.file = std::move(file), .connection = std::move(*connection)};
+    return Opened{.file = std::move(file), .connection = std::move(*connection), .guard = std::move(*guard)};
 }
 
 }  // namespace cairn::sqlite

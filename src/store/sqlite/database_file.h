@@ -2,6 +2,7 @@
 
 // The file under a store: whether it is ours, how it is made, and how connections to it are opened.
 
+#include "store/sqlite/fork_guard.h"
 #include "store/sqlite/sqlite_connection.h"
 #include "store/sqlite/sqlite_schema.h"
 
@@ -48,6 +49,7 @@ private:
 struct DatabaseFile::Opened {
     DatabaseFile file;
     std::unique_ptr<Connection> connection;
+    ForkGuard guard;
 };
 
 }  // namespace cairn::sqlite

@@ -3,14 +3,13 @@
 #include "store/batch_rules.h"
 #include "store/sqlite/connection_pool.h"
 #include "store/sqlite/database_file.h"
+#include "store/sqlite/fork_guard.h"
 #include "store/sqlite/inspection.h"
 #include "store/sqlite/reader.h"
 #include "store/sqlite/sqlite_schema.h"
 #include "store/sqlite/writer.h"
 
 #include <fmt/format.h>
-
-#include <unistd.h>
 
 #include <atomic>
 #include <mutex>
@@ -24,6 +23,7 @@ namespace {
 using sqlite::Connection;
 using sqlite::ConnectionPool;
 using sqlite::DatabaseFile;
+using sqlite::ForkGuard;
 using sqlite::Lease;
 
 Deadline after(std::chrono::milliseconds patience) {
@@ -46,11 +46,11 @@ struct Engine {
 class SqliteStore final : public Store {
 public:
     SqliteStore(DatabaseFile::Opened opened, const SqliteSettings& settings)
-        : engine_(std::make_unique<Engine>(std::move(opened.file), settings.readers_max)),
+        : guard_(std::move(opened.guard)),
+          engine_(std::make_unique<Engine>(std::move(opened.file), settings.readers_max)),
           read_only_(engine_->file.read_only()),
           patience_(settings.patience),
-          migrations_(settings.migrations),
-          process_(::getpid()) {
+          migrations_(settings.migrations) {
         (read_only_ ? engine_->readers : engine_->writer).adopt(std::move(opened.connection));
     }
     ~SqliteStore() override;
@@ -73,7 +73,7 @@ private:
     // `work` while the store is open, and its answer as a value even if memory runs out.
     template <class T, class Work>
     Result<T> while_open(Work work) {
-        if (forked()) return closed("was opened by the process that this one was forked from");
+        if (guard_.forked()) return closed("was opened by the process that this one was forked from");
         if (closed_) return closed("was closed");
         const std::shared_lock lock(open_);
         if (closed_) return closed("was closed");
@@ -102,35 +102,34 @@ private:
     std::unexpected<Error> closed(std::string_view how) const {
         return fail(ErrorCode::kClosed, fmt::format("the store {}", how));
     }
-    // Asked before any lock is touched: a forked child has copies of locks that nobody in it will ever release.
-    bool forked() const { return ::getpid() != process_; }
     void shrink_log();
 
+    ForkGuard guard_;
     std::unique_ptr<Engine> engine_;  // released by `close`
     const bool read_only_;
     const std::chrono::milliseconds patience_;
     const std::span<const sqlite::Migration> migrations_;
-    const pid_t process_;
     std::shared_mutex open_;  // shared by the calls under way
     std::atomic<bool> closed_ = false;
 };
 
 SqliteStore::~SqliteStore() {
-    if (forked()) {
-        // Closing would release the parent's log from under it.
+    if (guard_.forked()) {
+        // Closing would give up locks that this process does not hold, and could delete the log under its parent.
         static_cast<void>(engine_.release());
     }
     static_cast<void>(close());
 }
 
 Status SqliteStore::close() {
-    if (forked()) return {};
+    if (guard_.forked()) return {};
     closed_ = true;  // first, so that calls which come now do not delay the end
     const std::unique_lock lock(open_);
     if (engine_ == nullptr) return {};
     engine_->readers.close();
     engine_->writer.close();  // last: it moves the log into the database
     engine_.reset();
+    guard_.leave();
     return {};
 }
 

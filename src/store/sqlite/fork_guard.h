@@ -1,0 +1,39 @@
+#pragma once
+
+// Forks and the engine: a child inherits the engine's notes about the locks of files that its parent had open, but not
+// the locks. A connection that it opened to such a file would believe in locks that nobody holds, and another process
+// could then delete the log from under it. So the same file cannot be opened in the child.
+
+#include <cairn/error.h>
+
+#include <filesystem>
+#include <utility>
+
+#include <sys/types.h>
+
+namespace cairn::sqlite {
+
+/// Notes that this process has a file open, until `leave` or the end of its life.
+class ForkGuard {
+public:
+    /// Errors: kInvalidArgument (the file was open when this process was forked).
+    [[nodiscard]] static Result<ForkGuard> enter(const std::filesystem::path& path);
+    ~ForkGuard() { leave(); }
+    ForkGuard(ForkGuard&& other) noexcept;
+    ForkGuard& operator=(ForkGuard&&) = delete;
+
+    /// Whether this is another process than the one that entered. Takes no lock: in a forked child, a lock may be held
+    /// by a thread that is not there.
+    bool forked() const;
+    void leave();
+
+private:
+    using FileId = std::pair<dev_t, ino_t>;
+    ForkGuard(FileId file, pid_t process) : file_(file), process_(process) {}
+
+    FileId file_;
+    pid_t process_;
+    bool entered_ = true;
+};
+
+}  // namespace cairn::sqlite
