@@ -47,13 +47,14 @@ private:
     std::size_t depth_ = 0;
 };
 
-/// Walks over the tokens and knows at each which ones may follow.
+/// Walks over the tokens and knows at each which ones may follow. The stack is not part of it, so that nobody but the
+/// walk has the walk's address, and the compiler can keep it in registers.
 class GrammarWalk {
 public:
-    GrammarWalk(std::string_view text, std::span<const std::uint32_t> positions, std::size_t depth_max)
-        : text_(text), positions_(positions), depth_max_(depth_max) {}
+    GrammarWalk(std::string_view text, std::span<const std::uint32_t> positions, std::size_t depth_max,
+                ContainerStack& stack)
+        : text_(text), positions_(positions), depth_max_(depth_max), stack_(stack) {}
 
-    bool reserve() noexcept { return stack_.reserve(depth_max_); }
     std::size_t white_space_bytes() const { return white_space_bytes_; }
 
     bool accepts() {
@@ -144,7 +145,7 @@ private:
     }
 
     bool number_or_literal(std::uint32_t begin, std::uint32_t next) {
-        const std::string_view token = text_.substr(begin, end_of_token(next) - begin);
+        const std::string_view token(text_.data() + begin, end_of_token(next) - begin);
         const char first = token[0];
         if (first == '-' || is_digit(first)) {
             const NumberPrefix number = number_at_front(token);
@@ -169,7 +170,7 @@ private:
     std::size_t white_space_bytes_ = 0;
     std::uint8_t expected_ = kValue;
     bool in_object_ = false;
-    ContainerStack stack_;
+    ContainerStack& stack_;
 };
 
 constexpr std::size_t kBlockBytes = 64;
@@ -222,8 +223,10 @@ JsonCheck check_json(std::string_view text, std::uint32_t depth_max, StructuralI
     if (indexed != Indexed::kIndexed) {
         return {.outcome = indexed == Indexed::kRefused ? Outcome::kRefused : Outcome::kOutOfMemory};
     }
-    GrammarWalk walk(text, index.positions(), std::min<std::size_t>(depth_max, text.size()));
-    if (!walk.reserve()) return {.outcome = Outcome::kOutOfMemory};
+    const std::size_t depth_bound = std::min<std::size_t>(depth_max, text.size());
+    ContainerStack stack;
+    if (!stack.reserve(depth_bound)) return {.outcome = Outcome::kOutOfMemory};
+    GrammarWalk walk(text, index.positions(), depth_bound, stack);
     if (!walk.accepts() || !escapes_are_right(text)) return {.outcome = Outcome::kRefused};
     return {.outcome = Outcome::kAccepted, .white_space_bytes = walk.white_space_bytes()};
 }

@@ -13,60 +13,68 @@
 namespace cairn {
 namespace {
 
-/// Up to here a thread keeps its memory for the next state (4 bytes for each byte); more is returned at once.
+/// Memory that the work on one text needs besides the result.
+struct Workspace {
+    StructuralIndex index;
+    std::string scratch;
+};
+
+/// Up to here a thread keeps its workspace for the next state (5 bytes for each byte); more is returned at once.
 constexpr std::size_t kKeptTextBytesMax = 1 << 20;
 
-JsonCheck check_on_this_thread(std::string_view text, std::uint32_t depth_max) {
-    if (text.size() <= kKeptTextBytesMax) {
-        thread_local StructuralIndex kept;
-        return check_json(text, depth_max, kept);
+template <class Use>
+auto with_workspace(std::size_t text_bytes, Use&& use) {
+    if (text_bytes <= kKeptTextBytesMax) {
+        thread_local Workspace kept;
+        return use(kept);
     }
-    StructuralIndex index;
-    return check_json(text, depth_max, index);
+    Workspace workspace;
+    return use(workspace);
 }
 
-Error out_of_memory(std::string_view text) {
-    return {.message = fmt::format("out of memory for a state of {} bytes", text.size())};
+Error out_of_memory(std::size_t text_bytes) {
+    return {.message = fmt::format("out of memory for a state of {} bytes", text_bytes)};
 }
 
 /// The number of white space bytes to leave out.
-Result<std::size_t> check(std::string_view text, const StateLimits& limits) {
+Result<std::size_t> check(std::string_view text, const StateLimits& limits, StructuralIndex& index) {
     const std::uint64_t bytes_max = std::min(limits.bytes_max, StateLimits::kBytesMaxUpper);
     if (text.size() > bytes_max) {
         return fail(
             ErrorCode::kLimitExceeded,
             fmt::format("the state has {} bytes, bytes_max is {} (CAIRN_STATE_BYTES_MAX)", text.size(), bytes_max));
     }
-    const JsonCheck checked = check_on_this_thread(text, limits.depth_max);
+    const JsonCheck checked = check_json(text, limits.depth_max, index);
     if (checked.outcome == JsonCheck::Outcome::kAccepted) return checked.white_space_bytes;
-    if (checked.outcome == JsonCheck::Outcome::kOutOfMemory) return std::unexpected(out_of_memory(text));
+    if (checked.outcome == JsonCheck::Outcome::kOutOfMemory) return std::unexpected(out_of_memory(text.size()));
     if (auto error = diagnose(text, limits.depth_max)) return std::unexpected(std::move(*error));
     return fail(ErrorCode::kInternal, "a state was refused and the diagnosis finds no reason");
 }
 
-/// simdjson trusts its input to be JSON, which `check` has made sure of.
-std::string without_white_space(std::string_view text) {
-    std::string normal;
-    normal.resize_and_overwrite(text.size() + simdjson::SIMDJSON_PADDING, [&](char* out, std::size_t) {
+/// simdjson trusts its input to be JSON, which `check` has made sure of. It wants room behind its output: hence the
+/// scratch, and a copy of the size that the text has.
+std::string without_white_space(std::string_view text, std::string& scratch) {
+    scratch.resize_and_overwrite(text.size() + simdjson::SIMDJSON_PADDING, [&](char* out, std::size_t) {
         std::size_t bytes = 0;
         const auto error = simdjson::minify(text.data(), text.size(), out, bytes);
         return error == simdjson::SUCCESS ? bytes : 0;
     });
-    normal.shrink_to_fit();
-    return normal;
+    return std::string(std::string_view(scratch));
 }
 
 /// `text` is the caller's string or a view on it: what has no white space is taken as it is.
 template <class Text>
 Result<State> parse_text(Text&& text, const StateLimits& limits) try {
-    const Result<std::size_t> white_space_bytes = check(text, limits);
-    if (!white_space_bytes) return std::unexpected(white_space_bytes.error());
-    if (*white_space_bytes == 0) return State::from_normal_text(std::string(std::forward<Text>(text)));
-    std::string normal = without_white_space(text);
-    if (normal.size() + *white_space_bytes == text.size()) return State::from_normal_text(std::move(normal));
-    return fail(ErrorCode::kInternal, "two counts of a state's white space differ");
+    return with_workspace(text.size(), [&](Workspace& workspace) -> Result<State> {
+        const Result<std::size_t> white_space_bytes = check(text, limits, workspace.index);
+        if (!white_space_bytes) return std::unexpected(white_space_bytes.error());
+        if (*white_space_bytes == 0) return State::from_normal_text(std::string(std::forward<Text>(text)));
+        std::string normal = without_white_space(text, workspace.scratch);
+        if (normal.size() + *white_space_bytes == text.size()) return State::from_normal_text(std::move(normal));
+        return fail(ErrorCode::kInternal, "two counts of a state's white space differ");
+    });
 } catch (const std::bad_alloc&) {
-    return std::unexpected(out_of_memory(text));
+    return std::unexpected(out_of_memory(text.size()));
 }
 
 }  // namespace
