@@ -28,9 +28,10 @@ void print_text(const CheckReport& report, bool deep) {
         }
         table.print();
     }
-    print_line(fmt::format(
-        "{} runs and {} snapshots checked{}: {}", report.runs, report.snapshots, deep ? ", every state decoded" : "",
-        report.findings.empty() ? "all is well" : fmt::format("{} findings", report.findings.size())));
+    print_line(
+        fmt::format("checked{} (runs: {}, snapshots: {}): {}", deep ? " and decoded every state" : "", report.runs,
+                    report.snapshots,
+                    report.findings.empty() ? "all is well" : fmt::format("findings: {}", report.findings.size())));
 }
 
 Status check(const Cli& cli, bool deep) {
@@ -40,8 +41,8 @@ Status check(const Cli& cli, bool deep) {
     if (!report) return std::unexpected(report.error());
     cli.json ? print_line(to_json(*report, deep)) : print_text(*report, deep);
     if (report->findings.empty()) return {};
-    return fail(ErrorCode::kCorrupt, fmt::format("{} has {} damaged place{}", cli.store_label(),
-                                                 report->findings.size(), report->findings.size() == 1 ? "" : "s"));
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("{} is damaged (findings: {})", cli.store_label(), report->findings.size()));
 }
 
 }  // namespace

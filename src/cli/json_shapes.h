@@ -5,6 +5,7 @@
 #include <cairn/store.h>
 
 #include <string>
+#include <string_view>
 
 namespace cairn::cli {
 

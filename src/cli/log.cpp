@@ -78,6 +78,7 @@ Status print_history(Store& store, HistoryQuery query, const RowLimit& limit, bo
         if (more) query.after_version = page->back().version;
     }
     if (json) array.end();
+    if (!json && more) limit.mention_more();
     return {};
 }
 

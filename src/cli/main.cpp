@@ -8,12 +8,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
 #include <span>
+#include <string_view>
 #include <system_error>
 
 namespace cairn::cli {
@@ -35,8 +37,13 @@ void add_commands(CLI::App& app, Cli& cli) {
 }
 
 std::string exit_codes() {
-    std::string text = "0 success, 1 unexpected";
-    for (const ErrorInfo& info : error_table()) text += fmt::format(", {} {}", info.exit_code, info.name);
+    std::string text = "Exit codes:\n  0 success, 1 unexpected";
+    std::size_t line_start = 0;
+    for (const ErrorInfo& info : error_table()) {
+        const bool full = text.size() - line_start > 80;
+        if (full) line_start = text.size();
+        text += fmt::format("{}{} {}", full ? ",\n  " : ", ", info.exit_code, info.name);
+    }
     return text;
 }
 
@@ -44,17 +51,14 @@ void set_up(CLI::App& app, Cli& cli) {
     app.require_subcommand(0, 1);
     app.set_version_flag("--version", "cairn " CAIRN_VERSION, "Print the version");
     app.get_formatter()->column_width(34);
-    app.footer(
-        "Settings come from the environment and from .env (`cairn config` shows them).\n\n"
-        "Exit codes: " +
-        exit_codes() +
-        ".\n\n"
-        "Examples:\n"
-        "  echo '{\"step\":1}' | cairn save --run r1 --thread t1 --user u1\n"
-        "  cairn load --run r1 | jq .\n"
-        "  cairn log --run r1\n"
-        "  cairn diff --run r1\n"
-        "  cairn COMMAND --help");
+    app.footer("Settings come from the environment and from .env (`cairn config` shows them).\n\n" + exit_codes() +
+               ".\n\n"
+               "Examples:\n"
+               "  echo '{\"step\":1}' | cairn save --run r1 --thread t1 --user u1\n"
+               "  cairn load --run r1 | jq .\n"
+               "  cairn log --run r1\n"
+               "  cairn diff --run r1\n"
+               "  cairn COMMAND --help");
     add_commands(app, cli);
     add_common_options(app, cli);
     for (CLI::App* command : app.get_subcommands({})) add_common_options(*command, cli);

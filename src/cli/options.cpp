@@ -1,7 +1,11 @@
 #include "cli/options.h"
 
+#include <fmt/format.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
 #include <limits>
 
 namespace cairn::cli {
@@ -21,7 +25,8 @@ void add_common_options(CLI::App& app, Cli& cli) {
     app.add_option("--store", cli.store_option, "Store URL, instead of CAIRN_STORE: sqlite:PATH or memory:")
         ->type_name("URL")
         ->group("Common options");
-    app.add_flag("--json", cli.json, "Print JSON for machines; errors too, on standard error")->group("Common options");
+    app.add_flag("--json", cli.json, "Print JSON for machines; an error too, as the last line on standard error")
+        ->group("Common options");
 }
 
 CLI::Option* add_run_option(CLI::App& command, std::string& run_id) {
@@ -45,6 +50,10 @@ void RowLimit::add_option(CLI::App& command, const std::string& rows) {
 std::size_t RowLimit::next_page(std::uint64_t printed) const {
     constexpr std::uint64_t kPage = 500;
     return rows() == 0 ? kPage : std::min(kPage, rows() - printed);
+}
+
+void RowLimit::mention_more() const {
+    if (isatty(STDOUT_FILENO) == 1) fmt::print(stderr, "cairn: these are the first {}; --limit 0 shows all\n", rows());
 }
 
 std::size_t RowLimit::or_all() const {

@@ -35,6 +35,8 @@ public:
     bool reached(std::uint64_t printed) const { return rows() != 0 && printed >= rows(); }
     /// The size of the page to ask for next.
     std::size_t next_page(std::uint64_t printed) const;
+    /// Tells a person, and nobody else, that rows may have been left out.
+    void mention_more() const;
     /// For a query without pages.
     std::size_t or_all() const;
 

@@ -54,6 +54,7 @@ Status print_pages(Table table, const RowLimit& limit, bool json, NextPage next_
         if (cursor.empty()) break;
     }
     if (json) array.end();
+    if (!json && !cursor.empty()) limit.mention_more();
     return {};
 }
 

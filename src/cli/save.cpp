@@ -102,8 +102,7 @@ void add_options(CLI::App& command, SaveOptions& options) {
     command.add_option("--user", options.user_id, "The user who owns the run")->type_name("USER")->required();
     command
         .add_option("--type", options.checkpoint_type,
-                    "auto (default), intermediate or pipeline_complete; manual, recovery, phase_transition and any "
-                    "other are critical and never skipped")
+                    "auto (default), intermediate, pipeline_complete; any other is critical")
         ->type_name("TYPE");
     command.add_option("--phase", options.agent_phase, "Where the agent is: triage, reporting, …")->type_name("PHASE");
     command.add_flag("--recovery-point", options.is_recovery_point, "Makes the save critical");
@@ -130,7 +129,8 @@ void add_save_command(CLI::App& app, Cli& cli) {
     command->footer(
         "The service is the one that ENABLE_OPTIMIZED_PERSISTENCE chooses; the optimised one skips a state that "
         "equals\n"
-        "the head. --json prints {\"snapshot_id\",\"outcome\",\"durability\",\"version\"}.\n\n"
+        "the head, and never a critical save (type manual, recovery, phase_transition or your own; recovery point).\n"
+        "--json prints {\"snapshot_id\",\"outcome\",\"durability\",\"version\"}.\n\n"
         "Examples:\n"
         "  echo '{\"step\":1}' | cairn save --run r1 --thread t1 --user u1\n"
         "  cairn save --run r1 --thread t1 --user u1 --type manual --phase triage state.json\n"

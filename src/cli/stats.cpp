@@ -7,7 +7,7 @@
 namespace cairn::cli {
 namespace {
 
-// How many times smaller than the states the stored frames are; 0 of an empty store.
+// How many times larger than the stored frames the states are; 0 of an empty store.
 double ratio_of(const StoreStats& stats) {
     if (stats.payload_bytes == 0) return 0;
     return static_cast<double>(stats.state_bytes) / static_cast<double>(stats.payload_bytes);
@@ -38,7 +38,7 @@ void print_text(const Cli& cli, const StoreStats& stats) {
     table.add({"states", format_bytes(stats.state_bytes)});
     table.add({"stored frames", format_bytes(stats.payload_bytes)});
     table.add({"on disk", format_bytes(stats.store_bytes)});
-    table.add({"ratio", stats.payload_bytes == 0 ? "-" : fmt::format("{:.1f} times smaller", ratio_of(stats))});
+    table.add({"states to frames", stats.payload_bytes == 0 ? "-" : fmt::format("{:.1f}", ratio_of(stats))});
     table.add({"optimised service", on_or_off(config.enable_optimized_persistence)});
     table.add({"deduplication", on_or_off(config.enable_deduplication)});
     table.add({"compression", on_or_off(config.enable_compression)});

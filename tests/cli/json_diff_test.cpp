@@ -1,0 +1,207 @@
+// Goal: `cairn diff` shows every difference, and its JSON Patch leads exactly from one state to the other.
+// Method: tables for the operations and for what JSON libraries lose; random pairs of documents, whose patch is
+// applied by nlohmann::json, which shares no code with the diff.
+
+#include "cli/json_diff.h"
+
+#include <cairn/state.h>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <random>
+
+namespace cairn::cli {
+namespace {
+
+using ::testing::SizeIs;
+
+using Json = nlohmann::ordered_json;
+
+std::string patch_of(std::string_view before, std::string_view after) {
+    return to_json_patch(diff_json(before, after));
+}
+
+struct Case {
+    std::string before;
+    std::string after;
+    std::string patch;
+};
+
+TEST(JsonDiff, SaysWhatWasAddedRemovedAndReplaced) {
+    const std::vector<Case> cases{
+        {R"({})", R"({})", "[]"},
+        {R"({"a":1})", R"({"a":2})", R"([{"op":"replace","path":"/a","value":2}])"},
+        {R"({"a":1})", R"({})", R"([{"op":"remove","path":"/a"}])"},
+        {R"({})", R"({"a":[1,{"b":"x"}]})", R"([{"op":"add","path":"/a","value":[1,{"b":"x"}]}])"},
+        {R"({"a":{"b":{"c":1}}})", R"({"a":{"b":{"c":null}}})", R"([{"op":"replace","path":"/a/b/c","value":null}])"},
+        {R"({"a":[1,2]})", R"({"a":[1,2,3]})", R"([{"op":"add","path":"/a/2","value":3}])"},
+        {R"({"a":[1,2]})", R"({"a":[0,1,2]})", R"([{"op":"add","path":"/a/0","value":0}])"},
+        {R"({"a":[1,2,3,4]})", R"({"a":[1]})",
+         "[{\"op\":\"remove\",\"path\":\"/a/3\"},\n {\"op\":\"remove\",\"path\":\"/a/2\"},\n"
+         " {\"op\":\"remove\",\"path\":\"/a/1\"}]"},
+        {R"({"a":[]})", R"({"a":{}})", R"([{"op":"replace","path":"/a","value":{}}])"},
+        {R"({"":1})", R"({"":2})", R"([{"op":"replace","path":"/","value":2}])"},
+        {R"({"a/b~c":1})", R"({"a/b~c":2})", R"([{"op":"replace","path":"/a~1b~0c","value":2}])"},
+        {R"({"a\/b":1})", R"({"a\/b":2})", R"([{"op":"replace","path":"/a~1b","value":2}])"},
+        {R"({"q\"\\\n":1})", R"({"q\"\\\n":2})", R"([{"op":"replace","path":"/q\"\\\n","value":2}])"},
+        {R"({"s":"a,]}\"\\"})", R"({"s":"a,]}\"\\x"})", R"([{"op":"replace","path":"/s","value":"a,]}\"\\x"}])"},
+    };
+    for (const Case& c : cases) EXPECT_EQ(patch_of(c.before, c.after), c.patch) << c.before << " -> " << c.after;
+}
+
+TEST(JsonDiff, WhatAJsonLibraryTakesForEqualIsAChange) {
+    const std::vector<std::pair<std::string, std::string>> pairs{
+        {"1", "1.0"},
+        {"0.0", "-0.0"},
+        {"1e2", "100"},
+        {"123456789012345678901234567890", "123456789012345678901234567891"},
+        {"0.1", "0.1000000000000000055511151231257827"},
+        {R"("é")", R"("\u00e9")"},
+        {R"("\ud800")", R"("\ud801")"},
+        {R"("\/")", R"("/")"},
+    };
+    for (const auto& [before, after] : pairs) {
+        EXPECT_EQ(patch_of("{\"v\":" + before + "}", "{\"v\":" + after + "}"),
+                  R"([{"op":"replace","path":"/v","value":)" + after + "}]");
+    }
+}
+
+TEST(JsonDiff, LoneSurrogateKeysKeepTheirSpellingInThePath) {
+    EXPECT_EQ(patch_of(R"({"\ud800":1})", R"({"\ud800":2})"), R"([{"op":"replace","path":"/\ud800","value":2}])");
+    EXPECT_EQ(patch_of(R"({"\ud800~/\/\u002f\u007e\\":1})", R"({})"),
+              R"([{"op":"remove","path":"/\ud800~0~1~1~1~0\\"}])");
+}
+
+TEST(JsonDiff, KeysThatMeanTheSameAreTheSame) {
+    EXPECT_EQ(patch_of(R"({"\u0061":1,"b":1})", R"({"a":2,"b":1})"), R"([{"op":"replace","path":"/a","value":2}])");
+}
+
+TEST(JsonDiff, AnotherOrderOrSpellingOfKeysIsNeverCalledNoChange) {
+    for (const auto& [before, after] : std::vector<std::pair<std::string, std::string>>{
+             {R"({"a":1,"b":2})", R"({"b":2,"a":1})"}, {R"({"a":1})", R"({"\u0061":1})"}}) {
+        const auto changes = diff_json(before, after);
+        ASSERT_THAT(changes, SizeIs(1));
+        EXPECT_TRUE(changes[0].keys_only);
+        EXPECT_EQ(to_json_patch(changes), R"([{"op":"replace","path":"","value":)" + after + "}]");
+    }
+    const std::string inner = patch_of(R"({"x":1,"o":{"a":1,"b":2}})", R"({"x":1,"o":{"b":2,"a":1}})");
+    EXPECT_EQ(inner, R"([{"op":"replace","path":"/o","value":{"b":2,"a":1}}])");
+}
+
+TEST(JsonDiff, AnObjectWithAKeyTwiceIsReplacedWhole) {
+    EXPECT_EQ(patch_of(R"({"o":{"a":1,"a":2}})", R"({"o":{"a":1,"a":3}})"),
+              R"([{"op":"replace","path":"/o","value":{"a":1,"a":3}}])");
+    EXPECT_EQ(patch_of(R"({"o":{"a":1}})", R"({"o":{"a":1,"\u0061":3}})"),
+              R"([{"op":"replace","path":"/o","value":{"a":1,"\u0061":3}}])");
+}
+
+TEST(JsonDiff, DeepNestingIsCompared) {
+    constexpr std::size_t kDepth = 1000;
+    std::string before;
+    for (std::size_t i = 0; i < kDepth; ++i) before += R"({"a":)";
+    const std::string after = before + "2" + std::string(kDepth, '}');
+    before += "1" + std::string(kDepth, '}');
+    const auto changes = diff_json(before, after);
+    ASSERT_THAT(changes, SizeIs(1));
+    EXPECT_EQ(changes[0].path.size(), 2 * kDepth);
+    EXPECT_EQ(changes[0].after, "2");
+}
+
+// Small documents over few keys and values, so that two of them have much in common.
+class Generator {
+public:
+    explicit Generator(unsigned seed) : random_(seed) {}
+
+    Json object(int depth = 3) {
+        static const std::vector<std::string> kKeys{"a", "b", "c/d", "~", "", "é", "\"", "\\", "long key"};
+        Json made = Json::object();
+        for (std::size_t i = below(5); i > 0; --i) made[kKeys[below(kKeys.size())]] = value(depth - 1);
+        return made;
+    }
+
+    // A few edits, the way an agent changes its state.
+    Json edited(Json document) {
+        for (std::size_t i = below(4); i > 0; --i) edit(document);
+        return document;
+    }
+
+private:
+    std::size_t below(std::size_t bound) { return random_() % bound; }
+
+    Json value(int depth) {
+        switch (below(depth > 0 ? 7 : 5)) {
+            case 0:
+                return below(3);
+            case 1:
+                return fmt::format("x{}", std::string(below(3), '}'));
+            case 2:
+                return below(2) == 0;
+            case 3:
+                return 0.5;
+            case 4:
+                return nullptr;
+            case 5:
+                return object(depth);
+            default:
+                return array(depth);
+        }
+    }
+
+    Json array(int depth) {
+        Json made = Json::array();
+        for (std::size_t i = below(5); i > 0; --i) made.push_back(value(depth - 1));
+        return made;
+    }
+
+    void edit(Json& node) {
+        if (!node.is_structured() || node.empty() || below(4) == 0) return replace(node);
+        auto child = node.begin();
+        std::advance(child, static_cast<std::ptrdiff_t>(below(node.size())));
+        if (below(4) == 0) {
+            node.erase(child);
+        } else if (below(4) == 0 && node.is_array()) {
+            node.insert(child, value(1));
+        } else {
+            edit(*child);
+        }
+    }
+
+    void replace(Json& node) {
+        if (node.is_object()) {
+            node["b"] = value(2);
+        } else if (node.is_array()) {
+            node.push_back(value(1));
+        } else {
+            node = value(2);
+        }
+    }
+
+    std::mt19937 random_;
+};
+
+void expect_patch_leads_from_one_to_the_other(const Json& before, const Json& after) {
+    const std::string from = before.dump();
+    const std::string to = after.dump();
+    const auto changes = diff_json(from, to);
+    EXPECT_EQ(changes.empty(), from == to);
+    const std::string result = before.patch(Json::parse(to_json_patch(changes))).dump();
+    EXPECT_EQ(State::parse(result).value(), State::parse(to).value()) << from << "\n" << to << "\n" << result;
+}
+
+TEST(JsonDiff, ThePatchOfRandomPairsLeadsFromOneToTheOther) {
+    for (unsigned seed = 1; seed <= 3000; ++seed) {
+        SCOPED_TRACE(fmt::format("seed {}", seed));
+        Generator generator(seed);
+        const Json before = generator.object();
+        expect_patch_leads_from_one_to_the_other(before, generator.edited(before));
+        expect_patch_leads_from_one_to_the_other(before, generator.object());
+        if (HasFailure()) return;
+    }
+}
+
+}  // namespace
+}  // namespace cairn::cli
