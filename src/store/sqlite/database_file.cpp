@@ -207,6 +207,9 @@ Status check_readable(Connection& connection, std::span<const Migration> known) 
 Result<Content> open_content(Connection& connection, const fs::path& path) {
     const Result<std::string> header = connection.peek(kPeekBytes);
     if (!header) return std::unexpected(header.error());
+    std::error_code unknown;
+    // The engine takes a file of one byte for an empty one.
+    if (header->empty() && fs::file_size(path, unknown) != 0) return not_ours(path, "it is no SQLite database");
     return identify(*header, path);
 }
 

@@ -35,7 +35,7 @@ OpenFiles& open_files() {
 Result<ForkGuard> ForkGuard::enter(const std::filesystem::path& path) {
     struct stat status{};
     if (::stat(path.c_str(), &status) != 0) {
-        return fail(ErrorCode::kUnavailable, fmt::format("{} is not there any more", path.native()));
+        return fail(ErrorCode::kNotFound, fmt::format("{} does not exist, or is a link to nowhere", path.native()));
     }
     const pid_t process = ::getpid();
     OpenFiles& files = open_files();

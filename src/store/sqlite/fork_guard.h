@@ -16,7 +16,7 @@ namespace cairn::sqlite {
 /// Notes that this process has a file open, until `leave` or the end of its life.
 class ForkGuard {
 public:
-    /// Errors: kInvalidArgument (the file was open when this process was forked).
+    /// Errors: kInvalidArgument (the file was open when this process was forked), kNotFound.
     [[nodiscard]] static Result<ForkGuard> enter(const std::filesystem::path& path);
     ~ForkGuard() { leave(); }
     ForkGuard(ForkGuard&& other) noexcept;

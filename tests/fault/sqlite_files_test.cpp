@@ -1,0 +1,455 @@
+// Goal: whatever the path names, opening it gives a store or a clear error of the right kind, and changes nothing that
+// is not ours. Method: each kind of wrong file, folder and schema, made by hand or through the engine itself.
+
+#include "store/sqlite/sqlite_schema.h"
+#include "store/sqlite/sqlite_store.h"
+#include "support/child_process.h"
+#include "support/make.h"
+#include "support/temp_dir.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace cairn::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uid_t kNobody = 65534;
+
+std::string content_of(const fs::path& path) {
+    std::ostringstream content;
+    content << std::ifstream(path, std::ios::binary).rdbuf();
+    return content.str();
+}
+
+void write_file(const fs::path& path, const std::string& content) {
+    std::ofstream(path, std::ios::binary) << content;
+}
+
+// Runs `sql` as some other program would, and closes.
+void execute(const fs::path& path, const std::string& sql) {
+    sqlite3* database = nullptr;
+    ASSERT_EQ(sqlite3_open(path.c_str(), &database), SQLITE_OK);
+    EXPECT_EQ(sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(database);
+    sqlite3_close(database);
+}
+
+std::string query(const fs::path& path, const std::string& sql) {
+    sqlite3* database = nullptr;
+    std::string answer = "no answer";
+    sqlite3_open(path.c_str(), &database);
+    sqlite3_exec(
+        database, sql.c_str(),
+        [](void* out, int, char** values, char**) {
+            *static_cast<std::string*>(out) = values[0] == nullptr ? "NULL" : values[0];
+            return 0;
+        },
+        &answer, nullptr);
+    sqlite3_close(database);
+    return answer;
+}
+
+std::vector<std::string> files_in(const fs::path& folder) {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename());
+    return names;
+}
+
+ErrorCode code_of_opening(const fs::path& path, const OpenOptions& options = {}) {
+    const auto store = open_sqlite_store(path, options);
+    EXPECT_FALSE(store.has_value()) << path;
+    return store ? ErrorCode::kInternal : store.error().code;
+}
+
+std::string message_of_opening(const fs::path& path, const OpenOptions& options = {}) {
+    const auto store = open_sqlite_store(path, options);
+    return store ? "opened" : store.error().to_string();
+}
+
+void make_store_with_one_run(const fs::path& path) {
+    const auto store = open_sqlite_store(path).value();
+    ASSERT_TRUE(store->commit(make_batch(make_snapshot("run", 1)), soon()).has_value());
+    ASSERT_TRUE(store->close().has_value());
+}
+
+// ---- what the path names ----
+
+TEST(SqliteFiles, AFolderAsThePathIsAnInvalidArgument) {
+    const TempDir dir;
+    EXPECT_EQ(code_of_opening(dir.path()), ErrorCode::kInvalidArgument);
+    EXPECT_NE(message_of_opening(dir.path()).find("is a folder"), std::string::npos);
+}
+
+TEST(SqliteFiles, SomethingThatIsNoRegularFileIsAnInvalidArgument) {
+    EXPECT_EQ(code_of_opening("/dev/null"), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(code_of_opening(""), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(code_of_opening(std::string("a\0b", 3)), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(code_of_opening("/tmp/" + std::string(5000, 'x')), ErrorCode::kInvalidArgument);
+}
+
+TEST(SqliteFiles, AMissingFolderIsNotFound) {
+    const TempDir dir;
+    EXPECT_EQ(code_of_opening(dir / "missing" / "cairn.db"), ErrorCode::kNotFound);
+    EXPECT_FALSE(fs::exists(dir / "missing"));
+}
+
+TEST(SqliteFiles, AFileAsTheFolderIsAnError) {
+    const TempDir dir;
+    write_file(dir / "file", "x");
+    EXPECT_EQ(code_of_opening(dir / "file" / "cairn.db"), ErrorCode::kInvalidArgument);
+}
+
+TEST(SqliteFiles, AMissingFileIsNotFoundUnlessItMayBeCreated) {
+    const TempDir dir;
+    EXPECT_EQ(code_of_opening(dir / "cairn.db", {.create = false}), ErrorCode::kNotFound);
+    EXPECT_EQ(code_of_opening(dir / "cairn.db", {.read_only = true}), ErrorCode::kNotFound);
+    EXPECT_TRUE(files_in(dir.path()).empty()) << "opening left something behind";
+}
+
+TEST(SqliteFiles, ADanglingLinkIsAnErrorAndNotALoop) {
+    const TempDir dir;
+    fs::create_symlink(dir / "nowhere", dir / "link.db");
+    EXPECT_EQ(code_of_opening(dir / "link.db"), ErrorCode::kNotFound);
+    EXPECT_EQ(files_in(dir.path()), std::vector<std::string>{"link.db"});
+}
+
+TEST(SqliteFiles, NamesThatMeanSomethingToTheEngineAreOnlyNames) {
+    const TempDir dir;
+    const fs::path before = fs::current_path();
+    fs::current_path(dir.path());
+    for (const std::string name : {":memory:", "file:x.db?mode=memory", "a?b=c#d%41 e.db", "'quoted\".db", "ü\n.db"}) {
+        make_store_with_one_run(name);
+        EXPECT_TRUE(fs::is_regular_file(dir / name)) << name;
+        const auto reader = open_sqlite_store(name, {.read_only = true});
+        ASSERT_TRUE(reader.has_value()) << reader.error().to_string();
+        EXPECT_TRUE((*reader)->head("run").value().has_value()) << name;
+    }
+    fs::current_path(before);
+}
+
+TEST(SqliteFiles, AStoreStaysItsOwnWhenTheWorkingFolderChanges) {
+    const TempDir dir;
+    const fs::path before = fs::current_path();
+    fs::current_path(dir.path());
+    const auto store = open_sqlite_store("cairn.db").value();
+    fs::current_path(before);
+    EXPECT_TRUE(store->commit(make_batch(make_snapshot("run", 1)), soon()).has_value());
+    EXPECT_TRUE(store->head("run").value().has_value());
+}
+
+// ---- what is not ours ----
+
+TEST(SqliteFiles, AnotherProgramsDatabaseIsIncompatibleAndUntouched) {
+    for (const std::string sql : {"CREATE TABLE t(x)", "PRAGMA application_id = 7; CREATE TABLE t(x)",
+                                  "PRAGMA application_id = 7", "PRAGMA journal_mode = WAL; CREATE TABLE runs(x)"}) {
+        const TempDir dir;
+        execute(dir / "other.db", sql);
+        const std::string before = content_of(dir / "other.db");
+        EXPECT_EQ(code_of_opening(dir / "other.db"), ErrorCode::kIncompatible) << sql;
+        EXPECT_EQ(code_of_opening(dir / "other.db", {.read_only = true}), ErrorCode::kIncompatible) << sql;
+        EXPECT_TRUE(content_of(dir / "other.db") == before) << sql;
+        EXPECT_EQ(files_in(dir.path()).size(), 1U) << sql;
+    }
+}
+
+TEST(SqliteFiles, AFileThatIsNoDatabaseIsIncompatibleAndUntouched) {
+    const std::string text = "# Shopping\n- milk\n";
+    for (const std::string& content : {text, std::string("x"), std::string(100'000, '\0'), "SQLite format 3" + text}) {
+        const TempDir dir;
+        write_file(dir / "notes.md", content);
+        EXPECT_EQ(code_of_opening(dir / "notes.md"), ErrorCode::kIncompatible);
+        EXPECT_EQ(code_of_opening(dir / "notes.md", {.read_only = true}), ErrorCode::kIncompatible);
+        EXPECT_TRUE(content_of(dir / "notes.md") == content);
+        EXPECT_EQ(files_in(dir.path()).size(), 1U);
+    }
+}
+
+TEST(SqliteFiles, AnEmptyFileBecomesAStore) {
+    const TempDir dir;
+    write_file(dir / "cairn.db", "");
+    EXPECT_EQ(code_of_opening(dir / "cairn.db", {.read_only = true}), ErrorCode::kIncompatible);
+    make_store_with_one_run(dir / "cairn.db");
+    EXPECT_EQ(query(dir / "cairn.db", "PRAGMA page_size"), "8192");
+}
+
+TEST(SqliteFiles, ADatabaseWithoutTablesBecomesAStore) {
+    const TempDir dir;
+    execute(dir / "cairn.db", "CREATE TABLE t(x); DROP TABLE t; VACUUM");
+    ASSERT_NE(fs::file_size(dir / "cairn.db"), 0U);
+    make_store_with_one_run(dir / "cairn.db");
+}
+
+TEST(SqliteFiles, ANewStoreHasWhatTheFormatPromises) {
+    const TempDir dir;
+    make_store_with_one_run(dir / "cairn.db");
+    EXPECT_EQ(query(dir / "cairn.db", "PRAGMA application_id"), fmt::format("{}", sqlite::kApplicationId));
+    EXPECT_EQ(query(dir / "cairn.db", "PRAGMA user_version"), "1");
+    EXPECT_EQ(query(dir / "cairn.db", "PRAGMA auto_vacuum"), "2");
+    EXPECT_EQ(query(dir / "cairn.db", "PRAGMA page_size"), "8192");
+    EXPECT_EQ(query(dir / "cairn.db", "PRAGMA journal_mode"), "wal");
+}
+
+TEST(SqliteFiles, AUuidIsStoredInSixteenBytesAndEveryIdComesBackAsGiven) {
+    const TempDir dir;
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    const std::vector<std::string> ids = {"019b7ca9-94bb-7f14-86a6-97f616299b40",
+                                          "019B7CA9-94BB-7F14-86A6-97F616299B40",
+                                          "019b7ca994bb7f1486a697f616299b40",
+                                          "019b7ca9-94bb-7f14-86a6-97f616299b4g",
+                                          "019b7ca9_94bb-7f14-86a6-97f616299b40",
+                                          "00000000-0000-0000-0000-000000000000",
+                                          "sixteen-bytes-id",
+                                          std::string("with\0NUL", 8)};
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+        Snapshot snapshot = make_snapshot("run", static_cast<std::int64_t>(i) + 1);
+        snapshot.info.snapshot_id = ids[i];
+        const Status status = store->commit(make_batch(std::move(snapshot)), soon());
+        ASSERT_TRUE(status.has_value()) << status.error().to_string();
+        EXPECT_EQ(store->head("run").value()->snapshot_id, ids[i]);
+    }
+    for (const std::string& id : ids) EXPECT_EQ(store->get("run", id).value()->info.snapshot_id, id);
+    EXPECT_EQ(query(dir / "cairn.db", "SELECT count(*) FROM snapshots WHERE typeof(snapshot_id) = 'blob'"), "2");
+}
+
+// ---- schema versions ----
+
+constexpr sqlite::Migration kSecond{.version = 2, .sql = "CREATE TABLE second(x INTEGER) STRICT"};
+constexpr sqlite::Migration kThirdFails{.version = 3, .sql = "CREATE TABLE third(x); INSERT INTO nowhere VALUES(1)"};
+
+std::vector<sqlite::Migration> migrations_with(std::initializer_list<sqlite::Migration> more) {
+    std::vector<sqlite::Migration> all(sqlite::migrations().begin(), sqlite::migrations().end());
+    all.insert(all.end(), more);
+    return all;
+}
+
+TEST(SqliteSchema, ANewerSchemaIsIncompatibleAndSaysWhichVersions) {
+    const TempDir dir;
+    make_store_with_one_run(dir / "cairn.db");
+    execute(dir / "cairn.db", "PRAGMA user_version = 7");
+    for (const bool read_only : {false, true}) {
+        EXPECT_EQ(code_of_opening(dir / "cairn.db", {.read_only = read_only}), ErrorCode::kIncompatible);
+    }
+    const std::string message = message_of_opening(dir / "cairn.db");
+    EXPECT_NE(message.find("schema 7"), std::string::npos) << message;
+    EXPECT_NE(message.find("up to 1"), std::string::npos) << message;
+    EXPECT_EQ(query(dir / "cairn.db", "SELECT count(*) FROM snapshots"), "1");
+}
+
+TEST(SqliteSchema, AnOlderSchemaIsMigratedAndKeepsItsData) {
+    const TempDir dir;
+    make_store_with_one_run(dir / "cairn.db");
+    const auto migrations = migrations_with({kSecond});
+    const auto store = open_sqlite_store(dir / "cairn.db", {}, {.migrations = migrations});
+    ASSERT_TRUE(store.has_value()) << store.error().to_string();
+    EXPECT_EQ((*store)->migrate().value(), 2);
+    EXPECT_EQ((*store)->head("run").value()->version, 1);
+    EXPECT_EQ(query(dir / "cairn.db", "SELECT count(*) FROM second"), "0");
+}
+
+TEST(SqliteSchema, AMigrationThatFailsLeavesTheOldSchemaWhole) {
+    const TempDir dir;
+    make_store_with_one_run(dir / "cairn.db");
+    const auto migrations = migrations_with({kSecond, kThirdFails});
+    EXPECT_FALSE(open_sqlite_store(dir / "cairn.db", {}, {.migrations = migrations}).has_value());
+    EXPECT_EQ(query(dir / "cairn.db", "SELECT count(*) FROM sqlite_master WHERE name IN ('second', 'third')"), "0");
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    EXPECT_EQ(store->migrate().value(), 1);
+    EXPECT_EQ(store->head("run").value()->version, 1);
+}
+
+TEST(SqliteSchema, AMigrationCutShortByAKillLeavesOneSchemaOrTheOther) {
+    const auto migrations = migrations_with({kSecond});
+    for (int round = 0; round < 10; ++round) {
+        const TempDir dir;
+        make_store_with_one_run(dir / "cairn.db");
+        ChildProcess child([&](const Channel& parent) {
+            parent.say(0);
+            return open_sqlite_store(dir / "cairn.db", {}, {.migrations = migrations}) ? 0 : 1;
+        });
+        child.channel().hear();
+        for (int spin = 0; spin < round * 200; ++spin) ::getppid();
+        child.kill();
+        const std::string version = query(dir / "cairn.db", "PRAGMA user_version");
+        EXPECT_EQ(query(dir / "cairn.db", "SELECT count(*) FROM sqlite_master WHERE name = 'second'"),
+                  version == "2" ? "1" : "0");
+        EXPECT_EQ(open_sqlite_store(dir / "cairn.db", {}, {.migrations = migrations}).value()->migrate().value(), 2);
+    }
+}
+
+TEST(SqliteSchema, ReadOnlyOpeningNeverMigrates) {
+    const TempDir dir;
+    make_store_with_one_run(dir / "cairn.db");
+    const auto migrations = migrations_with({kSecond});
+    const auto store = open_sqlite_store(dir / "cairn.db", {.read_only = true}, {.migrations = migrations});
+    ASSERT_FALSE(store.has_value());
+    EXPECT_EQ(store.error().code, ErrorCode::kReadOnly) << store.error().to_string();
+    EXPECT_EQ(query(dir / "cairn.db", "PRAGMA user_version"), "1");
+}
+
+TEST(SqliteSchema, AMissingTableIsCorruptAndNotADefect) {
+    const TempDir dir;
+    make_store_with_one_run(dir / "cairn.db");
+    execute(dir / "cairn.db", "DROP TABLE snapshots");
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    EXPECT_EQ(store->get("run", std::nullopt).error().code, ErrorCode::kCorrupt);
+    EXPECT_EQ(store->commit(make_batch(make_snapshot("run", 2)), soon()).error().code, ErrorCode::kCorrupt);
+    EXPECT_FALSE(store->check().value().findings.empty());
+}
+
+// ---- read-only ----
+
+TEST(SqliteReadOnly, NothingInTheFileChangesAndWritesAreRefused) {
+    const TempDir dir;
+    make_store_with_one_run(dir / "cairn.db");
+    const std::string before = content_of(dir / "cairn.db");
+    const auto store = open_sqlite_store(dir / "cairn.db", {.read_only = true}).value();
+    EXPECT_EQ(store->head("run").value()->version, 1);
+    EXPECT_EQ(store->commit(make_batch(make_snapshot("run", 2)), soon()).error().code, ErrorCode::kReadOnly);
+    EXPECT_TRUE(store->check().value().findings.empty());
+    EXPECT_EQ(store->stats().value().snapshots, 1U);
+    EXPECT_EQ(store->migrate().value(), 1);
+    ASSERT_TRUE(store->close().has_value());
+    EXPECT_TRUE(content_of(dir / "cairn.db") == before);
+}
+
+TEST(SqliteReadOnly, AReaderSeesWhatAWriterCommitsMeanwhile) {
+    const TempDir dir;
+    make_store_with_one_run(dir / "cairn.db");
+    const auto reader = open_sqlite_store(dir / "cairn.db", {.read_only = true}).value();
+    const auto writer = open_sqlite_store(dir / "cairn.db").value();
+    ASSERT_TRUE(writer->commit(make_batch(make_snapshot("run", 2)), soon()).has_value());
+    EXPECT_EQ(reader->head("run").value()->version, 2);
+}
+
+// Permissions do not bind root, so that the test steps down in a child first.
+class Unprivileged : public testing::Test {
+protected:
+    void SetUp() override {
+        if (::getuid() != 0) return;  // we are unprivileged already
+        ChildProcess probe([](const Channel&) { return ::setuid(kNobody) == 0 ? 0 : 1; });
+        if (probe.wait() != 0) GTEST_SKIP() << "cannot step down from root here";
+    }
+
+    // What `body` returns when permissions bind.
+    template <class Body>
+    static int run(Body body) {
+        ChildProcess child([&](const Channel&) {
+            if (::getuid() == 0 && ::setuid(kNobody) != 0) return 98;
+            return body();
+        });
+        return child.wait();
+    }
+
+    void close_folder() { fs::permissions(dir_.path(), fs::perms(0555)); }
+    void TearDown() override { fs::permissions(dir_.path(), fs::perms(0755)); }
+
+    // The error code of opening, or 100.
+    int open(const OpenOptions& options) const {
+        return run([&] {
+            const auto store = open_sqlite_store(dir_ / "cairn.db", options);
+            return store ? 100 : static_cast<int>(store.error().code);
+        });
+    }
+
+    TempDir dir_;
+};
+
+TEST_F(Unprivileged, AFolderThatCannotBeWrittenIsReadOnlyForANewStore) {
+    close_folder();
+    EXPECT_EQ(open({}), static_cast<int>(ErrorCode::kReadOnly));
+    EXPECT_TRUE(files_in(dir_.path()).empty());
+}
+
+TEST_F(Unprivileged, AFolderThatCannotBeWrittenIsReadOnlyForAnOldStore) {
+    make_store_with_one_run(dir_ / "cairn.db");
+    fs::permissions(dir_ / "cairn.db", fs::perms(0666));
+    close_folder();
+    EXPECT_EQ(open({}), static_cast<int>(ErrorCode::kReadOnly));
+    EXPECT_EQ(files_in(dir_.path()).size(), 1U);
+}
+
+TEST_F(Unprivileged, AFileThatCannotBeWrittenIsReadOnly) {
+    make_store_with_one_run(dir_ / "cairn.db");
+    fs::permissions(dir_ / "cairn.db", fs::perms(0444));
+    fs::permissions(dir_.path(), fs::perms(0777));
+    EXPECT_EQ(open({}), static_cast<int>(ErrorCode::kReadOnly));
+}
+
+TEST_F(Unprivileged, AFileThatCannotBeReadIsAnErrorOfPermissions) {
+    make_store_with_one_run(dir_ / "cairn.db");
+    fs::permissions(dir_ / "cairn.db", fs::perms(0));
+    fs::permissions(dir_.path(), fs::perms(0777));
+    EXPECT_EQ(open({}), static_cast<int>(ErrorCode::kReadOnly));
+    EXPECT_EQ(open({.read_only = true}), static_cast<int>(ErrorCode::kReadOnly));
+}
+
+TEST_F(Unprivileged, AStoreInAFolderThatCannotBeWrittenIsReadReadOnly) {
+    make_store_with_one_run(dir_ / "cairn.db");
+    close_folder();
+    const int version = run([&] {
+        const auto store = open_sqlite_store(dir_ / "cairn.db", {.read_only = true});
+        if (!store || !(*store)->check() || !(*store)->check()->findings.empty()) return 99;
+        return static_cast<int>((*store)->get("run", std::nullopt).value()->info.version);
+    });
+    EXPECT_EQ(version, 1);
+    EXPECT_EQ(files_in(dir_.path()).size(), 1U);
+}
+
+TEST_F(Unprivileged, ALogThatCannotBeReadWithoutWritingIsSaidAndNotLost) {
+    ChildProcess dying([&](const Channel&) {
+        const auto store = open_sqlite_store(dir_ / "cairn.db").value();
+        static_cast<void>(store->commit(make_batch(make_snapshot("run", 1)), soon()));
+        std::_Exit(0);  // without closing: the commit stays in the log
+        return 0;
+    });
+    ASSERT_EQ(dying.wait(), 0);
+    ASSERT_NE(fs::file_size(dir_ / "cairn.db-wal"), 0U);
+    fs::remove(dir_ / "cairn.db-shm");
+    close_folder();
+    EXPECT_EQ(open({.read_only = true}), static_cast<int>(ErrorCode::kReadOnly));
+
+    fs::permissions(dir_.path(), fs::perms(0755));
+    EXPECT_EQ(open_sqlite_store(dir_ / "cairn.db").value()->head("run").value()->version, 1);
+}
+
+// ---- URLs ----
+
+TEST(StoreUrl, EachUrlOpensWhatItNamesOrSaysWhatIsAccepted) {
+    struct Case {
+        std::string url;
+        std::string expected_in_message;
+    };
+    for (const Case& wrong : std::vector<Case>{{"sqlite:", "sqlite:cairn.db"},
+                                               {"sqlite::memory:", "use memory:"},
+                                               {"sqlite:///var/x.db", "sqlite:/var/x.db"},
+                                               {"sqlite://", "sqlite:"},
+                                               {"cairn.db", "sqlite:PATH"},
+                                               {"", "sqlite:PATH"},
+                                               {"memory:x", "nothing after the colon"},
+                                               {"redis://host", "sqlite:PATH or memory:"},
+                                               {"postgresql://u:secret@h/d", "not available yet"}}) {
+        const auto store = open_store(wrong.url);
+        ASSERT_FALSE(store.has_value()) << wrong.url;
+        EXPECT_EQ(store.error().code, ErrorCode::kInvalidArgument) << wrong.url;
+        EXPECT_NE(store.error().message.find(wrong.expected_in_message), std::string::npos) << store.error().message;
+        EXPECT_EQ(store.error().message.find("secret"), std::string::npos);
+    }
+    EXPECT_TRUE(open_store("memory:").has_value());
+    const TempDir dir;
+    EXPECT_TRUE(open_store(dir.sqlite_url()).has_value());
+}
+
+}  // namespace
+}  // namespace cairn::test
