@@ -36,11 +36,11 @@ test-asan test-tsan: test-%: ## The same tests under AddressSanitizer + UBSan, o
 	@cmake --build --preset $* --parallel $(JOBS)
 	@scripts/run_tests.sh $*
 
-bench: ## Run the benchmarks; their JSON stays at build/bench.json
+bench: ## Run the benchmarks; their JSON stays at build/bench.json (BENCH_ARGUMENTS=--benchmark_filter=…)
 	@$(install_dependencies) build bench
 	@cmake --preset bench
 	@cmake --build --preset bench --parallel $(JOBS)
-	@build/release/bench/cairn_bench --benchmark_out=build/bench.json --benchmark_out_format=json
+	@scripts/run_benchmarks.sh $(BENCH_ARGUMENTS)
 
 lint: ## clang-tidy over src/, include/ and examples/
 	@$(install_dependencies) build test lint

@@ -14,14 +14,14 @@ packages_of() {
         echo g++ cmake ninja-build ccache make pkg-config libsimdjson-dev nlohmann-json3-dev libzstd-dev libxxhash-dev \
             libsqlite3-dev libfmt-dev libspdlog-dev libcli11-dev
         ;;
-    test) # GoogleTest and RapidCheck; binutils for the rule that the library never aborts or prints
-        echo libgtest-dev libgmock-dev librapidcheck-dev binutils sqlite3 python3
+    test) # binutils: nm, for the rule that the library never aborts or prints; python3: the trajectories' own expander
+        echo libgtest-dev libgmock-dev librapidcheck-dev binutils python3
         ;;
     sanitize) # clang with the runtimes of AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
         echo clang-19 libclang-rt-19-dev llvm-19
         ;;
     lint) echo clang-tidy-19 clang-format-19 ;;
-    bench) echo libbenchmark-dev ;;
+    bench) echo libbenchmark-dev jq ;; # jq joins the JSON of two programs
     *)
         echo "install_dependencies: no package group '$1'; there are: build test sanitize lint bench" >&2
         exit 2
