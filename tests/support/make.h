@@ -81,7 +81,7 @@ inline Snapshot make_snapshot(std::string run_id, std::int64_t version, std::str
     snapshot.info.user_id = "user";
     snapshot.info.version = version;
     snapshot.info.parent_version = version - 1;
-    snapshot.info.created_at = kEpoch + std::chrono::seconds(version);
+    snapshot.info.created_at = kEpoch + std::chrono::seconds(version % 1'000'000'000);  // versions may be huge
     snapshot.info.state_bytes = text.size();
     snapshot.info.checksum = checksum;
     snapshot.frame = encode_full_frame(text, checksum, {.compression = false}).value();
