@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <compare>
-#include <cstring>
 #include <new>
 #include <span>
 #include <utility>
@@ -19,12 +18,14 @@ namespace {
 /// The length of what two texts of one size have in common at their front.
 std::size_t common_prefix_bytes(std::string_view left, std::string_view right) {
     constexpr std::size_t kBlockBytes = 256;
-    std::size_t at = 0;
-    while (at + kBlockBytes <= left.size() && std::memcmp(left.data() + at, right.data() + at, kBlockBytes) == 0) {
-        at += kBlockBytes;
+    for (std::size_t at = 0; at < left.size(); at += kBlockBytes) {
+        const std::string_view left_block = left.substr(at, kBlockBytes);
+        const std::string_view right_block = right.substr(at, kBlockBytes);
+        if (left_block == right_block) continue;
+        const auto difference = std::ranges::mismatch(left_block, right_block);
+        return at + static_cast<std::size_t>(difference.in1 - left_block.begin());
     }
-    const auto difference = std::ranges::mismatch(left.substr(at), right.substr(at));
-    return static_cast<std::size_t>(difference.in1 - left.begin());
+    return left.size();
 }
 
 /// The same for every order of the same bytes. Squares, because plain sums do not tell "13" from "22".
