@@ -4,9 +4,9 @@
 #include "state/json_path.h"
 #include "state/state_diagnosis.h"
 #include "state/structural_index.h"
+#include "state/utf8.h"
 
 #include <fmt/format.h>
-#include <simdjson.h>
 
 #include <algorithm>
 #include <cmath>
@@ -95,8 +95,6 @@ private:
         ++level.next;
         return value;
     }
-
-    static bool is_utf8(const std::string& text) { return simdjson::validate_utf8(text.data(), text.size()); }
 
     Error refusal(std::string_view what) const {
         return {ErrorCode::kInvalidState, fmt::format("the document is not a state at {}: {}", json_path(path_), what)};
