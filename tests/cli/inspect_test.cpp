@@ -1,0 +1,255 @@
+// Goal: the commands that look at a store or repair it (log, runs, diff, stats, check, recover) tell the truth, to
+// people in tables and to machines in objects whose members and their order are fixed.
+// Method: runs the built program as a child in a folder of its own, as a user would; see program_fixture.h.
+
+#include "cli/program_fixture.h"
+
+namespace cairn::test {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+using ::testing::StartsWith;
+
+TEST_F(Cairn, LogIsAnArrayNewestFirstWithEveryField) {
+    saved(R"({"a":1})");
+    saved(R"({"a":2})");
+    const Json snapshots = log();
+    ASSERT_THAT(snapshots, SizeIs(2));
+    EXPECT_EQ(snapshots[0]["version"], 2);
+    EXPECT_EQ(snapshots[0]["parent_version"], 1);
+    EXPECT_EQ(snapshots[1]["version"], 1);
+    EXPECT_THAT(keys_of(snapshots[0]),
+                ElementsAre("run_id", "thread_id", "user_id", "snapshot_id", "version", "parent_version",
+                            "checkpoint_type", "agent_phase", "is_recovery_point", "created_at", "expires_at",
+                            "state_bytes", "frame_bytes", "checksum", "execution_context"));
+    EXPECT_EQ(snapshots[0]["run_id"], "r1");
+    EXPECT_EQ(snapshots[0]["state_bytes"], 7);
+    EXPECT_THAT(snapshots[0]["checksum"].get<std::string>(), SizeIs(32));
+    EXPECT_THAT(snapshots[0]["created_at"].get<std::string>(), AllOf(SizeIs(27), EndsWith("Z")));
+    EXPECT_TRUE(snapshots[0]["expires_at"].is_null());
+    EXPECT_TRUE(snapshots[0]["execution_context"].is_null());
+}
+
+TEST_F(Cairn, LogFiltersAndLimits) {
+    saved(R"({"a":1})", {"--phase", "triage"});
+    saved(R"({"a":2})", {"--type", "manual"});
+    saved(R"({"a":3})", {"--recovery-point"});
+    saved(R"({"a":4})", {"--phase", "triage", "--type", "manual"});
+    const auto versions = [&](const std::vector<std::string>& more) {
+        std::vector<int> found;
+        for (const Json& info : log(more)) found.push_back(info["version"]);
+        return found;
+    };
+    EXPECT_THAT(versions({}), ElementsAre(4, 3, 2, 1));
+    EXPECT_THAT(versions({"--limit", "2"}), ElementsAre(4, 3));
+    EXPECT_THAT(versions({"--limit", "0"}), ElementsAre(4, 3, 2, 1));
+    EXPECT_THAT(versions({"--before", "3"}), ElementsAre(2, 1));
+    EXPECT_THAT(versions({"--type", "manual"}), ElementsAre(4, 2));
+    EXPECT_THAT(versions({"--phase", "triage"}), ElementsAre(4, 1));
+    EXPECT_THAT(versions({"--phase", "triage", "--type", "manual"}), ElementsAre(4));
+    EXPECT_THAT(versions({"--recovery-points"}), ElementsAre(3));
+    EXPECT_THAT(versions({"--since", "2020-01-01"}), ElementsAre(4, 3, 2, 1));
+    EXPECT_THAT(versions({"--until", "2020-01-01"}), IsEmpty());
+    EXPECT_THAT(versions({"--type", "none"}), IsEmpty());
+    expect_error(run({"log", "--run", "r2"}), ErrorCode::kNotFound, "\"r2\"");
+    expect_error(run({"log", "--run", "r1", "--user", "u2"}), ErrorCode::kNotFound, "of this owner");
+}
+
+TEST_F(Cairn, LogShowsTwentyUnlessToldAndAllOnDemand) {
+    std::string script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22; do ";
+    script += "echo \"{\\\"i\\\":$i}\" | \"$CAIRN\" save --run r1 --thread t1 --user u1 >/dev/null || exit 1; done";
+    ASSERT_EQ(run_shell(script).exit_code, 0);
+    EXPECT_THAT(log(), SizeIs(20));
+    EXPECT_THAT(log({"--limit", "0"}), SizeIs(22));
+    EXPECT_THAT(log({"--limit", "22"}), SizeIs(22));
+}
+
+TEST_F(Cairn, NothingThatWasSavedCanSteerATerminal) {
+    saved("{}");
+    saved("{\"text\":\"\xC2\x9B\x7F\"}");
+    const auto diff = run({"diff", "--run", "r1"});
+    EXPECT_THAT(diff.output, HasSubstr("+ /text  \"??\"\n"));
+    run({"recover", "--run", "r1", "--type", "restart", "--reason", "\x1b[31mred\nline"});
+    const auto table = run({"log", "--run", "r1", "--recoveries"});
+    EXPECT_THAT(table.output, AllOf(StartsWith("STARTED"), HasSubstr("?[31mred?line"), Not(HasSubstr("\x1b"))));
+    EXPECT_EQ(log({"--recoveries"})[0]["failure_reason"], "\x1b[31mred\nline");
+}
+
+TEST_F(Cairn, RunsAndThreadsAreListedAndFiltered) {
+    const auto save_as = [&](const std::string& run_id, const std::string& thread, const std::string& user) {
+        parsed(run({"save", "--run", run_id, "--thread", thread, "--user", user, "--phase", "triage", "--json"}, "{}"));
+    };
+    save_as("r1", "t1", "u1");
+    save_as("r2", "t1", "u1");
+    save_as("r3", "t2", "u2");
+    const auto names = [&](const std::vector<std::string>& more, const char* member) {
+        std::vector<std::string> found;
+        for (const Json& item : parsed(run(std::vector<std::string>{"runs", "--json"} + more))) {
+            found.push_back(item[member]);
+        }
+        return found;
+    };
+    EXPECT_THAT(names({}, "run_id"), ElementsAre("r3", "r2", "r1"));
+    EXPECT_THAT(names({"--limit", "2"}, "run_id"), ElementsAre("r3", "r2"));
+    EXPECT_THAT(names({"--thread", "t1"}, "run_id"), ElementsAre("r2", "r1"));
+    EXPECT_THAT(names({"--user", "u2"}, "run_id"), ElementsAre("r3"));
+    EXPECT_THAT(names({"--user", "nobody"}, "run_id"), IsEmpty());
+    EXPECT_THAT(names({"--threads"}, "thread_id"), ElementsAre("t1", "t2"));
+    EXPECT_THAT(names({"--threads", "--user", "u2"}, "thread_id"), ElementsAre("t2"));
+    EXPECT_THAT(names({"--threads", "--limit", "1"}, "thread_id"), ElementsAre("t1"));
+    EXPECT_THAT(run({"runs"}).output, AllOf(StartsWith("RUN  THREAD"), HasSubstr("r3   t2      u2")));
+    EXPECT_THAT(run({"runs", "--threads"}).output, StartsWith("THREAD  USER  RUNS"));
+
+    const Json item = parsed(run({"runs", "--json", "--limit", "1"}))[0];
+    EXPECT_THAT(keys_of(item), ElementsAre("run_id", "thread_id", "user_id", "head_version", "head_snapshot_id",
+                                           "checkpoint_type", "agent_phase", "created_at", "updated_at", "snapshots"));
+}
+
+TEST_F(Cairn, TheContextOfAThreadIsTold) {
+    saved(R"({"a":1})", {"--phase", "triage"});
+    const Json receipt = saved(R"({"a":2})", {"--phase", "reporting"});
+    const Json context = parsed(run({"runs", "--thread", "t1", "--context", "--json"}));
+    EXPECT_THAT(keys_of(context), ElementsAre("thread_id", "user_id", "snapshots", "newest_run_id",
+                                              "newest_snapshot_id", "agent_phase", "updated_at", "runs"));
+    EXPECT_EQ(context["snapshots"], 2);
+    EXPECT_EQ(context["newest_snapshot_id"], receipt["snapshot_id"]);
+    EXPECT_EQ(context["agent_phase"], "reporting");
+    EXPECT_THAT(context["runs"], SizeIs(1));
+    EXPECT_THAT(run({"runs", "--thread", "t1", "--context"}).output, HasSubstr("newest run       r1"));
+    expect_error(run({"runs", "--thread", "t9", "--context"}), ErrorCode::kNotFound, "t9");
+}
+
+TEST_F(Cairn, DiffComparesTheNewestTwoOrThoseNamed) {
+    const Json first = saved(R"({"a":1,"gone":true})");
+    saved(R"({"a":2,"list":[1]})");
+    saved(R"({"a":2,"list":[1,2]})");
+    const auto patch = [&](const std::vector<std::string>& which) {
+        const auto result = run(std::vector<std::string>{"diff", "--run", "r1", "--json"} + which);
+        EXPECT_EQ(result.exit_code, 0) << result.errors;
+        return result.output;
+    };
+    EXPECT_EQ(patch({}), "[{\"op\":\"add\",\"path\":\"/list/1\",\"value\":2}]\n");
+    EXPECT_EQ(patch({"2"}), patch({}));
+    EXPECT_EQ(patch({"3", "3"}), "[]\n");
+    const Json before = Json::parse(R"({"a":1,"gone":true})");
+    EXPECT_EQ(before.patch(Json::parse(patch({"1", "3"}))), Json::parse(R"({"a":2,"list":[1,2]})"));
+    EXPECT_EQ(patch({first["snapshot_id"], "2"}), patch({"1", "2"}));
+
+    const auto text = run({"diff", "--run", "r1", "1", "2"});
+    EXPECT_THAT(text.output, AllOf(HasSubstr("~ /a  1 -> 2\n"), HasSubstr("- /gone  true\n"),
+                                   HasSubstr("+ /list  [1]\n"), HasSubstr("3 changes\n")));
+    EXPECT_THAT(run({"diff", "--run", "r1", "1", "1"}).output, HasSubstr("no change\n"));
+    expect_error(run({"diff", "--run", "r1", "9"}), ErrorCode::kNotFound, "version 9");
+    expect_error(run({"diff", "--run", "r9"}), ErrorCode::kNotFound, "r9");
+}
+
+TEST_F(Cairn, DiffOfASingleSnapshotSaysThatThereIsNoOther) {
+    saved("{}");
+    expect_error(run({"diff", "--run", "r1"}), ErrorCode::kNotFound, "one snapshot only");
+}
+
+TEST_F(Cairn, DiffNeverPrintsALongValueInFull) {
+    saved("{}");
+    saved(R"({"long":")" + std::string(100000, 'x') + "\",\"" + std::string(5000, 'k') + "\":1}");
+    const auto text = run({"diff", "--run", "r1"});
+    EXPECT_EQ(text.exit_code, 0);
+    EXPECT_LT(text.output.size(), 1000U);
+    EXPECT_THAT(text.output, HasSubstr("(97.7 KiB)"));
+}
+
+TEST_F(Cairn, RecoverRollsBackRestartsAndResumes) {
+    const Json first = saved(R"({"a":1})");
+    saved(R"({"a":2})");
+    const Json third = saved(R"({"a":3})");
+    const Json back =
+        parsed(run({"recover", "--run", "r1", "--type", "rollback", "--to", "1", "--reason", "because", "--json"}));
+    EXPECT_THAT(keys_of(back), ElementsAre("run_id", "recovery_type", "source_snapshot_id", "snapshot_id", "version",
+                                           "damaged", "duration_us"));
+    EXPECT_EQ(back["source_snapshot_id"], first["snapshot_id"]);
+    EXPECT_EQ(back["version"], 4);
+    EXPECT_THAT(back["damaged"], IsEmpty());
+    EXPECT_EQ(run({"load", "--run", "r1"}).output, "{\"a\":1}\n");
+
+    const Json resumed = parsed(run({"recover", "--run", "r1", "--type", "resume", "--json"}));
+    EXPECT_EQ(resumed["snapshot_id"], back["snapshot_id"]);
+    const auto by_id = run({"recover", "--run", "r1", "--type", "rollback", "--to", third["snapshot_id"]});
+    EXPECT_THAT(by_id.output, AllOf(HasSubstr(third["snapshot_id"].get<std::string>()), HasSubstr("(version 5)")));
+    const auto restarted = run({"recover", "--run", "r1", "--type", "restart", "--print-state"});
+    EXPECT_EQ(restarted.output, "{\"a\":1}\n");
+    EXPECT_THAT(restarted.errors, HasSubstr("(version 6)"));
+
+    const Json records = log({"--recoveries"});
+    ASSERT_THAT(records, SizeIs(4));
+    EXPECT_EQ(records[0]["recovery_type"], "restart");
+    EXPECT_EQ(records[3]["failure_reason"], "because");
+    EXPECT_THAT(keys_of(records[0]),
+                ElementsAre("run_id", "recovery_type", "failure_reason", "auto_recovery", "source_snapshot_id",
+                            "result_snapshot_id", "result", "detail", "started_at", "duration_us"));
+    EXPECT_THAT(run({"log", "--run", "r1", "--recoveries"}).output, HasSubstr("rollback  recovered"));
+    EXPECT_THAT(log({"--recoveries", "--limit", "1"}), SizeIs(1));
+}
+
+TEST_F(Cairn, RecoverRefusesWhatMakesNoSense) {
+    saved("{}");
+    expect_error(run({"recover", "--run", "r1", "--type", "rollback"}), ErrorCode::kInvalidArgument, "target");
+    expect_error(run({"recover", "--run", "r1", "--type", "resume", "--to", "1"}), ErrorCode::kInvalidArgument, "");
+    expect_error(run({"recover", "--run", "r1", "--type", "rollback", "--to", "7"}), ErrorCode::kNotFound, "7");
+    expect_error(run({"recover", "--run", "r9", "--type", "resume"}), ErrorCode::kNotFound, "r9");
+    expect_error(run({"recover", "--run", "r1", "--type", "resume", "--user", "u2"}), ErrorCode::kNotFound, "r1");
+}
+
+TEST_F(Cairn, DamageIsReportedNeverLoadedAndRecoveredFrom) {
+    saved(R"({"text":"intact"})");
+    saved(R"({"text":"fragile"})");
+    ASSERT_EQ(run({"check", "--deep"}).exit_code, 0);
+    damage("fragile");
+
+    expect_error(run({"load", "--run", "r1"}), ErrorCode::kCorrupt, "");
+    const auto checked = run({"check", "--deep", "--json"});
+    EXPECT_EQ(checked.exit_code, exit_code_of(ErrorCode::kCorrupt));
+    const Json report = Json::parse(checked.output);
+    EXPECT_EQ(report["ok"], false);
+    ASSERT_THAT(report["findings"], SizeIs(1));
+    EXPECT_EQ(report["findings"][0]["run_id"], "r1");
+    EXPECT_EQ(Json::parse(checked.errors)["error"]["code"], "corrupt");
+    const auto table = run({"check", "--deep"});
+    EXPECT_EQ(table.exit_code, exit_code_of(ErrorCode::kCorrupt));
+    EXPECT_THAT(table.output, AllOf(StartsWith("RUN  SNAPSHOT"), HasSubstr("findings: 1")));
+
+    const auto recovered = run({"recover", "--run", "r1", "--type", "resume"});
+    EXPECT_EQ(recovered.exit_code, 0) << recovered.errors;
+    EXPECT_THAT(recovered.output, AllOf(StartsWith("damaged: version 2 ("), HasSubstr("new head")));
+    EXPECT_EQ(run({"load", "--run", "r1"}).output, "{\"text\":\"intact\"}\n");
+}
+
+TEST_F(Cairn, CheckAndStatsOfASoundStore) {
+    saved(R"({"a":1})");
+    saved(R"({"a":2})");
+    const Json shallow = parsed(run({"check", "--json"}));
+    EXPECT_THAT(keys_of(shallow), ElementsAre("ok", "deep", "runs", "snapshots", "findings"));
+    EXPECT_EQ(shallow["ok"], true);
+    EXPECT_EQ(shallow["deep"], false);
+    EXPECT_EQ(shallow["snapshots"], 2);
+    EXPECT_THAT(run({"check", "--deep"}).output, HasSubstr("all is well"));
+
+    const Json stats = parsed(run({"stats", "--json"}, "", kOptimised));
+    EXPECT_THAT(keys_of(stats),
+                ElementsAre("store", "threads", "runs", "snapshots", "state_bytes", "payload_bytes", "store_bytes",
+                            "ratio", "optimized_persistence", "deduplication", "compression"));
+    EXPECT_EQ(stats["store"], "sqlite:cairn.db");
+    EXPECT_EQ(stats["runs"], 1);
+    EXPECT_EQ(stats["snapshots"], 2);
+    EXPECT_EQ(stats["state_bytes"], 14);
+    EXPECT_GT(stats["store_bytes"], 0);
+    EXPECT_EQ(stats["optimized_persistence"], true);
+    EXPECT_THAT(run({"stats"}).output, HasSubstr("snapshots          2\n"));
+}
+
+}  // namespace
+}  // namespace cairn::test

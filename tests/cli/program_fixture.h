@@ -1,0 +1,120 @@
+#pragma once
+
+// What the tests of the program's commands share: runs it, reads what it prints, knows what its errors look like.
+
+#include "support/run_program.h"
+#include "support/temp_dir.h"
+
+#include <cairn/error.h>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include <fstream>
+#include <sstream>
+
+namespace cairn::test {
+
+using Json = nlohmann::ordered_json;
+using Environment = std::map<std::string, std::string>;
+
+inline int exit_code_of(ErrorCode code) {
+    return error_info(code).exit_code;
+}
+
+inline std::vector<std::string> keys_of(const Json& object) {
+    std::vector<std::string> keys;
+    for (const auto& [key, value] : object.items()) keys.push_back(key);
+    return keys;
+}
+
+inline std::vector<std::string> operator+(std::vector<std::string> left, const std::vector<std::string>& right) {
+    left.insert(left.end(), right.begin(), right.end());
+    return left;
+}
+
+/// One store a test, in a folder of its own that is the program's working folder. JSON output is read by
+/// nlohmann::json.
+class Cairn : public ::testing::Test {
+protected:
+    const Environment kOptimised{{"ENABLE_OPTIMIZED_PERSISTENCE", "true"}};
+
+    ProgramResult run(const std::vector<std::string>& arguments, std::string_view input = {},
+                      const Environment& environment = {}) {
+        return run_cairn(arguments,
+                         {.standard_input = input, .environment = environment, .working_folder = folder_.path()});
+    }
+
+    ProgramResult run_shell(const std::string& script) {
+        return run_program("/bin/sh", {"-c", script},
+                           {.environment = {{"CAIRN", CAIRN_PROGRAM}}, .working_folder = folder_.path()});
+    }
+
+    ProgramResult save(std::string_view state, const std::vector<std::string>& more = {},
+                       const Environment& environment = {}) {
+        return run(std::vector<std::string>{"save", "--run", "r1", "--thread", "t1", "--user", "u1"} + more, state,
+                   environment);
+    }
+
+    // A save that must work; its receipt.
+    Json saved(std::string_view state, const std::vector<std::string>& more = {}, const Environment& environment = {}) {
+        return parsed(save(state, std::vector<std::string>{"--json"} + more, environment));
+    }
+
+    static Json parsed(const ProgramResult& result) {
+        EXPECT_EQ(result.exit_code, 0) << result.errors;
+        EXPECT_THAT(result.errors, ::testing::IsEmpty());
+        return Json::parse(result.output, nullptr, false);
+    }
+
+    // Of standard error: what was logged stands before it.
+    static std::string last_line_of(const std::string& text) {
+        const auto end = text.empty() ? std::string::npos : text.rfind('\n', text.size() - 2);
+        return end == std::string::npos ? text : text.substr(end + 1);
+    }
+
+    // The error object.
+    static Json error_of(const ProgramResult& result) {
+        EXPECT_THAT(result.output, ::testing::IsEmpty());
+        const Json object = Json::parse(last_line_of(result.errors), nullptr, false);
+        EXPECT_THAT(keys_of(object), ::testing::ElementsAre("error")) << result.errors;
+        EXPECT_THAT(keys_of(object.value("error", Json())),
+                    ::testing::ElementsAre("code", "message", "detail", "advice"));
+        return object.value("error", Json());
+    }
+
+    static void expect_error(const ProgramResult& result, ErrorCode code, const std::string& words) {
+        EXPECT_EQ(result.exit_code, exit_code_of(code)) << result.errors;
+        EXPECT_THAT(result.output, ::testing::IsEmpty());
+        const std::string error = last_line_of(result.errors);
+        EXPECT_THAT(error, ::testing::StartsWith("cairn: " + std::string(error_info(code).name) + ": "));
+        EXPECT_THAT(error, ::testing::HasSubstr(words));
+    }
+
+    void write(const std::string& name, std::string_view bytes) const {
+        std::ofstream(folder_ / name, std::ios::binary) << bytes;
+    }
+
+    std::string read(const std::string& name) const {
+        std::stringstream text;
+        text << std::ifstream(folder_ / name, std::ios::binary).rdbuf();
+        return text.str();
+    }
+
+    Json log(const std::vector<std::string>& more = {}) {
+        return parsed(run(std::vector<std::string>{"log", "--run", "r1", "--json"} + more));
+    }
+
+    // Damages the stored text of every snapshot that contains `marker`, on the disk.
+    void damage(const std::string& marker) const {
+        std::string bytes = read("cairn.db");
+        for (auto at = bytes.find(marker); at != std::string::npos; at = bytes.find(marker, at + 1)) bytes[at] ^= 1;
+        write("cairn.db", bytes);
+    }
+
+    TempDir folder_;
+};
+
+}  // namespace cairn::test
