@@ -6,6 +6,7 @@
 #include <cairn/config.h>       // IWYU pragma: export
 #include <cairn/error.h>        // IWYU pragma: export
 #include <cairn/persistence.h>  // IWYU pragma: export
+#include <cairn/retention.h>    // IWYU pragma: export
 #include <cairn/runtime.h>      // IWYU pragma: export
 #include <cairn/state.h>        // IWYU pragma: export
 #include <cairn/store.h>        // IWYU pragma: export

@@ -31,7 +31,11 @@ struct StatePersistenceRequest {
     std::optional<Timestamp> expires_at = {};  ///< Retention may delete the snapshot after this.
 
     // Beyond the documented system:
-    std::string snapshot_id = {};  ///< The caller's own id (1 to 128 printable ASCII); empty: a UUIDv7 is made.
+    /// The snapshot that this one grows from; without it, the head. Another one than the head makes a fork: the new
+    /// snapshot becomes the run's head all the same, and is never skipped.
+    std::optional<std::string> parent_snapshot_id = {};
+    std::optional<State> metadata = {};  ///< A JSON object of labels; `HistoryQuery::metadata` filters by them.
+    std::string snapshot_id = {};        ///< The caller's own id (1 to 128 printable ASCII); empty: a UUIDv7 is made.
     OnConflict on_conflict = OnConflict::kRebase;
     std::optional<std::int64_t> expected_version = {};      ///< With kFail: the head version that must still hold.
     std::optional<std::chrono::milliseconds> timeout = {};  ///< Instead of the service's.
@@ -195,9 +199,17 @@ struct CacheStats {
     LatencySummary load_latency;
 };
 
+/// What a load may cost: limits of the chain of frames that a snapshot needs, itself included.
+struct ChainLimits {
+    std::uint32_t steps_max = 16;           ///< Deltas one after the other before one jumps back to an earlier base.
+    std::uint32_t jumps_max = 16;           ///< Such jumps before a self-contained frame.
+    std::uint32_t bytes_percent_max = 400;  ///< Bytes of all frames, in percent of a self-contained frame's.
+};
+
 struct OptimizedOptions : PersistenceOptions {
     bool enable_deduplication = true;
-    bool enable_compression = true;
+    bool enable_compression = true;  ///< And delta frames.
+    ChainLimits chain_limits = {};
     bool enable_monitoring = true;             ///< Off: latencies are not measured; counters stay.
     std::size_t cache_max_size = 1000;         ///< Heads, least recently used evicted first.
     std::size_t cache_max_bytes = 256U << 20;  ///< Of their texts. A larger state is not cached.

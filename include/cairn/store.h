@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace cairn {
@@ -32,12 +33,26 @@ struct SnapshotInfo {
     std::uint64_t frame_bytes = 0;  ///< As stored. Set by the store.
     Checksum checksum;              ///< Of the normal text.
     std::string execution_context;  ///< Normal text of a JSON object, or empty.
+    std::string metadata;           ///< Normal text of a JSON object, or empty: the caller's own labels.
+    std::int64_t base_version = 0;  ///< The version that its frame needs to be decoded; 0: it is self-contained.
 };
 
-/// A snapshot with its stored bytes. The store never looks into `frame`.
+/// A stored frame that another one needs.
+struct BaseFrame {
+    std::string snapshot_id;
+    std::int64_t version = 0;
+    std::int64_t parent_version = 0;
+    std::int64_t base_version = 0;
+    std::string frame;
+};
+
+/// A snapshot with its stored bytes. The store never looks into frames.
 struct Snapshot {
     SnapshotInfo info;
     std::string frame;
+    /// When read: the frames that must be decoded first, the self-contained one in front, `info.base_version`'s last.
+    /// Empty for a self-contained frame, and when written.
+    std::vector<BaseFrame> bases = {};
 };
 
 /// The newest snapshot of a run: what a writer must know to save, and no more.
@@ -72,10 +87,27 @@ struct SnapshotWrite {
     std::int64_t expected_version = 0;
 };
 
-/// All of it is applied, or nothing. Several writes to one run are applied in order, each expecting the one before.
+/// The same state in other bytes: how a snapshot is made independent of one that is to go.
+struct FrameRewrite {
+    std::string run_id;
+    std::int64_t version = 0;
+    std::int64_t base_version = 0;  ///< 0: `frame` is self-contained.
+    std::string frame;
+};
+
+struct SnapshotDeletion {
+    std::string run_id;
+    std::int64_t version = 0;
+};
+
+/// All of it is applied, or nothing, in the order of the members. Several writes to one run are applied in order, each
+/// expecting the one before.
 struct Batch {
     std::vector<SnapshotWrite> writes = {};
     std::vector<RecoveryRecord> recoveries = {};
+    std::vector<FrameRewrite> rewrites = {};
+    std::vector<SnapshotDeletion> deletions = {};  ///< Never a head. What is not there is deleted already.
+    std::vector<std::string> run_deletions = {};   ///< Whole runs, with their recovery logs. So here.
 };
 
 /// Which snapshots of a run, and in which order.
@@ -90,6 +122,8 @@ struct HistoryQuery {
     std::optional<bool> is_recovery_point = {};
     std::optional<Timestamp> created_from = {};   ///< Inclusive.
     std::optional<Timestamp> created_until = {};  ///< Exclusive.
+    /// Top-level members that the snapshot's metadata must have: key and the value's normal text ("\"eu\"", "3").
+    std::vector<std::pair<std::string, std::string>> metadata = {};
     Order order = Order::kNewestFirst;
     std::optional<std::int64_t> after_version = {};  ///< Keyset: the last version of the page before.
     std::size_t limit = 100;
@@ -177,7 +211,10 @@ public:
     virtual ~Store() = default;
 
     /// Applies all of `batch`, or nothing. Blocks until it is on disk or `deadline` passes.
-    /// Errors: kConflict (a run's head is not at `expected_version`; nothing applied; re-read, then retry),
+    /// A write's, a rewrite's base must exist, and no remaining snapshot may need a deleted one: the store checks both
+    /// inside the transaction.
+    /// Errors: kConflict (a run's head is not at `expected_version`, a base or a snapshot to rewrite is gone, or a
+    ///   snapshot to delete is still needed; nothing applied; re-read, then retry),
     ///   kAlreadyExists (a snapshot id is taken in its run, told even if the head moved too; nothing applied),
     ///   kInvalidArgument (the run belongs to another thread or user, an id is empty, versions do not grow, or writes
     ///   to one run do not chain; nothing applied), kUnavailable (nothing applied; retry), kStorageFull, kReadOnly
@@ -188,7 +225,8 @@ public:
     /// The run's head as of now, whichever process wrote it. Cheap enough to ask before every save.
     [[nodiscard]] virtual Result<std::optional<Head>> head(std::string_view run_id) = 0;
 
-    /// One snapshot with its frame; without `snapshot_id`, the head's.
+    /// One snapshot with its frame and those that this needs, all of one moment; without `snapshot_id`, the head's.
+    /// Errors: kCorrupt (a frame that it needs is not there).
     [[nodiscard]] virtual Result<std::optional<Snapshot>> get(std::string_view run_id,
                                                               std::optional<std::string_view> snapshot_id) = 0;
 
@@ -209,6 +247,10 @@ public:
     /// Verifies what the engine and the schema promise (pages, indexes, every head has its snapshot, versions grow);
     /// frames are not decoded here. Damage is a finding, not an error.
     [[nodiscard]] virtual Result<CheckReport> check() = 0;
+
+    /// Gives space that deletions have freed back to the file system, in short steps until `deadline`; returns the
+    /// bytes given back. Writers keep going in between. Errors: kReadOnly.
+    [[nodiscard]] virtual Result<std::uint64_t> reclaim(Deadline deadline) = 0;
 
     /// Brings an older schema up to this program's and returns its version; a no-op on a current one. Opening does
     /// this by itself unless read-only.
@@ -237,6 +279,7 @@ public:
     }
     Result<StoreStats> stats() override { return next_->stats(); }
     Result<CheckReport> check() override { return next_->check(); }
+    Result<std::uint64_t> reclaim(Deadline deadline) override { return next_->reclaim(deadline); }
     Result<int> migrate() override { return next_->migrate(); }
     Status close() override { return next_->close(); }
 
