@@ -199,11 +199,12 @@ struct CacheStats {
     LatencySummary load_latency;
 };
 
-/// What a load may cost: limits of the chain of frames that a snapshot needs, itself included.
+/// What a load may cost: limits of the chain of frames that a snapshot needs, itself included. Where a delta would
+/// exceed one of them, a self-contained frame is written.
 struct ChainLimits {
-    std::uint32_t steps_max = 16;           ///< Deltas one after the other before one jumps back to an earlier base.
-    std::uint32_t jumps_max = 16;           ///< Such jumps before a self-contained frame.
-    std::uint32_t bytes_percent_max = 400;  ///< Bytes of all frames, in percent of a self-contained frame's.
+    std::uint32_t frames_max = 512;
+    std::uint32_t bytes_percent_max = 400;    ///< All frames together, in percent of the self-contained one.
+    std::uint64_t bytes_always = 64U << 10;   ///< A chain of so many bytes is never too long by the percentage.
 };
 
 struct OptimizedOptions : PersistenceOptions {

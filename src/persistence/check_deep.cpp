@@ -15,7 +15,7 @@ Status check_run(Store& store, const std::string& run_id, const StateLimits& lim
             return {};
         }
         for (const SnapshotInfo& info : *page) {
-            const Result<LoadedState> loaded =
+            const Result<ChainedState> loaded =
                 load_snapshot(store, {.run_id = run_id, .snapshot_id = info.snapshot_id}, limits);
             if (loaded || loaded.error().code == ErrorCode::kNotFound) continue;  // or deleted since the page was read
             if (!is_damage(loaded.error())) return std::unexpected(loaded.error());

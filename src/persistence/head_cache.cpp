@@ -13,17 +13,19 @@ std::shared_ptr<const CachedHead> HeadCache::find(const std::string& run_id) {
     return found->second->head;
 }
 
-void HeadCache::put(const std::string& run_id, CachedHead head) {
+std::shared_ptr<const CachedHead> HeadCache::put(const std::string& run_id, CachedHead head) {
+    auto kept = std::make_shared<const CachedHead>(std::move(head));
     const std::lock_guard lock(mutex_);
     if (const auto found = by_run_.find(run_id); found != by_run_.end()) {
-        if (found->second->head->version > head.version) return;
+        if (found->second->head->version > kept->version) return kept;
         remove(found->second);
     }
-    if (head.state.size_bytes() > bytes_max_) return;
-    bytes_ += head.state.size_bytes();
-    entries_.push_front({.run_id = run_id, .head = std::make_shared<const CachedHead>(std::move(head))});
+    if (kept->state.size_bytes() > bytes_max_) return kept;
+    bytes_ += kept->state.size_bytes();
+    entries_.push_front({.run_id = run_id, .head = kept});
     by_run_.emplace(entries_.front().run_id, entries_.begin());
     evict_to_limits();
+    return kept;
 }
 
 void HeadCache::clear() {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "persistence/chain.h"
+
 #include <cairn/state.h>
 
 #include <cstddef>
@@ -19,6 +21,7 @@ struct CachedHead {
     std::string snapshot_id;
     std::int64_t version = 0;
     State state;
+    ChainCost chain;  ///< Of loading it.
 };
 
 /// The newest known head of the runs used last, so that an unchanged state is found without reading it back. What it
@@ -41,8 +44,8 @@ public:
 
     /// Null if the run is not cached.
     std::shared_ptr<const CachedHead> find(const std::string& run_id);
-    /// Keeps `head` unless a newer version of the run is already there.
-    void put(const std::string& run_id, CachedHead head);
+    /// Keeps `head` unless a newer version of the run is already there. Returns it, kept or not.
+    std::shared_ptr<const CachedHead> put(const std::string& run_id, CachedHead head);
     void clear();
     void resize(std::size_t size_max, std::size_t bytes_max);
     Figures figures() const;

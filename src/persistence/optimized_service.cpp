@@ -20,6 +20,7 @@ bool is_final(ErrorCode code) {
     switch (code) {
         case ErrorCode::kInvalidArgument:
         case ErrorCode::kConflict:
+        case ErrorCode::kNotFound:
         case ErrorCode::kAlreadyExists:
         case ErrorCode::kClosed:
             return true;
@@ -28,9 +29,11 @@ bool is_final(ErrorCode code) {
     }
 }
 
-// A skip must not shorten how long the state is kept.
-bool outlives(const Head& head, const StatePersistenceRequest& request) {
-    return !head.expires_at || (request.expires_at && *request.expires_at <= *head.expires_at);
+// What a skip would lose: labels, a fork, or how long the state is kept.
+bool may_be_skipped(const StatePersistenceRequest& request, const Head& head) {
+    const bool outlives = !head.expires_at || (request.expires_at && *request.expires_at <= *head.expires_at);
+    const bool is_fork = request.parent_snapshot_id && *request.parent_snapshot_id != head.snapshot_id;
+    return outlives && !is_fork && !request.metadata;
 }
 
 }  // namespace
@@ -41,6 +44,7 @@ struct OptimizedStatePersistence::Impl : ServiceCore {
           standard(std::move(its_store), its_options),
           cache(its_options.cache_max_size, its_options.cache_max_bytes),
           stats(its_options.enable_monitoring),
+          chain_limits(its_options.chain_limits),
           deduplication(its_options.enable_deduplication),
           compression(its_options.enable_compression) {}
 
@@ -49,14 +53,21 @@ struct OptimizedStatePersistence::Impl : ServiceCore {
     Result<Receipt> save_optimised(const StatePersistenceRequest& request, Deadline deadline);
     Result<Receipt> skip_or_write(const StatePersistenceRequest& request, const std::string& snapshot_id,
                                   Deadline deadline);
-    Result<bool> equals_head(const StatePersistenceRequest& request, const Head& head);
+    using KnownHead = std::shared_ptr<const CachedHead>;
+    Result<KnownHead> read_head(const StatePersistenceRequest& request, const Head& head);
+    Result<Receipt> write(const StatePersistenceRequest& request, const std::string& snapshot_id,
+                          std::optional<Head> head, const KnownHead& known_head, Deadline deadline);
+    Result<std::optional<DeltaBase>> fork_base(const StatePersistenceRequest& request,
+                                               const std::optional<Head>& head) const;
     Result<Receipt> fall_back(const StatePersistenceRequest& request, const std::string& snapshot_id, Deadline deadline,
                               Error cause);
-    void remember(const StatePersistenceRequest& request, const Receipt& receipt);
+    void remember(const StatePersistenceRequest& request, const Receipt& receipt, const ChainCost& chain);
+    void remember_full(const StatePersistenceRequest& request, const Receipt& receipt);
 
     StatePersistenceService standard;
     HeadCache cache;
     ServiceStats stats;
+    const ChainLimits chain_limits;
     std::atomic<bool> deduplication;
     std::atomic<bool> compression;
     std::mutex configure_mutex;
@@ -65,7 +76,9 @@ struct OptimizedStatePersistence::Impl : ServiceCore {
 Result<Receipt> OptimizedStatePersistence::Impl::save(const StatePersistenceRequest& request, Deadline deadline) {
     const bool is_critical = request.is_critical();
     std::optional<Cargo> cargo;
-    if (!is_critical && deduplication && request.on_conflict == OnConflict::kRebase) {
+    const bool is_plain =
+        request.on_conflict == OnConflict::kRebase && !request.parent_snapshot_id && !request.metadata;
+    if (!is_critical && deduplication && is_plain) {
         cargo = Cargo{.state = request.state_data, .thread_id = request.thread_id, .user_id = request.user_id};
     }
     return lanes.run(request.run_id, cargo, deadline, [&] {
@@ -79,9 +92,9 @@ Result<Receipt> OptimizedStatePersistence::Impl::save_critical(const StatePersis
     stats.count_critical();
     const std::string id = snapshot_id(request);
     Result<Receipt> receipt =
-        guarded([&] { return write(request, id, FrameOptions{.compression = compression}, deadline); });
+        guarded([&] { return write_full(request, id, FrameOptions{.compression = compression}, deadline); });
     if (!receipt && !is_final(receipt.error().code)) return fall_back(request, id, deadline, receipt.error());
-    if (receipt) remember(request, *receipt);
+    if (receipt) remember_full(request, *receipt);
     return receipt;
 }
 
@@ -97,40 +110,73 @@ Result<Receipt> OptimizedStatePersistence::Impl::skip_or_write(const StatePersis
                                                                const std::string& snapshot_id, Deadline deadline) {
     Result<std::optional<Head>> head = store->head(request.run_id);
     if (!head) return std::unexpected(std::move(head.error()));
-    if (deduplication && *head) {
-        if (Status status = writer->check_head(request, *head); !status) {
-            return std::unexpected(std::move(status.error()));
-        }
-        const Result<bool> is_equal = equals_head(request, **head);
-        if (!is_equal) return std::unexpected(is_equal.error());
-        if (*is_equal) {
-            writer->saw(request.run_id, (*head)->version);
-            return Receipt{.snapshot_id = std::move((*head)->snapshot_id),
-                           .outcome = Outcome::kDeduplicated,
-                           .version = (*head)->version};
-        }
+    if (Status status = writer->check_head(request, *head); !status) {
+        return std::unexpected(std::move(status.error()));
     }
-    Result<Receipt> receipt = writer->write(request, snapshot_id, options.runtime.clock->now(),
-                                            FrameOptions{.compression = compression}, std::move(*head), deadline);
-    if (receipt) remember(request, *receipt);
+    if (!*head) return write(request, snapshot_id, std::nullopt, nullptr, deadline);
+
+    const Result<KnownHead> known = read_head(request, **head);
+    if (!known) return std::unexpected(known.error());
+    if (deduplication && *known && may_be_skipped(request, **head) && (*known)->state == request.state_data) {
+        writer->saw(request.run_id, (*head)->version);
+        return Receipt{.snapshot_id = std::move((*head)->snapshot_id),
+                       .outcome = Outcome::kDeduplicated,
+                       .version = (*head)->version};
+    }
+    return write(request, snapshot_id, std::move(*head), *known, deadline);
+}
+
+// The state of the head that the store has now: from the cache if that is the same one, otherwise read back. Null if
+// nobody needs it: without deltas only a state of the same length is worth a comparison.
+Result<OptimizedStatePersistence::Impl::KnownHead> OptimizedStatePersistence::Impl::read_head(
+    const StatePersistenceRequest& request, const Head& head) {
+    KnownHead cached = cache.find(request.run_id);
+    const bool is_current = cached && cached->version == head.version && cached->snapshot_id == head.snapshot_id;
+    stats.count_lookup(is_current);
+    if (is_current) return cached;
+    if (!compression && head.state_bytes != request.state_data.size_bytes()) return nullptr;
+    Result<ChainedState> loaded =
+        load_snapshot(*store, {.run_id = request.run_id, .snapshot_id = head.snapshot_id}, options.state_limits);
+    if (!loaded) return std::unexpected(std::move(loaded.error()));
+    return cache.put(request.run_id, {.snapshot_id = head.snapshot_id,
+                                      .version = head.version,
+                                      .state = std::move(loaded->state),
+                                      .chain = loaded->chain});
+}
+
+Result<Receipt> OptimizedStatePersistence::Impl::write(const StatePersistenceRequest& request,
+                                                       const std::string& snapshot_id, std::optional<Head> head,
+                                                       const KnownHead& known_head, Deadline deadline) {
+    Result<std::optional<DeltaBase>> base = fork_base(request, head);
+    if (!base) return std::unexpected(std::move(base.error()));
+    std::optional<std::int64_t> parent_version;
+    if (*base) parent_version = (*base)->version;
+    if (!*base && known_head) {
+        *base = DeltaBase{.state = known_head->state, .version = known_head->version, .chain = known_head->chain};
+    }
+    const FrameOptions frame_options{.compression = compression};
+    Result<EncodedState> encoded = *base && compression
+                                       ? encode_against(**base, request.state_data, frame_options, chain_limits)
+                                       : encode_full(request.state_data, frame_options);
+    if (!encoded) return std::unexpected(std::move(encoded.error()));
+    const ChainCost chain = encoded->chain;
+    Result<Receipt> receipt = writer->write(request, snapshot_id, options.runtime.clock->now(), std::move(*encoded),
+                                            std::move(head), parent_version, deadline);
+    if (receipt) remember(request, *receipt, chain);
     return receipt;
 }
 
-// Compares with the head that the store has now: from the cache if that is the same one, otherwise read back, which
-// only a text of the same length is worth.
-Result<bool> OptimizedStatePersistence::Impl::equals_head(const StatePersistenceRequest& request, const Head& head) {
-    const auto cached = cache.find(request.run_id);
-    const bool is_current = cached && cached->version == head.version && cached->snapshot_id == head.snapshot_id;
-    stats.count_lookup(is_current);
-    if (!outlives(head, request) || head.state_bytes != request.state_data.size_bytes()) return false;
-    if (is_current) return cached->state == request.state_data;
-    Result<LoadedState> loaded =
-        load_snapshot(*store, {.run_id = request.run_id, .snapshot_id = head.snapshot_id}, options.state_limits);
-    if (!loaded) return std::unexpected(std::move(loaded.error()));
-    const bool is_equal = loaded->state == request.state_data;
-    cache.put(request.run_id,
-              {.snapshot_id = head.snapshot_id, .version = head.version, .state = std::move(loaded->state)});
-    return is_equal;
+// The older snapshot that the request asks to grow from; nothing if it grows from the head.
+Result<std::optional<DeltaBase>> OptimizedStatePersistence::Impl::fork_base(const StatePersistenceRequest& request,
+                                                                            const std::optional<Head>& head) const {
+    const Result<std::optional<Snapshot>> snapshot = parent(request, head);
+    if (!snapshot) return std::unexpected(snapshot.error());
+    if (!*snapshot) return std::nullopt;
+    Result<State> state = decode_snapshot(**snapshot, options.state_limits);
+    if (!state) return std::unexpected(std::move(state.error()));
+    const Result<ChainCost> chain = chain_cost(**snapshot);
+    if (!chain) return std::unexpected(chain.error());
+    return DeltaBase{.state = std::move(*state), .version = (*snapshot)->info.version, .chain = *chain};
 }
 
 Result<Receipt> OptimizedStatePersistence::Impl::fall_back(const StatePersistenceRequest& request,
@@ -155,14 +201,23 @@ Result<Receipt> OptimizedStatePersistence::Impl::fall_back(const StatePersistenc
     }
     receipt->outcome = Outcome::kFallback;
     writer->saw(request.run_id, receipt->version);
-    remember(request, *receipt);
+    remember_full(request, *receipt);
     return receipt;
 }
 
-void OptimizedStatePersistence::Impl::remember(const StatePersistenceRequest& request, const Receipt& receipt) {
-    if (!deduplication) return;
-    cache.put(request.run_id,
-              {.snapshot_id = receipt.snapshot_id, .version = receipt.version, .state = request.state_data});
+void OptimizedStatePersistence::Impl::remember(const StatePersistenceRequest& request, const Receipt& receipt,
+                                               const ChainCost& chain) {
+    cache.put(
+        request.run_id,
+        {.snapshot_id = receipt.snapshot_id, .version = receipt.version, .state = request.state_data, .chain = chain});
+}
+
+void OptimizedStatePersistence::Impl::remember_full(const StatePersistenceRequest& request, const Receipt& receipt) {
+    remember(request, receipt,
+             {.frames = 1,
+              .bytes = receipt.frame_bytes,
+              .full_frame_bytes = receipt.frame_bytes,
+              .full_text_bytes = request.state_data.size_bytes()});
 }
 
 OptimizedStatePersistence::OptimizedStatePersistence(std::shared_ptr<Store> store, OptimizedOptions options)
@@ -183,15 +238,16 @@ Result<Receipt> OptimizedStatePersistence::save_agent_state(const StatePersisten
 Result<LoadedState> OptimizedStatePersistence::load_agent_state(const LoadRequest& request) {
     return guarded([&]() -> Result<LoadedState> {
         const auto timer = impl_->stats.start();
-        Result<LoadedState> loaded = impl_->load(request);
-        if (!loaded) return loaded;
+        Result<ChainedState> loaded = impl_->load(request);
+        if (!loaded) return std::unexpected(std::move(loaded.error()));
         impl_->stats.count_load(timer);
-        if (!request.snapshot_id && impl_->deduplication) {
-            impl_->cache.put(
-                request.run_id,
-                {.snapshot_id = loaded->info.snapshot_id, .version = loaded->info.version, .state = loaded->state});
+        if (!request.snapshot_id) {
+            impl_->cache.put(request.run_id, {.snapshot_id = loaded->info.snapshot_id,
+                                              .version = loaded->info.version,
+                                              .state = loaded->state,
+                                              .chain = loaded->chain});
         }
-        return loaded;
+        return std::move(*loaded);
     });
 }
 

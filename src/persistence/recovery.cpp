@@ -122,7 +122,7 @@ Status Recovery::find_newest_intact(Attempt& attempt) {
 
 Status Recovery::find_target(Attempt& attempt, std::string_view snapshot_id) {
     const LoadRequest load{.run_id = attempt.request.run_id, .snapshot_id = std::string(snapshot_id)};
-    Result<LoadedState> loaded = load_snapshot(*store_, load, options_.state_limits);
+    Result<ChainedState> loaded = load_snapshot(*store_, load, options_.state_limits);
     if (!loaded) return std::unexpected(std::move(loaded.error()));
     attempt.source = std::move(loaded->info);
     attempt.result.state = std::move(loaded->state);
@@ -140,7 +140,7 @@ Status Recovery::find_first(Attempt& attempt) {
 }
 
 Result<State> Recovery::read_state(const SnapshotInfo& info) {
-    Result<LoadedState> loaded =
+    Result<ChainedState> loaded =
         load_snapshot(*store_, {.run_id = info.run_id, .snapshot_id = info.snapshot_id}, options_.state_limits);
     if (!loaded) return std::unexpected(std::move(loaded.error()));
     return std::move(loaded->state);
@@ -164,13 +164,14 @@ Result<bool> Recovery::make_head(Attempt& attempt, const Head& head, Deadline de
     info.created_at = attempt.started_at;
     info.expires_at.reset();
     info.frame_bytes = frame->size();
+    info.base_version = 0;
     info.checksum = checksum;
     Batch batch;
     batch.writes.push_back(
         {.snapshot = {.info = std::move(info), .frame = std::move(*frame)}, .expected_version = head.version});
     batch.recoveries.push_back(make_record(attempt));
 
-    const auto committed = writer_->commit(batch, deadline);
+    const auto committed = writer_->commit(batch, attempt.result.state, deadline);
     if (!committed) return std::unexpected(committed.error());
     if (*committed) writer_->saw(attempt.request.run_id, (*committed)->version);
     return committed->has_value();

@@ -92,6 +92,11 @@ Status check_save_request(const StatePersistenceRequest& request, const StateLim
     if (!request.snapshot_id.empty()) {
         if (Status status = check_snapshot_id("snapshot_id", request.snapshot_id); !status) return status;
     }
+    if (request.parent_snapshot_id) {
+        if (Status status = check_snapshot_id("parent_snapshot_id", *request.parent_snapshot_id); !status) {
+            return status;
+        }
+    }
     if (request.timeout && request.timeout->count() <= 0) {
         return fail(ErrorCode::kInvalidArgument,
                     fmt::format("timeout is {} ms: give at least 1 ms", request.timeout->count()));

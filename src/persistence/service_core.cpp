@@ -3,6 +3,8 @@
 #include "persistence/request_rules.h"
 #include "persistence/snapshot_reader.h"
 
+#include <fmt/format.h>
+
 #include <chrono>
 #include <utility>
 
@@ -35,16 +37,37 @@ std::string ServiceCore::snapshot_id(const StatePersistenceRequest& request) con
                                        : request.snapshot_id;
 }
 
-Result<Receipt> ServiceCore::write(const StatePersistenceRequest& request, const std::string& snapshot_id,
-                                   const FrameOptions& frame_options, Deadline deadline) const {
+Result<Receipt> ServiceCore::write_full(const StatePersistenceRequest& request, const std::string& snapshot_id,
+                                        const FrameOptions& frame_options, Deadline deadline) const {
     Result<std::optional<Head>> head = store->head(request.run_id);
     if (!head) return std::unexpected(std::move(head.error()));
-    return writer->write(request, snapshot_id, options.runtime.clock->now(), frame_options, std::move(*head), deadline);
+    const Result<std::optional<Snapshot>> fork = parent(request, *head);
+    if (!fork) return std::unexpected(fork.error());
+    std::optional<std::int64_t> parent_version;
+    if (*fork) parent_version = (*fork)->info.version;
+    Result<EncodedState> encoded = encode_full(request.state_data, frame_options);
+    if (!encoded) return std::unexpected(std::move(encoded.error()));
+    return writer->write(request, snapshot_id, options.runtime.clock->now(), std::move(*encoded), std::move(*head),
+                         parent_version, deadline);
 }
 
-Result<LoadedState> ServiceCore::load(const LoadRequest& request) const {
+Result<std::optional<Snapshot>> ServiceCore::parent(const StatePersistenceRequest& request,
+                                                    const std::optional<Head>& head) const {
+    const bool is_fork = request.parent_snapshot_id && !(head && head->snapshot_id == *request.parent_snapshot_id);
+    if (!is_fork) return std::nullopt;
+    // The owner first: who does not own the run learns nothing of its snapshots.
+    if (head) {
+        if (Status status = check_owner(request, *head); !status) return std::unexpected(std::move(status.error()));
+    }
+    Result<std::optional<Snapshot>> found = store->get(request.run_id, *request.parent_snapshot_id);
+    if (!found || *found) return found;
+    return fail(ErrorCode::kNotFound, fmt::format("parent_snapshot_id is \"{}\": run \"{}\" has no such snapshot",
+                                                  *request.parent_snapshot_id, request.run_id));
+}
+
+Result<ChainedState> ServiceCore::load(const LoadRequest& request) const {
     if (Status status = check_load_request(request); !status) return std::unexpected(std::move(status.error()));
-    Result<LoadedState> loaded = load_snapshot(*store, request, options.state_limits);
+    Result<ChainedState> loaded = load_snapshot(*store, request, options.state_limits);
     if (loaded && !request.snapshot_id) writer->saw(request.run_id, loaded->info.version);
     return loaded;
 }

@@ -4,6 +4,7 @@
 
 #include "persistence/recovery.h"
 #include "persistence/run_lanes.h"
+#include "persistence/snapshot_reader.h"
 #include "persistence/snapshot_writer.h"
 #include "persistence/thread_context.h"
 
@@ -22,10 +23,14 @@ struct ServiceCore {
     /// The caller's own, else a new one.
     std::string snapshot_id(const StatePersistenceRequest& request) const;
 
-    /// One full frame in a transaction of its own. Call it inside the run's lane.
-    Result<Receipt> write(const StatePersistenceRequest& request, const std::string& snapshot_id,
-                          const FrameOptions& frame_options, Deadline deadline) const;
-    Result<LoadedState> load(const LoadRequest& request) const;
+    /// One self-contained frame in a transaction of its own. Call it inside the run's lane.
+    Result<Receipt> write_full(const StatePersistenceRequest& request, const std::string& snapshot_id,
+                               const FrameOptions& frame_options, Deadline deadline) const;
+    /// The snapshot that the request asks to grow from; nothing if it does not ask or asks for the head.
+    /// Errors: kNotFound, the store's.
+    Result<std::optional<Snapshot>> parent(const StatePersistenceRequest& request,
+                                           const std::optional<Head>& head) const;
+    Result<ChainedState> load(const LoadRequest& request) const;
     /// Enters the run's lane by itself.
     Result<RecoveryResult> recover(const StateRecoveryRequest& request);
 

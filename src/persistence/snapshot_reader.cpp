@@ -17,6 +17,23 @@ std::unexpected<Error> damaged(const SnapshotInfo& info, Error error) {
     return std::unexpected(std::move(error));
 }
 
+// Its own frame after those that it needs; the result is held against the record beside it.
+Result<std::string> decode_text(const Snapshot& snapshot, std::uint64_t bytes_max) {
+    if (snapshot.bases.empty()) {
+        Result<std::string> text = decode_full_frame(snapshot.frame, bytes_max);
+        const bool is_described = !text || (text->size() == snapshot.info.state_bytes &&
+                                            read_frame_header(snapshot.frame)->checksum == snapshot.info.checksum);
+        if (is_described) return text;
+        return fail(ErrorCode::kCorrupt, "its frame is not the one that its record describes");
+    }
+    Result<std::string> text = decode_full_frame(snapshot.bases.front().frame, bytes_max);
+    for (std::size_t i = 1; text && i < snapshot.bases.size(); ++i) {
+        text = decode_delta_frame(snapshot.bases[i].frame, *text, bytes_max);
+    }
+    if (!text) return text;
+    return decode_delta_frame(snapshot.frame, *text, bytes_max);
+}
+
 }  // namespace
 
 bool is_damage(const Error& error) noexcept {
@@ -25,18 +42,12 @@ bool is_damage(const Error& error) noexcept {
 }
 
 Result<State> decode_snapshot(const Snapshot& snapshot, const StateLimits& limits) {
-    const Result<FrameHeader> header = read_frame_header(snapshot.frame);
-    if (!header) return damaged(snapshot.info, header.error());
-    if (header->checksum != snapshot.info.checksum || header->text_bytes != snapshot.info.state_bytes) {
-        return damaged(snapshot.info, Error{.code = ErrorCode::kCorrupt,
-                                            .message = "its frame is not the one that its record describes"});
-    }
-    Result<std::string> text = decode_full_frame(snapshot.frame, limits.bytes_max);
+    Result<std::string> text = decode_text(snapshot, limits.bytes_max);
     if (!text) return damaged(snapshot.info, std::move(text.error()));
     return State::from_normal_text(std::move(*text));
 }
 
-Result<LoadedState> load_snapshot(Store& store, const LoadRequest& request, const StateLimits& limits) {
+Result<ChainedState> load_snapshot(Store& store, const LoadRequest& request, const StateLimits& limits) {
     Result<std::optional<Snapshot>> found = store.get(request.run_id, request.snapshot_id);
     if (!found) return std::unexpected(std::move(found.error()));
     if (!*found || !is_owned((*found)->info, request)) {
@@ -47,7 +58,9 @@ Result<LoadedState> load_snapshot(Store& store, const LoadRequest& request, cons
     }
     Result<State> state = decode_snapshot(**found, limits);
     if (!state) return std::unexpected(std::move(state.error()));
-    return LoadedState{.state = std::move(*state), .info = std::move((*found)->info)};
+    const Result<ChainCost> chain = chain_cost(**found);
+    if (!chain) return std::unexpected(chain.error());
+    return ChainedState{{.state = std::move(*state), .info = std::move((*found)->info)}, *chain};
 }
 
 }  // namespace cairn

@@ -2,6 +2,8 @@
 
 // From stored bytes to a state that is proven to be what was saved.
 
+#include "persistence/chain.h"
+
 #include <cairn/persistence.h>
 
 #include <optional>
@@ -16,7 +18,12 @@ bool is_damage(const Error& error) noexcept;
 /// Errors: kCorrupt, kIncompatible, kLimitExceeded (naming CAIRN_STATE_BYTES_MAX); the message names the snapshot.
 Result<State> decode_snapshot(const Snapshot& snapshot, const StateLimits& limits);
 
+/// A loaded state, and what loading it cost.
+struct ChainedState : LoadedState {
+    ChainCost chain;
+};
+
 /// Errors: kNotFound, those of decode_snapshot, the store's.
-Result<LoadedState> load_snapshot(Store& store, const LoadRequest& request, const StateLimits& limits);
+Result<ChainedState> load_snapshot(Store& store, const LoadRequest& request, const StateLimits& limits);
 
 }  // namespace cairn

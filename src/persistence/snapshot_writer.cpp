@@ -16,11 +16,8 @@ bool has_passed(Deadline deadline) {
     return std::chrono::steady_clock::now() >= deadline;
 }
 
-Result<Snapshot> make_snapshot(const StatePersistenceRequest& request, const std::string& snapshot_id,
-                               Timestamp created_at, const FrameOptions& frame_options) {
-    const Checksum checksum = request.state_data.checksum();
-    Result<std::string> frame = encode_full_frame(request.state_data.text(), checksum, frame_options);
-    if (!frame) return std::unexpected(std::move(frame.error()));
+Snapshot make_snapshot(const StatePersistenceRequest& request, const std::string& snapshot_id, Timestamp created_at,
+                       EncodedState encoded) {
     SnapshotInfo info{
         .run_id = request.run_id,
         .thread_id = request.thread_id,
@@ -32,18 +29,20 @@ Result<Snapshot> make_snapshot(const StatePersistenceRequest& request, const std
         .created_at = created_at,
         .expires_at = request.expires_at,
         .state_bytes = request.state_data.size_bytes(),
-        .frame_bytes = frame->size(),
-        .checksum = checksum,
+        .frame_bytes = encoded.frame.size(),
+        .checksum = encoded.checksum,
+        .base_version = encoded.base_version,
     };
     if (request.execution_context) info.execution_context = request.execution_context->text();
-    return Snapshot{.info = std::move(info), .frame = std::move(*frame)};
+    if (request.metadata) info.metadata = request.metadata->text();
+    return {.info = std::move(info), .frame = std::move(encoded.frame)};
 }
 
 // On top of `version`, 0 for a run that does not exist yet.
-void rebase(SnapshotWrite& write, std::int64_t version) {
+void rebase(SnapshotWrite& write, std::int64_t version, std::optional<std::int64_t> parent_version) {
     write.expected_version = version;
     write.snapshot.info.version = version + 1;
-    write.snapshot.info.parent_version = version;
+    write.snapshot.info.parent_version = parent_version.value_or(version);
 }
 
 std::unexpected<Error> outcome_unknown(const Snapshot& snapshot, Error cause) {
@@ -56,31 +55,36 @@ std::unexpected<Error> outcome_unknown(const Snapshot& snapshot, Error cause) {
 }  // namespace
 
 Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, const std::string& snapshot_id,
-                                      Timestamp created_at, const FrameOptions& frame_options, std::optional<Head> head,
-                                      Deadline deadline) {
-    Result<Snapshot> snapshot = make_snapshot(request, snapshot_id, created_at, frame_options);
-    if (!snapshot) return std::unexpected(std::move(snapshot.error()));
+                                      Timestamp created_at, EncodedState encoded, std::optional<Head> head,
+                                      std::optional<std::int64_t> parent_version, Deadline deadline) {
+    const bool is_delta = encoded.base_version != 0;
     Batch batch;
-    batch.writes.push_back({.snapshot = std::move(*snapshot)});
+    batch.writes.push_back({.snapshot = make_snapshot(request, snapshot_id, created_at, std::move(encoded))});
 
     while (true) {
         if (Status status = check_head(request, head); !status) return std::unexpected(std::move(status.error()));
-        rebase(batch.writes.front(), head ? head->version : 0);
-        Result<std::optional<Committed>> committed = commit(batch, deadline);
+        const std::int64_t version = head ? head->version : 0;
+        rebase(batch.writes.front(), version, parent_version);
+        Result<std::optional<Committed>> committed = commit(batch, request.state_data, deadline);
         if (!committed) return std::unexpected(std::move(committed.error()));
         if (*committed) {
             saw(request.run_id, (*committed)->version);
             return Receipt{
                 .snapshot_id = snapshot_id, .version = (*committed)->version, .frame_bytes = (*committed)->frame_bytes};
         }
+        Result<std::optional<Head>> moved = store_->head(request.run_id);
+        if (!moved) return std::unexpected(std::move(moved.error()));
+        head = std::move(*moved);
+        if (is_delta && head && head->version == version) {
+            return fail(
+                ErrorCode::kUnavailable,
+                fmt::format("the snapshot that a delta of run \"{}\" needs was deleted meanwhile", request.run_id));
+        }
         if (has_passed(deadline)) {
             return fail(
                 ErrorCode::kUnavailable,
                 fmt::format("other writers kept moving the head of run \"{}\" until the deadline", request.run_id));
         }
-        Result<std::optional<Head>> moved = store_->head(request.run_id);
-        if (!moved) return std::unexpected(std::move(moved.error()));
-        head = std::move(*moved);
     }
 }
 
@@ -101,7 +105,8 @@ Status SnapshotWriter::check_head(const StatePersistenceRequest& request, const 
                                                   request.run_id, version, *expected));
 }
 
-Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::commit(const Batch& batch, Deadline deadline) {
+Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::commit(const Batch& batch, const State& state,
+                                                                        Deadline deadline) {
     const Snapshot& snapshot = batch.writes.front().snapshot;
     for (int unknown_outcomes = 0;;) {
         Status status = store_->commit(batch, deadline);
@@ -112,7 +117,7 @@ Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::commit(const Ba
         if (!is_resolvable) return std::unexpected(std::move(status.error()));
         if (code == ErrorCode::kConflict && unknown_outcomes == 0) return std::nullopt;
 
-        Result<std::optional<Committed>> found = look_up(snapshot);
+        Result<std::optional<Committed>> found = look_up(snapshot.info, state);
         if (!found && found.error().code == ErrorCode::kAlreadyExists) return found;
         if (!found) return outcome_unknown(snapshot, std::move(found.error()));
         if (*found) return found;
@@ -124,18 +129,17 @@ Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::commit(const Ba
 }
 
 // What the store holds under the snapshot's id: nothing, this very state, or (kAlreadyExists) another one.
-Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::look_up(const Snapshot& snapshot) {
-    Result<std::optional<Snapshot>> stored = store_->get(snapshot.info.run_id, snapshot.info.snapshot_id);
+Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::look_up(const SnapshotInfo& info, const State& state) {
+    Result<std::optional<Snapshot>> stored = store_->get(info.run_id, info.snapshot_id);
     if (!stored) return std::unexpected(std::move(stored.error()));
     if (!*stored) return std::nullopt;
-    const Result<State> ours = decode_snapshot(snapshot, limits_);
-    const Result<State> theirs = decode_snapshot(**stored, limits_);
-    if (ours && theirs && ours->text() == theirs->text()) {
+    const Result<State> stored_state = decode_snapshot(**stored, limits_);
+    if (stored_state && stored_state->text() == state.text()) {
         return Committed{.version = (*stored)->info.version, .frame_bytes = (*stored)->frame.size()};
     }
     return fail(ErrorCode::kAlreadyExists,
                 fmt::format("snapshot_id is \"{}\": run \"{}\" already has a snapshot of this id with another state",
-                            snapshot.info.snapshot_id, snapshot.info.run_id));
+                            info.snapshot_id, info.run_id));
 }
 
 }  // namespace cairn

@@ -22,13 +22,14 @@ Result<Receipt> StatePersistenceService::save_agent_state(const StatePersistence
         if (Status status = impl_->check(request); !status) return std::unexpected(std::move(status.error()));
         const Deadline deadline = impl_->deadline(request);
         return impl_->lanes.run(request.run_id, std::nullopt, deadline, [&] {
-            return impl_->write(request, impl_->snapshot_id(request), FrameOptions{.compression = false}, deadline);
+            return impl_->write_full(request, impl_->snapshot_id(request), FrameOptions{.compression = false},
+                                     deadline);
         });
     });
 }
 
 Result<LoadedState> StatePersistenceService::load_agent_state(const LoadRequest& request) {
-    return guarded([&] { return impl_->load(request); });
+    return guarded([&]() -> Result<LoadedState> { return impl_->load(request); });
 }
 
 Result<RecoveryResult> StatePersistenceService::recover_agent_state(const StateRecoveryRequest& request) {
