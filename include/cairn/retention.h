@@ -14,10 +14,10 @@
 
 namespace cairn {
 
-/// What may go. A snapshot goes if any rule that is set says so. A run's head never goes, and recovery points only if
-/// `include_recovery_points`. Nothing set: nothing goes.
+/// What may go. A snapshot goes if any rule that is set says so. A run's head never goes, and recovery points (what was
+/// saved with `is_recovery_point`) only if `include_recovery_points`. Nothing set: nothing goes.
 struct RetentionPolicy {
-    std::optional<std::size_t> keep_last = {};              ///< Per run: all but the newest so many.
+    std::optional<std::size_t> keep_last = {};              ///< Per run: all but the newest so many (at least 1).
     std::optional<std::chrono::microseconds> age_max = {};  ///< What was created longer ago than this.
     bool expired = false;                                   ///< What has an `expires_at` that has passed.
     bool include_recovery_points = false;
@@ -27,8 +27,8 @@ struct RetentionPolicy {
     std::optional<std::string> user_id = {};
 };
 
-/// Whole runs: one, a thread's, or a user's. Exactly one of run, thread, user at least must be given; further ones
-/// narrow it down.
+/// Whole runs: one, a thread's, or a user's. At least one of run, thread, user must be given; further ones narrow it
+/// down.
 struct DeletionTarget {
     std::optional<std::string> run_id = {};
     std::optional<std::string> thread_id = {};
@@ -46,10 +46,11 @@ struct RetentionOptions {
     bool dry_run = false;                    ///< Only count.
     std::size_t snapshots_per_commit = 100;  ///< Transactions stay this short, so that other writers keep going.
     StateLimits state_limits = {};
+    ChainLimits chain_limits = {};              ///< Of what is rewritten.
     std::chrono::milliseconds timeout{30'000};  ///< Of one transaction.
     Runtime runtime = {};
     std::function<void(const RetentionProgress&)> progress = nullptr;
-    /// Asked between transactions; true stops there. What is done stays done.
+    /// Asked between transactions and between runs; true stops there. What is done stays done.
     std::function<bool()> is_cancelled = nullptr;
 };
 
@@ -59,16 +60,18 @@ struct RetentionReport {
     std::uint64_t runs_deleted = 0;
     std::uint64_t snapshots_deleted = 0;
     std::uint64_t snapshots_rewritten = 0;  ///< Made independent of a deleted one.
-    std::uint64_t frame_bytes_deleted = 0;
-    std::uint64_t frame_bytes_added = 0;  ///< By rewriting.
+    std::uint64_t frame_bytes_deleted = 0;  ///< Of deleted snapshots, and of the frames that rewriting replaced.
+    std::uint64_t frame_bytes_added = 0;    ///< By rewriting.
     std::uint64_t store_bytes_returned = 0;
     bool was_cancelled = false;
 };
 
 /// Deletes what `policy` lets go. Snapshots that need a deleted one are made independent of it first, in the same
-/// transaction: interrupted anywhere, all remaining snapshots load. Safe beside writers of any process.
+/// transaction or an earlier one: interrupted anywhere, all remaining snapshots load. Safe beside writers of any
+/// process.
 /// Errors: kInvalidArgument (names the field), kCorrupt (a snapshot that had to be rewritten is damaged: nothing of its
-///   run was deleted after that), those of `Store::commit`. What was done before an error stays done.
+///   run was deleted after that, but other runs were pruned; several: the first), those of `Store::commit`. What was
+///   done before an error stays done.
 [[nodiscard]] Result<RetentionReport> prune(Store& store, const RetentionPolicy& policy,
                                             const RetentionOptions& options = {});
 
