@@ -1,5 +1,7 @@
 #include "persistence/chain.h"
 
+#include "frame/delta_frame.h"
+
 #include <algorithm>
 
 namespace cairn {
@@ -58,8 +60,7 @@ Result<EncodedState> encode_against(const DeltaBase& base, const State& state, c
     const std::uint64_t full_bytes = expected_full_bytes(base.chain, state.size_bytes());
     const std::uint64_t bytes_max = delta_bytes_max(base.chain, full_bytes, limits);
     if (bytes_max == 0) return encode_full(state, checksum, options);
-    Result<std::optional<std::string>> delta =
-        encode_delta_frame(base.state.text(), state.text(), checksum, options, bytes_max);
+    Result<std::optional<std::string>> delta = encode_delta_frame(base.state.text(), state.text(), options, bytes_max);
     if (!delta) return std::unexpected(std::move(delta.error()));
     if (!*delta) return encode_full(state, checksum, options);
     // `full_bytes` was a guess: where the delta comes near it, the self-contained frame is worth making.

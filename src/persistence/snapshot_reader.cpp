@@ -1,6 +1,7 @@
 #include "persistence/snapshot_reader.h"
 
 #include "frame/frame.h"
+#include "frame/text_chain.h"
 
 #include <fmt/format.h>
 
@@ -17,21 +18,29 @@ std::unexpected<Error> damaged(const SnapshotInfo& info, Error error) {
     return std::unexpected(std::move(error));
 }
 
+bool describes(const SnapshotInfo& info, std::string_view full_frame) {
+    const Result<FrameHeader> header = read_frame_header(full_frame);
+    return !header || (header->checksum == info.checksum && header->text_bytes == info.state_bytes);
+}
+
 // Its own frame after those that it needs; the result is held against the record beside it.
 Result<std::string> decode_text(const Snapshot& snapshot, std::uint64_t bytes_max) {
     if (snapshot.bases.empty()) {
-        Result<std::string> text = decode_full_frame(snapshot.frame, bytes_max);
-        const bool is_described = !text || (text->size() == snapshot.info.state_bytes &&
-                                            read_frame_header(snapshot.frame)->checksum == snapshot.info.checksum);
-        if (is_described) return text;
+        if (describes(snapshot.info, snapshot.frame)) return decode_full_frame(snapshot.frame, bytes_max);
         return fail(ErrorCode::kCorrupt, "its frame is not the one that its record describes");
     }
-    Result<std::string> text = decode_full_frame(snapshot.bases.front().frame, bytes_max);
-    for (std::size_t i = 1; text && i < snapshot.bases.size(); ++i) {
-        text = decode_delta_frame(snapshot.bases[i].frame, *text, bytes_max);
+    const Result<std::string> base = decode_full_frame(snapshot.bases.front().frame, bytes_max);
+    if (!base) return base;
+    TextChain chain(*base);
+    for (std::size_t i = 1; i < snapshot.bases.size(); ++i) {
+        if (Status status = chain.apply(snapshot.bases[i].frame, bytes_max); !status) {
+            return std::unexpected(std::move(status.error()));
+        }
     }
-    if (!text) return text;
-    return decode_delta_frame(snapshot.frame, *text, bytes_max);
+    if (Status status = chain.apply(snapshot.frame, bytes_max); !status) {
+        return std::unexpected(std::move(status.error()));
+    }
+    return chain.text(snapshot.info.checksum);
 }
 
 }  // namespace

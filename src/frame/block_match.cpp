@@ -1,0 +1,152 @@
+#include "frame/block_match.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+
+// The base is indexed by the hash of 16 bytes at every 16th (or further) position; then 16 bytes at every position of
+// the text's middle are looked up, and what is found is extended both ways. So every equal range of stride + 15 bytes
+// or more is met, wherever it moved. The index is as small as the base asks for, since clearing it is a fixed cost.
+
+namespace cairn {
+namespace {
+
+constexpr std::size_t kProbeBytes = 16;
+
+// A copy costs some 5 bytes of frame, and cuts literals apart that compress better together.
+constexpr std::size_t kCopyBytesMin = 64;
+
+// A middle that is smaller goes to zstd as a whole, which sees the same bytes of the base and finds shorter matches.
+constexpr std::size_t kMiddleBytesMin = 2000;
+
+constexpr std::size_t kStrideSmall = 16;
+constexpr std::size_t kStrideLarge = 32;
+constexpr std::size_t kBaseBytesSmall = 64U << 10;
+constexpr std::size_t kIndexEntriesMax = 128U << 10;
+
+constexpr unsigned kSlotBitsMin = 8;
+constexpr unsigned kSlotBitsMax = 18;
+
+// x86 and ARM load eight bytes at any address in one instruction; memcpy says that without undefined behaviour.
+std::uint64_t load8(const char* at) {
+    std::uint64_t value = 0;
+    std::memcpy(&value, at, sizeof value);
+    return value;
+}
+
+std::uint64_t differing8(const char* left, const char* right) {
+    return load8(left) ^ load8(right);
+}
+
+bool equal32(const char* left, const char* right) {
+    return (differing8(left, right) | differing8(left + 8, right + 8) | differing8(left + 16, right + 16) |
+            differing8(left + 24, right + 24)) == 0;
+}
+
+bool equal_probe(const char* left, const char* right) {
+    return (differing8(left, right) | differing8(left + 8, right + 8)) == 0;
+}
+
+std::uint64_t probe_hash(const char* at) {
+    return ((load8(at) * 0x9E3779B185EBCA87U) ^ ((load8(at + 8) * 0xC2B2AE3D27D4EB4FU) >> 3U)) * 0x9E3779B97F4A7C15U;
+}
+
+/// Where in the base some 16 bytes stand: the last indexed place of each hash.
+class BaseIndex {
+public:
+    void build(std::string_view base) {
+        base_ = base;
+        const std::size_t stride = stride_for(base.size());
+        const unsigned bits = slot_bits_for(base.size() / stride);
+        shift_ = 64 - bits;
+        slots_.assign(std::size_t{1} << bits, 0);
+        for (std::size_t at = 0; at + kProbeBytes <= base.size(); at += stride) {
+            slots_[probe_hash(base.data() + at) >> shift_] = static_cast<std::uint32_t>(at / stride + 1);
+        }
+        stride_ = stride;
+    }
+
+    /// A place in the base that holds the 16 bytes at `probe`, or null.
+    const char* find(const char* probe) const {
+        const std::uint32_t slot = slots_[probe_hash(probe) >> shift_];
+        if (slot == 0) return nullptr;
+        const char* place = base_.data() + (slot - 1) * stride_;
+        return equal_probe(place, probe) ? place : nullptr;
+    }
+
+private:
+    static std::size_t stride_for(std::size_t base_bytes) {
+        const std::size_t stride = base_bytes <= kBaseBytesSmall ? kStrideSmall : kStrideLarge;
+        return std::max(stride, base_bytes / kIndexEntriesMax);
+    }
+    static unsigned slot_bits_for(std::size_t entries) {
+        return std::clamp(static_cast<unsigned>(std::bit_width(entries)) + 1, kSlotBitsMin, kSlotBitsMax);
+    }
+
+    std::string_view base_;
+    std::size_t stride_ = 0;
+    unsigned shift_ = 0;
+    std::vector<std::uint32_t> slots_;  ///< Number of the indexed place, from 1; at most 1 MiB is ever held.
+};
+
+/// Walks over the text between prefix and suffix and adds the copies found there. Returns where the last one ends.
+std::size_t add_copies_between(const BaseIndex& index, std::string_view base, std::string_view text, std::size_t begin,
+                               std::size_t end, std::vector<Copy>& copies) {
+    std::size_t literals = begin;  // where the literal bytes in front of the next copy begin
+    for (std::size_t at = begin; at + kProbeBytes <= end;) {
+        const char* place = index.find(text.data() + at);
+        if (place == nullptr) {
+            ++at;
+            continue;
+        }
+        const auto source = static_cast<std::size_t>(place - base.data());
+        const std::size_t forward = common_prefix_bytes(base.substr(source), text.substr(at, end - at));
+        const std::size_t backward = common_suffix_bytes(base.substr(0, source), text.substr(literals, at - literals));
+        if (forward + backward < kCopyBytesMin) {
+            ++at;
+            continue;
+        }
+        copies.push_back({at - backward - literals, source - backward, forward + backward});
+        at += forward;
+        literals = at;
+    }
+    return literals;
+}
+
+}  // namespace
+
+std::size_t common_prefix_bytes(std::string_view left, std::string_view right) noexcept {
+    const std::size_t bytes = std::min(left.size(), right.size());
+    std::size_t at = 0;
+    while (at + 32 <= bytes && equal32(left.data() + at, right.data() + at)) at += 32;
+    while (at < bytes && left[at] == right[at]) ++at;
+    return at;
+}
+
+std::size_t common_suffix_bytes(std::string_view left, std::string_view right) noexcept {
+    const std::size_t bytes = std::min(left.size(), right.size());
+    const char* left_end = left.data() + left.size();
+    const char* right_end = right.data() + right.size();
+    std::size_t back = 0;
+    while (back + 32 <= bytes && equal32(left_end - back - 32, right_end - back - 32)) back += 32;
+    while (back < bytes && *(left_end - back - 1) == *(right_end - back - 1)) ++back;
+    return back;
+}
+
+void find_copies(std::string_view base, std::string_view text, std::vector<Copy>& copies) {
+    const std::size_t prefix = common_prefix_bytes(base, text);
+    const std::size_t suffix = common_suffix_bytes(base.substr(prefix), text.substr(prefix));
+    const std::size_t end = text.size() - suffix;
+    copies.clear();
+    copies.push_back({0, 0, prefix});
+    std::size_t literals = prefix;
+    if (end - prefix >= kMiddleBytesMin && base.size() >= kCopyBytesMin) {
+        thread_local BaseIndex index;
+        index.build(base);
+        literals = add_copies_between(index, base, text, prefix, end, copies);
+    }
+    copies.push_back({end - literals, base.size() - suffix, suffix});
+}
+
+}  // namespace cairn

@@ -1,0 +1,93 @@
+#include "frame/delta_frame.h"
+
+#include "frame/delta_layout.h"
+#include "frame/text_chain.h"
+
+#include <new>
+#include <stdexcept>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+// Fewer new bytes do not get smaller by a zstd block, which begins with at least this much.
+constexpr std::size_t kZstdBytesMin = 12;
+
+// So much that is new hardly has to do with the base: it is bulk, and gets the effort that full frames get.
+constexpr std::size_t kBulkBytes = 64U << 10;
+
+constexpr std::size_t kMemoryKept = 1U << 20;  ///< Of a thread's working memory, between calls.
+
+/// Working memory of one thread.
+struct Workspace {
+    std::vector<Copy> copies;
+    std::string literals;
+
+    void shrink() {
+        if (copies.capacity() * sizeof(Copy) > kMemoryKept) std::vector<Copy>().swap(copies);
+        if (literals.capacity() > kMemoryKept) std::string().swap(literals);
+    }
+};
+
+void collect_literals(std::string_view text, const std::vector<Copy>& copies, std::string& literals) {
+    literals.clear();
+    std::size_t at = 0;
+    for (const Copy& copy : copies) {
+        literals += text.substr(at, copy.literal_bytes);
+        at += copy.literal_bytes + copy.bytes;
+    }
+}
+
+std::string frame_with(FrameKind kind, ZstdBlocks form, std::size_t text_bytes, const std::vector<Copy>& copies,
+                       std::string_view literals) {
+    std::string frame;
+    put_frame_header(frame, kind, text_bytes);
+    put_copies(copies, form, frame);
+    frame += literals;
+    const auto guard = guard_of(frame);
+    frame.append(guard.data(), guard.size());
+    return frame;
+}
+
+Result<std::string> encode(std::string_view base, std::string_view text, const FrameOptions& options, Workspace& work) {
+    find_copies(base, text, work.copies);
+    collect_literals(text, work.copies, work.literals);
+    if (options.compression && work.literals.size() >= kZstdBytesMin) {
+        const ContextRange context = context_range(work.copies, base.size());
+        const int level = work.literals.size() < kBulkBytes ? options.zstd_level_delta : options.zstd_level;
+        std::string blocks;
+        const auto form = zstd_compress_blocks(work.literals, base.substr(context.begin, context.bytes), level, blocks);
+        if (!form) return std::unexpected(form.error());
+        if (*form) return frame_with(FrameKind::kDeltaZstd, **form, text.size(), work.copies, blocks);
+    }
+    return frame_with(FrameKind::kDeltaPlain, ZstdBlocks::kOneBare, text.size(), work.copies, work.literals);
+}
+
+}  // namespace
+
+Result<std::optional<std::string>> encode_delta_frame(std::string_view base, std::string_view text,
+                                                      const FrameOptions& options, std::size_t bytes_max) {
+    try {
+        thread_local Workspace work;
+        Result<std::string> frame = encode(base, text, options, work);
+        work.shrink();
+        if (!frame) return std::unexpected(std::move(frame.error()));
+        if (frame->size() >= bytes_max) return std::nullopt;
+        return std::move(*frame);
+    } catch (const std::bad_alloc&) {
+        return no_memory_for_frame(text.size());
+    } catch (const std::length_error&) {
+        return no_memory_for_frame(text.size());
+    }
+}
+
+Result<std::string> decode_delta_frame(std::string_view frame, std::string_view base, const Checksum& expected,
+                                       std::uint64_t bytes_max) {
+    TextChain chain(base);
+    if (Status status = chain.apply(frame, bytes_max); !status) {
+        return std::unexpected(std::move(status.error()));
+    }
+    return chain.text(expected);
+}
+
+}  // namespace cairn

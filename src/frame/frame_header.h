@@ -1,0 +1,61 @@
+#pragma once
+
+// What all frames have in common: the header, the integers in it, and how damage is reported.
+//
+// The layout, part of the stored format:
+//
+//   bytes    field
+//   1        format version: 1
+//   1        kind: `FrameKind`
+//   1 to 10  text_bytes: LEB128 (seven bits a byte, lowest first, high bit on all but the last), the shortest form only
+//   rest     body
+//
+// The body of full frames is described in frame.cpp, that of delta frames in delta_layout.h.
+
+#include "frame/frame.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace cairn {
+
+constexpr std::size_t kGuardBytes = 4;
+
+/// Guards bytes that the text's checksum does not: the low half of their XXH3-64, little endian.
+std::array<char, kGuardBytes> guard_of(std::string_view bytes) noexcept;
+
+void put_varint(std::string& bytes, std::uint64_t value);
+
+/// Takes a varint off the front of `bytes`; nothing if it is cut off, longer than needed or beyond 64 bits.
+std::optional<std::uint64_t> take_varint(std::string_view& bytes) noexcept;
+
+void put_frame_header(std::string& frame, FrameKind kind, std::uint64_t text_bytes);
+
+struct ParsedFrame {
+    FrameHeader header;
+    std::string_view body;  ///< Of a full frame: behind the checksum.
+};
+
+/// Errors: kCorrupt, kIncompatible.
+[[nodiscard]] Result<ParsedFrame> parse_frame(std::string_view frame);
+
+/// Errors: kLimitExceeded.
+[[nodiscard]] Status check_text_limit(const FrameHeader& header, std::uint64_t bytes_max);
+
+/// Errors: kCorrupt if `text` does not have the checksum.
+[[nodiscard]] Status check_text(std::string_view text, const Checksum& expected);
+
+/// As `resize`, but new bytes are not set: for a string that is overwritten at once. (The count that libstdc++ 12 hands
+/// to the operation of `resize_and_overwrite` can be larger than asked for, and the operation must not throw.)
+inline void resize_for_overwrite(std::string& bytes, std::size_t size) {
+    bytes.resize_and_overwrite(size, [size](char*, std::size_t) { return size; });
+}
+
+std::unexpected<Error> corrupt_frame(std::string what);
+std::unexpected<Error> no_memory_for_frame(std::uint64_t bytes);
+
+}  // namespace cairn

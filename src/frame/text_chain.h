@@ -1,0 +1,63 @@
+#pragma once
+
+// Decoding of several deltas in a row without copying what they keep.
+
+#include <cairn/checksum.h>
+#include <cairn/error.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cairn {
+
+struct ContextRange;
+struct ParsedDelta;
+
+/// A text, and what it becomes by one delta frame after the other. It is held as a list of pieces: ranges of the base
+/// and what the deltas brought. So a delta costs a few microseconds however long the text is; only `text` copies all.
+/// Threads: one at a time. Lifetime: the text given to the constructor must stay; frames need not.
+/// Memory: what the deltas brought, and at most about twice the current text beyond that.
+class TextChain {
+public:
+    explicit TextChain(std::string_view base);
+    TextChain(const TextChain&) = delete;
+    TextChain& operator=(const TextChain&) = delete;
+
+    /// Makes the text that `frame` describes on top of the current one the current one. Damage to the frame is found
+    /// here by its guard; that the base was the right one is found by `text`.
+    /// Errors, with the current text unchanged: kCorrupt, kIncompatible, kLimitExceeded (more than `bytes_max`),
+    ///   kInternal (memory).
+    [[nodiscard]] Status apply(std::string_view frame, std::uint64_t bytes_max);
+
+    std::size_t text_bytes() const noexcept { return pieces_.empty() ? 0 : pieces_.back().end; }
+
+    /// The current text. Errors: kCorrupt if it does not have the checksum; kInternal (memory).
+    [[nodiscard]] Result<std::string> text(const Checksum& expected) const;
+
+private:
+    struct Piece {
+        const char* data = nullptr;
+        std::size_t end = 0;  ///< Where in the text it ends; it begins where the one before ends.
+    };
+    using Pieces = std::vector<Piece>;
+
+    Status apply_or_throw(std::string_view frame, std::uint64_t bytes_max);
+    Status read_literals(const ParsedDelta& delta, std::string& literals);
+    std::string_view range(const ContextRange& range);
+    bool build_pieces(const ParsedDelta& delta, const char* literals);
+    void append_range(std::size_t begin, std::size_t bytes);
+    void flatten();
+    std::string whole_text() const;
+
+    Pieces pieces_;
+    Pieces next_;                    ///< Only of use while a delta is applied; kept for its memory.
+    std::deque<std::string> owned_;  ///< What pieces point to, other than the base.
+    std::size_t owned_bytes_ = 0;
+    std::string context_;
+};
+
+}  // namespace cairn
