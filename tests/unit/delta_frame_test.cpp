@@ -1,0 +1,256 @@
+// Goal: decode(encode(base, text), base) is `text`, for any two texts; the frame costs what changed; the layout is the
+// promised one.
+// Method: round trips over random edits of random texts and over the edges of every limit in the encoder; the layout is
+// read byte by byte. Damage has its own program: fault/delta_damage_test.cpp; recorded states:
+// delta_trajectory_test.cpp.
+
+#include "frame/delta_frame.h"
+#include "frame/block_match.h"
+#include "support/edits.h"
+#include "support/seed.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace cairn {
+namespace {
+
+using test::Edits;
+
+constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
+
+std::string encode(std::string_view base, std::string_view text, const FrameOptions& options = {}) {
+    return encode_delta_frame(base, text, options, kNoLimit).value().value();
+}
+
+void expect_round_trip(const std::string& base, const std::string& text, const FrameOptions& options = {}) {
+    const std::string frame = encode(base, text, options);
+    const auto decoded = decode_delta_frame(frame, base, Checksum::of(text), text.size());
+    ASSERT_TRUE(decoded) << decoded.error().to_string();
+    ASSERT_TRUE(*decoded == text) << "decoded to other text";
+    EXPECT_EQ(read_frame_header(frame).value().text_bytes, text.size());
+}
+
+// ---- round trips ----
+
+TEST(DeltaFrame, RandomEditsRoundTrip) {
+    const std::uint64_t first = test::seed();
+    for (std::uint64_t seed = first; seed < first + 1500; ++seed) {
+        SCOPED_TRACE(test::replay_line(seed));
+        Edits edits(seed);
+        const std::string base = edits.text(edits.below(std::size_t{1} << edits.below(18)));
+        const FrameOptions options{.compression = edits.below(8) != 0,
+                                   .zstd_level_delta = static_cast<int>(edits.below(10))};
+        expect_round_trip(base, edits.edited(base, edits.below(12)), options);
+        if (HasFatalFailure()) return;
+    }
+}
+
+TEST(DeltaFrame, UnrelatedTextsRoundTrip) {
+    const std::uint64_t first = test::seed();
+    for (std::uint64_t seed = first; seed < first + 200; ++seed) {
+        SCOPED_TRACE(test::replay_line(seed));
+        Edits edits(seed);
+        expect_round_trip(edits.text(edits.below(20'000)), edits.text(edits.below(20'000)));
+        if (HasFatalFailure()) return;
+    }
+}
+
+TEST(DeltaFrame, EmptyTextsRoundTrip) {
+    Edits edits(1);
+    for (const std::size_t bytes : {1U, 100U, 100'000U}) {
+        const std::string text = edits.text(bytes);
+        expect_round_trip("", text);
+        expect_round_trip(text, "");
+    }
+    expect_round_trip("", "");
+}
+
+TEST(DeltaFrame, LengthsAroundTheEncodersLimitsRoundTrip) {
+    Edits edits(2);
+    const std::string base = edits.text(300'000);
+    for (const std::size_t around : {12U, 16U, 64U, 2000U, 64U << 10U, 128U << 10U}) {
+        for (std::size_t bytes = around - 2; bytes <= around + 2; ++bytes) {
+            std::string text = base;
+            expect_round_trip(base.substr(0, bytes), text.insert(1000, edits.text(bytes)));
+            expect_round_trip(base, text.substr(bytes));
+            expect_round_trip(text.substr(0, bytes), base.substr(0, bytes));
+        }
+    }
+}
+
+TEST(DeltaFrame, NewTextOfSeveralZstdBlocksRoundTrips) {
+    Edits edits(3);
+    std::string added;
+    while (added.size() < 900'000) added += edits.text(50'000);
+    expect_round_trip("{}", added);
+    expect_round_trip(added.substr(0, 400'000), added);
+    expect_round_trip(added, std::string(5'000'000, ' ') + added);
+}
+
+TEST(DeltaFrame, BasesWithAnIndexOfFullSizeRoundTrip) {
+    Edits edits(4);
+    std::string base;
+    while (base.size() < 9'000'000) base += edits.text(100'000);
+    expect_round_trip(base, edits.edited(base, 40));
+}
+
+TEST(DeltaFrame, EveryZstdLevelRoundTrips) {
+    Edits edits(5);
+    const std::string base = edits.text(50'000);
+    const std::string text = edits.edited(base, 20) + edits.text(5000);
+    for (const int level : {-5, 0, 1, 3, 6, 9, 19}) {
+        expect_round_trip(base, text, {.zstd_level_delta = level});
+    }
+}
+
+// ---- what it costs ----
+
+TEST(DeltaFrame, AnEqualTextTakesALineOfBytes) {
+    const std::string text = Edits(6).text(500'000);
+    EXPECT_LE(encode(text, text).size(), 15);
+    EXPECT_LE(encode(std::string(700, 'x'), std::string(700, 'x')).size(), 12);
+}
+
+TEST(DeltaFrame, SeveralChangesFarApartCostWhatChanged) {
+    std::string base;
+    for (unsigned i = 0; i < 20'000; ++i) base += fmt::format(R"({{"id":{},"note":"{:x}"}},)", i, i * 2'654'435'761U);
+    std::string text = base;
+    text.replace(100, 5, "first");
+    text.insert(300'000, R"({"id":"inserted","note":"between"},)");
+    text.erase(500'000, 2000);
+    std::rotate(text.begin() + 10'000, text.begin() + 14'000, text.begin() + 30'000);
+    EXPECT_LE(encode(base, text).size(), 200) << "of " << text.size();
+    EXPECT_LE(encode(base, text, {.compression = false}).size(), 200);
+}
+
+TEST(DeltaFrame, AFrameThatWouldNotBeSmallerIsNotMade) {
+    Edits edits(7);
+    const std::string base = edits.text(5000);
+    const std::string text = edits.edited(base, 3);
+    const std::string frame = encode(base, text);
+    EXPECT_EQ(encode_delta_frame(base, text, {}, frame.size()).value(), std::nullopt);
+    EXPECT_EQ(encode_delta_frame(base, text, {}, frame.size() + 1).value(), frame);
+}
+
+TEST(DeltaFrame, WithoutCompressionTheNewBytesStayPlain) {
+    const std::string frame = encode("{}", std::string(5000, 'x'), {.compression = false});
+    EXPECT_EQ(read_frame_header(frame).value().kind, FrameKind::kDeltaPlain);
+    EXPECT_EQ(read_frame_header(encode("{}", std::string(5000, 'x'))).value().kind, FrameKind::kDeltaZstd);
+}
+
+TEST(DeltaFrame, TheSameTextsGiveTheSameFrameInEveryThread) {
+    Edits edits(8);
+    std::vector<std::string> texts{edits.text(60'000)};
+    for (int i = 0; i < 30; ++i) texts.push_back(edits.edited(texts.back(), 5));
+    const auto frames_of = [&texts] {
+        std::vector<std::string> frames;
+        for (std::size_t i = 1; i < texts.size(); ++i) frames.push_back(encode(texts[i - 1], texts[i]));
+        return frames;
+    };
+    const std::vector<std::string> expected = frames_of();
+    std::vector<std::vector<std::string>> found(4);
+    {
+        std::vector<std::jthread> threads;
+        for (auto& frames : found) {
+            threads.emplace_back([&frames, &frames_of, &texts] {
+                (void)encode(texts.back(), texts.front());  // what a thread did before must not matter
+                frames = frames_of();
+            });
+        }
+    }
+    for (const auto& frames : found) EXPECT_EQ(frames, expected);
+}
+
+// ---- format ----
+
+// Files of today must be readable for ever: these tests must never be changed to fit the code.
+TEST(DeltaFrame, PlainLayoutIsTheDocumentedOne) {
+    const std::string base = "{\"step\":1,\"log\":[]}";
+    const std::string text = "{\"step\":2,\"log\":[]}";
+    const std::string frame = encode(base, text);
+    ASSERT_EQ(frame.size(), 2 + 1 + 3 + 1 + 4);
+    EXPECT_EQ(frame.substr(0, 7), std::string("\x01\x03\x13\x08\x0A\x00"
+                                              "2",
+                                              7));
+}
+
+TEST(DeltaFrame, AFrameFromTheFirstVersionIsStillRead) {
+    const std::string frame(
+        "\x01\x03\x13\x08\x0A\x00"
+        "2"
+        "\x47\x8d\x1f\xac",
+        11);
+    const std::string text = "{\"step\":2,\"log\":[]}";
+    EXPECT_EQ(decode_delta_frame(frame, "{\"step\":1,\"log\":[]}", Checksum::of(text), 19).value_or("unreadable"),
+              text);
+}
+
+TEST(DeltaFrame, HeaderTellsKindAndLengthAndLeavesTheChecksumToTheRecord) {
+    const std::string text = Edits(9).text(20'000);
+    const FrameHeader header = read_frame_header(encode("{}", text)).value();
+    EXPECT_TRUE(needs_base(header.kind));
+    EXPECT_EQ(header.text_bytes, text.size());
+    EXPECT_EQ(header.checksum, std::nullopt);
+}
+
+// ---- refusals ----
+
+TEST(DeltaFrame, TextBeyondTheLimitIsRefusedWithBothNumbers) {
+    const std::string text(5000, 'x');
+    const auto refused = decode_delta_frame(encode("{}", text), "{}", Checksum::of(text), 4999);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::kLimitExceeded);
+    EXPECT_NE(refused.error().message.find("5000"), std::string::npos);
+    EXPECT_NE(refused.error().message.find("4999"), std::string::npos);
+}
+
+TEST(DeltaFrame, FullAndDeltaAreNotTakenForEachOther) {
+    const std::string text = "{\"step\":2}";
+    const std::string full = encode_full_frame(text, Checksum::of(text)).value();
+    EXPECT_EQ(decode_delta_frame(full, text, Checksum::of(text), kNoLimit).error().code, ErrorCode::kCorrupt);
+    EXPECT_EQ(decode_full_frame(encode("{}", text), kNoLimit).error().code, ErrorCode::kCorrupt);
+}
+
+// ---- finding what is equal ----
+
+TEST(BlockMatch, CopiesDescribeTheTextExactly) {
+    const std::uint64_t first = test::seed();
+    for (std::uint64_t seed = first; seed < first + 300; ++seed) {
+        SCOPED_TRACE(test::replay_line(seed));
+        Edits edits(seed);
+        const std::string base = edits.text(edits.below(100'000));
+        const std::string text = edits.edited(base, edits.below(10));
+        std::vector<Copy> copies;
+        find_copies(base, text, copies);
+        ASSERT_GE(copies.size(), 2);
+        ASSERT_EQ(copies.front().literal_bytes, 0);
+        std::size_t at = 0;
+        for (const Copy& copy : copies) {
+            at += copy.literal_bytes;
+            ASSERT_EQ(base.substr(copy.source, copy.bytes), text.substr(at, copy.bytes));
+            at += copy.bytes;
+        }
+        ASSERT_EQ(at, text.size());
+    }
+}
+
+TEST(BlockMatch, CommonEndsAreFoundToTheByte) {
+    for (std::size_t bytes = 0; bytes < 100; ++bytes) {
+        for (std::size_t equal = 0; equal <= bytes; ++equal) {
+            std::string left(bytes, 'x');
+            std::string right(bytes, 'x');
+            if (equal < bytes) right[equal] = 'y';
+            EXPECT_EQ(common_prefix_bytes(left, right + "z"), equal);
+            std::ranges::reverse(right);
+            EXPECT_EQ(common_suffix_bytes("z" + left, right), equal);
+        }
+    }
+}
+
+}  // namespace
+}  // namespace cairn

@@ -1,0 +1,103 @@
+// Goal: recorded agents' states survive being stored as deltas, and deltas pay on them.
+// Method: for some runs of every public trajectory, neighbouring, swapped and unrelated states are encoded against each
+// other; each run is also decoded as one chain. Skipped where the trajectories are not there.
+
+#include "cli/replay_trajectory.h"
+#include "frame/delta_frame.h"
+#include "frame/text_chain.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <limits>
+#include <string>
+#include <vector>
+
+namespace cairn {
+namespace {
+
+constexpr std::size_t kRunsPerFile = 3;
+constexpr std::size_t kStepsPerRun = 120;
+constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
+
+using Texts = std::vector<std::string>;
+
+std::filesystem::path folder() {
+    return std::filesystem::path(CAIRN_SOURCE_DIR) / ".." / "shared" / "trajectories";
+}
+
+/// The texts of a run's first steps, without those that equal the one before.
+Texts texts_of(const cli::TrajectoryRun& run) {
+    Texts texts;
+    for (const cli::TrajectoryStep& step : run.steps) {
+        if (texts.size() == kStepsPerRun) break;
+        if (texts.empty() || texts.back() != step.state.text()) texts.emplace_back(step.state.text());
+    }
+    return texts;
+}
+
+std::string encode(std::string_view base, std::string_view text) {
+    return encode_delta_frame(base, text, {}, kNoLimit).value().value();
+}
+
+void expect_round_trip(const std::string& base, const std::string& text) {
+    const auto decoded = decode_delta_frame(encode(base, text), base, Checksum::of(text), text.size());
+    ASSERT_TRUE(decoded) << decoded.error().to_string();
+    ASSERT_TRUE(*decoded == text);
+}
+
+/// Encodes and decodes a run as one chain. Returns the bytes of its deltas.
+std::size_t expect_chain(const Texts& texts) {
+    TextChain chain(texts.front());
+    std::size_t bytes = 0;
+    for (std::size_t i = 1; i < texts.size(); ++i) {
+        const std::string frame = encode(texts[i - 1], texts[i]);
+        bytes += frame.size();
+        EXPECT_TRUE(chain.apply(frame, kNoLimit));
+        if (i % 16 == 0) {
+            EXPECT_TRUE(chain.text(Checksum::of(texts[i])).value_or("") == texts[i]);
+        }
+    }
+    EXPECT_TRUE(chain.text(Checksum::of(texts.back())).value_or("") == texts.back());
+    return bytes;
+}
+
+class DeltaTrajectory : public testing::Test {
+protected:
+    void SetUp() override {
+        if (!std::filesystem::exists(folder())) GTEST_SKIP() << "no trajectories at " << folder();
+        for (const auto& file : cli::find_trajectory_files({folder().string()}).value()) {
+            for (const auto& run : cli::expand_trajectories({file}, {.runs_max = kRunsPerFile}).value()) {
+                runs_.push_back(texts_of(run));
+            }
+        }
+    }
+
+    std::vector<Texts> runs_;
+};
+
+TEST_F(DeltaTrajectory, RunsDecodeAsOneChainAndTakeAFractionOfTheirStates) {
+    for (const Texts& run : runs_) {
+        std::size_t state_bytes = 0;
+        for (const std::string& text : run) state_bytes += text.size();
+        const std::size_t delta_bytes = expect_chain(run);
+        EXPECT_LT(delta_bytes, state_bytes / 5);
+    }
+}
+
+TEST_F(DeltaTrajectory, SwappedDistantAndUnrelatedStatesRoundTrip) {
+    for (std::size_t i = 0; i < runs_.size(); ++i) {
+        const Texts& run = runs_[i];
+        const Texts& other = runs_[(i + 5) % runs_.size()];
+        for (std::size_t step = 1; step < run.size(); step += 8) {
+            expect_round_trip(run[step], run[step - 1]);
+            expect_round_trip(run[step / 3], run[step]);
+            expect_round_trip(run[step], run.front());
+            expect_round_trip(other[step % other.size()], run[step]);
+            if (HasFatalFailure()) return;
+        }
+    }
+}
+
+}  // namespace
+}  // namespace cairn
