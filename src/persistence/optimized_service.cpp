@@ -51,8 +51,7 @@ struct OptimizedStatePersistence::Impl : ServiceCore {
     Result<Receipt> save(const StatePersistenceRequest& request, Deadline deadline);
     Result<Receipt> save_critical(const StatePersistenceRequest& request, Deadline deadline);
     Result<Receipt> save_optimised(const StatePersistenceRequest& request, Deadline deadline);
-    Result<Receipt> skip_or_write(const StatePersistenceRequest& request, const std::string& snapshot_id,
-                                  Deadline deadline);
+    Result<Receipt> skip_or_write(const StatePersistenceRequest& request, std::string& new_id, Deadline deadline);
     using KnownHead = std::shared_ptr<const CachedHead>;
     Result<KnownHead> read_head(const StatePersistenceRequest& request, const Head& head);
     Result<Receipt> write(const StatePersistenceRequest& request, const std::string& snapshot_id,
@@ -100,20 +99,24 @@ Result<Receipt> OptimizedStatePersistence::Impl::save_critical(const StatePersis
 
 Result<Receipt> OptimizedStatePersistence::Impl::save_optimised(const StatePersistenceRequest& request,
                                                                 Deadline deadline) {
-    const std::string id = snapshot_id(request);
+    std::string id;  // made when something is written: a skip has no use for it
     Result<Receipt> receipt = guarded([&] { return skip_or_write(request, id, deadline); });
     if (receipt || is_final(receipt.error().code)) return receipt;
+    if (id.empty()) id = snapshot_id(request);
     return fall_back(request, id, deadline, std::move(receipt.error()));
 }
 
 Result<Receipt> OptimizedStatePersistence::Impl::skip_or_write(const StatePersistenceRequest& request,
-                                                               const std::string& snapshot_id, Deadline deadline) {
+                                                               std::string& new_id, Deadline deadline) {
     Result<std::optional<Head>> head = store->head(request.run_id);
     if (!head) return std::unexpected(std::move(head.error()));
     if (Status status = writer->check_head(request, *head); !status) {
         return std::unexpected(std::move(status.error()));
     }
-    if (!*head) return write(request, snapshot_id, std::nullopt, nullptr, deadline);
+    if (!*head) {
+        new_id = snapshot_id(request);
+        return write(request, new_id, std::nullopt, nullptr, deadline);
+    }
 
     const Result<KnownHead> known = read_head(request, **head);
     if (!known) return std::unexpected(known.error());
@@ -123,7 +126,8 @@ Result<Receipt> OptimizedStatePersistence::Impl::skip_or_write(const StatePersis
                        .outcome = Outcome::kDeduplicated,
                        .version = (*head)->version};
     }
-    return write(request, snapshot_id, std::move(*head), *known, deadline);
+    new_id = snapshot_id(request);
+    return write(request, new_id, std::move(*head), *known, deadline);
 }
 
 // The state of the head that the store has now: from the cache if that is the same one, otherwise read back. Null if

@@ -194,7 +194,8 @@ RecoveryRecord Recovery::make_record(const Attempt& attempt) const {
 void Recovery::report(const Attempt& attempt, const Status& status) {
     const StateRecoveryRequest& request = attempt.request;
     const std::string_view result = status ? "recovered" : error_info(status.error().code).name;
-    options_.runtime.log({.level = status ? LogLevel::kInfo : LogLevel::kError,
+    const bool is_news = !status && status.error().code != ErrorCode::kNotFound;
+    options_.runtime.log({.level = is_news ? LogLevel::kError : LogLevel::kInfo,
                           .event = "recovery",
                           .message = status ? "run recovered" : status.error().message,
                           .fields = {{"run_id", request.run_id},
