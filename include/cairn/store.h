@@ -85,6 +85,9 @@ struct RecoveryRecord {
 struct SnapshotWrite {
     Snapshot snapshot;
     std::int64_t expected_version = 0;
+    /// If given, the base must have this id: a version alone may be another snapshot's, of a run that was deleted and
+    /// made anew meanwhile. So `FrameRewrite::snapshot_id` and `SnapshotDeletion::snapshot_id`.
+    std::string base_snapshot_id = {};
 };
 
 /// The same state in other bytes: how a snapshot is made independent of one that is to go.
@@ -93,11 +96,13 @@ struct FrameRewrite {
     std::int64_t version = 0;
     std::int64_t base_version = 0;  ///< 0: `frame` is self-contained.
     std::string frame;
+    std::string snapshot_id = {};  ///< If given: of the snapshot to rewrite.
 };
 
 struct SnapshotDeletion {
     std::string run_id;
     std::int64_t version = 0;
+    std::string snapshot_id = {};  ///< If given, and the version is another snapshot's, it is deleted already.
 };
 
 /// All of it is applied, or nothing, in the order of the members. Several writes to one run are applied in order, each
@@ -137,7 +142,7 @@ struct RunInfo {
     std::string head_snapshot_id;
     CheckpointType checkpoint_type;  ///< Of the head.
     AgentPhase agent_phase;          ///< Of the head.
-    Timestamp created_at;            ///< Of the run's first snapshot.
+    Timestamp created_at;            ///< Of the run's first snapshot, which may have been deleted since.
     Timestamp updated_at;            ///< Of the head.
     std::uint64_t snapshots = 0;
     std::int64_t commit_sequence = 0;  ///< Grows with every write to the store: orders the heads of several runs.
@@ -179,6 +184,11 @@ struct StoreStats {
     std::uint64_t state_bytes = 0;    ///< Sum of the normal texts.
     std::uint64_t payload_bytes = 0;  ///< Sum of the stored frames.
     std::uint64_t store_bytes = 0;    ///< What the store occupies on disk, logs included (0 for `memory:`).
+    // Where they go. What is no delta is self-contained; what is no payload is the store's overhead.
+    std::uint64_t delta_frames = 0;      ///< Snapshots whose frame needs another one.
+    std::uint64_t delta_bytes = 0;       ///< Sum of those frames.
+    std::uint64_t chain_frames_max = 0;  ///< Frames to be read for the snapshot that needs most, its own included.
+    std::uint64_t forks = 0;             ///< Snapshots that did not grow from the version before theirs.
 };
 
 struct CheckReport {
@@ -216,10 +226,10 @@ public:
     /// Errors: kConflict (a run's head is not at `expected_version`, a base or a snapshot to rewrite is gone, or a
     ///   snapshot to delete is still needed; nothing applied; re-read, then retry),
     ///   kAlreadyExists (a snapshot id is taken in its run, told even if the head moved too; nothing applied),
-    ///   kInvalidArgument (the run belongs to another thread or user, an id is empty, versions do not grow, or writes
-    ///   to one run do not chain; nothing applied), kUnavailable (nothing applied; retry), kStorageFull, kReadOnly
-    ///   (nothing applied), kOutcomeUnknown (may have been applied: look the snapshot id up, then retry with the same
-    ///   ids, which is safe).
+    ///   kInvalidArgument (the run belongs to another thread or user, an id is empty, versions do not grow, a base is
+    ///   not older, writes to one run do not chain, or a head is to be deleted; nothing applied), kUnavailable (nothing
+    ///   applied; retry), kStorageFull, kReadOnly (nothing applied), kOutcomeUnknown (may have been applied: look the
+    ///   snapshot id up, then retry with the same ids, which is safe).
     [[nodiscard]] virtual Status commit(const Batch& batch, Deadline deadline) = 0;
 
     /// The run's head as of now, whichever process wrote it. Cheap enough to ask before every save.
@@ -244,8 +254,8 @@ public:
     /// Counts and sizes, after moving finished log pages into the database where that is possible. Reads all rows.
     [[nodiscard]] virtual Result<StoreStats> stats() = 0;
 
-    /// Verifies what the engine and the schema promise (pages, indexes, every head has its snapshot, versions grow);
-    /// frames are not decoded here. Damage is a finding, not an error.
+    /// Verifies what the engine and the schema promise (pages, indexes, every head has its snapshot, versions grow, the
+    /// frames that each needs are there); frames are not decoded here. Damage is a finding, not an error.
     [[nodiscard]] virtual Result<CheckReport> check() = 0;
 
     /// Gives space that deletions have freed back to the file system, in short steps until `deadline`; returns the

@@ -1,7 +1,10 @@
 #include "store/batch_rules.h"
 
+#include <cairn/state.h>
+
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 #include <unordered_map>
 #include <utility>
@@ -21,6 +24,13 @@ Status check_ids(const SnapshotInfo& info) {
     return require(info.snapshot_id, "snapshot_id");
 }
 
+Status check_base(std::string_view run_id, std::int64_t version, std::int64_t base_version) {
+    if (base_version >= 0 && base_version < version) return {};
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("run \"{}\": base_version {} of version {}: give an earlier version, or 0 for none", run_id,
+                            base_version, version));
+}
+
 Status check_versions(const SnapshotWrite& write) {
     const SnapshotInfo& info = write.snapshot.info;
     if (write.expected_version < 0) {
@@ -38,7 +48,12 @@ Status check_versions(const SnapshotWrite& write) {
                     fmt::format("run \"{}\": parent_version {} of version {}: give an earlier version, or 0 for none",
                                 info.run_id, info.parent_version, info.version));
     }
-    return {};
+    return check_base(info.run_id, info.version, info.base_version);
+}
+
+Status check_rewrite(const FrameRewrite& rewrite) {
+    if (Status status = require(rewrite.run_id, "run_id of a rewrite"); !status) return status;
+    return check_base(rewrite.run_id, rewrite.version, rewrite.base_version);
 }
 
 Status check_follows(const SnapshotWrite& write, const SnapshotWrite& previous) {
@@ -78,6 +93,15 @@ Status check_batch(const Batch& batch) {
     for (const RecoveryRecord& recovery : batch.recoveries) {
         if (Status status = require(recovery.run_id, "run_id of a recovery record"); !status) return status;
     }
+    for (const FrameRewrite& rewrite : batch.rewrites) {
+        if (Status status = check_rewrite(rewrite); !status) return status;
+    }
+    for (const SnapshotDeletion& deletion : batch.deletions) {
+        if (Status status = require(deletion.run_id, "run_id of a deletion"); !status) return status;
+    }
+    for (const std::string& run_id : batch.run_deletions) {
+        if (Status status = require(run_id, "run_id of a run to delete"); !status) return status;
+    }
     return batch.writes.size() > 1 ? check_chains(batch.writes) : Status{};
 }
 
@@ -104,6 +128,40 @@ std::unexpected<Error> conflict(const SnapshotWrite& write, std::int64_t head_ve
 std::unexpected<Error> already_exists(const SnapshotWrite& write) {
     return fail(ErrorCode::kAlreadyExists, fmt::format("snapshot_id \"{}\" is taken in run \"{}\"",
                                                        write.snapshot.info.snapshot_id, write.snapshot.info.run_id));
+}
+
+std::unexpected<Error> base_is_gone(std::string_view run_id, std::int64_t version, std::int64_t base_version) {
+    return fail(ErrorCode::kConflict, fmt::format("run \"{}\": version {}, the base of version {}, is not there",
+                                                  run_id, base_version, version));
+}
+
+std::unexpected<Error> snapshot_is_gone(const FrameRewrite& rewrite) {
+    return fail(ErrorCode::kConflict,
+                fmt::format("run \"{}\": version {}, to be rewritten, is not there", rewrite.run_id, rewrite.version));
+}
+
+std::unexpected<Error> head_stays(const SnapshotDeletion& deletion) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("run \"{}\": version {} is its head, which goes only with the run", deletion.run_id,
+                            deletion.version));
+}
+
+std::unexpected<Error> still_needed(std::string_view run_id, std::int64_t version, std::int64_t needed_by) {
+    return fail(ErrorCode::kConflict, fmt::format("run \"{}\": version {}, to be deleted, is needed by version {}",
+                                                  run_id, version, needed_by));
+}
+
+std::unexpected<Error> chain_is_broken(std::string_view run_id, std::int64_t version, std::int64_t base_version) {
+    return fail(ErrorCode::kCorrupt, fmt::format("run \"{}\": version {} needs version {}, which is missing", run_id,
+                                                 version, base_version));
+}
+
+bool has_members(std::string_view metadata, const std::vector<std::pair<std::string, std::string>>& wanted) {
+    if (wanted.empty()) return true;
+    if (metadata.empty()) return false;
+    const State object = State::from_normal_text(std::string(metadata));
+    return std::ranges::all_of(wanted,
+                               [&](const auto& member) { return object.member(member.first) == member.second; });
 }
 
 }  // namespace cairn

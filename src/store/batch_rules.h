@@ -8,18 +8,25 @@
 //      a. `check_owner` (kInvalidArgument),
 //      b. the snapshot id is taken in its run: `already_exists` (also if the head has moved, so that a writer that
 //         repeats a commit of unknown outcome learns that it was applied),
-//      c. the head is not at `expected_version`: `conflict`.
+//      c. the head is not at `expected_version`: `conflict`,
+//      d. the base is not there: `base_is_gone`.
+//   3. For each rewrite in order: the snapshot or its new base is not there: `snapshot_is_gone`, `base_is_gone`.
+//   4. For each deletion in order: it is its run's head (`head_stays`); then, all deletions done, for each run: a
+//      snapshot that is left needs one that is not (`still_needed`).
 
 #include <cairn/store.h>
 
 #include <cstdint>
 #include <expected>
+#include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace cairn {
 
-/// The rules of a batch by itself: ids and owners are given, versions grow, parents come before their children,
-/// the writes to one run chain (each expects the one before, under the same owners), no snapshot id twice.
+/// The rules of a batch by itself: ids and owners are given, versions grow, parents and bases come before their
+/// children, the writes to one run chain (each expects the one before, under the same owners), no snapshot id twice.
 /// Errors: kInvalidArgument, kAlreadyExists (one snapshot id twice in one run).
 [[nodiscard]] Status check_batch(const Batch& batch);
 
@@ -31,5 +38,17 @@ std::unexpected<Error> conflict(const SnapshotWrite& write, std::int64_t head_ve
 
 /// The error for a snapshot id that is taken in its run.
 std::unexpected<Error> already_exists(const SnapshotWrite& write);
+
+/// The errors for what a frame needs, and for what is needed.
+std::unexpected<Error> base_is_gone(std::string_view run_id, std::int64_t version, std::int64_t base_version);
+std::unexpected<Error> snapshot_is_gone(const FrameRewrite& rewrite);
+std::unexpected<Error> head_stays(const SnapshotDeletion& deletion);
+std::unexpected<Error> still_needed(std::string_view run_id, std::int64_t version, std::int64_t needed_by);
+
+/// The error of a read that finds a chain broken.
+std::unexpected<Error> chain_is_broken(std::string_view run_id, std::int64_t version, std::int64_t base_version);
+
+/// Whether `metadata` (normal text of a JSON object, or empty) has all of `wanted`.
+bool has_members(std::string_view metadata, const std::vector<std::pair<std::string, std::string>>& wanted);
 
 }  // namespace cairn

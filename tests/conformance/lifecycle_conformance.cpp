@@ -34,6 +34,7 @@ TEST_P(StoreConformance, EveryCallOnAClosedStoreSaysSo) {
     EXPECT_EQ(error_code(store().recovery_log("run", 1)), ErrorCode::kClosed);
     EXPECT_EQ(error_code(store().stats()), ErrorCode::kClosed);
     EXPECT_EQ(error_code(store().check()), ErrorCode::kClosed);
+    EXPECT_EQ(error_code(store().reclaim(soon())), ErrorCode::kClosed);
     EXPECT_EQ(error_code(store().migrate()), ErrorCode::kClosed);
 }
 
@@ -53,6 +54,10 @@ TEST_P(StoreConformance, AReadOnlyStoreRefusesWritesAndAnswersReads) {
     EXPECT_EQ(error_code(reader->commit(make_batch(make_snapshot("run", 5)), soon())), ErrorCode::kReadOnly);
     EXPECT_EQ(error_code(reader->commit(make_batch(make_snapshot("new", 1)), soon())), ErrorCode::kReadOnly);
     EXPECT_EQ(error_code(reader->commit({.recoveries = {make_recovery("run")}}, soon())), ErrorCode::kReadOnly);
+    EXPECT_EQ(error_code(reader->commit({.deletions = {{.run_id = "run", .version = 1}}}, soon())),
+              ErrorCode::kReadOnly);
+    EXPECT_EQ(error_code(reader->commit({.run_deletions = {"run"}}, soon())), ErrorCode::kReadOnly);
+    EXPECT_EQ(error_code(reader->reclaim(soon())), ErrorCode::kReadOnly);
     EXPECT_TRUE(is_ok(reader->migrate())) << "a current schema needs no writing";
     EXPECT_TRUE(is_ok(reader->check()));
     EXPECT_EQ(everything(*reader), contents);

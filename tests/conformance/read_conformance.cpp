@@ -10,6 +10,7 @@
 #include <limits>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace cairn::test {
@@ -53,6 +54,7 @@ Snapshot full_snapshot() {
     snapshot.info.state_bytes = (1ULL << 32) + 5;
     snapshot.info.checksum = {.high = ~0ULL, .low = 1ULL << 63};
     snapshot.info.execution_context = R"({"model":"m","note":"it's \"quoted\" \u0000"})";
+    snapshot.info.metadata = R"({"region":"eu","nested":{"a":[1]},"note":"\ud800 \u0000"})";
     return snapshot;
 }
 
@@ -72,6 +74,8 @@ TEST_P(StoreConformance, AbsentFieldsComeBackAbsent) {
     EXPECT_EQ(info.expires_at, std::nullopt);
     EXPECT_EQ(info.agent_phase.name(), "");
     EXPECT_EQ(info.execution_context, "");
+    EXPECT_EQ(info.metadata, "");
+    EXPECT_EQ(info.base_version, 0);
     EXPECT_FALSE(info.is_recovery_point);
     EXPECT_EQ(describe(info), describe(snapshot.info));
     EXPECT_EQ(store().head("run").value().value().expires_at, std::nullopt);
@@ -248,6 +252,10 @@ std::vector<SnapshotInfo> plain_answer(std::vector<SnapshotInfo> snapshots, cons
         if (query.agent_phase && info.agent_phase != *query.agent_phase) return true;
         if (query.is_recovery_point && info.is_recovery_point != *query.is_recovery_point) return true;
         if (query.created_from && info.created_at < *query.created_from) return true;
+        for (const auto& [key, value] : query.metadata) {
+            const std::string member = fmt::format(R"("{}":{})", key, value);  // the test's values need no more
+            if (info.metadata.find(member) == std::string::npos) return true;
+        }
         return query.created_until && info.created_at >= *query.created_until;
     });
     if (is_newest_first) std::ranges::reverse(snapshots);
@@ -274,6 +282,9 @@ TEST_P(StoreConformance, EveryCombinationOfHistoryFiltersAnswersLikeAPlainLoop) 
         snapshot.info.agent_phase = any_phase();
         snapshot.info.is_recovery_point = below(2) == 0;
         snapshot.info.created_at = any_time();
+        if (below(4) != 0) {
+            snapshot.info.metadata = fmt::format(R"({{"tenant":"{}","try":{}}})", below(2), below(3));
+        }
         snapshots.push_back(snapshot.info);
         batch.writes.push_back(make_write(std::move(snapshot)));
     }
@@ -289,6 +300,8 @@ TEST_P(StoreConformance, EveryCombinationOfHistoryFiltersAnswersLikeAPlainLoop) 
         if (below(2) == 0) query.is_recovery_point = below(2) == 0;
         if (below(3) == 0) query.created_from = any_time();
         if (below(3) == 0) query.created_until = any_time();
+        if (below(4) == 0) query.metadata.emplace_back("tenant", fmt::format(R"("{}")", below(2)));
+        if (below(4) == 0) query.metadata.emplace_back("try", fmt::format("{}", below(3)));
         if (below(2) == 0) query.order = Order::kOldestFirst;
         if (below(2) == 0) query.after_version = below(kVersions + 2);
         query.limit = static_cast<std::size_t>(1 + below(80));
@@ -297,6 +310,46 @@ TEST_P(StoreConformance, EveryCombinationOfHistoryFiltersAnswersLikeAPlainLoop) 
         if (!wanted.empty()) ++answered;
     }
     EXPECT_GT(answered, 500U) << "the queries are too narrow to tell anything";
+}
+
+TEST_P(StoreConformance, MetadataIsFilteredByTheNormalTextOfTopLevelMembers) {
+    const std::vector<std::string> objects{
+        R"({"region":"eu","try":1})",
+        R"({"try":1.0,"region":"us"})",
+        R"({"region":"\u0065u"})",
+        R"({"r\u0065gion":"eu"})",
+        R"({"outer":{"region":"eu"},"list":[1,2],"none":null,"yes":true})",
+        R"({"text":"\"region\":\"eu\""})",
+        R"({})",
+        "",
+    };
+    for (std::size_t i = 0; i < objects.size(); ++i) {
+        Snapshot snapshot = make_snapshot("run", static_cast<std::int64_t>(i + 1));
+        snapshot.info.metadata = objects[i];
+        ASSERT_TRUE(is_ok(commit(snapshot)));
+    }
+    const auto versions = [this](std::vector<std::pair<std::string, std::string>> metadata, std::size_t limit = 100) {
+        std::vector<std::int64_t> found;
+        const auto history = store().history(
+            {.run_id = "run", .metadata = std::move(metadata), .order = Order::kOldestFirst, .limit = limit});
+        for (const SnapshotInfo& info : history.value()) found.push_back(info.version);
+        return found;
+    };
+    using Versions = std::vector<std::int64_t>;
+    EXPECT_EQ(versions({{"region", R"("eu")"}}), (Versions{1, 4})) << "keys by their meaning, values as written";
+    EXPECT_EQ(versions({{"region", R"("\u0065u")"}}), (Versions{3}));
+    EXPECT_EQ(versions({{"try", "1"}}), (Versions{1}));
+    EXPECT_EQ(versions({{"try", "1.0"}}), (Versions{2}));
+    EXPECT_EQ(versions({{"try", "1"}, {"region", R"("eu")"}}), (Versions{1}));
+    EXPECT_EQ(versions({{"try", "1"}, {"region", R"("us")"}}), (Versions{}));
+    EXPECT_EQ(versions({{"try", "1"}, {"try", "1"}}), (Versions{1}));
+    EXPECT_EQ(versions({{"outer", R"({"region":"eu"})"}}), (Versions{5}));
+    EXPECT_EQ(versions({{"list", "[1,2]"}, {"none", "null"}, {"yes", "true"}}), (Versions{5}));
+    EXPECT_EQ(versions({{"none", ""}}), (Versions{}));
+    EXPECT_EQ(versions({{"", ""}}), (Versions{}));
+    EXPECT_EQ(versions({{"region", R"("eu")"}}, 1), (Versions{1})) << "the limit counts what was found";
+    EXPECT_EQ(versions({{"region", R"("eu")"}}, 0), (Versions{}));
+    EXPECT_EQ(versions({}).size(), objects.size());
 }
 
 TEST_P(StoreConformance, PagingThroughHistoryIsCompleteWhileNewHeadsAreWritten) {

@@ -24,10 +24,11 @@ std::vector<SnapshotInfo> whole_history(Store& store, const std::string& run_id)
 std::string describe(const SnapshotInfo& info) {
     return fmt::format(
         "{} of run {} thread {} user {}: version {} parent {} type {} phase {} recovery_point {} created {} expires {} "
-        "state_bytes {} frame_bytes {} checksum {} context {}",
+        "state_bytes {} frame_bytes {} checksum {} context {} metadata {} base {}",
         info.snapshot_id, info.run_id, info.thread_id, info.user_id, info.version, info.parent_version,
         info.checkpoint_type.name(), info.agent_phase.name(), info.is_recovery_point, micros(info.created_at),
-        micros(info.expires_at), info.state_bytes, info.frame_bytes, info.checksum.to_hex(), info.execution_context);
+        micros(info.expires_at), info.state_bytes, info.frame_bytes, info.checksum.to_hex(), info.execution_context,
+        info.metadata, info.base_version);
 }
 
 std::string describe(const Head& head) {
@@ -61,6 +62,19 @@ RecoveryRecord make_recovery(std::string run_id, std::string failure_reason) {
             .failure_reason = std::move(failure_reason),
             .result = "recovered",
             .started_at = kEpoch};
+}
+
+std::string frame_of(std::string_view run_id, std::int64_t version, std::int64_t base_version) {
+    return fmt::format("{} {} on {}", run_id, version, base_version);
+}
+
+Snapshot make_delta(std::string run_id, std::int64_t version, std::int64_t base_version) {
+    std::string frame = frame_of(run_id, version, base_version);
+    Snapshot snapshot = make_snapshot(std::move(run_id), version);
+    snapshot.info.base_version = base_version;
+    snapshot.info.frame_bytes = frame.size();
+    snapshot.frame = std::move(frame);
+    return snapshot;
 }
 
 std::vector<RunInfo> all_runs(Store& store, RunQuery query, std::size_t page_items) {
@@ -98,6 +112,10 @@ std::vector<std::string> everything(Store& store) {
             const Snapshot snapshot = store.get(run.run_id, info.snapshot_id).value().value();
             EXPECT_EQ(describe(snapshot.info), describe(info));
             lines.push_back(fmt::format("{} frame {}", describe(info), Checksum::of(snapshot.frame).to_hex()));
+            for (const BaseFrame& base : snapshot.bases) {
+                lines.push_back(fmt::format("needs {} of version {}: {}", base.snapshot_id, base.version,
+                                            Checksum::of(base.frame).to_hex()));
+            }
         }
         for (std::string& line : describe(store.recovery_log(run.run_id, 1000).value())) {
             lines.push_back(std::move(line));
@@ -106,6 +124,8 @@ std::vector<std::string> everything(Store& store) {
     const StoreStats stats = store.stats().value();
     lines.push_back(fmt::format("{} runs {} threads {} snapshots {} state_bytes {} payload_bytes", stats.runs,
                                 stats.threads, stats.snapshots, stats.state_bytes, stats.payload_bytes));
+    lines.push_back(fmt::format("{} delta_frames {} delta_bytes {} chain_frames_max {} forks", stats.delta_frames,
+                                stats.delta_bytes, stats.chain_frames_max, stats.forks));
     return lines;
 }
 

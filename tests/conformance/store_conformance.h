@@ -64,6 +64,12 @@ std::optional<ErrorCode> error_code(const Result<T>& result) {
 
 RecoveryRecord make_recovery(std::string run_id, std::string failure_reason = "crash");
 
+/// The frame that tests store for a version: a word that tells whose it is and what it needs.
+std::string frame_of(std::string_view run_id, std::int64_t version, std::int64_t base_version);
+
+/// A snapshot that needs `base_version`; 0: none.
+Snapshot make_delta(std::string run_id, std::int64_t version, std::int64_t base_version);
+
 /// All pages of a listing, `page_items` at a time.
 std::vector<RunInfo> all_runs(Store& store, RunQuery query = {}, std::size_t page_items = 7);
 std::vector<ThreadInfo> all_threads(Store& store, ThreadQuery query = {}, std::size_t page_items = 7);
@@ -84,6 +90,13 @@ protected:
     void add_versions(const std::string& run_id, std::int64_t first, std::int64_t last) {
         for (std::int64_t version = first; version <= last; ++version) {
             ASSERT_TRUE(is_ok(commit(make_snapshot(run_id, version))));
+        }
+    }
+
+    /// Commits versions from `first` on, each with the next of `bases` as its base.
+    void add_chain(const std::string& run_id, const std::vector<std::int64_t>& bases, std::int64_t first = 1) {
+        for (std::int64_t version = first; const std::int64_t base : bases) {
+            ASSERT_TRUE(is_ok(commit(make_delta(run_id, version++, base))));
         }
     }
 

@@ -2,6 +2,7 @@
 
 #include "store/batch_rules.h"
 #include "store/cursor.h"
+#include "store/memory/memory_run.h"
 
 #include <algorithm>
 #include <cstddef>
@@ -17,21 +18,7 @@
 namespace cairn {
 namespace {
 
-constexpr int kSchemaVersion = 1;
-
-struct Run {
-    std::string thread_id;
-    std::string user_id;
-    std::map<std::int64_t, Snapshot> snapshots;                 // by version; the last is the head
-    std::map<std::string, std::int64_t, std::less<>> versions;  // by snapshot id
-    std::int64_t created_sequence = 0;                          // of its first write
-    std::int64_t commit_sequence = 0;                           // of its head
-
-    const SnapshotInfo& head() const { return snapshots.rbegin()->second.info; }
-    const SnapshotInfo& first() const { return snapshots.begin()->second.info; }
-};
-
-using Runs = std::map<std::string, Run, std::less<>>;
+constexpr int kSchemaVersion = 2;
 
 template <class T>
 bool matches(const std::optional<T>& wanted, const T& value) {
@@ -43,10 +30,11 @@ bool matches(const HistoryQuery& query, const SnapshotInfo& info) {
            matches(query.checkpoint_type, info.checkpoint_type) && matches(query.agent_phase, info.agent_phase) &&
            matches(query.is_recovery_point, info.is_recovery_point) &&
            (!query.created_from || info.created_at >= *query.created_from) &&
-           (!query.created_until || info.created_at < *query.created_until);
+           (!query.created_until || info.created_at < *query.created_until) &&
+           has_members(info.metadata, query.metadata);
 }
 
-RunInfo describe(const std::string& run_id, const Run& run) {
+RunInfo describe(const std::string& run_id, const MemoryRun& run) {
     const SnapshotInfo& head = run.head();
     return {.run_id = run_id,
             .thread_id = run.thread_id,
@@ -55,10 +43,20 @@ RunInfo describe(const std::string& run_id, const Run& run) {
             .head_snapshot_id = head.snapshot_id,
             .checkpoint_type = head.checkpoint_type,
             .agent_phase = head.agent_phase,
-            .created_at = run.first().created_at,
+            .created_at = run.created_at,
             .updated_at = head.created_at,
             .snapshots = run.snapshots.size(),
             .commit_sequence = run.commit_sequence};
+}
+
+void count(const Snapshot& snapshot, StoreStats& stats) {
+    const SnapshotInfo& info = snapshot.info;
+    stats.state_bytes += info.state_bytes;
+    stats.payload_bytes += info.frame_bytes;
+    if (info.parent_version != info.version - 1) ++stats.forks;
+    if (info.base_version == 0) return;
+    ++stats.delta_frames;
+    stats.delta_bytes += info.frame_bytes;
 }
 
 // The first `limit` of `items`, and whether there are more.
@@ -82,6 +80,7 @@ public:
     Result<std::vector<RecoveryRecord>> recovery_log(std::string_view run_id, std::size_t limit) override;
     Result<StoreStats> stats() override;
     Result<CheckReport> check() override;
+    Result<std::uint64_t> reclaim(Deadline deadline) override;
     Result<int> migrate() override;
     Status close() override;
 
@@ -102,61 +101,60 @@ private:
     static std::unexpected<Error> out_of_memory() { return fail(ErrorCode::kInternal, "memory store: no memory"); }
 
     // These expect the lock to be held.
-    const Run* find_run(std::string_view run_id) const;
-    Status check_against_runs(const Batch& batch) const;
-    Status check_against_run(const SnapshotWrite& write, bool first_of_its_run) const;
+    const MemoryRun* find_run(std::string_view run_id) const;
     void apply(Batch batch);
     void append(Snapshot snapshot);
+    void rewrite(FrameRewrite rewrite);
+    void remove(const SnapshotDeletion& deletion);
 
     const bool read_only_;
     std::shared_mutex mutex_;
     // Guarded by mutex_:
     bool closed_ = false;
     std::int64_t last_sequence_ = 0;
-    Runs runs_;
+    MemoryRuns runs_;
     std::map<std::string, std::vector<RecoveryRecord>, std::less<>> recoveries_;  // by run, oldest first
 };
 
-const Run* MemoryStore::find_run(std::string_view run_id) const {
+const MemoryRun* MemoryStore::find_run(std::string_view run_id) const {
     const auto found = runs_.find(run_id);
     return found == runs_.end() ? nullptr : &found->second;
 }
 
 // ---- writing ----
 
-Status MemoryStore::check_against_run(const SnapshotWrite& write, bool first_of_its_run) const {
-    const Run* run = find_run(write.snapshot.info.run_id);
-    if (run != nullptr) {
-        if (Status status = check_owner(write, run->thread_id, run->user_id); !status) return status;
-        if (run->versions.contains(write.snapshot.info.snapshot_id)) return already_exists(write);
-    }
-    // `check_batch` has made sure that a later write to the run expects the one before it.
-    const std::int64_t head_version = run == nullptr ? 0 : run->head().version;
-    if (first_of_its_run && head_version != write.expected_version) return conflict(write, head_version);
-    return {};
-}
-
-Status MemoryStore::check_against_runs(const Batch& batch) const {
-    std::set<std::string_view> seen;
-    for (const SnapshotWrite& write : batch.writes) {
-        const bool first_of_its_run = seen.insert(write.snapshot.info.run_id).second;
-        if (Status status = check_against_run(write, first_of_its_run); !status) return status;
-    }
-    return {};
-}
-
 void MemoryStore::append(Snapshot snapshot) {
     snapshot.info.frame_bytes = snapshot.frame.size();
+    snapshot.bases.clear();
     const std::int64_t version = snapshot.info.version;
-    Run& run = runs_[snapshot.info.run_id];
+    MemoryRun& run = runs_[snapshot.info.run_id];
     run.commit_sequence = ++last_sequence_;
     if (run.snapshots.empty()) {
         run.thread_id = snapshot.info.thread_id;
         run.user_id = snapshot.info.user_id;
         run.created_sequence = last_sequence_;
+        run.created_at = snapshot.info.created_at;
     }
     run.versions.emplace(snapshot.info.snapshot_id, version);
     run.snapshots.emplace(version, std::move(snapshot));
+}
+
+void MemoryStore::rewrite(FrameRewrite rewrite) {
+    Snapshot& snapshot = runs_.find(rewrite.run_id)->second.snapshots.at(rewrite.version);
+    snapshot.frame = std::move(rewrite.frame);
+    snapshot.info.frame_bytes = snapshot.frame.size();
+    snapshot.info.base_version = rewrite.base_version;
+}
+
+void MemoryStore::remove(const SnapshotDeletion& deletion) {
+    const auto run = runs_.find(deletion.run_id);
+    if (run == runs_.end()) return;
+    const auto found = run->second.snapshots.find(deletion.version);
+    if (found == run->second.snapshots.end()) return;
+    const std::string& snapshot_id = found->second.info.snapshot_id;
+    if (!deletion.snapshot_id.empty() && deletion.snapshot_id != snapshot_id) return;
+    run->second.versions.erase(snapshot_id);
+    run->second.snapshots.erase(found);
 }
 
 void MemoryStore::apply(Batch batch) {
@@ -164,6 +162,12 @@ void MemoryStore::apply(Batch batch) {
     for (RecoveryRecord& recovery : batch.recoveries) {
         std::vector<RecoveryRecord>& log = recoveries_[recovery.run_id];
         log.push_back(std::move(recovery));
+    }
+    for (FrameRewrite& frame : batch.rewrites) rewrite(std::move(frame));
+    for (const SnapshotDeletion& deletion : batch.deletions) remove(deletion);
+    for (const std::string& run_id : batch.run_deletions) {
+        runs_.erase(run_id);
+        recoveries_.erase(run_id);
     }
 }
 
@@ -174,7 +178,7 @@ Status MemoryStore::commit(const Batch& batch, Deadline /*deadline*/) {
         const std::unique_lock lock(mutex_);
         if (closed_) return closed();
         if (read_only_) return fail(ErrorCode::kReadOnly, "the memory store was opened read-only");
-        if (Status status = check_against_runs(copy); !status) return status;
+        if (Status status = check_against(runs_, copy); !status) return status;
         apply(std::move(copy));
         return {};
     } catch (const std::bad_alloc&) {
@@ -186,7 +190,7 @@ Status MemoryStore::commit(const Batch& batch, Deadline /*deadline*/) {
 
 Result<std::optional<Head>> MemoryStore::head(std::string_view run_id) {
     return read<std::optional<Head>>([&]() -> std::optional<Head> {
-        const Run* run = find_run(run_id);
+        const MemoryRun* run = find_run(run_id);
         if (run == nullptr) return std::nullopt;
         const SnapshotInfo& head = run->head();
         return Head{.thread_id = run->thread_id,
@@ -200,20 +204,20 @@ Result<std::optional<Head>> MemoryStore::head(std::string_view run_id) {
 }
 
 Result<std::optional<Snapshot>> MemoryStore::get(std::string_view run_id, std::optional<std::string_view> snapshot_id) {
-    return read<std::optional<Snapshot>>([&]() -> std::optional<Snapshot> {
-        const Run* run = find_run(run_id);
+    return read<std::optional<Snapshot>>([&]() -> Result<std::optional<Snapshot>> {
+        const MemoryRun* run = find_run(run_id);
         if (run == nullptr) return std::nullopt;
-        if (!snapshot_id) return run->snapshots.rbegin()->second;
+        if (!snapshot_id) return with_bases(*run, run->snapshots.rbegin()->second);
         const auto version = run->versions.find(*snapshot_id);
         if (version == run->versions.end()) return std::nullopt;
-        return run->snapshots.at(version->second);
+        return with_bases(*run, run->snapshots.at(version->second));
     });
 }
 
 Result<std::vector<SnapshotInfo>> MemoryStore::history(const HistoryQuery& query) {
     return read<std::vector<SnapshotInfo>>([&] {
         std::vector<SnapshotInfo> page;
-        const Run* run = find_run(query.run_id);
+        const MemoryRun* run = find_run(query.run_id);
         if (run == nullptr) return page;
         const auto take = [&](const auto& entry) {
             if (page.size() < query.limit && matches(query, entry.second.info)) page.push_back(entry.second.info);
@@ -239,9 +243,9 @@ Result<Page<RunInfo>> MemoryStore::runs(const RunQuery& query) {
         before = *decoded;
     }
     return read<Page<RunInfo>>([&] {
-        std::vector<const Runs::value_type*> found;
+        std::vector<const MemoryRuns::value_type*> found;
         for (const auto& entry : runs_) {
-            const Run& run = entry.second;
+            const MemoryRun& run = entry.second;
             if (before && run.created_sequence >= *before) continue;
             if (matches(query.thread_id, run.thread_id) && matches(query.user_id, run.user_id)) found.push_back(&entry);
         }
@@ -265,7 +269,7 @@ Result<Page<ThreadInfo>> MemoryStore::threads(const ThreadQuery& query) {
     }
     return read<Page<ThreadInfo>>([&] {
         std::map<Key, std::pair<ThreadInfo, std::int64_t>> threads;  // with the sequence of the newest head
-        for (const Run& run : runs_ | std::views::values) {
+        for (const MemoryRun& run : runs_ | std::views::values) {
             Key key(run.thread_id, run.user_id);
             if (!matches(query.user_id, run.user_id) || (after && key <= *after)) continue;
             auto& [thread, newest_sequence] = threads[std::move(key)];
@@ -306,13 +310,11 @@ Result<StoreStats> MemoryStore::stats() {
         StoreStats stats;
         std::set<std::pair<std::string_view, std::string_view>> threads;
         stats.runs = runs_.size();
-        for (const Run& run : runs_ | std::views::values) {
+        for (const MemoryRun& run : runs_ | std::views::values) {
             threads.emplace(run.thread_id, run.user_id);
             stats.snapshots += run.snapshots.size();
-            for (const Snapshot& snapshot : run.snapshots | std::views::values) {
-                stats.state_bytes += snapshot.info.state_bytes;
-                stats.payload_bytes += snapshot.frame.size();
-            }
+            for (const Snapshot& snapshot : run.snapshots | std::views::values) count(snapshot, stats);
+            stats.chain_frames_max = std::max(stats.chain_frames_max, chain_frames_max(run));
         }
         stats.threads = threads.size();
         return stats;
@@ -324,8 +326,16 @@ Result<CheckReport> MemoryStore::check() {
     return read<CheckReport>([&] {
         CheckReport report;
         report.runs = runs_.size();
-        for (const Run& run : runs_ | std::views::values) report.snapshots += run.snapshots.size();
+        for (const MemoryRun& run : runs_ | std::views::values) report.snapshots += run.snapshots.size();
         return report;
+    });
+}
+
+// What is deleted is freed at once.
+Result<std::uint64_t> MemoryStore::reclaim(Deadline /*deadline*/) {
+    return read<std::uint64_t>([&]() -> Result<std::uint64_t> {
+        if (read_only_) return fail(ErrorCode::kReadOnly, "the memory store was opened read-only");
+        return 0;
     });
 }
 

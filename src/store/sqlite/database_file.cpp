@@ -197,11 +197,15 @@ Status use_log(Connection& connection) {
 Status check_readable(Connection& connection, std::span<const Migration> known) {
     const Result<int> version = schema_version(connection, known);
     if (!version) return std::unexpected(version.error());
-    if (*version == known.back().version) return {};
+    const Migration& newest = known.back();
+    if (*version == newest.version) return {};
+    if (*version == newest.version - 1 && newest.views_of_older != nullptr) {
+        return connection.execute(newest.views_of_older);
+    }
     return fail(
         ErrorCode::kReadOnly,
         fmt::format("the store has schema {} and this cairn reads {}: open it once for writing, which migrates it",
-                    *version, known.back().version));
+                    *version, newest.version));
 }
 
 Result<Content> open_content(Connection& connection, const fs::path& path) {

@@ -4,10 +4,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <unordered_map>
 #include <utility>
 
 namespace cairn::sqlite {
@@ -16,16 +18,22 @@ namespace {
 constexpr char kCounts[] = R"sql(
 SELECT (SELECT count(*) FROM runs),
        (SELECT count(*) FROM (SELECT DISTINCT thread_id, user_id FROM runs)),
-       count(*), ifnull(sum(state_bytes), 0), ifnull(sum(length(frame)), 0)
-FROM snapshots
+       count(*), ifnull(sum(state_bytes), 0), ifnull(sum(length(frame)), 0),
+       count(*) FILTER (WHERE base_steps > 0), ifnull(sum(length(frame)) FILTER (WHERE base_steps > 0), 0),
+       count(*) FILTER (WHERE parent_steps <> 1)
+FROM snapshots WHERE run_key > 0
 )sql";
+
+// A base comes before those that need it.
+constexpr char kChains[] =
+    "SELECT run_key, version, base_steps FROM snapshots WHERE run_key > 0 ORDER BY run_key, version";
 
 constexpr char kIntegrity[] = "PRAGMA integrity_check";
 
 // Rows that must not be there, as (run id, snapshot id, problem).
 constexpr std::array kRules{
     "SELECT '', s.snapshot_id, 'the snapshot''s run is missing' FROM snapshots s "
-    "WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.run_key = s.run_key)",
+    "WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.run_key = s.run_key) AND (s.run_key <> 0 OR s.version <> 0)",
 
     "SELECT r.run_id, r.head_snapshot_id, 'the snapshot of the run''s head is missing' FROM runs r "
     "WHERE NOT EXISTS (SELECT 1 FROM snapshots s WHERE s.sequence = r.head_sequence AND s.run_key = r.run_key)",
@@ -43,7 +51,22 @@ constexpr std::array kRules{
 
     "SELECT r.run_id, s.snapshot_id, 'the snapshot''s version or parent version is impossible' "
     "FROM snapshots s JOIN runs r ON r.run_key = s.run_key "
-    "WHERE s.version < 1 OR s.parent_version < 0 OR s.parent_version >= s.version",
+    "WHERE s.version < 1 OR s.parent_steps < 1 OR s.parent_steps > s.version",
+
+    "SELECT r.run_id, s.snapshot_id, 'the snapshot''s base version is impossible' "
+    "FROM snapshots s JOIN runs r ON r.run_key = s.run_key WHERE s.base_steps < 0 OR s.base_steps >= s.version",
+
+    "SELECT r.run_id, s.snapshot_id, 'the snapshot that this one needs is missing' "
+    "FROM snapshots s JOIN runs r ON r.run_key = s.run_key WHERE s.base_steps > 0 AND NOT EXISTS ("
+    "SELECT 1 FROM snapshots b WHERE b.run_key = s.run_key AND b.version = s.version - s.base_steps)",
+
+    "SELECT r.run_id, s.snapshot_id, 'two snapshots have the same version' FROM ("
+    "SELECT run_key, version, max(sequence) AS newest FROM snapshots GROUP BY run_key, version HAVING count(*) > 1) t "
+    "JOIN snapshots s ON s.sequence = t.newest JOIN runs r ON r.run_key = t.run_key",
+
+    "SELECT r.run_id, s.snapshot_id, 'the snapshot''s label is missing' "
+    "FROM snapshots s JOIN runs r ON r.run_key = s.run_key "
+    "WHERE NOT EXISTS (SELECT 1 FROM labels l WHERE l.label_key = s.label_key)",
 
     "SELECT r.run_id, t.snapshot_id, 'the snapshot was written later than one of a higher version' FROM ("
     "SELECT run_key, snapshot_id, sequence, lag(sequence, 1, 0) OVER (PARTITION BY run_key ORDER BY version) AS before "
@@ -101,9 +124,30 @@ Result<StoreStats> count_rows(Connection& connection) {
                      .threads = row.count(),
                      .snapshots = row.count(),
                      .state_bytes = row.count(),
-                     .payload_bytes = row.count()};
+                     .payload_bytes = row.count(),
+                     .delta_frames = row.count(),
+                     .delta_bytes = row.count()};
+    stats.forks = row.count();
     if (Status status = row.finish(); !status) return std::unexpected(status.error());
     return stats;
+}
+
+Result<std::uint64_t> chain_frames_max(Connection& connection) {
+    std::uint64_t longest = 0;
+    std::int64_t current_run = 0;
+    std::unordered_map<std::int64_t, std::uint64_t> frames;  // of the current run's versions
+    Cursor cursor = connection.use(kChains);
+    while (true) {
+        const Result<bool> found = cursor.step();
+        if (!found) return std::unexpected(found.error());
+        if (!*found) return longest;
+        if (std::exchange(current_run, cursor.integer(0)) != cursor.integer(0)) frames.clear();
+        const std::int64_t version = cursor.integer(1);
+        const std::int64_t steps = cursor.integer(2);
+        const std::uint64_t count = 1 + (steps == 0 ? 0 : frames[version - steps]);
+        frames[version] = count;
+        longest = std::max(longest, count);
+    }
 }
 
 std::uint64_t bytes_on_disk(const std::filesystem::path& database) {

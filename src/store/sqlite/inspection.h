@@ -12,8 +12,11 @@
 
 namespace cairn::sqlite {
 
-/// Counts and sums; not `store_bytes`.
+/// Counts and sums; not `store_bytes` nor `chain_frames_max`.
 [[nodiscard]] Result<StoreStats> count_rows(Connection& connection);
+
+/// How many frames each snapshot needs, its own included: the most of them.
+[[nodiscard]] Result<std::uint64_t> chain_frames_max(Connection& connection);
 
 /// Of the database and its log, as the file system has them. The lock file (-shm) is no storage and is not counted.
 [[nodiscard]] std::uint64_t bytes_on_disk(const std::filesystem::path& database);

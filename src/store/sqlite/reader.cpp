@@ -1,10 +1,13 @@
 #include "store/sqlite/reader.h"
 
+#include "store/batch_rules.h"
 #include "store/cursor.h"
 #include "store/sqlite/rows.h"
+#include "store/sqlite/sqlite_schema.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -16,10 +19,11 @@ namespace {
 constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
 
 // The columns that `read_info` reads, in its order.
-#define CAIRN_INFO_COLUMNS                                                                                         \
-    "r.run_id, r.thread_id, r.user_id, s.snapshot_id, s.version, s.parent_version, s.checkpoint_type, "            \
-    "s.agent_phase, s.is_recovery_point, s.created_at, s.expires_at, s.state_bytes, length(s.frame), s.checksum, " \
-    "s.execution_context"
+#define CAIRN_INFO_COLUMNS                                                                                 \
+    "r.run_id, r.thread_id, r.user_id, s.snapshot_id, s.version, s.parent_steps, s.base_steps, "           \
+    "l.checkpoint_type, l.agent_phase, l.is_recovery_point, r.created_at, s.created_after, s.expires_at, " \
+    "s.state_bytes, length(s.frame), s.checksum, s.execution_context, s.metadata"
+#define CAIRN_LABELS " LEFT JOIN labels l ON l.label_key = s.label_key "
 
 // One look-up takes 2.7 us; `PRAGMA data_version`, which would only tell whether to repeat it, takes 2.0 us. So nothing
 // is remembered between calls, and the answer is right by construction.
@@ -27,43 +31,50 @@ constexpr char kHead[] =
     "SELECT thread_id, user_id, head_snapshot_id, head_version, head_state_bytes, head_checksum, head_expires_at "
     "FROM runs WHERE run_id = ?";
 
-constexpr char kGetHead[] = "SELECT s.sequence, " CAIRN_INFO_COLUMNS
-                            ", s.frame FROM runs r "
-                            "LEFT JOIN snapshots s ON s.sequence = r.head_sequence AND s.run_key = r.run_key "
-                            "WHERE r.run_id = ?";
+constexpr char kGetHead[] =
+    "SELECT s.sequence, s.run_key, " CAIRN_INFO_COLUMNS
+    ", s.frame FROM runs r "
+    "LEFT JOIN snapshots s ON s.sequence = r.head_sequence AND s.run_key = r.run_key" CAIRN_LABELS "WHERE r.run_id = ?";
 
-constexpr char kGetById[] = "SELECT s.sequence, " CAIRN_INFO_COLUMNS
-                            ", s.frame FROM runs r "
-                            "JOIN snapshots s ON s.run_key = r.run_key AND s.snapshot_id = ?2 "
-                            "WHERE r.run_id = ?1";
+constexpr char kGetById[] =
+    "SELECT s.sequence, s.run_key, " CAIRN_INFO_COLUMNS
+    ", s.frame FROM runs r "
+    "CROSS JOIN snapshots s ON s.run_key = r.run_key AND s.snapshot_id = ?2 "
+    "AND " CAIRN_ID_PLACE("s.snapshot_id") " = " CAIRN_ID_PLACE("?2") CAIRN_LABELS "WHERE r.run_id = ?1";
 
-#define CAIRN_HISTORY                                                                               \
-    "SELECT " CAIRN_INFO_COLUMNS                                                                    \
-    " FROM runs r CROSS JOIN snapshots s INDEXED BY snapshots_by_version ON s.run_key = r.run_key " \
-    "WHERE r.run_id = ?1 AND (?2 IS NULL OR r.thread_id = ?2) AND (?3 IS NULL OR r.user_id = ?3) "  \
-    "AND s.version BETWEEN ?4 AND ?5 "                                                              \
-    "AND (?6 IS NULL OR s.checkpoint_type = ?6) AND (?7 IS NULL OR s.agent_phase = ?7) "            \
-    "AND (?8 IS NULL OR s.is_recovery_point = ?8) "                                                 \
-    "AND (?9 IS NULL OR s.created_at >= ?9) AND (?10 IS NULL OR s.created_at < ?10) "
-constexpr char kHistoryNewestFirst[] = CAIRN_HISTORY "ORDER BY s.version DESC LIMIT ?11";
-constexpr char kHistoryOldestFirst[] = CAIRN_HISTORY "ORDER BY s.version LIMIT ?11";
+constexpr char kGetBase[] =
+    "SELECT snapshot_id, version, parent_steps, base_steps, frame FROM snapshots WHERE run_key = ? AND version = ?";
+
+#define CAIRN_HISTORY                                                                                        \
+    "SELECT " CAIRN_INFO_COLUMNS " FROM runs r CROSS JOIN snapshots s ON s.run_key = r.run_key" CAIRN_LABELS \
+    "WHERE r.run_id = ?1 AND (?2 IS NULL OR r.thread_id = ?2) AND (?3 IS NULL OR r.user_id = ?3) "           \
+    "AND s.version BETWEEN ?4 AND ?5 "                                                                       \
+    "AND (?6 IS NULL OR l.checkpoint_type = ?6) AND (?7 IS NULL OR l.agent_phase = ?7) "                     \
+    "AND (?8 IS NULL OR l.is_recovery_point = ?8) "                                                          \
+    "AND (?9 IS NULL OR r.created_at + s.created_after >= ?9) "                                              \
+    "AND (?10 IS NULL OR r.created_at + s.created_after < ?10) "                                             \
+    "AND (?11 IS NULL OR s.metadata IS NOT NULL) "
+constexpr char kHistoryNewestFirst[] = CAIRN_HISTORY "ORDER BY s.version DESC LIMIT ?12";
+constexpr char kHistoryOldestFirst[] = CAIRN_HISTORY "ORDER BY s.version LIMIT ?12";
 
 // One statement a filter, so that each is answered from its own index.
-#define CAIRN_RUNS(condition)                                                                     \
-    "SELECT r.run_key, r.run_id, r.thread_id, r.user_id, r.head_version, r.head_snapshot_id, "    \
-    "s.checkpoint_type, s.agent_phase, r.created_at, s.created_at, r.snapshots, r.head_sequence " \
-    "FROM runs r LEFT JOIN snapshots s ON s.sequence = r.head_sequence "                          \
-    "WHERE r.run_key < ?1 AND " condition " ORDER BY r.run_key DESC LIMIT ?2"
+#define CAIRN_RUNS(condition)                                                                                  \
+    "SELECT r.run_key, r.run_id, r.thread_id, r.user_id, r.head_version, r.head_snapshot_id, "                 \
+    "l.checkpoint_type, l.agent_phase, r.created_at, r.created_at, s.created_after, r.snapshots, "             \
+    "r.head_sequence FROM runs r "                                                                             \
+    "LEFT JOIN snapshots s ON s.sequence = r.head_sequence" CAIRN_LABELS "WHERE r.run_key < ?1 AND " condition \
+    " ORDER BY r.run_key DESC LIMIT ?2"
 constexpr char kRuns[] = CAIRN_RUNS("true");
 constexpr char kRunsOfThread[] = CAIRN_RUNS("r.thread_id = ?3 AND (?4 IS NULL OR r.user_id = ?4)");
 constexpr char kRunsOfUser[] = CAIRN_RUNS("r.user_id = ?3");
 
 #define CAIRN_THREADS(condition)                                                                              \
-    "SELECT t.thread_id, t.user_id, t.runs, t.snapshots, s.created_at FROM ("                                 \
+    "SELECT t.thread_id, t.user_id, t.runs, t.snapshots, r.created_at, s.created_after FROM ("                \
     "SELECT thread_id, user_id, count(*) AS runs, sum(snapshots) AS snapshots, max(head_sequence) AS newest " \
     "FROM runs WHERE (thread_id, user_id) > (?1, ?2) AND " condition                                          \
     " GROUP BY thread_id, user_id ORDER BY thread_id, user_id LIMIT ?3) t "                                   \
-    "LEFT JOIN snapshots s ON s.sequence = t.newest ORDER BY t.thread_id, t.user_id"
+    "LEFT JOIN snapshots s ON s.sequence = t.newest LEFT JOIN runs r ON r.run_key = s.run_key "               \
+    "ORDER BY t.thread_id, t.user_id"
 constexpr char kThreads[] = CAIRN_THREADS("true");
 constexpr char kThreadsOfUser[] = CAIRN_THREADS("user_id = ?4");
 
@@ -73,21 +84,24 @@ constexpr char kRecoveryLog[] =
 
 SnapshotInfo read_info(RowReader& row) {
     // A braced list is evaluated from left to right: in the order of the columns.
-    return {.run_id = row.text(),
-            .thread_id = row.text(),
-            .user_id = row.text(),
-            .snapshot_id = row.snapshot_id(),
-            .version = row.integer(),
-            .parent_version = row.integer(),
-            .checkpoint_type = CheckpointType(row.text()),
-            .agent_phase = AgentPhase(row.text()),
-            .is_recovery_point = row.flag(),
-            .created_at = row.time(),
-            .expires_at = row.optional_time(),
-            .state_bytes = row.count(),
-            .frame_bytes = row.count(),
-            .checksum = row.checksum(),
-            .execution_context = row.text()};
+    SnapshotInfo info{.run_id = row.text(),
+                      .thread_id = row.text(),
+                      .user_id = row.text(),
+                      .snapshot_id = row.snapshot_id(),
+                      .version = row.integer()};
+    info.parent_version = info.version - row.integer();
+    info.base_version = row.base_version(info.version);
+    info.checkpoint_type = CheckpointType(row.joined_text());
+    info.agent_phase = AgentPhase(row.joined_text());
+    info.is_recovery_point = row.flag();
+    info.created_at = row.time_after();
+    info.expires_at = row.optional_time();
+    info.state_bytes = row.count();
+    info.frame_bytes = row.count();
+    info.checksum = row.checksum();
+    info.execution_context = row.text();
+    info.metadata = row.text();
+    return info;
 }
 
 RunInfo read_run(RowReader& row) {
@@ -96,10 +110,10 @@ RunInfo read_run(RowReader& row) {
             .user_id = row.text(),
             .head_version = row.integer(),
             .head_snapshot_id = row.snapshot_id(),
-            .checkpoint_type = CheckpointType(row.text()),
-            .agent_phase = AgentPhase(row.text()),
+            .checkpoint_type = CheckpointType(row.joined_text()),
+            .agent_phase = AgentPhase(row.joined_text()),
             .created_at = row.time(),
-            .updated_at = row.time(),
+            .updated_at = row.time_after(),
             .snapshots = row.count(),
             .commit_sequence = row.integer()};
 }
@@ -109,7 +123,7 @@ ThreadInfo read_thread(RowReader& row) {
             .user_id = row.text(),
             .runs = row.count(),
             .snapshots = row.count(),
-            .updated_at = row.time()};
+            .updated_at = row.time_after()};
 }
 
 RecoveryRecord read_recovery(RowReader& row) {
@@ -125,18 +139,26 @@ RecoveryRecord read_recovery(RowReader& row) {
             .duration = std::chrono::microseconds(row.integer())};
 }
 
-// Every row of `cursor` as `read` makes it.
-template <class Item, class Read>
-Result<std::vector<Item>> collect(Cursor& cursor, Read read) {
+// The rows of `cursor` as `read` makes them, those that `wanted` wants, up to `limit`.
+template <class Item, class Read, class Wanted>
+Result<std::vector<Item>> collect(Cursor& cursor, Read read, std::size_t limit, Wanted wanted) {
     std::vector<Item> items;
-    while (true) {
+    while (items.size() < limit) {
         const Result<bool> more = cursor.step();
         if (!more) return std::unexpected(more.error());
-        if (!*more) return items;
+        if (!*more) break;
         RowReader row(cursor);
-        items.push_back(read(row));
+        Item item = read(row);
         if (Status status = row.finish(); !status) return std::unexpected(status.error());
+        if (wanted(item)) items.push_back(std::move(item));
     }
+    return items;
+}
+
+// All of them.
+template <class Item, class Read>
+Result<std::vector<Item>> collect(Cursor& cursor, Read read) {
+    return collect<Item>(cursor, read, std::numeric_limits<std::size_t>::max(), [](const Item&) { return true; });
 }
 
 // One row more than the page is asked for, to know whether it is the last.
@@ -164,6 +186,27 @@ std::pair<std::int64_t, std::int64_t> versions_after(const HistoryQuery& query) 
 std::optional<std::string_view> name_of(const auto& named) {
     if (!named) return std::nullopt;
     return std::string_view(named->name());
+}
+
+// The frames that `snapshot` needs. Looked up within the statement that found it, and so at the same moment.
+Status read_bases(Connection& connection, std::int64_t run_key, Snapshot& snapshot) {
+    std::int64_t needed_by = snapshot.info.version;
+    for (std::int64_t version = snapshot.info.base_version; version != 0;) {
+        Cursor cursor = connection.use(kGetBase);
+        const Result<bool> found = cursor.bind(run_key, version).step();
+        if (!found) return std::unexpected(found.error());
+        if (!*found) return chain_is_broken(snapshot.info.run_id, needed_by, version);
+        RowReader row(cursor);
+        BaseFrame base{.snapshot_id = row.snapshot_id(), .version = row.integer()};
+        base.parent_version = base.version - row.integer();
+        base.base_version = row.base_version(base.version);
+        base.frame = row.blob();
+        if (Status status = row.finish(); !status) return status;
+        needed_by = std::exchange(version, base.base_version);
+        snapshot.bases.push_back(std::move(base));
+    }
+    std::ranges::reverse(snapshot.bases);
+    return {};
 }
 
 std::optional<std::int64_t> number_of(std::optional<bool> flag) {
@@ -208,19 +251,26 @@ Result<std::optional<Snapshot>> get(Connection& connection, std::string_view run
     }
     RowReader row(cursor);
     row.skip();
+    const std::int64_t run_key = row.integer();
     Snapshot snapshot{.info = read_info(row), .frame = row.blob()};
     if (Status status = row.finish(); !status) return std::unexpected(status.error());
+    if (Status status = read_bases(connection, run_key, snapshot); !status) return std::unexpected(status.error());
     return snapshot;
 }
 
 Result<std::vector<SnapshotInfo>> history(Connection& connection, const HistoryQuery& query) {
     const auto [from, until] = versions_after(query);
     const bool newest_first = query.order == HistoryQuery::Order::kNewestFirst;
+    // Metadata is compared here and not by the engine, which would read "1.0" and "1" as the same number.
+    const bool by_metadata = !query.metadata.empty();
     Cursor cursor = connection.use(newest_first ? kHistoryNewestFirst : kHistoryOldestFirst);
     cursor.bind(query.run_id, to_column(query.thread_id), to_column(query.user_id), from, until,
                 name_of(query.checkpoint_type), name_of(query.agent_phase), number_of(query.is_recovery_point),
-                to_column(query.created_from), to_column(query.created_until), to_column(query.limit));
-    return collect<SnapshotInfo>(cursor, read_info);
+                to_column(query.created_from), to_column(query.created_until),
+                by_metadata ? std::optional<std::int64_t>(1) : std::nullopt,
+                by_metadata ? kLargest : to_column(query.limit));
+    return collect<SnapshotInfo>(cursor, read_info, query.limit,
+                                 [&](const SnapshotInfo& info) { return has_members(info.metadata, query.metadata); });
 }
 
 Result<Page<RunInfo>> runs(Connection& connection, const RunQuery& query) {

@@ -54,6 +54,16 @@ std::variant<Blob, std::string_view> StoredId::value() const {
     return text_;
 }
 
+bool StoredId::is_at(const Cursor& row, int column) const {
+    if (is_uuid_) return row.is_blob(column) && row.blob(column) == std::string_view(bytes_.data(), bytes_.size());
+    return !row.is_blob(column) && row.text(column) == text_;
+}
+
+std::int64_t microseconds_between(Timestamp from, Timestamp to) {
+    return static_cast<std::int64_t>(static_cast<std::uint64_t>(to_column(to)) -
+                                     static_cast<std::uint64_t>(to_column(from)));
+}
+
 std::int64_t to_column(Timestamp time) {
     return time.time_since_epoch().count();
 }
@@ -73,10 +83,26 @@ std::int64_t to_column(std::size_t count) {
     return static_cast<std::int64_t>(std::min(count, kMax));
 }
 
+std::optional<std::string_view> unless_empty(std::string_view text) {
+    if (text.empty()) return std::nullopt;
+    return text;
+}
+
 std::uint64_t RowReader::count() {
     const std::int64_t value = integer();
     sound_ = sound_ && value >= 0;
     return static_cast<std::uint64_t>(value);
+}
+
+std::string RowReader::joined_text() {
+    sound_ = sound_ && !cursor_.is_null(column_);
+    return text();
+}
+
+Timestamp RowReader::time_after() {
+    const auto start = static_cast<std::uint64_t>(integer());
+    const auto after = static_cast<std::uint64_t>(integer());
+    return Timestamp(std::chrono::microseconds(static_cast<std::int64_t>(start + after)));
 }
 
 std::optional<Timestamp> RowReader::optional_time() {
@@ -90,6 +116,12 @@ std::string RowReader::snapshot_id() {
     const std::string_view bytes = cursor_.blob(column_++);
     sound_ = sound_ && bytes.size() == kUuidBytes;
     return format_uuid(bytes);
+}
+
+std::int64_t RowReader::base_version(std::int64_t version) {
+    const std::int64_t steps = integer();
+    sound_ = sound_ && steps >= 0 && (steps == 0 || steps < version);  // or a chain would not end
+    return steps == 0 ? 0 : version - steps;
 }
 
 Checksum RowReader::checksum() {

@@ -9,6 +9,7 @@
 #include <cairn/store.h>
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -25,6 +26,8 @@ public:
     StoredId& operator=(const StoredId&) = delete;
 
     std::variant<Blob, std::string_view> value() const;
+    /// Whether a row's column holds it.
+    bool is_at(const Cursor& row, int column) const;
 
 private:
     std::string_view text_;
@@ -42,10 +45,14 @@ private:
     std::array<std::uint8_t, Checksum::kBytes> bytes_;
 };
 
+/// Microseconds from one time to another, modulo 2^64: exact for any two times.
+std::int64_t microseconds_between(Timestamp from, Timestamp to);
+
 std::int64_t to_column(Timestamp time);
 std::optional<std::int64_t> to_column(const std::optional<Timestamp>& time);
 std::optional<std::string_view> to_column(const std::optional<std::string>& text);
 std::int64_t to_column(std::size_t count);
+std::optional<std::string_view> unless_empty(std::string_view text);
 
 /// Reads a row's columns from left to right, and remembers whether one of them could not be read.
 class RowReader {
@@ -57,9 +64,15 @@ public:
     bool flag() { return integer() != 0; }
     std::string text() { return std::string(cursor_.text(column_++)); }
     std::string blob() { return std::string(cursor_.blob(column_++)); }
+    /// Text of a table that the row refers to: NULL if it is missing there.
+    std::string joined_text();
     Timestamp time() { return Timestamp(std::chrono::microseconds(integer())); }
+    /// Two columns: a time, and the microseconds after it.
+    Timestamp time_after();
     std::optional<Timestamp> optional_time();
     std::string snapshot_id();
+    /// The base of `version` from its `base_steps`.
+    std::int64_t base_version(std::int64_t version);
     Checksum checksum();
     RecoveryType recovery_type();
     void skip() { ++column_; }

@@ -8,15 +8,11 @@ namespace cairn::sqlite {
 namespace {
 
 // One row a run in `runs`, rewritten by every save, small and apart from the payload: the head is one look-up there.
-// One row a save in `snapshots`, never rewritten, in commit order, the frame last so that the other columns are read
-// without it. A save touches one page each of `runs`, `snapshots` and its two indexes.
+// One row a save in `snapshots`, in commit order, the frame last so that the other columns are read without it. A save
+// touches one page each of `runs`, `snapshots` and its two indexes.
 //
 // A snapshot id is a 16-byte BLOB if it is a lower-case UUID, and TEXT otherwise. Times are microseconds since 1970,
 // UTC. The references are not enforced at each save (`check` looks at them): a save has just read the run's row.
-//
-// `sequence` is the engine's "largest plus one", which costs nothing as long as the row of the largest is not deleted
-// (AUTOINCREMENT would write one page more at every save). Who adds deletion must keep it from going back: delete the
-// newest row of the whole table only after noting its sequence (a migration adds the place) and insert above the note.
 constexpr char kVersion1[] = R"sql(
 CREATE TABLE runs(
     run_key           INTEGER PRIMARY KEY,
@@ -70,8 +66,77 @@ CREATE TABLE recovery_log(
 CREATE INDEX recovery_log_by_run ON recovery_log(run_id);
 )sql";
 
+// Small rows: half of all states are of a kilobyte and their deltas of a hundred bytes. The engine stores NULL, 0 and 1
+// in the row's header alone, so what is usual is one of these.
+//   parent_steps, base_steps   how many versions back the parent and the base are; base_steps 0: self-contained
+//   label_key                  the words that many snapshots share; a label is never changed nor deleted
+//   created_after              microseconds since the run's created_at, modulo 2^64
+//   execution_context, metadata  NULL for an empty one
+// `base_steps` in the index by version: whether a snapshot is still needed is seen without reading rows.
+//
+// `sequence` is the engine's "largest plus one", which costs nothing (AUTOINCREMENT would write one page more at every
+// save) and never goes back as long as the newest row of the table is not deleted. It can only be a head. When its run
+// is deleted it stays, emptied and without a run (run_key 0, version 0), until there is a newer one.
+constexpr char kVersion2[] = R"sql(
+DROP INDEX snapshots_by_version;
+DROP INDEX snapshots_by_id;
+ALTER TABLE snapshots RENAME TO snapshots_1;
+
+CREATE TABLE labels(
+    label_key          INTEGER PRIMARY KEY,
+    checkpoint_type    TEXT NOT NULL,
+    agent_phase        TEXT NOT NULL,
+    is_recovery_point  INTEGER NOT NULL,
+    UNIQUE(checkpoint_type, agent_phase, is_recovery_point)
+) STRICT;
+INSERT INTO labels(checkpoint_type, agent_phase, is_recovery_point)
+    SELECT DISTINCT checkpoint_type, agent_phase, is_recovery_point FROM snapshots_1;
+
+CREATE TABLE snapshots(
+    sequence           INTEGER PRIMARY KEY,
+    run_key            INTEGER NOT NULL,
+    version            INTEGER NOT NULL,
+    parent_steps       INTEGER NOT NULL,
+    base_steps         INTEGER NOT NULL,
+    label_key          INTEGER NOT NULL,
+    created_after      INTEGER NOT NULL,
+    expires_at         INTEGER,
+    snapshot_id        ANY NOT NULL,
+    state_bytes        INTEGER NOT NULL,
+    checksum           BLOB NOT NULL,
+    execution_context  TEXT,
+    metadata           TEXT,
+    frame              BLOB NOT NULL
+) STRICT;
+INSERT INTO snapshots
+    SELECT s.sequence, s.run_key, s.version, s.version - s.parent_version, 0, l.label_key,
+           s.created_at - r.created_at, s.expires_at, s.snapshot_id, s.state_bytes, s.checksum,
+           nullif(s.execution_context, ''), NULL, s.frame
+    FROM snapshots_1 s
+    JOIN runs r ON r.run_key = s.run_key
+    JOIN labels l ON (l.checkpoint_type, l.agent_phase, l.is_recovery_point) =
+                     (s.checkpoint_type, s.agent_phase, s.is_recovery_point)
+    ORDER BY s.sequence;
+DROP TABLE snapshots_1;
+
+CREATE INDEX snapshots_by_version ON snapshots(run_key, version, base_steps);
+CREATE INDEX snapshots_by_id ON snapshots(run_key, )sql" CAIRN_ID_PLACE("snapshot_id") R"sql();
+)sql";
+
+constexpr char kVersion1AsVersion2[] = R"sql(
+CREATE TEMP VIEW labels(label_key, checkpoint_type, agent_phase, is_recovery_point) AS
+    SELECT sequence, checkpoint_type, agent_phase, is_recovery_point FROM main.snapshots;
+CREATE TEMP VIEW snapshots(sequence, run_key, version, parent_steps, base_steps, label_key, created_after, expires_at,
+                           snapshot_id, state_bytes, checksum, execution_context, metadata, frame) AS
+    SELECT s.sequence, s.run_key, s.version, s.version - s.parent_version, 0, s.sequence,
+           s.created_at - (SELECT r.created_at FROM main.runs r WHERE r.run_key = s.run_key), s.expires_at,
+           s.snapshot_id, s.state_bytes, s.checksum, nullif(s.execution_context, ''), NULL, s.frame
+    FROM main.snapshots s;
+)sql";
+
 constexpr std::array kMigrations{
     Migration{.version = 1, .sql = kVersion1},
+    Migration{.version = 2, .sql = kVersion2, .views_of_older = kVersion1AsVersion2},
 };
 
 constexpr char kUserVersion[] = "PRAGMA user_version";

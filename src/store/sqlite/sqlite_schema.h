@@ -14,10 +14,18 @@ namespace cairn::sqlite {
 /// "CRN1" in the database's header: this file is ours. Part of the stored format.
 inline constexpr std::int64_t kApplicationId = 0x43524E31;
 
+/// Where the index `snapshots_by_id` keeps a snapshot id: a UUID under those of its bytes in which UUIDs of one run
+/// differ, whichever of their versions they are (so that the index holds 6 bytes of the 16), any other id as it is.
+/// Part of the stored format.
+#define CAIRN_ID_PLACE(id) "CASE typeof(" id ") WHEN 'blob' THEN substr(" id ", 3, 6) ELSE " id " END"
+
 /// What leads from schema `version - 1` to `version`.
 struct Migration {
     int version;
     const char* sql;
+    /// Temporary views by which the queries of `version` read `version - 1`, for who may not write; null if they
+    /// cannot.
+    const char* views_of_older = nullptr;
 };
 
 /// All of them, from an empty database (version 0) on. One that was ever released is never changed.

@@ -5,16 +5,19 @@
 #include "store/sqlite/database_file.h"
 #include "store/sqlite/fork_guard.h"
 #include "store/sqlite/inspection.h"
+#include "store/sqlite/pruner.h"
 #include "store/sqlite/reader.h"
 #include "store/sqlite/sqlite_schema.h"
 #include "store/sqlite/writer.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <new>
 #include <shared_mutex>
+#include <thread>
 #include <utility>
 
 namespace cairn {
@@ -25,6 +28,11 @@ using sqlite::ConnectionPool;
 using sqlite::DatabaseFile;
 using sqlite::ForkGuard;
 using sqlite::Lease;
+
+bool is_empty(const Batch& batch) {
+    return batch.writes.empty() && batch.recoveries.empty() && batch.rewrites.empty() && batch.deletions.empty() &&
+           batch.run_deletions.empty();
+}
 
 Deadline after(std::chrono::milliseconds patience) {
     return std::chrono::steady_clock::now() + patience;
@@ -66,6 +74,7 @@ public:
     Result<std::vector<RecoveryRecord>> recovery_log(std::string_view run_id, std::size_t limit) override;
     Result<StoreStats> stats() override;
     Result<CheckReport> check() override;
+    Result<std::uint64_t> reclaim(Deadline deadline) override;
     Result<int> migrate() override;
     Status close() override;
 
@@ -102,6 +111,7 @@ private:
     std::unexpected<Error> closed(std::string_view how) const {
         return fail(ErrorCode::kClosed, fmt::format("the store {}", how));
     }
+    static std::unexpected<Error> read_only() { return fail(ErrorCode::kReadOnly, "the store was opened read-only"); }
     void shrink_log();
 
     ForkGuard guard_;
@@ -136,11 +146,10 @@ Status SqliteStore::close() {
 Status SqliteStore::commit(const Batch& batch, Deadline deadline) {
     if (Status status = check_batch(batch); !status) return status;
     if (read_only_) {
-        return while_open<void>(
-            []() -> Status { return fail(ErrorCode::kReadOnly, "the store was opened read-only"); });
+        return while_open<void>([] { return Status(read_only()); });
     }
     return with_connection<void>(&Engine::writer, deadline, [&](Connection& connection) -> Status {
-        if (batch.writes.empty() && batch.recoveries.empty()) return {};
+        if (is_empty(batch)) return {};
         return sqlite::commit(connection, batch);
     });
 }
@@ -178,16 +187,42 @@ void SqliteStore::shrink_log() {
 }
 
 Result<StoreStats> SqliteStore::stats() {
-    return read<StoreStats>([&](Connection& connection) {
+    return read<StoreStats>([&](Connection& connection) -> Result<StoreStats> {
         if (!read_only_) shrink_log();
         Result<StoreStats> stats = sqlite::count_rows(connection);
-        if (stats) stats->store_bytes = sqlite::bytes_on_disk(engine_->file.path());
+        if (!stats) return stats;
+        const Result<std::uint64_t> chain_frames_max = sqlite::chain_frames_max(connection);
+        if (!chain_frames_max) return std::unexpected(chain_frames_max.error());
+        stats->chain_frames_max = *chain_frames_max;
+        stats->store_bytes = sqlite::bytes_on_disk(engine_->file.path());
         return stats;
     });
 }
 
 Result<CheckReport> SqliteStore::check() {
     return read<CheckReport>([&](Connection& connection) { return sqlite::inspect(connection); });
+}
+
+// Each step is a transaction of its own, and a pause as long as it follows, in which writers take their turn.
+Result<std::uint64_t> SqliteStore::reclaim(Deadline deadline) {
+    if (read_only_) return while_open<std::uint64_t>([] { return Result<std::uint64_t>(read_only()); });
+    std::uint64_t bytes = 0;
+    while (true) {
+        const Deadline started = std::chrono::steady_clock::now();
+        const Result<std::uint64_t> given = with_connection<std::uint64_t>(
+            &Engine::writer, deadline, [](Connection& connection) { return sqlite::give_back_pages(connection); });
+        if (!given) return given;
+        bytes += *given;
+        const Deadline now = std::chrono::steady_clock::now();
+        if (*given == 0 || now >= deadline) break;
+        std::this_thread::sleep_for(std::min(now - started, deadline - now));
+    }
+    const Status shrunk = while_open<void>([&] {
+        shrink_log();
+        return Status();
+    });
+    if (!shrunk) return std::unexpected(shrunk.error());
+    return bytes;
 }
 
 Result<int> SqliteStore::migrate() {

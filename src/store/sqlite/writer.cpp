@@ -1,8 +1,10 @@
 #include "store/sqlite/writer.h"
 
 #include "store/batch_rules.h"
+#include "store/sqlite/pruner.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/sqlite_error.h"
+#include "store/sqlite/sqlite_schema.h"
 
 #include <fmt/format.h>
 #include <sqlite3.h>
@@ -14,7 +16,13 @@
 namespace cairn::sqlite {
 namespace {
 
-constexpr char kFindRun[] = "SELECT run_key, head_version, thread_id, user_id FROM runs WHERE run_id = ?";
+// All that a write has to know of its run, in one statement.
+constexpr char kFindRun[] =
+    "SELECT r.run_key, r.created_at, r.head_version, r.thread_id, r.user_id, "
+    "EXISTS(SELECT 1 FROM snapshots s WHERE s.run_key = r.run_key AND s.snapshot_id = ?2 "
+    "AND " CAIRN_ID_PLACE("s.snapshot_id") " = " CAIRN_ID_PLACE("?2") "), "
+    "(SELECT b.snapshot_id FROM snapshots b WHERE b.run_key = r.run_key AND b.version = ?3) "
+    "FROM runs r WHERE r.run_id = ?1";
 
 constexpr char kInsertRun[] = R"sql(
 INSERT INTO runs(run_id, thread_id, user_id, created_at, snapshots,
@@ -22,11 +30,16 @@ INSERT INTO runs(run_id, thread_id, user_id, created_at, snapshots,
 VALUES(?, ?, ?, ?, 0, 0, 0, '', 0, x'')
 )sql";
 
+// A label that is not there yet makes it fail on label_key.
 constexpr char kInsertSnapshot[] = R"sql(
-INSERT INTO snapshots(run_key, version, parent_version, snapshot_id, checkpoint_type, agent_phase, is_recovery_point,
-                      created_at, expires_at, state_bytes, checksum, execution_context, frame)
-VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO snapshots(run_key, version, parent_steps, base_steps, label_key, created_after, expires_at, snapshot_id,
+                      state_bytes, checksum, execution_context, metadata, frame)
+VALUES(?1, ?2, ?3, ?4,
+       (SELECT label_key FROM labels WHERE checkpoint_type = ?5 AND agent_phase = ?6 AND is_recovery_point = ?7),
+       ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
 )sql";
+
+constexpr char kInsertLabel[] = "INSERT INTO labels(checkpoint_type, agent_phase, is_recovery_point) VALUES(?, ?, ?)";
 
 constexpr char kMoveHead[] = R"sql(
 UPDATE runs SET snapshots = snapshots + 1, head_version = ?, head_sequence = ?, head_snapshot_id = ?,
@@ -34,64 +47,80 @@ UPDATE runs SET snapshots = snapshots + 1, head_version = ?, head_sequence = ?, 
 WHERE run_key = ?
 )sql";
 
-constexpr char kFindSnapshot[] = "SELECT 1 FROM snapshots WHERE run_key = ? AND snapshot_id = ?";
-
 constexpr char kInsertRecovery[] = R"sql(
 INSERT INTO recovery_log(run_id, recovery_type, failure_reason, auto_recovery, source_snapshot_id, result_snapshot_id,
                          result, detail, started_at, duration_us)
 VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 )sql";
 
-// The head has moved. A writer that repeats a commit of unknown outcome finds its own snapshot.
-Status taken_or_conflict(Connection& connection, const SnapshotWrite& write, std::int64_t run_key,
-                         std::int64_t head_version) {
-    const StoredId id(write.snapshot.info.snapshot_id);
-    Cursor found = connection.use(kFindSnapshot);
-    const Result<bool> row = found.bind(run_key, id.value()).step();
-    if (!row) return std::unexpected(row.error());
-    return *row ? already_exists(write) : conflict(write, head_version);
-}
+// What a snapshot's row needs of its run's.
+struct RunRow {
+    std::int64_t key = 0;
+    Timestamp created_at;
+};
 
-Result<std::int64_t> insert_run(Connection& connection, const SnapshotInfo& info) {
+Result<RunRow> insert_run(Connection& connection, const SnapshotInfo& info) {
     Cursor insert = connection.use(kInsertRun);
     const Status status = insert.bind(info.run_id, info.thread_id, info.user_id, to_column(info.created_at)).run();
     if (!status) return std::unexpected(status.error());
-    return connection.last_row_key();
+    return RunRow{.key = connection.last_row_key(), .created_at = info.created_at};
 }
 
-// The key of the run that `write` may grow.
-Result<std::int64_t> run_for(Connection& connection, const SnapshotWrite& write) {
+// The base that `write` names, and the id there (column `found`, NULL if there is none).
+bool is_base(const SnapshotWrite& write, const Cursor& run, int found) {
+    if (write.snapshot.info.base_version == 0) return true;
+    if (run.is_null(found)) return false;
+    return write.base_snapshot_id.empty() || StoredId(write.base_snapshot_id).is_at(run, found);
+}
+
+// The run that `write` may grow.
+Result<RunRow> run_for(Connection& connection, const SnapshotWrite& write) {
+    const SnapshotInfo& info = write.snapshot.info;
+    const StoredId id(info.snapshot_id);
     Cursor run = connection.use(kFindRun);
-    const Result<bool> row = run.bind(write.snapshot.info.run_id).step();
+    const Result<bool> row = run.bind(info.run_id, id.value(), info.base_version).step();
     if (!row) return std::unexpected(row.error());
     if (!*row) {
         if (write.expected_version != 0) return conflict(write, 0);
-        return insert_run(connection, write.snapshot.info);
+        if (info.base_version != 0) return base_is_gone(info.run_id, info.version, info.base_version);
+        return insert_run(connection, info);
     }
-    const std::int64_t run_key = run.integer(0);
-    const std::int64_t head_version = run.integer(1);
-    Status status = check_owner(write, run.text(2), run.text(3));
-    if (status && head_version != write.expected_version) {
-        status = taken_or_conflict(connection, write, run_key, head_version);
-    }
-    if (!status) return std::unexpected(status.error());
-    return run_key;
+    if (Status status = check_owner(write, run.text(3), run.text(4)); !status) return std::unexpected(status.error());
+    if (run.integer(5) != 0) return already_exists(write);
+    if (run.integer(2) != write.expected_version) return conflict(write, run.integer(2));
+    if (!is_base(write, run, 6)) return base_is_gone(info.run_id, info.version, info.base_version);
+    return RunRow{.key = run.integer(0), .created_at = Timestamp(std::chrono::microseconds(run.integer(1)))};
 }
 
-Result<std::int64_t> insert_snapshot(Connection& connection, const SnapshotWrite& write, std::int64_t run_key) {
-    const SnapshotInfo& info = write.snapshot.info;
+// The engine's result code.
+int insert_row(Connection& connection, const Snapshot& snapshot, const RunRow& run) {
+    const SnapshotInfo& info = snapshot.info;
     const StoredId id(info.snapshot_id);
     const StoredChecksum checksum(info.checksum);
     Cursor insert = connection.use(kInsertSnapshot);
-    insert.bind(run_key, info.version, info.parent_version, id.value(), info.checkpoint_type.name(),
-                info.agent_phase.name(), std::int64_t{info.is_recovery_point}, to_column(info.created_at),
-                to_column(info.expires_at), to_column(info.state_bytes), checksum.value(), info.execution_context,
-                Blob{write.snapshot.frame});
-    const int result_code = insert.run_for_code();
-    if (result_code == SQLITE_OK) return connection.last_row_key();
-    // Versions grow, so of the two unique indexes only the one of ids can refuse.
-    if (result_code == SQLITE_CONSTRAINT_UNIQUE) return already_exists(write);
-    return std::unexpected(connection.error(result_code));
+    insert.bind(run.key, info.version, info.version - info.parent_version,
+                info.base_version == 0 ? 0 : info.version - info.base_version, info.checkpoint_type.name(),
+                info.agent_phase.name(), std::int64_t{info.is_recovery_point},
+                microseconds_between(run.created_at, info.created_at), to_column(info.expires_at), id.value(),
+                to_column(info.state_bytes), checksum.value(), unless_empty(info.execution_context),
+                unless_empty(info.metadata), Blob{snapshot.frame});
+    return insert.run_for_code();
+}
+
+Status insert_label(Connection& connection, const SnapshotInfo& info) {
+    Cursor insert = connection.use(kInsertLabel);
+    return insert.bind(info.checkpoint_type.name(), info.agent_phase.name(), std::int64_t{info.is_recovery_point})
+        .run();
+}
+
+Result<std::int64_t> insert_snapshot(Connection& connection, const Snapshot& snapshot, const RunRow& run) {
+    int result_code = insert_row(connection, snapshot, run);
+    if (result_code == SQLITE_CONSTRAINT_NOTNULL) {
+        if (Status status = insert_label(connection, snapshot.info); !status) return std::unexpected(status.error());
+        result_code = insert_row(connection, snapshot, run);
+    }
+    if (result_code != SQLITE_OK) return std::unexpected(connection.error(result_code));
+    return connection.last_row_key();
 }
 
 Status move_head(Connection& connection, const SnapshotInfo& info, std::int64_t run_key, std::int64_t sequence) {
@@ -105,11 +134,11 @@ Status move_head(Connection& connection, const SnapshotInfo& info, std::int64_t 
 }
 
 Status apply(Connection& connection, const SnapshotWrite& write) {
-    const Result<std::int64_t> run_key = run_for(connection, write);
-    if (!run_key) return std::unexpected(run_key.error());
-    const Result<std::int64_t> sequence = insert_snapshot(connection, write, *run_key);
+    const Result<RunRow> run = run_for(connection, write);
+    if (!run) return std::unexpected(run.error());
+    const Result<std::int64_t> sequence = insert_snapshot(connection, write.snapshot, *run);
     if (!sequence) return std::unexpected(sequence.error());
-    return move_head(connection, write.snapshot.info, *run_key, *sequence);
+    return move_head(connection, write.snapshot.info, run->key, *sequence);
 }
 
 Status apply(Connection& connection, const RecoveryRecord& recovery) {
@@ -128,7 +157,7 @@ Status apply(Connection& connection, const Batch& batch) {
     for (const RecoveryRecord& recovery : batch.recoveries) {
         if (Status status = apply(connection, recovery); !status) return status;
     }
-    return {};
+    return prune(connection, batch);
 }
 
 // What a failed COMMIT means. Locks: it was not tried. A full disk: the log's last page, which makes the others count,

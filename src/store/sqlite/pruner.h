@@ -1,0 +1,21 @@
+#pragma once
+
+// Making snapshots independent, and deleting them: the later members of a batch.
+
+#include "store/sqlite/sqlite_connection.h"
+
+#include <cairn/error.h>
+#include <cairn/store.h>
+
+#include <cstdint>
+
+namespace cairn::sqlite {
+
+/// `batch.rewrites`, `batch.deletions` and `batch.run_deletions`, in that order, within the caller's transaction.
+[[nodiscard]] Status prune(Connection& connection, const Batch& batch);
+
+/// Gives a few free pages at the end of the file back, in a transaction of its own, and returns their bytes; 0 once
+/// there are none. The file itself gets shorter at the next checkpoint.
+[[nodiscard]] Result<std::uint64_t> give_back_pages(Connection& connection);
+
+}  // namespace cairn::sqlite
