@@ -1,0 +1,242 @@
+// Goal: the optimised service stores what changed, within the limits of a chain, against the right base, and what it
+// stores that way loads exactly; forks and labels are kept.
+// Method: agent-like states that grow, on the memory store; the stored frames and their bases are looked at directly.
+
+#include "persistence/chain.h"
+
+#include "store/memory/memory_store.h"
+#include "support/faulty_store.h"
+#include "support/make.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+using test::make_request;
+
+/// The state after `steps` steps: a counter in front and one more message of `message_bytes` for each.
+std::string grown(int steps, std::size_t message_bytes = 300) {
+    std::string text = fmt::format(R"({{"step":{},"messages":[)", steps);
+    std::mt19937_64 random(7);
+    for (int i = 0; i < steps; ++i) {
+        text += i == 0 ? "\"" : ",\"";
+        for (std::size_t n = 0; n < message_bytes; ++n) text += static_cast<char>('a' + random() % 26);
+        text += '"';
+    }
+    return text + "]}";
+}
+
+struct ChainBench {
+    std::shared_ptr<Store> inner = make_memory_store();
+    std::shared_ptr<test::FaultyStore> store = std::make_shared<test::FaultyStore>(inner);
+    OptimizedOptions options;
+    std::unique_ptr<OptimizedStatePersistence> service;
+
+    explicit ChainBench(const ChainLimits& limits = {}) {
+        options.runtime = test::make_runtime();
+        options.chain_limits = limits;
+        service = std::make_unique<OptimizedStatePersistence>(store, options);
+    }
+    Receipt save(std::string_view text, CheckpointType type = CheckpointType::kAuto) {
+        return service->save_agent_state(make_request("run", text, std::move(type))).value();
+    }
+    Snapshot stored(const std::string& snapshot_id) { return inner->get("run", snapshot_id).value().value(); }
+    std::string load(const std::string& snapshot_id) {
+        return std::string(
+            service->load_agent_state({.run_id = "run", .snapshot_id = snapshot_id}).value().state.text());
+    }
+};
+
+TEST(Chain, ASaveStoresWhatChangedAndLoadsExactly) {
+    ChainBench bench;
+    std::vector<std::string> ids;
+    for (int step = 1; step <= 40; ++step) {
+        const Receipt receipt = bench.save(grown(step));
+        if (step > 10) EXPECT_LT(receipt.frame_bytes, 450U) << step;
+        ids.push_back(receipt.snapshot_id);
+    }
+    for (int step = 1; step <= 40; ++step) EXPECT_EQ(bench.load(ids[static_cast<std::size_t>(step - 1)]), grown(step));
+    const Snapshot last = bench.stored(ids.back());
+    EXPECT_EQ(last.info.base_version, 39);
+    EXPECT_TRUE(needs_base(read_frame_header(last.frame).value().kind));
+}
+
+TEST(Chain, NoSnapshotNeedsMoreFramesThanTheLimit) {
+    ChainBench bench({.frames_max = 5});
+    std::size_t longest = 0;
+    for (int step = 1; step <= 30; ++step) {
+        const Receipt receipt = bench.save(grown(step));
+        longest = std::max(longest, bench.stored(receipt.snapshot_id).bases.size() + 1);
+    }
+    EXPECT_EQ(longest, 5U);
+}
+
+TEST(Chain, NoChainOutweighsASelfContainedFrameByMoreThanTheLimit) {
+    ChainBench bench({.bytes_percent_max = 150, .bytes_always = 0});
+    int full_frames = 0;
+    for (int step = 1; step <= 60; ++step) {
+        const Snapshot snapshot = bench.stored(bench.save(grown(step)).snapshot_id);
+        full_frames += snapshot.bases.empty() ? 1 : 0;
+        const ChainCost cost = chain_cost(snapshot).value();
+        const State state = State::parse(grown(step)).value();
+        const std::size_t full_bytes = encode_full(state, {}).value().frame.size();
+        EXPECT_LT(static_cast<double>(cost.bytes), 1.7 * static_cast<double>(full_bytes) + 1000) << step;
+    }
+    EXPECT_GT(full_frames, 2);
+    EXPECT_LT(full_frames, 30);
+}
+
+TEST(Chain, AnUnrelatedStateIsStoredWhole) {
+    ChainBench bench;
+    bench.save(grown(5));
+    const Receipt receipt = bench.save(R"({"other":")" + std::string(5000, 'x') + R"("})");
+    EXPECT_EQ(bench.stored(receipt.snapshot_id).info.base_version, 0);
+}
+
+TEST(Chain, ACriticalSaveIsNeverADelta) {
+    ChainBench bench;
+    bench.save(grown(10));
+    const Receipt critical = bench.save(grown(11), CheckpointType::kManual);
+    EXPECT_EQ(bench.stored(critical.snapshot_id).info.base_version, 0);
+    const Receipt after = bench.save(grown(12));
+    EXPECT_EQ(bench.stored(after.snapshot_id).bases.size(), 1U);
+}
+
+TEST(Chain, AColdCacheEncodesAgainstTheHeadAsItIsStored) {
+    ChainBench bench;
+    bench.save(grown(10));
+    bench.save(grown(11));
+    bench.service->clear_cache();
+    const Receipt receipt = bench.save(grown(12));
+    EXPECT_EQ(bench.stored(receipt.snapshot_id).bases.size(), 2U);
+    EXPECT_EQ(bench.load(receipt.snapshot_id), grown(12));
+}
+
+TEST(Chain, WithCompressionOffEveryFrameIsWholeAndPlain) {
+    ChainBench bench;
+    ASSERT_TRUE(bench.service->configure({.enable_compression = false}));
+    bench.save(grown(10));
+    const Receipt receipt = bench.save(grown(11));
+    EXPECT_EQ(read_frame_header(bench.stored(receipt.snapshot_id).frame)->kind, FrameKind::kFullPlain);
+}
+
+TEST(Chain, ADamagedFrameSpoilsWhatNeedsItAndResumeFindsTheNewestThatDoesNot) {
+    ChainBench bench;
+    for (int step = 1; step <= 6; ++step) bench.save(grown(step + 10));
+    // A copy of the run in which one bit of version 4's frame is flipped.
+    auto copy = make_memory_store();
+    const auto history = bench.inner->history({.run_id = "run", .order = HistoryQuery::Order::kOldestFirst}).value();
+    for (const SnapshotInfo& info : history) {
+        Snapshot snapshot = bench.stored(info.snapshot_id);
+        snapshot.bases.clear();
+        if (info.version == 4) snapshot.frame.back() = static_cast<char>(snapshot.frame.back() ^ 1);
+        ASSERT_TRUE(copy->commit(test::make_batch(std::move(snapshot)), test::soon()));
+    }
+    OptimizedStatePersistence service(copy, bench.options);
+    EXPECT_EQ(service.load_agent_state({.run_id = "run"}).error().code, ErrorCode::kCorrupt);
+    EXPECT_EQ(check_deep(*copy).value().findings.size(), 3U);
+    const RecoveryResult result = service.recover_agent_state({.run_id = "run"}).value();
+    EXPECT_EQ(result.state.text(), grown(13));
+    EXPECT_EQ(result.damaged.size(), 3U);
+    EXPECT_EQ(service.load_agent_state({.run_id = "run"}).value().state.text(), grown(13));
+    // The next save stands on sound ground.
+    ASSERT_TRUE(service.save_agent_state(make_request("run", grown(14))));
+    EXPECT_EQ(service.load_agent_state({.run_id = "run"}).value().state.text(), grown(14));
+}
+
+TEST(Chain, ADamagedHeadIsNoBase) {
+    ChainBench bench;
+    Snapshot damaged = test::make_snapshot("run", 1, grown(10));
+    damaged.frame.back() = static_cast<char>(damaged.frame.back() ^ 1);
+    ASSERT_TRUE(bench.inner->commit(test::make_batch(std::move(damaged)), test::soon()));
+    const Receipt receipt = bench.save(grown(11));
+    EXPECT_EQ(receipt.outcome, Outcome::kFallback);
+    EXPECT_EQ(bench.load(receipt.snapshot_id), grown(11));
+}
+
+TEST(Fork, GrowsFromAnOlderSnapshotAndIsEncodedAgainstIt) {
+    for (const bool is_optimised : {true, false}) {
+        ChainBench bench;
+        StatePersistenceService standard(bench.store, bench.options);
+        StatePersistence& service = is_optimised ? static_cast<StatePersistence&>(*bench.service) : standard;
+        const Receipt first = service.save_agent_state(make_request("run", grown(10))).value();
+        ASSERT_TRUE(service.save_agent_state(make_request("run", grown(20))));
+        StatePersistenceRequest request = make_request("run", grown(11));
+        request.parent_snapshot_id = first.snapshot_id;
+        const Receipt fork = service.save_agent_state(request).value();
+        EXPECT_EQ(fork.version, 3);
+        const Snapshot stored = bench.stored(fork.snapshot_id);
+        EXPECT_EQ(stored.info.parent_version, 1);
+        EXPECT_EQ(stored.info.base_version, is_optimised ? 1 : 0);
+        EXPECT_EQ(bench.load(fork.snapshot_id), grown(11));
+        EXPECT_EQ(service.load_agent_state({.run_id = "run"}).value().info.snapshot_id, fork.snapshot_id);
+    }
+}
+
+TEST(Fork, IsNeverSkippedEvenIfItEqualsTheHead) {
+    ChainBench bench;
+    const Receipt first = bench.save(grown(10));
+    const Receipt second = bench.save(grown(11));
+    StatePersistenceRequest request = make_request("run", grown(11));
+    request.parent_snapshot_id = first.snapshot_id;
+    EXPECT_EQ(bench.service->save_agent_state(request).value().outcome, Outcome::kPersisted);
+    // Naming the head as the parent is no fork.
+    request.parent_snapshot_id = bench.inner->head("run").value()->snapshot_id;
+    EXPECT_EQ(bench.service->save_agent_state(request).value().outcome, Outcome::kDeduplicated);
+    EXPECT_NE(request.parent_snapshot_id, second.snapshot_id);
+}
+
+TEST(Fork, FromASnapshotThatIsNotThereIsNotFound) {
+    ChainBench bench;
+    StatePersistence& service = *bench.service;
+    StatePersistenceRequest request = make_request("run");
+    request.parent_snapshot_id = "nowhere";
+    EXPECT_EQ(service.save_agent_state(request).error().code, ErrorCode::kNotFound);
+    ASSERT_TRUE(service.save_agent_state(make_request("run")));
+    EXPECT_EQ(service.save_agent_state(request).error().code, ErrorCode::kNotFound);
+    request.checkpoint_type = CheckpointType::kManual;
+    EXPECT_EQ(service.save_agent_state(request).error().code, ErrorCode::kNotFound);
+    EXPECT_EQ(bench.inner->head("run").value()->version, 1);
+}
+
+TEST(Fork, WhoseBaseIsDeletedMeanwhileIsStoredWholeOrRefusedButNeverBroken) {
+    ChainBench bench;
+    const Receipt first = bench.save(grown(10));
+    bench.save(grown(20), CheckpointType::kManual);
+    bool has_deleted = false;
+    bench.store->before_commit([&](const Batch&) {
+        if (std::exchange(has_deleted, true)) return;
+        Batch deletion;
+        deletion.deletions.push_back({.run_id = "run", .version = 1});
+        ASSERT_TRUE(bench.inner->commit(deletion, test::soon()));
+    });
+    StatePersistenceRequest request = make_request("run", grown(11));
+    request.parent_snapshot_id = first.snapshot_id;
+    const Result<Receipt> receipt = bench.service->save_agent_state(request);
+    ASSERT_FALSE(receipt);
+    EXPECT_EQ(receipt.error().code, ErrorCode::kNotFound);  // the fallback finds that the parent is gone
+    EXPECT_EQ(bench.load(bench.inner->head("run").value()->snapshot_id), grown(20));
+}
+
+TEST(Metadata, IsStoredFilteredByAndNeverLostToASkip) {
+    ChainBench bench;
+    StatePersistenceRequest request = make_request("run");
+    request.metadata = State::parse(R"({"region":"eu","step":1})").value();
+    ASSERT_TRUE(bench.service->save_agent_state(request));
+    request.metadata = State::parse(R"({"region":"us","step":2})").value();
+    EXPECT_EQ(bench.service->save_agent_state(request).value().outcome, Outcome::kPersisted);
+    request.metadata.reset();
+    EXPECT_EQ(bench.service->save_agent_state(request).value().outcome, Outcome::kDeduplicated);
+    const auto europe = bench.inner->history({.run_id = "run", .metadata = {{"region", R"("eu")"}}}).value();
+    ASSERT_EQ(europe.size(), 1U);
+    EXPECT_EQ(europe[0].version, 1);
+    EXPECT_EQ(europe[0].metadata, R"({"region":"eu","step":1})");
+}
+
+}  // namespace
+}  // namespace cairn
