@@ -12,6 +12,7 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::size_t kHistoryPage = 1000;
+constexpr int kUnknownOutcomesMax = 3;
 constexpr std::uint64_t kChangeBytesMax = 8U << 20;  // frames that are held at a time, but for the last one
 
 void add_counts(RetentionReport& total, const RetentionReport& more) {
@@ -191,9 +192,10 @@ Status RetentionWorker::commit(const Change& change) {
 Status RetentionWorker::apply(const Batch& batch) {
     const Deadline deadline = SteadyClock::now() + options_.timeout;
     Status status;
-    do {
+    for (int tries = 0; tries < kUnknownOutcomesMax; ++tries) {
         status = store_.commit(batch, deadline);
-    } while (!status && status.error().code == ErrorCode::kOutcomeUnknown && SteadyClock::now() < deadline);
+        if (status || status.error().code != ErrorCode::kOutcomeUnknown) break;
+    }
     if (status) deadline_ = SteadyClock::now() + options_.timeout;
     return status;
 }

@@ -438,6 +438,13 @@ TEST_F(RetentionTest, ConflictsWithoutEndEndAtTheTimeout) {
     EXPECT_EQ(versions_in(*memory, "run"), range(1, 4));
 }
 
+TEST_F(RetentionTest, AnOutcomeThatRemainsUnknownIsToldAsSuch) {
+    run.append_line(4);
+    store->inject({.code = ErrorCode::kOutcomeUnknown, .for_good = true});
+    EXPECT_EQ(prune(*store, {.keep_last = 1}, options).error().code, ErrorCode::kOutcomeUnknown);
+    expect_intact(*memory, run);
+}
+
 // ---- damage ----
 
 // The snapshot's frame becomes something that does not decode.
