@@ -2,6 +2,7 @@
 
 #include <cairn/error.h>
 #include <cairn/persistence.h>
+#include <cairn/retention.h>
 #include <cairn/runtime.h>
 #include <cairn/types.h>
 
@@ -28,7 +29,8 @@ struct Config {
     std::size_t cache_max_bytes = 256U << 20;     ///< CAIRN_CACHE_BYTES_MAX
     std::uint64_t state_bytes_max = 64ULL << 20;  ///< CAIRN_STATE_BYTES_MAX
     std::uint32_t state_depth_max = 1024;         ///< CAIRN_STATE_DEPTH_MAX
-    ChainLimits chain_limits = {};                        ///< CAIRN_CHAIN_FRAMES_MAX, CAIRN_CHAIN_BYTES_PERCENT_MAX
+    ChainLimits chain_limits = {};                ///< CAIRN_CHAIN_FRAMES_MAX, CAIRN_CHAIN_BYTES_PERCENT_MAX
+    RetentionPolicy retention = {};               ///< CAIRN_RETENTION_…: what `prune` deletes unless told. Off.
     std::chrono::milliseconds timeout{30'000};    ///< CAIRN_TIMEOUT_MS
     LogLevel log_level = LogLevel::kWarning;      ///< CAIRN_LOG_LEVEL
 

@@ -1,8 +1,13 @@
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+
+#include <memory>
+#include <optional>
+#include <utility>
 
 namespace cairn::cli {
 namespace {
@@ -34,10 +39,34 @@ void print_text(const CheckReport& report, bool deep) {
                     report.findings.empty() ? "all is well" : fmt::format("findings: {}", report.findings.size())));
 }
 
+/// Shows how many snapshots have been read of those that the store says it has.
+class WatchedStore final : public ForwardingStore {
+public:
+    using ForwardingStore::ForwardingStore;
+
+    Result<CheckReport> check() override {
+        auto report = ForwardingStore::check();
+        if (report) progress_.emplace("Checking", report->snapshots);
+        return report;
+    }
+    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override {
+        if (progress_) progress_->advance();
+        return ForwardingStore::get(run_id, snapshot_id);
+    }
+
+private:
+    std::optional<Progress> progress_;
+};
+
+Result<CheckReport> check_all_states(const Cli& cli, std::shared_ptr<Store> store) {
+    WatchedStore watched(std::move(store));
+    return check_deep(watched, cli.config().state_limits());
+}
+
 Status check(const Cli& cli, bool deep) {
     const auto store = cli.open_for_reading();
     if (!store) return std::unexpected(store.error());
-    const auto report = deep ? check_deep(**store, cli.config().state_limits()) : (*store)->check();
+    const auto report = deep ? check_all_states(cli, *store) : (*store)->check();
     if (!report) return std::unexpected(report.error());
     cli.json ? print_line(to_json(*report, deep)) : print_text(*report, deep);
     if (report->findings.empty()) return {};

@@ -34,11 +34,16 @@ struct Cli {
 void add_save_command(CLI::App& app, Cli& cli);
 void add_load_command(CLI::App& app, Cli& cli);
 void add_log_command(CLI::App& app, Cli& cli);
+void add_fork_command(CLI::App& app, Cli& cli);
 void add_runs_command(CLI::App& app, Cli& cli);
 void add_diff_command(CLI::App& app, Cli& cli);
 void add_recover_command(CLI::App& app, Cli& cli);
 void add_stats_command(CLI::App& app, Cli& cli);
 void add_check_command(CLI::App& app, Cli& cli);
+void add_prune_command(CLI::App& app, Cli& cli);
+void add_delete_command(CLI::App& app, Cli& cli);
+void add_export_command(CLI::App& app, Cli& cli);
+void add_import_command(CLI::App& app, Cli& cli);
 void add_config_command(CLI::App& app, Cli& cli);
 void add_replay_command(CLI::App& app, Cli& cli);
 

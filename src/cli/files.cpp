@@ -76,15 +76,31 @@ Result<std::string> read_input(const std::string& path, std::uint64_t bytes_max)
 }
 
 Status write_file(const std::string& path, std::string_view bytes) {
-    std::FILE* file = std::fopen(path.c_str(), "wbe");
+    auto file = OutputFile::open(path);
+    if (!file) return std::unexpected(file.error());
+    if (Status written = file->write(bytes); !written) return written;
+    return file->close();
+}
+
+Result<OutputFile> OutputFile::open(const std::string& path) {
+    std::FILE* file = path == "-" ? stdout : std::fopen(path.c_str(), "wbe");
     if (file == nullptr) return file_error("written", path, ErrorCode::kReadOnly);
-    const bool written = std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
-    if (!written) {
-        const auto error = file_error("written", path, ErrorCode::kUnavailable);
-        std::fclose(file);
-        return error;
-    }
-    if (std::fclose(file) != 0) return file_error("written", path, ErrorCode::kUnavailable);
+    return OutputFile(path, file);
+}
+
+OutputFile::~OutputFile() {
+    if (file_ != nullptr && file_ != stdout) std::fclose(file_);
+}
+
+Status OutputFile::write(std::string_view bytes) {
+    if (std::fwrite(bytes.data(), 1, bytes.size(), file_) == bytes.size()) return {};
+    return file_error("written", path_, ErrorCode::kUnavailable);
+}
+
+Status OutputFile::close() {
+    std::FILE* file = std::exchange(file_, nullptr);
+    const int closed = file == stdout ? std::fflush(file) : std::fclose(file);
+    if (closed != 0) return file_error("written", path_, ErrorCode::kUnavailable);
     return {};
 }
 

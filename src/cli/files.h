@@ -5,8 +5,10 @@
 #include <cairn/error.h>
 
 #include <cstdint>
+#include <cstdio>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace cairn::cli {
 
@@ -17,5 +19,27 @@ namespace cairn::cli {
 /// Replaces what the file had.
 /// Errors: kNotFound (no such folder), kInvalidArgument (a folder), kReadOnly, kStorageFull.
 [[nodiscard]] Status write_file(const std::string& path, std::string_view bytes);
+
+/// Bytes that go to a file, or to standard output, piece by piece.
+class OutputFile {
+public:
+    /// "-" is standard output. Replaces what the file had. Errors: as `write_file`.
+    [[nodiscard]] static Result<OutputFile> open(const std::string& path);
+
+    OutputFile(OutputFile&& other) noexcept
+        : path_(std::move(other.path_)), file_(std::exchange(other.file_, nullptr)) {}
+    OutputFile& operator=(OutputFile&&) = delete;
+    ~OutputFile();
+
+    /// Errors: kStorageFull, kUnavailable. So `close`, after which everything has been handed over.
+    [[nodiscard]] Status write(std::string_view bytes);
+    [[nodiscard]] Status close();
+
+private:
+    OutputFile(std::string path, std::FILE* file) : path_(std::move(path)), file_(file) {}
+
+    std::string path_;
+    std::FILE* file_;
+};
 
 }  // namespace cairn::cli

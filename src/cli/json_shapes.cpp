@@ -6,7 +6,16 @@
 
 namespace cairn::cli {
 
-std::string to_json(const SnapshotInfo& info) {
+namespace {
+
+std::string_view text_or_null(const std::string& json_text) {
+    return json_text.empty() ? "null" : std::string_view(json_text);
+}
+
+}  // namespace
+
+std::string to_json(const SnapshotInfo& info, const std::optional<std::string>& parent_snapshot_id) {
+    const Json parent_id = parent_snapshot_id ? Json(*parent_snapshot_id) : Json();
     const Json expires_at = info.expires_at ? Json(format_timestamp(*info.expires_at)) : Json();
     const Json object{{"run_id", info.run_id},
                       {"thread_id", info.thread_id},
@@ -14,6 +23,7 @@ std::string to_json(const SnapshotInfo& info) {
                       {"snapshot_id", info.snapshot_id},
                       {"version", info.version},
                       {"parent_version", info.parent_version},
+                      {"parent_snapshot_id", parent_id},
                       {"checkpoint_type", info.checkpoint_type.name()},
                       {"agent_phase", info.agent_phase.name()},
                       {"is_recovery_point", info.is_recovery_point},
@@ -22,8 +32,8 @@ std::string to_json(const SnapshotInfo& info) {
                       {"state_bytes", info.state_bytes},
                       {"frame_bytes", info.frame_bytes},
                       {"checksum", info.checksum.to_hex()}};
-    const std::string& context = info.execution_context;
-    return with_member(to_line(object), "execution_context", context.empty() ? "null" : context);
+    return with_member(with_member(to_line(object), "execution_context", text_or_null(info.execution_context)),
+                       "metadata", text_or_null(info.metadata));
 }
 
 std::string to_json(const RecoveryRecord& record) {

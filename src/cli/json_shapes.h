@@ -4,13 +4,14 @@
 
 #include <cairn/store.h>
 
+#include <optional>
 #include <string>
 #include <string_view>
 
 namespace cairn::cli {
 
-/// One line each.
-std::string to_json(const SnapshotInfo& info);
+/// One line each. A parent that is gone has no id.
+std::string to_json(const SnapshotInfo& info, const std::optional<std::string>& parent_snapshot_id);
 std::string to_json(const RecoveryRecord& record);
 std::string to_json(const RunInfo& run);
 std::string to_json(const ThreadInfo& thread);

@@ -1,12 +1,16 @@
 #include "cli/command.h"
+#include "cli/history_listing.h"
 #include "cli/json_shapes.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/snapshot_reference.h"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
-#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace cairn::cli {
 namespace {
@@ -21,7 +25,14 @@ struct LogOptions {
     std::string since;
     std::string until;
     std::optional<std::int64_t> before;
+    std::vector<std::string> metadata;
+    bool graph = false;
     bool recoveries = false;
+
+    bool has_filter() const {
+        return checkpoint_type || agent_phase || recovery_points || !since.empty() || !until.empty() ||
+               !metadata.empty();
+    }
 };
 
 Status read_time(const char* option, const std::string& text, std::optional<Timestamp>& time) {
@@ -29,6 +40,27 @@ Status read_time(const char* option, const std::string& text, std::optional<Time
     const auto read = parse_timestamp(text);
     if (!read) return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", option, read.error().message));
     time = *read;
+    return {};
+}
+
+// What a value is in the metadata, as it is written there: "3" and "true" are JSON, "eu" is a string.
+Result<std::string> metadata_value(const std::string& text) {
+    if (!Json::accept(text)) return to_line(Json(text));
+    const auto object = State::parse("{\"value\":" + text + "}");
+    if (!object) return std::unexpected(object.error());
+    return std::string(object->member("value").value_or(""));
+}
+
+Status read_metadata(const std::vector<std::string>& members, HistoryQuery& query) {
+    for (const std::string& member : members) {
+        const auto equals = member.find('=');
+        if (equals == std::string::npos) {
+            return fail(ErrorCode::kInvalidArgument, fmt::format("--metadata: \"{}\" is not KEY=VALUE", member));
+        }
+        auto value = metadata_value(member.substr(equals + 1));
+        if (!value) return std::unexpected(value.error());
+        query.metadata.emplace_back(member.substr(0, equals), *std::move(value));
+    }
     return {};
 }
 
@@ -46,40 +78,8 @@ Result<HistoryQuery> to_query(const LogOptions& options) {
     if (const auto read = read_time("--until", options.until, query.created_until); !read) {
         return std::unexpected(read.error());
     }
+    if (const auto read = read_metadata(options.metadata, query); !read) return std::unexpected(read.error());
     return query;
-}
-
-Table history_table() {
-    using enum Table::Align;
-    return Table(
-        {{"VERSION", kRight}, {"SNAPSHOT"}, {"TYPE"}, {"PHASE"}, {"CREATED"}, {"STATE", kRight}, {"STORED", kRight}});
-}
-
-void add_row(Table& table, const SnapshotInfo& info) {
-    const std::string mark = info.is_recovery_point ? " (recovery point)" : "";
-    table.add({std::to_string(info.version), info.snapshot_id, info.checkpoint_type.name() + mark,
-               info.agent_phase.name(), format_seconds(info.created_at), format_bytes(info.state_bytes),
-               format_bytes(info.frame_bytes)});
-}
-
-// Page by page, so that a history of any length takes little memory.
-Status print_history(Store& store, HistoryQuery query, const RowLimit& limit, bool json) {
-    Table table = history_table();
-    JsonArray array;
-    bool more = true;
-    for (std::uint64_t printed = 0; more && !limit.reached(printed);) {
-        query.limit = limit.next_page(printed);
-        const auto page = store.history(query);
-        if (!page) return std::unexpected(page.error());
-        for (const SnapshotInfo& info : *page) json ? array.add(to_json(info)) : add_row(table, info);
-        if (!json) table.print();
-        printed += page->size();
-        more = page->size() == query.limit;
-        if (more) query.after_version = page->back().version;
-    }
-    if (json) array.end();
-    if (!json && more) limit.mention_more();
-    return {};
 }
 
 Status print_recoveries(Store& store, const std::string& run_id, const RowLimit& limit, bool json) {
@@ -100,14 +100,28 @@ Status print_recoveries(Store& store, const std::string& run_id, const RowLimit&
     return {};
 }
 
+Status check(const LogOptions& options, bool json) {
+    if (!options.graph) return {};
+    if (options.has_filter()) {
+        return fail(ErrorCode::kInvalidArgument, "--graph shows whole histories: leave the filters out");
+    }
+    if (options.recoveries || json) {
+        return fail(ErrorCode::kInvalidArgument, fmt::format("--graph is for people to see snapshots: leave {} out",
+                                                             json ? "--json" : "--recoveries"));
+    }
+    return {};
+}
+
 Status log(const Cli& cli, const LogOptions& options) {
+    if (Status usable = check(options, cli.json); !usable) return usable;
     auto query = to_query(options);
     if (!query) return std::unexpected(query.error());
     const auto store = cli.open_for_reading();
     if (!store) return std::unexpected(store.error());
     if (const auto found = require_run(**store, options.run_id, options.owner); !found) return found;
     if (options.recoveries) return print_recoveries(**store, options.run_id, options.limit, cli.json);
-    return print_history(**store, *std::move(query), options.limit, cli.json);
+    const auto style = cli.json ? HistoryStyle::kJson : options.graph ? HistoryStyle::kGraph : HistoryStyle::kRows;
+    return print_history(**store, *std::move(query), options.limit, style);
 }
 
 void add_options(CLI::App& command, LogOptions& options) {
@@ -119,6 +133,12 @@ void add_options(CLI::App& command, LogOptions& options) {
     command.add_flag("--recovery-points", options.recovery_points, "Only recovery points");
     command.add_option("--since", options.since, "Only made at this time (UTC) or later")->type_name("TIME");
     command.add_option("--until", options.until, "Only made before this time (UTC)")->type_name("TIME");
+    command
+        .add_option("--metadata", options.metadata,
+                    "Only with this in the metadata; repeatable. VALUE is JSON, or else a string")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false);
+    command.add_flag("--graph", options.graph, "Draw which snapshot grew from which");
     add_number_option(command, "--before", options.before, "Only versions before N: the next page");
     command.add_flag("--recoveries", options.recoveries, "The run's recoveries instead of its snapshots");
 }
@@ -134,6 +154,8 @@ void add_log_command(CLI::App& app, Cli& cli) {
         "Examples:\n"
         "  cairn log --run r1\n"
         "  cairn log --run r1 --type manual --since 2026-11-23 --limit 0\n"
+        "  cairn log --run r1 --graph\n"
+        "  cairn log --run r1 --metadata branch=b --metadata attempt=3\n"
         "  cairn log --run r1 --json | jq -r '.[].snapshot_id'\n"
         "  cairn log --run r1 --recoveries");
 }

@@ -27,11 +27,16 @@ void add_commands(CLI::App& app, Cli& cli) {
     add_save_command(app, cli);
     add_load_command(app, cli);
     add_log_command(app, cli);
+    add_fork_command(app, cli);
     add_runs_command(app, cli);
     add_diff_command(app, cli);
     add_recover_command(app, cli);
     add_stats_command(app, cli);
     add_check_command(app, cli);
+    add_prune_command(app, cli);
+    add_delete_command(app, cli);
+    add_export_command(app, cli);
+    add_import_command(app, cli);
     add_config_command(app, cli);
     add_replay_command(app, cli);
 }

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cstdio>
 #include <limits>
+#include <utility>
 
 namespace cairn::cli {
 namespace {
@@ -36,6 +37,20 @@ CLI::Option* add_run_option(CLI::App& command, std::string& run_id) {
 void add_owner_options(CLI::App& command, Owner& owner) {
     command.add_option("--thread", owner.thread_id, "Only if this thread owns it")->type_name("THREAD");
     command.add_option("--user", owner.user_id, "Only if this user owns it")->type_name("USER");
+}
+
+void add_metadata_option(CLI::App& command, std::string& metadata) {
+    command.add_option("--metadata", metadata, "A JSON object of labels; `cairn log --metadata` finds them")
+        ->type_name("JSON");
+}
+
+Result<std::optional<State>> read_object_option(const std::string& option, const std::string& text,
+                                                const StateLimits& limits) {
+    if (text.empty()) return std::nullopt;
+    auto object = State::parse(text, limits);
+    if (object) return *std::move(object);
+    object.error().message = option + ": " + object.error().message;
+    return std::unexpected(std::move(object.error()));
 }
 
 CLI::Option* add_number_option(CLI::App& command, const std::string& name, std::optional<std::int64_t>& value,

@@ -22,6 +22,13 @@ struct Owner {
 };
 void add_owner_options(CLI::App& command, Owner& owner);
 
+/// `--metadata` of what is saved.
+void add_metadata_option(CLI::App& command, std::string& metadata);
+
+/// The JSON object that an option was given; nothing if it was not. Errors: those of `State::parse`.
+[[nodiscard]] Result<std::optional<State>> read_object_option(const std::string& option, const std::string& text,
+                                                              const StateLimits& limits);
+
 /// A whole decimal number, 0 or more (the library would also take "0x10", "-1" and read "010" as 8).
 CLI::Option* add_number_option(CLI::App& command, const std::string& name, std::optional<std::int64_t>& value,
                                const std::string& description);

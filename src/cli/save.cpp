@@ -2,10 +2,10 @@
 #include "cli/files.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/receipt.h"
+#include "cli/snapshot_reference.h"
 
-#include <fmt/format.h>
-#include <nlohmann/json.hpp>
-
+#include <memory>
 #include <utility>
 
 namespace cairn::cli {
@@ -21,6 +21,8 @@ struct SaveOptions {
     std::string snapshot_id;
     std::string expires_at;
     std::string context;
+    std::string metadata;
+    std::string parent;
     std::string on_conflict = "rebase";
     std::optional<std::int64_t> expected_version;
     std::string file = "-";
@@ -50,11 +52,12 @@ Result<StatePersistenceRequest> to_request(const SaveOptions& options, const Sta
         if (!time) return in("--expires-at", time.error());
         request.expires_at = *time;
     }
-    if (!options.context.empty()) {
-        auto context = State::parse(options.context, limits);
-        if (!context) return in("--context", context.error());
-        request.execution_context = *std::move(context);
-    }
+    auto context = read_object_option("--context", options.context, limits);
+    if (!context) return std::unexpected(context.error());
+    request.execution_context = *std::move(context);
+    auto metadata = read_object_option("--metadata", options.metadata, limits);
+    if (!metadata) return std::unexpected(metadata.error());
+    request.metadata = *std::move(metadata);
     return request;
 }
 
@@ -66,16 +69,17 @@ Result<State> read_state(const std::string& file, const StateLimits& limits) {
     return state;
 }
 
-void print_receipt(const Receipt& receipt, bool json) {
-    if (json) {
-        print_line(to_line({{"snapshot_id", receipt.snapshot_id},
-                            {"outcome", to_string(receipt.outcome)},
-                            {"durability", to_string(receipt.durability)},
-                            {"version", receipt.version}}));
-    } else {
-        print_line(fmt::format("{} {} (version {}, {})", to_string(receipt.outcome), receipt.snapshot_id,
-                               receipt.version, to_string(receipt.durability)));
+Status save_to(std::shared_ptr<Store> store, StatePersistenceRequest& request, const std::string& parent,
+               const Cli& cli) {
+    if (!parent.empty()) {
+        auto id = find_snapshot_id(*store, request.run_id, parent, {request.thread_id, request.user_id});
+        if (!id) return std::unexpected(id.error());
+        request.parent_snapshot_id = *std::move(id);
     }
+    const auto receipt = make_persistence(cli.config(), std::move(store), cli.runtime)->save_agent_state(request);
+    if (!receipt) return std::unexpected(receipt.error());
+    print_receipt(*receipt, cli.json);
+    return {};
 }
 
 Status save(const Cli& cli, const SaveOptions& options) {
@@ -86,12 +90,9 @@ Status save(const Cli& cli, const SaveOptions& options) {
     if (!state) return std::unexpected(state.error());
     request->state_data = *std::move(state);
 
-    const auto store = cli.open_for_writing();
+    auto store = options.parent.empty() ? cli.open_for_writing() : cli.open_existing_for_writing();
     if (!store) return std::unexpected(store.error());
-    const auto receipt = make_persistence(cli.config(), *store, cli.runtime)->save_agent_state(*request);
-    if (!receipt) return std::unexpected(receipt.error());
-    print_receipt(*receipt, cli.json);
-    return {};
+    return save_to(*std::move(store), *request, options.parent, cli);
 }
 
 void add_options(CLI::App& command, SaveOptions& options) {
@@ -110,6 +111,10 @@ void add_options(CLI::App& command, SaveOptions& options) {
         ->type_name("ID");
     command.add_option("--expires-at", options.expires_at, "When retention may delete it, UTC")->type_name("TIME");
     command.add_option("--context", options.context, "A JSON object kept beside the state")->type_name("JSON");
+    add_metadata_option(command, options.metadata);
+    command
+        .add_option("--parent", options.parent, "The snapshot it grows from, by id or version; the head if not given")
+        ->type_name("SNAPSHOT");
     command
         .add_option("--on-conflict", options.on_conflict, "If another writer moved the head: rebase (default), fail")
         ->type_name("WHAT")
@@ -134,6 +139,7 @@ void add_save_command(CLI::App& app, Cli& cli) {
         "Examples:\n"
         "  echo '{\"step\":1}' | cairn save --run r1 --thread t1 --user u1\n"
         "  cairn save --run r1 --thread t1 --user u1 --type manual --phase triage state.json\n"
+        "  cairn save --run r1 --thread t1 --user u1 --parent 3 --metadata '{\"branch\":\"b\"}' state.json\n"
         "  cairn save --run r1 --thread t1 --user u1 --on-conflict fail --expected-version 3 --json state.json");
 }
 

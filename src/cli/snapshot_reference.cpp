@@ -19,17 +19,23 @@ std::optional<std::int64_t> as_version(const std::string& reference) {
     return version;
 }
 
-Result<std::string> id_of_version(Store& store, const std::string& run_id, std::int64_t version, const Owner& owner) {
-    const auto page = store.history({.run_id = run_id,
-                                     .thread_id = owner.thread_id,
-                                     .user_id = owner.user_id,
-                                     .after_version = version + 1,
-                                     .limit = 1});
+Result<std::optional<SnapshotInfo>> find_owned(Store& store, const std::string& run_id, std::int64_t version,
+                                               const Owner& owner) {
+    auto page = store.history({.run_id = run_id,
+                               .thread_id = owner.thread_id,
+                               .user_id = owner.user_id,
+                               .after_version = version + 1,
+                               .limit = 1});
     if (!page) return std::unexpected(page.error());
-    if (page->empty() || page->front().version != version) {
-        return fail(ErrorCode::kNotFound, fmt::format("run \"{}\" has no snapshot of version {}", run_id, version));
-    }
-    return page->front().snapshot_id;
+    if (page->empty() || page->front().version != version) return std::nullopt;
+    return std::move(page->front());
+}
+
+Result<std::string> id_of_version(Store& store, const std::string& run_id, std::int64_t version, const Owner& owner) {
+    auto info = find_owned(store, run_id, version, owner);
+    if (!info) return std::unexpected(info.error());
+    if (*info) return std::move((*info)->snapshot_id);
+    return fail(ErrorCode::kNotFound, fmt::format("run \"{}\" has no snapshot of version {}", run_id, version));
 }
 
 }  // namespace
@@ -42,6 +48,10 @@ Result<std::string> find_snapshot_id(Store& store, const std::string& run_id, co
     if (!named_so) return std::unexpected(named_so.error());
     if (named_so->has_value()) return reference;
     return id_of_version(store, run_id, *version, owner);
+}
+
+Result<std::optional<SnapshotInfo>> find_version(Store& store, const std::string& run_id, std::int64_t version) {
+    return find_owned(store, run_id, version, {});
 }
 
 Status require_run(Store& store, const std::string& run_id, const Owner& owner) {

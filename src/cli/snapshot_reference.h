@@ -4,6 +4,8 @@
 
 #include <cairn/store.h>
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 namespace cairn::cli {
@@ -13,6 +15,10 @@ namespace cairn::cli {
 /// Errors: kNotFound (no snapshot of that version), and the store's. That the id exists is not looked at.
 [[nodiscard]] Result<std::string> find_snapshot_id(Store& store, const std::string& run_id,
                                                    const std::string& reference, const Owner& owner = {});
+
+/// The snapshot of exactly this version; nothing if there is none (any more).
+[[nodiscard]] Result<std::optional<SnapshotInfo>> find_version(Store& store, const std::string& run_id,
+                                                               std::int64_t version);
 
 /// kNotFound unless the run is there and `owner` owns it.
 [[nodiscard]] Status require_run(Store& store, const std::string& run_id, const Owner& owner = {});

@@ -87,6 +87,7 @@ std::unique_ptr<StatePersistence> make_persistence(const Config& config, std::sh
     OptimizedOptions options{common};
     options.enable_deduplication = config.enable_deduplication;
     options.enable_compression = config.enable_compression;
+    options.chain_limits = config.chain_limits;
     options.enable_monitoring = config.enable_monitoring;
     options.cache_max_size = config.cache_max_size;
     options.cache_max_bytes = config.cache_max_bytes;

@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <chrono>
+#include <functional>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 namespace cairn {
@@ -44,7 +47,9 @@ std::optional<std::uint64_t> read_bytes(std::string_view text) {
     return *number * factor;
 }
 
-Setting flag(std::string_view variable, bool Config::* member, std::string_view description) {
+// In these, `member` leads from a Config to what the setting sets: a pointer to a member, or a function to one within.
+template <class Member>
+Setting flag(std::string_view variable, Member member, std::string_view description) {
     return {
         .variable = variable,
         .accepts = "true or false (also 1/0, yes/no, on/off)",
@@ -52,18 +57,18 @@ Setting flag(std::string_view variable, bool Config::* member, std::string_view 
         .read =
             [member](std::string_view text, Config& config) {
                 const auto value = read_flag(text);
-                if (value) config.*member = *value;
+                if (value) std::invoke(member, config) = *value;
                 return value.has_value();
             },
-        .print = [member](const Config& config) { return std::string(config.*member ? "true" : "false"); },
+        .print = [member](const Config& config) { return std::string(std::invoke(member, config) ? "true" : "false"); },
     };
 }
 
 using NumberReader = std::optional<std::uint64_t> (*)(std::string_view text);
 
 // What is common to `count` and `bytes`: a number in a range, whatever its type in Config.
-template <class Number>
-Setting number_in_range(std::string_view variable, Number Config::* member, std::uint64_t min, std::uint64_t max,
+template <class Member>
+Setting number_in_range(std::string_view variable, Member member, std::uint64_t min, std::uint64_t max,
                         NumberReader read_text, std::string accepts, std::string_view description) {
     return {
         .variable = variable,
@@ -73,27 +78,67 @@ Setting number_in_range(std::string_view variable, Number Config::* member, std:
             [=](std::string_view text, Config& config) {
                 const auto value = read_text(text);
                 if (!value || *value < min || *value > max) return false;
-                config.*member = static_cast<Number>(*value);
+                auto& number = std::invoke(member, config);
+                number = static_cast<std::remove_reference_t<decltype(number)>>(*value);
                 return true;
             },
-        .print = [member](const Config& config) { return fmt::format("{}", config.*member); },
+        .print = [member](const Config& config) { return fmt::format("{}", std::invoke(member, config)); },
     };
 }
 
-template <class Number>
-Setting count(std::string_view variable, Number Config::* member, std::uint64_t min, std::uint64_t max,
+template <class Member>
+Setting count(std::string_view variable, Member member, std::uint64_t min, std::uint64_t max,
               std::string_view description) {
     return number_in_range(variable, member, min, max, read_number,
                            fmt::format("a whole number from {} to {}", min, max), description);
 }
 
-template <class Number>
-Setting bytes(std::string_view variable, Number Config::* member, std::uint64_t min, std::uint64_t max,
+template <class Member>
+Setting bytes(std::string_view variable, Member member, std::uint64_t min, std::uint64_t max,
               std::string_view description) {
     return number_in_range(
         variable, member, min, max, read_bytes,
         fmt::format("a whole number of bytes from {} to {} (K, M or G after it: times 1024, …)", min, max),
         description);
+}
+
+// A rule that can be off. `to_value` and `to_number` lead between the number and what Config holds.
+template <class Value, class ToValue, class ToNumber>
+Setting rule(std::string_view variable, std::optional<Value> RetentionPolicy::* member, std::uint64_t max,
+             ToValue to_value, ToNumber to_number, std::string_view description) {
+    return {
+        .variable = variable,
+        .accepts = fmt::format("a whole number from 1 to {}, or off", max),
+        .description = description,
+        .read =
+            [=](std::string_view text, Config& config) {
+                const bool is_off = lower_case(text) == "off";
+                const auto number = read_number(text);
+                if (!is_off && (!number || *number < 1 || *number > max)) return false;
+                config.retention.*member = is_off ? std::nullopt : std::optional<Value>(to_value(*number));
+                return true;
+            },
+        .print =
+            [=](const Config& config) {
+                const auto& value = config.retention.*member;
+                return value ? fmt::format("{}", to_number(*value)) : std::string("off");
+            },
+    };
+}
+
+Setting retention_keep_last() {
+    return rule(
+        "CAIRN_RETENTION_KEEP_LAST", &RetentionPolicy::keep_last, 1'000'000'000,
+        [](std::uint64_t number) { return static_cast<std::size_t>(number); }, [](std::size_t value) { return value; },
+        "`cairn prune`: keep a run's newest so many");
+}
+
+Setting retention_age() {
+    return rule(
+        "CAIRN_RETENTION_AGE_DAYS", &RetentionPolicy::age_max, 36'500,
+        [](std::uint64_t number) { return std::chrono::days(number); },
+        [](std::chrono::microseconds value) { return std::chrono::duration_cast<std::chrono::days>(value).count(); },
+        "`cairn prune`: delete what is older");
 }
 
 Setting store_url() {
@@ -154,7 +199,8 @@ std::vector<Setting> make_settings() {
               "heads that the cache holds, the least recently used leaves first"),
         flag("OPTIMIZED_PERSISTENCE_DEDUPLICATION", &Config::enable_deduplication,
              "skip a save that equals the run's head"),
-        flag("OPTIMIZED_PERSISTENCE_COMPRESSION", &Config::enable_compression, "store states compressed"),
+        flag("OPTIMIZED_PERSISTENCE_COMPRESSION", &Config::enable_compression,
+             "store states compressed, and as what changed"),
         flag("OPTIMIZED_PERSISTENCE_MONITORING", &Config::enable_monitoring, "measure latencies"),
         store_url(),
         bytes("CAIRN_CACHE_BYTES_MAX", &Config::cache_max_bytes, 1, kTebibyte, "bytes of states that the cache holds"),
@@ -162,6 +208,18 @@ std::vector<Setting> make_settings() {
               "the largest state that is accepted"),
         count("CAIRN_STATE_DEPTH_MAX", &Config::state_depth_max, 1, 10'000,
               "the deepest nesting of objects and arrays that is accepted"),
+        count(
+            "CAIRN_CHAIN_FRAMES_MAX", [](auto& config) -> auto& { return config.chain_limits.frames_max; }, 1, 100'000,
+            "how many frames a load may have to decode"),
+        count(
+            "CAIRN_CHAIN_BYTES_PERCENT_MAX",
+            [](auto& config) -> auto& { return config.chain_limits.bytes_percent_max; }, 100, 10'000,
+            "how large they may be together, in percent of the state's own frame"),
+        retention_keep_last(),
+        retention_age(),
+        flag(
+            "CAIRN_RETENTION_EXPIRED", [](auto& config) -> auto& { return config.retention.expired; },
+            "`cairn prune`: delete what has expired"),
         timeout(),
         log_level(),
     };
