@@ -63,10 +63,11 @@ Result<EncodedState> encode_against(const DeltaBase& base, const State& state, c
     Result<std::optional<std::string>> delta = encode_delta_frame(base.state.text(), state.text(), options, bytes_max);
     if (!delta) return std::unexpected(std::move(delta.error()));
     if (!*delta) return encode_full(state, checksum, options);
-    // `full_bytes` was a guess: where the delta comes near it, the self-contained frame is worth making.
+    // `full_bytes` was a guess: where the delta comes near it, the self-contained frame is worth making, and preferred
+    // unless the delta saves a tenth.
     if ((*delta)->size() > full_bytes / 2) {
         Result<EncodedState> full = encode_full(state, checksum, options);
-        if (!full || full->frame.size() <= (*delta)->size()) return full;
+        if (!full || full->frame.size() * 9 / 10 <= (*delta)->size()) return full;
     }
     return as_delta(std::move(**delta), checksum, base);
 }
