@@ -178,8 +178,6 @@ sqlite3_stmt* Connection::prepare(const char* sql, int& result_code) {
 Cursor Connection::use(const char* sql) {
     int result_code = SQLITE_OK;
     sqlite3_stmt* statement = prepare(sql, result_code);
-    // Our statements are constants that a sound schema compiles: if one does not, the schema is damaged.
-    if (result_code == SQLITE_ERROR) result_code = SQLITE_CORRUPT;
     return {*this, statement, result_code};
 }
 
