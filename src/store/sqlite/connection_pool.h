@@ -29,6 +29,8 @@ public:
     Lease(Lease&& other) noexcept
         : pool_(std::exchange(other.pool_, nullptr)), connection_(std::move(other.connection_)) {}
     Lease& operator=(Lease&&) = delete;
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
 
     Connection& operator*() const { return *connection_; }
     Connection* operator->() const { return connection_.get(); }

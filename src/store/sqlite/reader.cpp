@@ -133,7 +133,7 @@ Result<std::vector<Item>> collect(Cursor& cursor, Read read) {
         const Result<bool> more = cursor.step();
         if (!more) return std::unexpected(more.error());
         if (!*more) return items;
-        RowReader row(cursor);
+        RowReader row(cursor);  // NOLINT(misc-const-correctness): `read` moves it along
         items.push_back(read(row));
         if (Status status = row.finish(); !status) return std::unexpected(status.error());
     }

@@ -117,9 +117,9 @@ private:
 SqliteStore::~SqliteStore() {
     if (guard_.forked()) {
         // Closing would give up locks that this process does not hold, and could delete the log under its parent.
-        static_cast<void>(engine_.release());
+        [[maybe_unused]] const Engine* left_to_the_parent = engine_.release();
     }
-    static_cast<void>(close());
+    [[maybe_unused]] const Status closed = close();
 }
 
 Status SqliteStore::close() {
