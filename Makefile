@@ -40,7 +40,7 @@ bench: ## Run the benchmarks; their JSON stays at build/bench.json (BENCH_ARGUME
 	@$(install_dependencies) build bench
 	@cmake --preset bench
 	@cmake --build --preset bench --parallel $(JOBS)
-	@scripts/run_benchmarks.sh $(BENCH_ARGUMENTS)
+	@build/release/bench/cairn_bench --benchmark_out=build/bench.json --benchmark_out_format=json $(BENCH_ARGUMENTS)
 
 lint: ## clang-tidy over src/, include/ and examples/
 	@$(install_dependencies) build test lint

@@ -6,6 +6,7 @@
 #include "in_turn.h"
 
 #include <benchmark/benchmark.h>
+#include <fmt/format.h>
 
 #include <cstdio>
 #include <string>
@@ -15,35 +16,42 @@ namespace {
 
 using namespace cairn::bench;
 
-/// Prints as usual, and remembers the ratios.
-class RatioReporter : public benchmark::ConsoleReporter {
+/// Prints as usual, and remembers what has an aim.
+class AimReporter : public benchmark::ConsoleReporter {
 public:
-    RatioReporter() : ConsoleReporter(OO_None) {}
+    AimReporter() : ConsoleReporter(OO_None) {}
 
     void ReportRuns(const std::vector<Run>& reports) override {
         ConsoleReporter::ReportRuns(reports);
         for (const Run& run : reports) {
-            if (run.counters.contains(kRatioMax)) {
-                aims_.push_back({run.benchmark_name(), run.counters.at(kRatio), run.counters.at(kRatioMax)});
-            }
+            if (run.counters.contains(kRatioMax)) note_ratio(run);
+            if (run.counters.contains(kBytesPerSecondMin)) note_speed(run);
         }
     }
 
     void print_aims() const {
-        if (!aims_.empty()) std::printf("\nratios to the yardstick, each with its aim:\n");
-        for (const Aim& aim : aims_) {
-            const char* verdict = aim.ratio <= aim.ratio_max ? "" : "  missed";
-            std::printf("  %-58s %6.2f  <= %.2f%s\n", aim.name.c_str(), aim.ratio, aim.ratio_max, verdict);
-        }
+        if (!aims_.empty()) std::printf("\nwhat has an aim:\n");
+        for (const std::string& aim : aims_) std::printf("%s\n", aim.c_str());
     }
 
 private:
-    struct Aim {
-        std::string name;
-        double ratio = 0;
-        double ratio_max = 0;
-    };
-    std::vector<Aim> aims_;
+    void note_ratio(const Run& run) {
+        const double ratio = run.counters.at(kRatio);
+        const double aim = run.counters.at(kRatioMax);
+        note(run, fmt::format("{:6.2f} x the yardstick, aim at most {:.2f}", ratio, aim), ratio <= aim);
+    }
+
+    void note_speed(const Run& run) {
+        const double speed = run.counters.at("bytes_per_second");
+        const double aim = run.counters.at(kBytesPerSecondMin);
+        note(run, fmt::format("{:6.2f} GB/s, aim at least {:.2f}", speed / 1e9, aim / 1e9), speed >= aim);
+    }
+
+    void note(const Run& run, const std::string& figures, bool met) {
+        aims_.push_back(fmt::format("  {:<62}{}{}", run.benchmark_name(), figures, met ? "" : "  MISSED"));
+    }
+
+    std::vector<std::string> aims_;
 };
 
 }  // namespace
@@ -52,11 +60,11 @@ int main(int argument_count, char** arguments) {
     benchmark::Initialize(&argument_count, arguments);
     if (benchmark::ReportUnrecognizedArguments(argument_count, arguments)) return 1;
     benchmark::AddCustomContext("states", states_source());
-    register_compare_benchmarks();
+    register_state_benchmarks();
     register_skip_benchmarks();
     register_save_benchmarks();
     register_load_benchmarks();
-    RatioReporter reporter;
+    AimReporter reporter;
     benchmark::RunSpecifiedBenchmarks(&reporter);
     reporter.print_aims();
     benchmark::Shutdown();

@@ -4,7 +4,7 @@
 
 namespace cairn::bench {
 
-void register_compare_benchmarks();
+void register_state_benchmarks();
 void register_skip_benchmarks();
 void register_save_benchmarks();
 void register_load_benchmarks();

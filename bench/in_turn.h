@@ -27,9 +27,11 @@ double seconds_of(const Work& work) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-/// Names of counters that the summary reads (bench_main.cpp). The second one is only there if there is an aim.
+/// Names of counters that the summary reads (bench_main.cpp): a ratio, and what it should be if there is an aim.
 inline constexpr auto kRatio = "ratio";
 inline constexpr auto kRatioMax = "ratio_max";
+/// What "bytes_per_second" should be, if there is an aim.
+inline constexpr auto kBytesPerSecondMin = "bytes_per_second_min";
 
 /// Our way and a yardstick, on a number of inputs each.
 class InTurn {

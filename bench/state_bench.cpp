@@ -1,29 +1,33 @@
 // What a State costs by itself, in bytes of input a second: parse, equality, checksum, look-up; beside them what the
 // machine can do at best (memcpy + memcmp) and what simdjson's own parser takes.
-//
-// CAIRN_BENCH_STATES names a folder of states (*.json, one state a file). Without it they are made up here: a chat of
-// an agent, the same each time.
 
-#include <cairn/state_json.h>
+#include "bench_states.h"
+#include "benchmarks.h"
+#include "in_turn.h"
+
+#include "cli/replay_tokens.h"
+
+#include <cairn/state.h>
 
 #include <benchmark/benchmark.h>
-#include <fmt/format.h>
 #include <simdjson.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <functional>
-#include <iterator>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+namespace cairn::bench {
 namespace {
 
-using cairn::State;
 using nlohmann::ordered_json;
+
+constexpr double kNormalAim = 1.5e9;  // bytes of input a second
+constexpr double kIndentedAim = 1.0e9;
 
 struct Sample {
     std::string name;
@@ -33,47 +37,26 @@ struct Sample {
     std::string changed;   ///< `normal` with one byte near its end changed.
 };
 
-Sample sample_of(std::string name, const ordered_json& document) {
+/// The state of middle size of its class, in all the forms that are measured.
+Sample sample_of(const SizeClass& sizes) {
+    std::vector<State> states = sizes.states;
+    std::ranges::sort(states, {}, &State::size_bytes);
+    const std::string normal(states[states.size() / 2].text());
+    const auto document = ordered_json::parse(cli::shield_tokens(normal, StateLimits{}.depth_max).value());
     ordered_json reversed = ordered_json::object();
     for (auto member = document.end(); member != document.begin();) {
         --member;
         reversed[member.key()] = member.value();
     }
-    Sample sample{std::move(name), document.dump(), document.dump(2), reversed.dump(), {}};
-    sample.changed = sample.normal;
-    const std::size_t letter = sample.changed.find_last_of("abcdefghijklmnopqrstuvwxy0123456789");
-    ++sample.changed[letter];
+    Sample sample{sizes.name, normal, cli::restore_tokens(document.dump(2)), cli::restore_tokens(reversed.dump()),
+                  normal};
+    ++sample.changed[normal.find_last_of("abcdefghijklmnopqrstuvwxy0123456789")];
     return sample;
-}
-
-/// A chat with tool calls, filled up to about `bytes`.
-ordered_json made_up_state(std::size_t bytes) {
-    ordered_json state{{"run", 17}, {"phase", "data_analysis"}, {"messages", ordered_json::array()}};
-    state["counters"] = {{"calls", 12}, {"tokens", 48213}, {"cost", 0.031415926535}};
-    for (int step = 0; state.dump().size() < bytes; ++step) {
-        std::string output;
-        for (std::size_t line = 0; line < std::clamp<std::size_t>(bytes / 4000, 1, 60); ++line) {
-            output += fmt::format("src/part_{}.cpp:{}: \"state {}\" – see the log\n", step, line * 7, step * 31);
-        }
-        state["messages"].push_back({{"role", "tool"}, {"id", step}, {"ok", step % 5 != 0}, {"content", output}});
-    }
-    return state;
 }
 
 std::vector<Sample> samples() {
     std::vector<Sample> samples;
-    if (const char* folder = std::getenv("CAIRN_BENCH_STATES")) {
-        for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-            if (entry.path().extension() != ".json") continue;
-            std::ifstream file(entry.path(), std::ios::binary);
-            samples.push_back(sample_of(entry.path().stem().string(), ordered_json::parse(file)));
-        }
-    } else {
-        for (const std::size_t bytes : {700U, 13'000U, 100'000U, 600'000U}) {
-            samples.push_back(sample_of(fmt::format("made_up_{}", bytes), made_up_state(bytes)));
-        }
-    }
-    std::ranges::sort(samples, {}, [](const Sample& sample) { return sample.normal.size(); });
+    for (const SizeClass& sizes : size_classes()) samples.push_back(sample_of(sizes));
     return samples;
 }
 
@@ -82,15 +65,17 @@ State parsed(const std::string& text) {
 }
 
 /// Registers `name`/sample: `work` again and again, counted as `bytes` each.
-void add(const std::string& name, const Sample& sample, std::size_t bytes, std::function<void()> work) {
+void add(const std::string& name, const Sample& sample, std::size_t bytes, std::function<void()> work,
+         std::optional<double> aim = {}) {
     benchmark::RegisterBenchmark((name + "/" + sample.name).c_str(), [=](benchmark::State& state) {
         for ([[maybe_unused]] auto _ : state) work();
         state.SetBytesProcessed(static_cast<std::int64_t>(bytes) * state.iterations());
+        if (aim) state.counters[kBytesPerSecondMin] = *aim;
     });
 }
 
-void add_parse(const std::string& name, const Sample& sample, const std::string& text) {
-    add(name, sample, text.size(), [&text] { benchmark::DoNotOptimize(State::parse(std::string_view(text))); });
+void add_parse(const std::string& name, const Sample& sample, const std::string& text, double aim) {
+    add(name, sample, text.size(), [&text] { benchmark::DoNotOptimize(State::parse(std::string_view(text))); }, aim);
 }
 
 void add_equality(const std::string& name, const Sample& sample, const std::string& other) {
@@ -120,20 +105,17 @@ void add_yardsticks(const Sample& sample) {
 
 }  // namespace
 
-int main(int argument_count, char** arguments) {
-    benchmark::Initialize(&argument_count, arguments);
-    if (benchmark::ReportUnrecognizedArguments(argument_count, arguments)) return 1;
-    const std::vector<Sample> all = samples();
-    for (const Sample& sample : all) {
-        add_parse("parse_normal", sample, sample.normal);
-        add_parse("parse_indented", sample, sample.indented);
+void register_state_benchmarks() {
+    static const std::vector<Sample> kSamples = samples();  // the benchmarks refer to them
+    for (const Sample& sample : kSamples) {
+        add_parse("parse_normal", sample, sample.normal, kNormalAim);
+        add_parse("parse_indented", sample, sample.indented, kIndentedAim);
         add_equality("equal_same_text", sample, sample.normal);
         add_equality("equal_one_byte_changed", sample, sample.changed);
         add_equality("equal_keys_permuted", sample, sample.permuted);
         add_reads(sample);
         add_yardsticks(sample);
     }
-    benchmark::RunSpecifiedBenchmarks();
-    benchmark::Shutdown();
-    return 0;
 }
+
+}  // namespace cairn::bench

@@ -21,7 +21,7 @@ packages_of() {
         echo clang-19 libclang-rt-19-dev llvm-19
         ;;
     lint) echo clang-tidy-19 clang-format-19 ;;
-    bench) echo libbenchmark-dev jq ;; # jq joins the JSON of two programs
+    bench) echo libbenchmark-dev ;;
     *)
         echo "install_dependencies: no package group '$1'; there are: build test sanitize lint bench" >&2
         exit 2
@@ -80,5 +80,5 @@ printf "To %s cairn, these packages are missing and will now be installed with a
 "${as_root[@]}" apt-get update --quiet=2 ||
     printf 'install_dependencies: apt-get update failed; trying with the package lists that are here.\n' >&2
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install --yes --quiet=2 --no-install-recommends "${missing[@]}" ||
+    apt-get install --yes --quiet=2 --no-install-recommends -o Dpkg::Use-Pty=0 "${missing[@]}" ||
     give_up "apt-get could not install the packages; its own message stands above."

@@ -62,6 +62,8 @@ public:
 
     ScratchFolder(ScratchFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
     ScratchFolder& operator=(ScratchFolder&&) = delete;
+    ScratchFolder(const ScratchFolder&) = delete;
+    ScratchFolder& operator=(const ScratchFolder&) = delete;
     ~ScratchFolder() {
         std::error_code ignored;
         if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
@@ -102,7 +104,7 @@ Result<std::vector<TrajectoryRun>> expand(const Arguments& arguments, const Conf
 }
 
 /// Replays through the service that `mode` names; the flag of the configuration does not choose here.
-Result<ReplayFigures> replay_into(std::shared_ptr<Store> store, std::string_view mode,
+Result<ReplayFigures> replay_into(const std::shared_ptr<Store>& store, std::string_view mode,
                                   const std::vector<TrajectoryRun>& runs, const Arguments& arguments, const Cli& cli) {
     Config config = cli.config();
     config.enable_optimized_persistence = mode == "optimized";

@@ -1,6 +1,18 @@
 #include "cli/replay_interruption.h"
 
+#include <atomic>
+
 namespace cairn::cli {
+namespace {
+
+std::atomic<int> requested_signal = 0;
+static_assert(std::atomic<int>::is_always_lock_free, "a signal handler writes it");
+
+void note(int signal) {
+    requested_signal = signal;
+}
+
+}  // namespace
 
 Interruption::Interruption() {
     struct sigaction action{};
@@ -16,10 +28,14 @@ Interruption::~Interruption() {
     sigaction(SIGTERM, &terminate_before_, nullptr);
 }
 
+bool Interruption::requested() noexcept {
+    return requested_signal != 0;
+}
+
 void Interruption::end_program() {
     if (!requested()) return;
-    std::signal(signal_, SIG_DFL);
-    std::raise(signal_);
+    std::signal(requested_signal, SIG_DFL);
+    std::raise(requested_signal);
 }
 
 }  // namespace cairn::cli

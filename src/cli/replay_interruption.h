@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <csignal>
 
 namespace cairn::cli {
@@ -14,17 +13,12 @@ public:
     Interruption(const Interruption&) = delete;
     Interruption& operator=(const Interruption&) = delete;
 
-    static bool requested() noexcept { return signal_ != 0; }
+    static bool requested() noexcept;
 
     /// Ends the program by the signal that came, as the shell expects; returns if none did.
     static void end_program();
 
 private:
-    static void note(int signal) noexcept { signal_ = signal; }
-
-    static inline std::atomic<int> signal_ = 0;
-    static_assert(std::atomic<int>::is_always_lock_free, "a signal handler writes it");
-
     struct sigaction interrupt_before_{};
     struct sigaction terminate_before_{};
 };

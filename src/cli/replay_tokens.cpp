@@ -15,6 +15,9 @@ constexpr std::uint32_t kFirstReserved = kFirstLoneSurrogate;
 constexpr std::uint32_t kLastReserved = 0x10F801;
 constexpr std::size_t kReservedBytes = 4;
 
+char to_lower(char hex_digit) {
+    return hex_digit >= 'A' && hex_digit <= 'F' ? static_cast<char>(hex_digit + 32) : hex_digit;
+}
 bool is_digit(char character) {
     return character >= '0' && character <= '9';
 }
@@ -49,7 +52,7 @@ std::optional<std::uint32_t> unicode_escape(std::string_view text) {
     if (text.size() < 6 || text[0] != '\\' || text[1] != 'u') return std::nullopt;
     std::uint32_t unit = 0;
     for (const char digit : text.substr(2, 4)) {
-        const std::size_t value = std::string_view("0123456789abcdef").find(digit | 0x20);
+        const std::size_t value = std::string_view("0123456789abcdef").find(to_lower(digit));
         if (value == std::string_view::npos) return std::nullopt;
         unit = unit << 4U | static_cast<std::uint32_t>(value);
     }

@@ -5,24 +5,22 @@
 namespace cairn::sqlite {
 
 Lease::~Lease() {
-    if (connection_ != nullptr) pool_->give_back(std::move(connection_));
+    if (pool_ != nullptr) pool_->give_back(std::move(connection_));
 }
 
 Result<Lease> ConnectionPool::acquire(Deadline deadline) {
     if (!take_turn(deadline)) {
         return fail(ErrorCode::kUnavailable, "all connections to the store were in use until the deadline");
     }
-    std::unique_ptr<Connection> connection = take_idle();
-    if (connection == nullptr) {
+    Lease lease(*this);
+    lease.connection_ = take_idle();
+    if (lease.connection_ == nullptr) {
         Result<std::unique_ptr<Connection>> opened = opener_(deadline);
-        if (!opened) {
-            give_back(nullptr);
-            return std::unexpected(std::move(opened.error()));
-        }
-        connection = std::move(*opened);
+        if (!opened) return std::unexpected(std::move(opened.error()));
+        lease.connection_ = std::move(*opened);
     }
-    connection->set_deadline(deadline);
-    return Lease(*this, std::move(connection));
+    lease->set_deadline(deadline);
+    return lease;
 }
 
 bool ConnectionPool::take_turn(Deadline deadline) {
@@ -52,7 +50,12 @@ std::unique_ptr<Connection> ConnectionPool::take_idle() {
 }
 
 void ConnectionPool::give_back(std::unique_ptr<Connection> connection) {
-    if (connection != nullptr && connection->broken()) connection.reset();
+    if (connection != nullptr && connection->broken()) {
+        connection.reset();
+        log_({.level = LogLevel::kWarning,
+              .event = "store_connection_discarded",
+              .message = "the disk failed or the file is damaged: the next call opens a new connection"});
+    }
     const std::lock_guard lock(mutex_);
     if (connection != nullptr) idle_.push_back(std::move(connection));
     --lent_;

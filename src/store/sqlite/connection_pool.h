@@ -5,6 +5,7 @@
 #include "store/sqlite/sqlite_connection.h"
 
 #include <cairn/error.h>
+#include <cairn/runtime.h>
 #include <cairn/types.h>
 
 #include <condition_variable>
@@ -24,18 +25,22 @@ class ConnectionPool;
 /// A connection on loan. A broken one is closed when it is given back, and the next caller gets a new one.
 class Lease {
 public:
-    Lease(ConnectionPool& pool, std::unique_ptr<Connection> connection)
-        : pool_(&pool), connection_(std::move(connection)) {}
     ~Lease();
-    Lease(Lease&& other) noexcept : pool_(other.pool_), connection_(std::move(other.connection_)) {}
+    Lease(Lease&& other) noexcept
+        : pool_(std::exchange(other.pool_, nullptr)), connection_(std::move(other.connection_)) {}
     Lease& operator=(Lease&&) = delete;
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
 
     Connection& operator*() const { return *connection_; }
     Connection* operator->() const { return connection_.get(); }
 
 private:
-    ConnectionPool* pool_;
-    std::unique_ptr<Connection> connection_;  // null once moved from
+    friend class ConnectionPool;
+    explicit Lease(ConnectionPool& pool) : pool_(&pool) {}
+
+    ConnectionPool* pool_;                    // null once moved from
+    std::unique_ptr<Connection> connection_;  // null until it is found or opened
 };
 
 /// Threads: safe to use concurrently.
@@ -43,8 +48,10 @@ class ConnectionPool {
 public:
     using Opener = std::function<Result<std::unique_ptr<Connection>>(Deadline)>;
 
-    ConnectionPool(std::size_t connections_max, Opener opener)
-        : connections_max_(connections_max), opener_(std::move(opener)) {}
+    ConnectionPool(std::size_t connections_max, Opener opener, LogSink log)
+        : connections_max_(connections_max), opener_(std::move(opener)), log_(std::move(log)) {
+        idle_.reserve(connections_max);  // giving back must not fail
+    }
 
     /// A sound connection to the file that the path names now, which waits for locks until `deadline` too.
     /// Errors: kUnavailable (all were in use until `deadline`, or the file is gone), and those of opening.
@@ -63,6 +70,7 @@ private:
 
     const std::size_t connections_max_;
     const Opener opener_;
+    const LogSink log_;
 
     std::mutex mutex_;
     std::condition_variable changed_;

@@ -22,12 +22,12 @@ struct OpenFiles {
 };
 
 OpenFiles& open_files() {
-    static OpenFiles* const files = [] {
+    static OpenFiles* const kFiles = [] {
         pthread_atfork([] { open_files().mutex.lock(); }, [] { open_files().mutex.unlock(); },
                        [] { open_files().mutex.unlock(); });
         return new OpenFiles;  // never destroyed: stores may be closed by static destructors
     }();
-    return *files;
+    return *kFiles;
 }
 
 }  // namespace
@@ -63,7 +63,7 @@ void ForkGuard::leave() {
 }
 
 ForkGuard::ForkGuard(ForkGuard&& other) noexcept
-    : file_(other.file_), process_(other.process_), entered_(std::exchange(other.entered_, false)) {}
+    : file_(std::move(other.file_)), process_(other.process_), entered_(std::exchange(other.entered_, false)) {}
 
 bool ForkGuard::forked() const {
     return ::getpid() != process_;

@@ -21,6 +21,8 @@ public:
     ~ForkGuard() { leave(); }
     ForkGuard(ForkGuard&& other) noexcept;
     ForkGuard& operator=(ForkGuard&&) = delete;
+    ForkGuard(const ForkGuard&) = delete;
+    ForkGuard& operator=(const ForkGuard&) = delete;
 
     /// Whether this is another process than the one that entered. Takes no lock: in a forked child, a lock may be held
     /// by a thread that is not there.

@@ -147,7 +147,7 @@ Result<std::vector<Item>> collect(Cursor& cursor, Read read, std::size_t limit, 
         const Result<bool> more = cursor.step();
         if (!more) return std::unexpected(more.error());
         if (!*more) break;
-        RowReader row(cursor);
+        RowReader row(cursor);  // NOLINT(misc-const-correctness): `read` moves it along
         Item item = read(row);
         if (Status status = row.finish(); !status) return std::unexpected(status.error());
         if (wanted(item)) items.push_back(std::move(item));

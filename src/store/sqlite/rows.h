@@ -22,6 +22,7 @@ namespace cairn::sqlite {
 class StoredId {
 public:
     explicit StoredId(std::string_view snapshot_id);
+    ~StoredId() = default;
     StoredId(const StoredId&) = delete;
     StoredId& operator=(const StoredId&) = delete;
 

@@ -178,8 +178,6 @@ sqlite3_stmt* Connection::prepare(const char* sql, int& result_code) {
 Cursor Connection::use(const char* sql) {
     int result_code = SQLITE_OK;
     sqlite3_stmt* statement = prepare(sql, result_code);
-    // Our statements are constants that a sound schema compiles: if one does not, the schema is damaged.
-    if (result_code == SQLITE_ERROR) result_code = SQLITE_CORRUPT;
     return {*this, statement, result_code};
 }
 
@@ -211,7 +209,7 @@ Result<std::string> Connection::query_text(const char* sql) {
 // this process hold on it (POSIX locks belong to the process).
 Result<std::string> Connection::peek(std::size_t bytes) {
     sqlite3_file* file = nullptr;
-    int result_code = sqlite3_file_control(database_, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+    int result_code = sqlite3_file_control(database_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file));
     sqlite3_int64 size = 0;
     if (result_code == SQLITE_OK) result_code = file->pMethods->xFileSize(file, &size);
     std::string content(std::min(bytes, static_cast<std::size_t>(size)), '\0');

@@ -51,6 +51,9 @@ Meaning meaning_of(int result_code, int system_error) {
         case SQLITE_CORRUPT:
         case SQLITE_NOTADB:
             return {ErrorCode::kCorrupt, "the file is damaged"};
+        case SQLITE_ERROR:
+            // Our statements are constants that a sound schema compiles and runs.
+            return {ErrorCode::kCorrupt, "its schema is damaged"};
         case SQLITE_TOOBIG:
             return {ErrorCode::kLimitExceeded, "a value is larger than the engine can store (1 GB)"};
         case SQLITE_NOMEM:

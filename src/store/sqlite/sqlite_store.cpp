@@ -41,10 +41,11 @@ Deadline after(std::chrono::milliseconds patience) {
 // The file and the connections to it: one to write (the engine allows one writer at a time, so callers queue up here
 // and not at its lock), several to read.
 struct Engine {
-    Engine(DatabaseFile opened, std::size_t readers_max)
+    Engine(DatabaseFile opened, std::size_t readers_max, const LogSink& log)
         : file(std::move(opened)),
-          writer(1, [this](Deadline deadline) { return file.connect(deadline); }),
-          readers(readers_max, [this](Deadline deadline) { return file.connect(deadline); }) {}
+          writer(
+              1, [this](Deadline deadline) { return file.connect(deadline); }, log),
+          readers(readers_max, [this](Deadline deadline) { return file.connect(deadline); }, log) {}
 
     DatabaseFile file;
     ConnectionPool writer;
@@ -53,9 +54,9 @@ struct Engine {
 
 class SqliteStore final : public Store {
 public:
-    SqliteStore(DatabaseFile::Opened opened, const SqliteSettings& settings)
+    SqliteStore(DatabaseFile::Opened opened, const SqliteSettings& settings, const LogSink& log)
         : guard_(std::move(opened.guard)),
-          engine_(std::make_unique<Engine>(std::move(opened.file), settings.readers_max)),
+          engine_(std::make_unique<Engine>(std::move(opened.file), settings.readers_max, log)),
           read_only_(engine_->file.read_only()),
           patience_(settings.patience),
           migrations_(settings.migrations) {
@@ -126,9 +127,9 @@ private:
 SqliteStore::~SqliteStore() {
     if (guard_.forked()) {
         // Closing would give up locks that this process does not hold, and could delete the log under its parent.
-        static_cast<void>(engine_.release());
+        [[maybe_unused]] const Engine* left_to_the_parent = engine_.release();
     }
-    static_cast<void>(close());
+    [[maybe_unused]] const Status closed = close();
 }
 
 Status SqliteStore::close() {
@@ -241,7 +242,7 @@ Result<std::shared_ptr<Store>> open_sqlite_store(const std::filesystem::path& pa
     Result<DatabaseFile::Opened> opened =
         DatabaseFile::open(path, options.read_only, options.create, used.migrations, after(used.patience));
     if (!opened) return std::unexpected(std::move(opened.error()));
-    return std::make_shared<SqliteStore>(std::move(*opened), used);
+    return std::make_shared<SqliteStore>(std::move(*opened), used, options.runtime.with_defaults().log);
 }
 
 }  // namespace cairn

@@ -11,8 +11,8 @@ int main(int argc, char** argv) {
     if (!store || !state) return 1;
 
     cairn::StatePersistenceService persistence(*store);
-    auto receipt = persistence.save_agent_state(
-        {.run_id = "run", .thread_id = "thread", .user_id = "user", .state_data = *state});
+    auto receipt =
+        persistence.save_agent_state({.run_id = "run", .thread_id = "thread", .user_id = "user", .state_data = *state});
     auto loaded = persistence.load_agent_state({.run_id = "run"});
     if (!receipt || !loaded || loaded->state.text() != state->text()) return 1;
     std::puts(std::string(loaded->state.text()).c_str());

@@ -1,0 +1,99 @@
+// Goal: what a save and a head cost in the engine stays what it was designed to be, counted and not timed: no SQL text
+// is compiled per call, few statements, few pages.
+// Method: an extension of the engine that is loaded into every connection the store opens, and counts there.
+
+#include "store/sqlite/sqlite_store.h"
+#include "support/make.h"
+#include "support/temp_dir.h"
+
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+
+namespace cairn::test {
+namespace {
+
+struct Counts {
+    int compiled = 0;  // calls of the authorizer: some for every statement that is compiled
+    int executed = 0;  // statements begun
+};
+Counts counts;
+
+int count_compiled(void* /*unused*/, int /*action*/, const char* /*a*/, const char* /*b*/, const char* /*c*/,
+                   const char* /*d*/) {
+    ++counts.compiled;
+    return SQLITE_OK;
+}
+
+int count_executed(unsigned /*event*/, void* /*unused*/, void* /*statement*/, void* /*text*/) {
+    ++counts.executed;
+    return 0;
+}
+
+int watch(sqlite3* database, const char** /*message*/, const sqlite3_api_routines* /*api*/) {
+    sqlite3_set_authorizer(database, count_compiled, nullptr);
+    sqlite3_trace_v2(database, SQLITE_TRACE_STMT, count_executed, nullptr);
+    return SQLITE_OK;
+}
+
+class SqliteCost : public testing::Test {
+protected:
+    void SetUp() override {
+        sqlite3_auto_extension(reinterpret_cast<void (*)()>(watch));
+        store_ = open_sqlite_store(dir_ / "cairn.db").value();
+        for (std::int64_t version = 1; version <= 3; ++version) commit(version);
+        read_all();
+        counts = {};
+    }
+    void TearDown() override { sqlite3_reset_auto_extension(); }
+
+    void commit(std::int64_t version) {
+        ASSERT_TRUE(store_->commit(make_batch(make_snapshot("run", version)), soon()).has_value());
+    }
+    void read_all() {
+        ASSERT_TRUE(store_->head("run").value().has_value());
+        ASSERT_TRUE(store_->get("run", std::nullopt).value().has_value());
+        ASSERT_TRUE(store_->get("run", "run-1").value().has_value());
+        ASSERT_FALSE(store_->history({.run_id = "run"}).value().empty());
+        ASSERT_FALSE(store_->runs({}).value().items.empty());
+        ASSERT_FALSE(store_->threads({}).value().items.empty());
+        ASSERT_TRUE(store_->recovery_log("run", 1).has_value());
+    }
+
+    TempDir dir_;
+    std::shared_ptr<Store> store_;
+};
+
+TEST_F(SqliteCost, NothingIsCompiledAgain) {
+    for (std::int64_t version = 4; version < 24; ++version) {
+        commit(version);
+        read_all();
+    }
+    EXPECT_GT(counts.executed, 0) << "the watch is not in place";
+    EXPECT_EQ(counts.compiled, 0);
+}
+
+TEST_F(SqliteCost, ASaveIsFiveStatements) {
+    commit(4);
+    EXPECT_EQ(counts.executed, 5);  // BEGIN, find the run, insert the snapshot, move the head, COMMIT
+}
+
+TEST_F(SqliteCost, AHeadIsOneStatement) {
+    ASSERT_TRUE(store_->head("run").value().has_value());
+    EXPECT_EQ(counts.executed, 1);
+}
+
+// One page each of the runs, the snapshots and their two indexes. The log holds each with a header of 24 bytes.
+TEST_F(SqliteCost, ASmallSaveWritesFourPages) {
+    ASSERT_TRUE(store_->stats().has_value());  // empties the log
+    const auto log_bytes = [&] { return std::filesystem::file_size(dir_ / "cairn.db-wal"); };
+    ASSERT_EQ(log_bytes(), 0U);
+    commit(4);
+    EXPECT_EQ(log_bytes(), 32U + 4 * (24 + 8192));
+}
+
+}  // namespace
+}  // namespace cairn::test

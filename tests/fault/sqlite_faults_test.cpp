@@ -1,0 +1,439 @@
+// Goal: whatever the disk does, a commit tells the truth. OK means there, "nothing applied" means not there, and
+// "unknown" means wholly there or wholly not; the same ids never save twice; the store stays usable.
+// Method, after SQLite's own: fail each write, sync and truncation at its 1st, 2nd, 3rd … step, once and for good,
+// before and after the effect; then reopen, look, and try again. Power loss, a full disk and damaged bytes by the same
+// measure.
+
+#include "store/sqlite/sqlite_store.h"
+#include "support/child_process.h"
+#include "support/fault_vfs.h"
+#include "support/make.h"
+#include "support/temp_dir.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <sys/mount.h>
+#include <unistd.h>
+
+namespace cairn::test {
+namespace {
+
+namespace fs = std::filesystem;
+using Operation = FaultVfs::Operation;
+
+void expect_sound(Store& store, const std::string& where) {
+    const Result<CheckReport> report = store.check();
+    ASSERT_TRUE(report.has_value()) << where << ": " << report.error().to_string();
+    for (const auto& finding : report->findings) {
+        ADD_FAILURE() << where << ": " << finding.run_id << " " << finding.snapshot_id << ": " << finding.problem;
+    }
+}
+
+// Two runs at `version`, and a line of the recovery log, in one batch; large enough for several pages.
+Batch make_two(std::int64_t version) {
+    const std::string text = fmt::format(R"({{"version":{},"filler":"{}"}})", version, std::string(9'000, 'x'));
+    Batch batch;
+    batch.writes.push_back(make_write(make_snapshot("a", version, text)));
+    batch.writes.push_back(make_write(make_snapshot("b", version, text)));
+    batch.recoveries.push_back({.run_id = "a", .result = "recovered"});
+    return batch;
+}
+
+// The version that both runs have; -1 if they do not have the same one, that is if a batch was torn.
+std::int64_t version_of_both(Store& store) {
+    const auto a = store.head("a").value();
+    const auto b = store.head("b").value();
+    const std::int64_t version = a ? a->version : 0;
+    const auto log = store.recovery_log("a", 1000).value();
+    const bool whole = a.has_value() == b.has_value() && (!b || b->version == version) &&
+                       log.size() == static_cast<std::size_t>(version);
+    if (!whole) return -1;
+    for (const std::string run : {"a", "b"}) {
+        const auto history = store.history({.run_id = run, .limit = 1000}).value();
+        if (history.size() != static_cast<std::size_t>(version)) return -1;
+    }
+    return version;
+}
+
+bool nothing_applied(ErrorCode code) {
+    return code == ErrorCode::kUnavailable || code == ErrorCode::kStorageFull || code == ErrorCode::kReadOnly;
+}
+
+// Commits versions until the fault has struck, or a few without it. What the failed one reported, if one failed.
+struct Struck {
+    std::int64_t acknowledged = 0;
+    std::optional<ErrorCode> failure;
+};
+Struck commit_until_struck(Store& store, const FaultVfs& vfs, std::int64_t first) {
+    Struck struck{.acknowledged = first - 1};
+    for (std::int64_t version = first; version < first + 3; ++version) {
+        const Status status = store.commit(make_two(version), soon());
+        if (!status) {
+            struck.failure = status.error().code;
+            return struck;
+        }
+        struck.acknowledged = version;
+        if (vfs.struck()) return struck;
+    }
+    return struck;
+}
+
+void expect_truth(Store& store, const Struck& struck, const std::string& where) {
+    const std::int64_t version = version_of_both(store);
+    ASSERT_NE(version, -1) << where << ": a batch is there in part";
+    const bool may_be_there = struck.failure == ErrorCode::kOutcomeUnknown;
+    ASSERT_GE(version, struck.acknowledged) << where << ": an acknowledged commit is gone";
+    ASSERT_LE(version, struck.acknowledged + (may_be_there ? 1 : 0)) << where << ": a refused commit is there";
+}
+
+void expect_retry_is_harmless(Store& store, const Struck& struck, const std::string& where) {
+    const std::int64_t next = struck.acknowledged + 1;
+    const Status retry = store.commit(make_two(next), soon());
+    if (!retry) {
+        ASSERT_EQ(retry.error().code, ErrorCode::kAlreadyExists) << where << ": " << retry.error().to_string();
+    }
+    ASSERT_EQ(version_of_both(store), next) << where;
+    expect_sound(store, where);
+}
+
+// One fault, from a fresh store to the retry. Whether it struck.
+bool survive(const FaultVfs::Fault& fault, bool reopen) {
+    const std::string where = fmt::format("{} number {} fails with {} {}, {} the effect{}",
+                                          fault.operation == Operation::kWrite  ? "write"
+                                          : fault.operation == Operation::kSync ? "sync"
+                                                                                : "truncation",
+                                          fault.nth, fault.result_code, fault.for_good ? "for good" : "once",
+                                          fault.after_effect ? "after" : "before", reopen ? ", reopened" : "");
+    const TempDir dir;
+    FaultVfs vfs;
+    auto store = open_sqlite_store(dir / "cairn.db").value();
+    EXPECT_TRUE(store->commit(make_two(1), soon()).has_value());
+    EXPECT_EQ(version_of_both(*store), 1);
+
+    vfs.arm(fault);
+    const Struck struck = commit_until_struck(*store, vfs, 2);
+    if (struck.failure) {
+        EXPECT_TRUE(nothing_applied(*struck.failure) || struck.failure == ErrorCode::kOutcomeUnknown)
+            << where << ": " << error_info(*struck.failure).name;
+        EXPECT_TRUE(vfs.struck()) << where << ": a failure without a fault";
+    }
+    const bool did_strike = vfs.struck();
+    vfs.disarm();
+    if (reopen) {
+        store.reset();
+        store = open_sqlite_store(dir / "cairn.db").value();
+    }
+    expect_truth(*store, struck, where);
+    expect_retry_is_harmless(*store, struck, where);
+    return did_strike;
+}
+
+void survive_every(Operation operation, int result_code, int at_least) {
+    for (const bool for_good : {false, true}) {
+        for (const bool after_effect : {false, true}) {
+            // A disk that reports itself full has not written what it reports.
+            if (after_effect && result_code == SQLITE_FULL) continue;
+            int nth = 1;
+            const auto fault = [&] {
+                return FaultVfs::Fault{.operation = operation,
+                                       .nth = nth,
+                                       .result_code = result_code,
+                                       .for_good = for_good,
+                                       .after_effect = after_effect};
+            };
+            while (survive(fault(), nth % 2 == 0)) {
+                survive(fault(), nth % 2 != 0);
+                ++nth;
+            }
+            EXPECT_GT(nth, at_least) << "fewer operations than a commit has: nothing was tested";
+        }
+    }
+}
+
+TEST(SqliteFaults, AFailedWriteLosesAndDuplicatesNothing) {
+    survive_every(Operation::kWrite, SQLITE_IOERR_WRITE, 10);
+}
+
+TEST(SqliteFaults, AFailedSyncLosesAndDuplicatesNothing) {
+    survive_every(Operation::kSync, SQLITE_IOERR_FSYNC, 3);
+}
+
+TEST(SqliteFaults, AFullDiskLosesAndDuplicatesNothing) {
+    survive_every(Operation::kWrite, SQLITE_FULL, 10);
+}
+
+TEST(SqliteFaults, AFailedSyncOfACommitIsReportedAsUnknown) {
+    const TempDir dir;
+    FaultVfs vfs;
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    ASSERT_TRUE(store->commit(make_two(1), soon()).has_value());
+    vfs.arm({.operation = Operation::kSync, .nth = 1, .result_code = SQLITE_IOERR_FSYNC});
+    EXPECT_EQ(store->commit(make_two(2), soon()).error().code, ErrorCode::kOutcomeUnknown);
+    vfs.disarm();
+    EXPECT_TRUE(store->commit(make_two(2), soon()).has_value() || version_of_both(*store) == 2);
+}
+
+TEST(SqliteFaults, AFullDiskIsStorageFullAndNotUnknown) {
+    const TempDir dir;
+    FaultVfs vfs;
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    ASSERT_TRUE(store->commit(make_two(1), soon()).has_value());
+    vfs.arm({.operation = Operation::kWrite, .nth = 2, .result_code = SQLITE_FULL, .for_good = true});
+    EXPECT_EQ(store->commit(make_two(2), soon()).error().code, ErrorCode::kStorageFull);
+    EXPECT_EQ(store->commit(make_two(2), soon()).error().code, ErrorCode::kStorageFull);
+    EXPECT_EQ(version_of_both(*store), 1) << "what was there stays readable on a full disk";
+    vfs.disarm();
+    EXPECT_TRUE(store->commit(make_two(2), soon()).has_value());
+}
+
+// A checkpoint only copies what the log holds safely: its failure is no commit's.
+TEST(SqliteFaults, AFailedCheckpointFailsNoCommitAndLosesNothing) {
+    for (const auto operation : {Operation::kWrite, Operation::kSync, Operation::kTruncate}) {
+        for (int nth = 1; nth < 12; ++nth) {
+            const TempDir dir;
+            FaultVfs vfs;
+            auto store = open_sqlite_store(dir / "cairn.db").value();
+            ASSERT_TRUE(store->commit(make_two(1), soon()).has_value());
+            vfs.arm({.operation = operation, .nth = nth, .result_code = SQLITE_IOERR});
+            EXPECT_EQ(store->stats().value().snapshots, 2U);
+            vfs.disarm();
+            EXPECT_TRUE(store->commit(make_two(2), soon()).has_value());
+            store.reset();
+            store = open_sqlite_store(dir / "cairn.db").value();
+            EXPECT_EQ(version_of_both(*store), 2);
+            expect_sound(*store, "after a failed checkpoint");
+        }
+    }
+}
+
+TEST(SqliteFaults, OpeningThatFailsLeavesACompleteStoreOrNothing) {
+    for (const auto operation : {Operation::kWrite, Operation::kSync}) {
+        int nth = 1;
+        for (;; ++nth) {
+            const TempDir dir;
+            FaultVfs vfs;
+            vfs.arm({.operation = operation, .nth = nth, .result_code = SQLITE_FULL, .for_good = true});
+            const auto store = open_sqlite_store(dir / "cairn.db");
+            if (!vfs.struck()) break;
+            vfs.disarm();
+            if (store) {
+                EXPECT_EQ((*store)->migrate().value(), 1);
+                continue;
+            }
+            EXPECT_EQ(store.error().code, ErrorCode::kStorageFull) << store.error().to_string();
+            const bool made = fs::exists(dir / "cairn.db");
+            EXPECT_EQ(fs::is_empty(dir.path()), !made);
+            EXPECT_TRUE(open_sqlite_store(dir / "cairn.db", {.create = !made}).has_value());
+        }
+        EXPECT_GT(nth, 1);
+    }
+}
+
+// ---- power loss ----
+
+// With `synchronous = NORMAL` this fails at once: the log is then not synced at each commit.
+TEST(SqlitePowerLoss, EveryAcknowledgedCommitSurvivesAndEveryBatchIsWhole) {
+    std::mt19937 random(7);
+    const TempDir dir;
+    FaultVfs vfs;
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    for (std::int64_t version = 1; version <= 40; ++version) {
+        ASSERT_TRUE(store->commit(make_two(version), soon()).has_value());
+        const bool checkpoint = version % 7 == 0;
+        ASSERT_TRUE(!checkpoint || store->stats().has_value());
+        const TempDir after;
+        vfs.write_power_loss_image(dir.path(), after.path(), random);
+        fs::remove(after / "cairn.db-shm");
+        const auto survivor = open_sqlite_store(after / "cairn.db", {.create = false});
+        ASSERT_TRUE(survivor.has_value()) << survivor.error().to_string();
+        ASSERT_EQ(version_of_both(**survivor), version);
+        expect_sound(**survivor, fmt::format("power lost after version {}", version));
+    }
+}
+
+TEST(SqlitePowerLoss, ACommitCutShortIsThereOrNotAndNeverInPart) {
+    std::mt19937 random(8);
+    for (int nth = 1; nth <= 16; ++nth) {
+        const TempDir dir;
+        FaultVfs vfs;
+        const auto store = open_sqlite_store(dir / "cairn.db").value();
+        ASSERT_TRUE(store->commit(make_two(1), soon()).has_value());
+        vfs.arm({.operation = nth == 16 ? Operation::kSync : Operation::kWrite,
+                 .nth = nth == 16 ? 1 : nth,
+                 .result_code = SQLITE_IOERR,
+                 .for_good = true});
+        const Status status = store->commit(make_two(2), soon());
+        for (int image = 0; image < 4; ++image) {
+            const TempDir after;
+            vfs.write_power_loss_image(dir.path(), after.path(), random);
+            const auto survivor = open_sqlite_store(after / "cairn.db", {.create = false}).value();
+            const std::int64_t version = version_of_both(*survivor);
+            EXPECT_GE(version, status ? 2 : 1);
+            expect_sound(*survivor, fmt::format("cut short at write {}", nth));
+        }
+        vfs.disarm();
+    }
+}
+
+// ---- a disk that is really full ----
+
+class SmallDisk {
+public:
+    SmallDisk() { mounted_ = ::mount("tmpfs", dir_.path().c_str(), "tmpfs", 0, "size=1m") == 0; }
+    ~SmallDisk() {
+        if (mounted_) ::umount2(dir_.path().c_str(), MNT_DETACH);
+    }
+    bool mounted() const { return mounted_; }
+    fs::path operator/(const std::string& name) const { return dir_ / name; }
+
+private:
+    TempDir dir_;
+    bool mounted_;
+};
+
+TEST(SqliteSmallDisk, AFullDiskIsSaidAndTheStoreGoesOnOnceThereIsSpace) {
+    const SmallDisk disk;
+    if (!disk.mounted()) GTEST_SKIP() << "a small tmpfs cannot be mounted here (needs root)";
+    std::ofstream(disk / "ballast") << std::string(300'000, 'x');
+    const auto store = open_sqlite_store(disk / "cairn.db").value();
+    std::int64_t version = 1;
+    Status status;
+    while ((status = store->commit(make_two(version), soon()))) ++version;
+    EXPECT_EQ(status.error().code, ErrorCode::kStorageFull) << status.error().to_string();
+    ASSERT_GT(version, 2);
+    EXPECT_EQ(version_of_both(*store), version - 1);
+    EXPECT_EQ(store->get("a", "a-1").value()->info.version, 1);
+    EXPECT_TRUE(store->stats().has_value());
+
+    fs::remove(disk / "ballast");
+    ASSERT_TRUE(store->commit(make_two(version), soon()).has_value());
+    EXPECT_EQ(version_of_both(*store), version);
+    expect_sound(*store, "after the full disk");
+}
+
+TEST(SqliteSmallDisk, AStoreCannotBeMadeOnAFullDiskAndLeavesNothing) {
+    const SmallDisk disk;
+    if (!disk.mounted()) GTEST_SKIP() << "a small tmpfs cannot be mounted here (needs root)";
+    std::ofstream(disk / "ballast") << std::string(2'000'000, 'x');
+    const auto store = open_sqlite_store(disk / "cairn.db");
+    ASSERT_FALSE(store.has_value());
+    EXPECT_EQ(store.error().code, ErrorCode::kStorageFull) << store.error().to_string();
+    EXPECT_EQ(std::distance(fs::directory_iterator(disk / ""), fs::directory_iterator()), 1);
+}
+
+// ---- damage ----
+
+bool is_damage(ErrorCode code) {
+    return code == ErrorCode::kCorrupt || code == ErrorCode::kIncompatible;
+}
+
+template <class T>
+void expect_damage_or_answer(const Result<T>& result, const std::string& where) {
+    const ErrorCode code = result ? ErrorCode::kCorrupt : result.error().code;
+    EXPECT_TRUE(is_damage(code)) << where << ": " << result.error().to_string();
+}
+
+// Frames carry a checksum of their own and are verified by those who decode them.
+TEST(SqliteDamage, AnyDamagedByteGivesAnErrorOrAnAnswerAndNeverACrash) {
+    const TempDir dir;
+    {
+        const auto store = open_sqlite_store(dir / "cairn.db").value();
+        for (std::int64_t version = 1; version <= 3; ++version) {
+            ASSERT_TRUE(store->commit(make_two(version), soon()).has_value());
+        }
+    }
+    std::string sound;
+    {
+        std::ifstream file(dir / "cairn.db", std::ios::binary);
+        sound.assign(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+    }
+    std::mt19937 random(11);
+    for (int round = 0; round < 600; ++round) {
+        std::string damaged = sound;
+        const std::size_t position = random() % (round % 2 == 0 ? damaged.size() : 4096);
+        const auto flip = static_cast<char>(1 + random() % 255);
+        damaged[position] = static_cast<char>(damaged[position] ^ flip);
+        const std::string where = fmt::format("byte {} flipped by {}", position, static_cast<int>(flip));
+        std::ofstream(dir / "damaged.db", std::ios::binary | std::ios::trunc) << damaged;
+
+        const auto store = open_sqlite_store(dir / "damaged.db");
+        if (!store) {
+            EXPECT_TRUE(is_damage(store.error().code) || store.error().code == ErrorCode::kReadOnly)
+                << where << ": " << store.error().to_string();
+            continue;
+        }
+        expect_damage_or_answer((*store)->head("a"), where);
+        expect_damage_or_answer((*store)->get("a", std::nullopt), where);
+        expect_damage_or_answer((*store)->get("b", "b-1"), where);
+        expect_damage_or_answer((*store)->history({.run_id = "b"}), where);
+        expect_damage_or_answer((*store)->runs({}), where);
+        expect_damage_or_answer((*store)->threads({}), where);
+        expect_damage_or_answer((*store)->recovery_log("a", 10), where);
+        expect_damage_or_answer((*store)->stats(), where);
+        expect_damage_or_answer((*store)->check(), where);
+    }
+}
+
+TEST(SqliteDamage, ATruncatedFileIsCorrupt) {
+    const TempDir dir;
+    {
+        const auto store = open_sqlite_store(dir / "cairn.db").value();
+        for (std::int64_t version = 1; version <= 20; ++version) {
+            ASSERT_TRUE(store->commit(make_two(version), soon()).has_value());
+        }
+    }
+    fs::resize_file(dir / "cairn.db", fs::file_size(dir / "cairn.db") - 16 * 8192);
+    const auto store = open_sqlite_store(dir / "cairn.db");
+    ASSERT_FALSE(store.has_value());
+    EXPECT_EQ(store.error().code, ErrorCode::kCorrupt) << store.error().to_string();
+}
+
+TEST(SqliteDamage, EveryFindingNamesTheRunAndWhatIsWrongWithIt) {
+    struct Case {
+        std::string sql;
+        std::string problem;
+    };
+    for (const Case& damage : std::vector<Case>{
+             {"DELETE FROM snapshots WHERE sequence = (SELECT head_sequence FROM runs WHERE run_id = 'a')",
+              "the snapshot of the run's head is missing"},
+             {"UPDATE runs SET head_version = 9 WHERE run_id = 'a'", "the run's head and its snapshot differ"},
+             {"UPDATE runs SET head_checksum = zeroblob(16) WHERE run_id = 'a'", "head and its snapshot differ"},
+             {"UPDATE runs SET snapshots = 7 WHERE run_id = 'a'", "count of snapshots is wrong"},
+             {"UPDATE snapshots SET version = 99 WHERE snapshot_id = 'a-1'", "newer than the run's head"},
+             {"UPDATE snapshots SET parent_version = 5 WHERE snapshot_id = 'a-1'", "parent version is impossible"},
+             {"UPDATE snapshots SET checksum = x'00' WHERE snapshot_id = 'a-1'", "checksum is not one"},
+             {"UPDATE snapshots SET run_key = 77 WHERE snapshot_id = 'a-1'", "the snapshot's run is missing"},
+             {"UPDATE snapshots SET sequence = 77 WHERE snapshot_id = 'a-1'", "later than one of a higher version"}}) {
+        const TempDir dir;
+        const auto store = open_sqlite_store(dir / "cairn.db").value();
+        for (std::int64_t version = 1; version <= 2; ++version) {
+            ASSERT_TRUE(store->commit(make_two(version), soon()).has_value());
+        }
+        sqlite3* database = nullptr;
+        sqlite3_open((dir / "cairn.db").c_str(), &database);
+        ASSERT_EQ(sqlite3_exec(database, damage.sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK)
+            << sqlite3_errmsg(database);
+        sqlite3_close(database);
+        bool found = false;
+        const CheckReport report = store->check().value();
+        for (const auto& finding : report.findings) {
+            found = found || finding.problem.find(damage.problem) != std::string::npos;
+        }
+        EXPECT_TRUE(found) << damage.sql;
+    }
+}
+
+}  // namespace
+}  // namespace cairn::test
