@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs both benchmark programs and leaves their joint JSON at build/bench.json. Arguments go to both of them, for
+# Runs the benchmark programs and leaves their joint JSON at build/bench.json. Arguments go to all of them, for
 # example --benchmark_filter=skip.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 folder=build/release/bench
-for program in cairn_state_bench cairn_bench; do
+for program in cairn_state_bench cairn_bench cairn_delta_bench; do
     rm -f "$folder/$program.json"
     "$folder/$program" --benchmark_out="$folder/$program.json" --benchmark_out_format=json "$@"
 done

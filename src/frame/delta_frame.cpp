@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kZstdBytesMin = 12;
 
 // So much that is new hardly has to do with the base: it is bulk, and gets the effort that full frames get.
-constexpr std::size_t kBulkBytes = 64U << 10;
+constexpr std::size_t kBulkBytes = 256U << 10;
 
 constexpr std::size_t kMemoryKept = 1U << 20;  ///< Of a thread's working memory, between calls.
 

@@ -36,7 +36,7 @@ Status TextChain::apply(std::string_view frame, std::uint64_t bytes_max) {
 }
 
 Status TextChain::apply_or_throw(std::string_view frame, std::uint64_t bytes_max) {
-    thread_local ParsedDelta delta;  // for the memory of its copies
+    ParsedDelta delta;
     if (Status status = parse_delta(frame, text_bytes(), bytes_max, delta); !status) return status;
     std::string literals;
     if (Status status = read_literals(delta, literals); !status) return status;
