@@ -56,9 +56,12 @@ Result<std::string> encode(std::string_view base, std::string_view text, const F
         const ContextRange context = context_range(work.copies, base.size());
         const int level = work.literals.size() < kBulkBytes ? options.zstd_level_delta : options.zstd_level;
         std::string blocks;
-        const auto form = zstd_compress_blocks(work.literals, base.substr(context.begin, context.bytes), level, blocks);
-        if (!form) return std::unexpected(form.error());
-        if (*form) return frame_with(FrameKind::kDeltaZstd, **form, text.size(), work.copies, blocks);
+        const auto compressed =
+            zstd_compress_blocks(work.literals, base.substr(context.begin, context.bytes), level, blocks);
+        if (!compressed) return std::unexpected(compressed.error());
+        if (const std::optional<ZstdBlocks> form = *compressed) {
+            return frame_with(FrameKind::kDeltaZstd, *form, text.size(), work.copies, blocks);
+        }
     }
     return frame_with(FrameKind::kDeltaPlain, ZstdBlocks::kOneBare, text.size(), work.copies, work.literals);
 }
