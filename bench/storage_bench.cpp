@@ -24,6 +24,7 @@ namespace {
 using namespace cairn;
 using namespace cairn::bench;
 
+constexpr std::uint32_t kWhole = 1;  ///< Frames: no deltas at all, the yardstick of loading.
 constexpr std::uint32_t kUnlimited = std::numeric_limits<std::uint32_t>::max();
 
 std::vector<cli::TrajectoryRun> expanded(const std::filesystem::path& file) {
@@ -74,7 +75,7 @@ std::vector<Setting> settings_to_compare() {
     const auto add = [&](std::uint32_t frames_max, std::uint32_t percent_max) {
         settings.push_back({.limits = {.frames_max = frames_max, .bytes_percent_max = percent_max}});
     };
-    for (const std::uint32_t frames_max : {16U, 64U, 128U, 256U, 512U, 1024U, kUnlimited}) add(frames_max, 400);
+    for (const std::uint32_t frames_max : {kWhole, 16U, 64U, 128U, 256U, 512U, 1024U, kUnlimited}) add(frames_max, 400);
     for (const std::uint32_t percent_max : {100U, 200U, kUnlimited}) add(512, percent_max);
     add(kUnlimited, kUnlimited);
     return settings;
@@ -134,12 +135,20 @@ std::string limit_text(std::uint32_t limit, const char* unit) {
     return limit == kUnlimited ? "none" : fmt::format("{}{}", limit, unit);
 }
 
-void print_row(const Setting& setting) {
+double p50_us(FileFigures figures) {
+    return median_of(std::move(figures.load_us));
+}
+
+/// Multiples of load times are of those without deltas.
+void print_row(const Setting& setting, const Setting& whole) {
     const FileFigures all = sum_of(setting.files);
-    fmt::print("| {} | {} | {:.0f}× | {:.0f} | {:.0f} | {:.1f} |", limit_text(setting.limits.frames_max, ""),
-               limit_text(setting.limits.bytes_percent_max, " %"), all.ratio(), quantile_us(all.load_us, 0.5),
-               quantile_us(all.load_us, 0.99), all.worst_us / 1e3);
-    for (const auto& [name, file] : setting.files) fmt::print(" {:.0f}×, {:.1f} |", file.ratio(), file.worst_us / 1e3);
+    fmt::print("| {} | {} | {:.0f} | {:.0f} ({:.1f}×) | {:.0f} | {:.2f} |", limit_text(setting.limits.frames_max, ""),
+               limit_text(setting.limits.bytes_percent_max, " %"), all.ratio(), p50_us(all),
+               p50_us(all) / p50_us(sum_of(whole.files)), quantile_us(all.load_us, 0.99), all.worst_us / 1e3);
+    for (const auto& [name, file] : setting.files) {
+        fmt::print(" {:.0f}; {:.1f}×; {:.2f} |", file.ratio(), p50_us(file) / p50_us(whole.files.at(name)),
+                   file.worst_us / 1e3);
+    }
     fmt::print("\n");
 }
 
@@ -151,9 +160,10 @@ void compare_limits(const std::vector<std::string>& paths) {
         }
     }
     fmt::print("| frames | bytes | state / payload | load p50, µs | p99, µs | worst, ms |");
-    for (const auto& [name, figures] : settings.front().files) fmt::print(" {}: ratio, worst ms |", name);
+    for (const auto& [name, figures] : settings.front().files)
+        fmt::print(" {}: state / payload; load p50; worst, ms |", name);
     fmt::print("\n");
-    for (const Setting& setting : settings) print_row(setting);
+    for (const Setting& setting : settings) print_row(setting, settings.front());
 }
 
 // --- growth ---
