@@ -1,7 +1,7 @@
 # A thin shell: CMake's presets do the work (CMakePresets.json), and every target installs what it lacks first.
 # Everything that is made stands in build/.
 .DEFAULT_GOAL := help
-.PHONY: help deps build run test test-asan test-tsan bench lint format format-check install clean
+.PHONY: help deps build run test test-asan test-tsan bench fuzz lint format format-check install clean
 
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
@@ -40,7 +40,13 @@ bench: ## Run the benchmarks; their JSON stays at build/bench.json (BENCH_ARGUME
 	@$(install_dependencies) build bench
 	@cmake --preset bench
 	@cmake --build --preset bench --parallel $(JOBS)
-	@build/release/bench/cairn_bench --benchmark_out=build/bench.json --benchmark_out_format=json $(BENCH_ARGUMENTS)
+	@scripts/run_benchmarks.sh $(BENCH_ARGUMENTS)
+
+fuzz: ## Let libFuzzer at the frame decoders, a minute each (FUZZ_SECONDS=…)
+	@$(install_dependencies) build sanitize
+	@cmake --preset fuzz
+	@cmake --build --preset fuzz --parallel $(JOBS)
+	@fuzz/run.sh $(FUZZ_SECONDS)
 
 lint: ## clang-tidy over src/, include/ and examples/
 	@$(install_dependencies) build test lint

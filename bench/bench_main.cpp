@@ -64,6 +64,7 @@ int main(int argument_count, char** arguments) {
     register_skip_benchmarks();
     register_save_benchmarks();
     register_load_benchmarks();
+    register_chain_load_benchmarks();
     AimReporter reporter;
     benchmark::RunSpecifiedBenchmarks(&reporter);
     reporter.print_aims();

@@ -49,10 +49,8 @@ std::vector<State> states_of(cli::TrajectoryRun run) {
 
 /// The first run of every file, then the second ones, …: so that no source fills a class alone.
 Runs recorded_runs() {
-    const auto files = cli::find_trajectory_files({trajectories_folder().string()});
-    if (!files) give_up(files.error());
     std::array<Runs, kRunsPerFile> by_place;
-    for (const std::filesystem::path& file : *files) {
+    for (const std::filesystem::path& file : trajectory_files()) {
         auto runs = cli::expand_trajectories({file}, {.runs_max = kRunsPerFile});
         if (!runs) give_up(runs.error());
         for (std::size_t place = 0; place < runs->size(); ++place) {
@@ -120,6 +118,13 @@ std::size_t SizeClass::state_bytes() const {
 const std::string& states_source() {
     static const std::string source = std::filesystem::exists(trajectories_folder()) ? "trajectories" : "repo_analyst";
     return source;
+}
+
+std::vector<std::filesystem::path> trajectory_files() {
+    if (!std::filesystem::exists(trajectories_folder())) return {};
+    auto files = cli::find_trajectory_files({trajectories_folder().string()});
+    if (!files) give_up(files.error());
+    return *std::move(files);
 }
 
 const std::vector<SizeClass>& size_classes() {

@@ -5,6 +5,7 @@
 #include <cairn/state.h>
 
 #include <cstddef>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,9 @@ struct SizeClass {
 
 /// Where the states come from: "trajectories", or "repo_analyst".
 const std::string& states_source();
+
+/// The public trajectories beside the project, file by file; empty where they are not.
+std::vector<std::filesystem::path> trajectory_files();
 
 /// The classes that have states, the smallest first. Read at the first call.
 const std::vector<SizeClass>& size_classes();

@@ -45,14 +45,25 @@ public:
         for (auto _ : state) {
             double total = 0;
             for (std::size_t input = 0; input < ours_.size(); ++input) {
-                if (!ours_first) yardstick_[input].push_back(seconds_of([&] { yardstick(input); }));
-                ours_[input].push_back(seconds_of([&] { ours(input); }));
-                if (ours_first) yardstick_[input].push_back(seconds_of([&] { yardstick(input); }));
+                measure(input, ours_first, ours, yardstick);
                 total += ours_[input].back();
             }
             ours_first = !ours_first;
             state.SetIterationTime(total);
         }
+    }
+
+    /// One turn: each way once on one input.
+    template <class Ours, class Yardstick>
+    void measure(std::size_t input, bool ours_first, const Ours& ours, const Yardstick& yardstick) {
+        if (!ours_first) yardstick_[input].push_back(seconds_of([&] { yardstick(input); }));
+        ours_[input].push_back(seconds_of([&] { ours(input); }));
+        if (ours_first) yardstick_[input].push_back(seconds_of([&] { yardstick(input); }));
+    }
+
+    void add(const InTurn& other) {
+        ours_.insert(ours_.end(), other.ours_.begin(), other.ours_.end());
+        yardstick_.insert(yardstick_.end(), other.yardstick_.begin(), other.yardstick_.end());
     }
 
     /// Reports what all inputs together take: the median of each, summed, so that large inputs count as large.

@@ -87,6 +87,28 @@ void list_history(cairn::Store& store) {
     }
 }
 
+void try_another_way(cairn::StatePersistence& persistence, cairn::Store& store, const std::string& snapshot_id) {
+    auto fork = persistence.save_agent_state({
+        .run_id = "run-1",
+        .thread_id = "thread-1",
+        .user_id = "user-1",
+        .state_data = state_of_step(7),
+        .parent_snapshot_id = snapshot_id,
+        .metadata = value_or_exit(cairn::State::parse(R"({"branch":"b","attempt":2})")),
+    });
+    if (!fork) std::cerr << fork.error().to_string() << '\n';
+
+    auto branch = store.history({.run_id = "run-1", .metadata = {{"branch", "\"b\""}, {"attempt", "2"}}});
+    if (branch) std::cout << "snapshots on the branch: " << branch->size() << '\n';
+}
+
+void prune(cairn::Store& store) {
+    const cairn::RetentionPolicy policy{.keep_last = 3, .expired = true, .thread_id = "thread-1"};
+    auto rehearsal = cairn::prune(store, policy, {.dry_run = true});
+    auto done = cairn::prune(store, policy);
+    if (rehearsal && done) std::cout << "snapshots deleted: " << done->snapshots_deleted << '\n';
+}
+
 void recover(cairn::StatePersistence& persistence, const std::string& snapshot_id) {
     auto recovered = persistence.recover_agent_state({
         .run_id = "run-1",
@@ -134,6 +156,8 @@ int main() {
     load(persistence, first);
     list_history(*store);
     recover(persistence, first);
+    try_another_way(persistence, *store, first);
+    prune(*store);
     show_thread(persistence);
     tune(persistence);
     return choose_by_configuration() == nullptr ? 1 : 0;

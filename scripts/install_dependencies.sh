@@ -21,7 +21,7 @@ packages_of() {
         echo clang-19 libclang-rt-19-dev llvm-19
         ;;
     lint) echo clang-tidy-19 clang-format-19 ;;
-    bench) echo libbenchmark-dev ;;
+    bench) echo libbenchmark-dev jq ;;
     *)
         echo "install_dependencies: no package group '$1'; there are: build test sanitize lint bench" >&2
         exit 2

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-// The base is indexed by the hash of 16 bytes at every 16th (or further) position; then 16 bytes at every position of
+// The base is indexed by the hash of 16 bytes at every 32nd (or further) position; then 16 bytes at every position of
 // the text's middle are looked up, and what is found is extended both ways. So every equal range of stride + 15 bytes
 // or more is met, wherever it moved. The index is as small as the base asks for, since clearing it is a fixed cost.
 
@@ -20,9 +20,7 @@ constexpr std::size_t kCopyBytesMin = 64;
 // A middle that is smaller goes to zstd as a whole, which sees the same bytes of the base and finds shorter matches.
 constexpr std::size_t kMiddleBytesMin = 2000;
 
-constexpr std::size_t kStrideSmall = 16;
-constexpr std::size_t kStrideLarge = 32;
-constexpr std::size_t kBaseBytesSmall = 64U << 10;
+constexpr std::size_t kStrideMin = 32;
 constexpr std::size_t kIndexEntriesMax = 128U << 10;
 
 constexpr unsigned kSlotBitsMin = 8;
@@ -57,7 +55,7 @@ class BaseIndex {
 public:
     void build(std::string_view base) {
         base_ = base;
-        const std::size_t stride = stride_for(base.size());
+        const std::size_t stride = std::max(kStrideMin, base.size() / kIndexEntriesMax);
         const unsigned bits = slot_bits_for(base.size() / stride);
         shift_ = 64 - bits;
         slots_.assign(std::size_t{1} << bits, 0);
@@ -76,10 +74,6 @@ public:
     }
 
 private:
-    static std::size_t stride_for(std::size_t base_bytes) {
-        const std::size_t stride = base_bytes <= kBaseBytesSmall ? kStrideSmall : kStrideLarge;
-        return std::max(stride, base_bytes / kIndexEntriesMax);
-    }
     static unsigned slot_bits_for(std::size_t entries) {
         return std::clamp(static_cast<unsigned>(std::bit_width(entries)) + 1, kSlotBitsMin, kSlotBitsMax);
     }

@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kZstdBytesMin = 12;
 
 // So much that is new hardly has to do with the base: it is bulk, and gets the effort that full frames get.
-constexpr std::size_t kBulkBytes = 64U << 10;
+constexpr std::size_t kBulkBytes = 256U << 10;
 
 constexpr std::size_t kMemoryKept = 1U << 20;  ///< Of a thread's working memory, between calls.
 
@@ -56,9 +56,12 @@ Result<std::string> encode(std::string_view base, std::string_view text, const F
         const ContextRange context = context_range(work.copies, base.size());
         const int level = work.literals.size() < kBulkBytes ? options.zstd_level_delta : options.zstd_level;
         std::string blocks;
-        const auto form = zstd_compress_blocks(work.literals, base.substr(context.begin, context.bytes), level, blocks);
-        if (!form) return std::unexpected(form.error());
-        if (*form) return frame_with(FrameKind::kDeltaZstd, **form, text.size(), work.copies, blocks);
+        const auto compressed =
+            zstd_compress_blocks(work.literals, base.substr(context.begin, context.bytes), level, blocks);
+        if (!compressed) return std::unexpected(compressed.error());
+        if (const std::optional<ZstdBlocks> form = *compressed) {
+            return frame_with(FrameKind::kDeltaZstd, *form, text.size(), work.copies, blocks);
+        }
     }
     return frame_with(FrameKind::kDeltaPlain, ZstdBlocks::kOneBare, text.size(), work.copies, work.literals);
 }

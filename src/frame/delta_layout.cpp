@@ -30,7 +30,6 @@ public:
         const std::uint64_t count = take();
         if (!good_ || suffix > base_bytes_ || count / 2 > rest_.size() / kCopyVarints) return false;
         delta.form = count % 2 == 0 ? ZstdBlocks::kOneBare : ZstdBlocks::kWithHeader;
-        delta.copies.clear();
         delta.copies.reserve(count / 2 + 2);
         add(delta, 0, 0, prefix);
         for (std::uint64_t i = 0; good_ && i < count / 2; ++i) {
@@ -113,7 +112,6 @@ Status parse_delta(std::string_view frame, std::size_t base_bytes, std::uint64_t
     Result<ParsedFrame> parsed = parse_frame(frame);
     if (!parsed) return std::unexpected(std::move(parsed.error()));
     delta.header = parsed->header;
-    delta.literal_bytes = 0;
     if (!needs_base(delta.header.kind)) return corrupt_frame("a full frame stands where a delta belongs");
     if (Status status = check_text_limit(delta.header, bytes_max); !status) return status;
     if (parsed->body.size() < kGuardBytes) return corrupt_frame("cut off before its guard");

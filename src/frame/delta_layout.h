@@ -46,8 +46,8 @@ struct ParsedDelta {
     std::string_view literals;  ///< As stored.
 };
 
-/// Everything but the new bytes, checked against the length of the base. Takes memory only for copies that stand there.
-/// Errors: kCorrupt, kIncompatible, kLimitExceeded.
+/// Fills an empty `delta` with everything but the new bytes, checked against the length of the base. Takes memory only
+/// for copies that stand there. Errors: kCorrupt, kIncompatible, kLimitExceeded.
 [[nodiscard]] Status parse_delta(std::string_view frame, std::size_t base_bytes, std::uint64_t bytes_max,
                                  ParsedDelta& delta);
 

@@ -54,8 +54,9 @@ Result<std::string> zstd_frame(std::string_view text, const Checksum& checksum, 
     resize_for_overwrite(frame, plain_bytes - 1);
     const auto compressed = zstd_compress(text, std::span(frame).subspan(body_at), level);
     if (!compressed) return std::unexpected(compressed.error());
-    if (!*compressed) return std::string();
-    frame.resize(body_at + **compressed);
+    const std::optional<std::size_t> compressed_bytes = *compressed;
+    if (!compressed_bytes) return std::string();
+    frame.resize(body_at + *compressed_bytes);
     std::ranges::copy(header, frame.begin());
     std::ranges::copy(guard_of(std::string_view(frame).substr(body_at)), frame.data() + header.size());
     frame.shrink_to_fit();  // it was made as large as the text
@@ -98,7 +99,7 @@ Result<std::string> decode_zstd(const ParsedFrame& frame) {
 Result<std::string> decode(const ParsedFrame& frame) {
     Result<std::string> text = frame.header.kind == FrameKind::kFullPlain ? decode_plain(frame) : decode_zstd(frame);
     if (!text) return text;
-    if (Status status = check_text(*text, *frame.header.checksum); !status) {
+    if (Status status = check_text(*text, frame.header.checksum.value_or(Checksum{})); !status) {
         return std::unexpected(std::move(status.error()));
     }
     return text;

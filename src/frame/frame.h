@@ -29,8 +29,8 @@ constexpr bool needs_base(FrameKind kind) noexcept {
 
 struct FrameHeader {
     FrameKind kind = FrameKind::kFullPlain;
-    std::uint64_t text_bytes = 0;      ///< What it decodes to.
-    std::optional<Checksum> checksum;  ///< Of the decoded text. Delta frames leave it to the snapshot's record.
+    std::uint64_t text_bytes = 0;           ///< What it decodes to.
+    std::optional<Checksum> checksum = {};  ///< Of the decoded text. Delta frames leave it to the snapshot's record.
 };
 
 struct FrameOptions {

@@ -13,8 +13,9 @@
 namespace cairn {
 namespace {
 
-// A text in more pieces is made whole, so that deltas on deltas cannot make their number explode.
-constexpr std::size_t kPiecesMax = 4096;
+// A text in more pieces is made whole: each delta walks over all of them, and some double their number. Measured over a
+// chain of 1,000 deltas on 850 kB: 5.9 us a delta with 4,096, 3.7 with 512 or 256.
+constexpr std::size_t kPiecesMax = 512;
 
 // What deltas brought and later ones dropped is let go of when it outweighs the text.
 constexpr std::size_t kOwnedBytesSlack = 1U << 20;
@@ -36,7 +37,7 @@ Status TextChain::apply(std::string_view frame, std::uint64_t bytes_max) {
 }
 
 Status TextChain::apply_or_throw(std::string_view frame, std::uint64_t bytes_max) {
-    thread_local ParsedDelta delta;  // for the memory of its copies
+    ParsedDelta delta;
     if (Status status = parse_delta(frame, text_bytes(), bytes_max, delta); !status) return status;
     std::string literals;
     if (Status status = read_literals(delta, literals); !status) return status;

@@ -24,6 +24,7 @@ struct ParsedDelta;
 class TextChain {
 public:
     explicit TextChain(std::string_view base);
+    ~TextChain() = default;
     TextChain(const TextChain&) = delete;
     TextChain& operator=(const TextChain&) = delete;
 

@@ -26,8 +26,8 @@ TEST_F(Cairn, LogIsAnArrayNewestFirstWithEveryField) {
     EXPECT_EQ(snapshots[1]["version"], 1);
     EXPECT_THAT(keys_of(snapshots[0]),
                 ElementsAre("run_id", "thread_id", "user_id", "snapshot_id", "version", "parent_version",
-                            "checkpoint_type", "agent_phase", "is_recovery_point", "created_at", "expires_at",
-                            "state_bytes", "frame_bytes", "checksum", "execution_context"));
+                            "parent_snapshot_id", "checkpoint_type", "agent_phase", "is_recovery_point", "created_at",
+                            "expires_at", "state_bytes", "frame_bytes", "checksum", "execution_context", "metadata"));
     EXPECT_EQ(snapshots[0]["run_id"], "r1");
     EXPECT_EQ(snapshots[0]["state_bytes"], 7);
     EXPECT_THAT(snapshots[0]["checksum"].get<std::string>(), SizeIs(32));
@@ -249,6 +249,54 @@ TEST_F(Cairn, CheckAndStatsOfASoundStore) {
     EXPECT_GT(stats["store_bytes"], 0);
     EXPECT_EQ(stats["optimized_persistence"], true);
     EXPECT_THAT(run({"stats"}).output, HasSubstr("snapshots          2\n"));
+}
+
+TEST_F(Cairn, StatsTellWhereTheBytesGo) {
+    const std::string text(5000, 'x');
+    saved(R"({"text":")" + text + R"(","step":1})", {}, kOptimised);
+    saved(R"({"text":")" + text + R"(","step":2})", {}, kOptimised);
+    saved(R"({"text":")" + text + R"(","step":3})", {"--parent", "1"}, kOptimised);
+    const Json storage = parsed(run({"stats", "--storage", "--json"}));
+    EXPECT_THAT(keys_of(storage), ElementsAre("store", "snapshots", "state_bytes", "payload_bytes", "store_bytes",
+                                              "full_frames", "full_bytes", "delta_frames", "delta_bytes",
+                                              "overhead_bytes", "overhead_bytes_per_snapshot", "chain_frames_max",
+                                              "forks", "state_to_payload", "state_to_store"));
+    EXPECT_EQ(storage["snapshots"], 3);
+    EXPECT_EQ(storage["full_frames"], 1);
+    EXPECT_EQ(storage["delta_frames"], 2);
+    EXPECT_EQ(storage["chain_frames_max"], 2);
+    EXPECT_EQ(storage["forks"], 1);
+    const auto number = [&](const char* name) { return storage[name].get<double>(); };
+    EXPECT_EQ(number("full_bytes") + number("delta_bytes"), number("payload_bytes"));
+    EXPECT_EQ(number("payload_bytes") + number("overhead_bytes"), number("store_bytes"));
+    EXPECT_DOUBLE_EQ(number("state_to_payload"), number("state_bytes") / number("payload_bytes"));
+    EXPECT_THAT(run({"stats", "--storage"}).output,
+                AllOf(HasSubstr(" in 2\n"), HasSubstr("longest chain          2 frames\n"), HasSubstr("forks ")));
+}
+
+TEST_F(Cairn, StatsOfAnEmptyStoreDivideByNothing) {
+    saved("{}");
+    ASSERT_EQ(run({"delete", "--run", "r1", "--yes"}).exit_code, 0);
+    const Json storage = parsed(run({"stats", "--storage", "--json"}));
+    EXPECT_EQ(storage["snapshots"], 0);
+    EXPECT_EQ(storage["overhead_bytes_per_snapshot"], 0.0);
+    EXPECT_EQ(storage["state_to_payload"], 0.0);
+}
+
+TEST_F(Cairn, ADeepCheckFindsEveryStateThatNeedsADamagedFrame) {
+    saved(R"({"text":"fragile","step":1})", {}, kOptimised);
+    saved(R"({"text":"fragile","step":2})", {}, kOptimised);
+    saved(R"({"step":3})", {"--type", "manual"}, kOptimised);
+    damage("fragile");
+    const auto checked = run({"check", "--deep", "--json"});
+    EXPECT_EQ(checked.exit_code, exit_code_of(ErrorCode::kCorrupt));
+    const Json report = Json::parse(checked.output);
+    EXPECT_EQ(report["deep"], true);
+    EXPECT_EQ(report["snapshots"], 3);
+    const Json snapshots = log();
+    std::vector<std::string> damaged;
+    for (const Json& finding : report["findings"]) damaged.push_back(finding["snapshot_id"]);
+    EXPECT_THAT(damaged, ::testing::UnorderedElementsAre(snapshots[1]["snapshot_id"], snapshots[2]["snapshot_id"]));
 }
 
 }  // namespace

@@ -26,8 +26,8 @@ TEST_F(Cairn, AloneOrAskedForHelpPrintsHelpAndSucceeds) {
 }
 
 TEST_F(Cairn, EveryCommandsHelpEndsWithExamples) {
-    for (const char* command :
-         {"save", "load", "log", "runs", "diff", "recover", "stats", "check", "config", "replay"}) {
+    for (const char* command : {"save", "load", "log", "fork", "runs", "diff", "recover", "stats", "check", "prune",
+                                "delete", "export", "import", "config", "replay"}) {
         const auto result = run({command, "--help"});
         EXPECT_EQ(result.exit_code, 0);
         EXPECT_THAT(result.output, AllOf(HasSubstr("--store"), HasSubstr("--json"))) << command;
@@ -119,7 +119,7 @@ TEST_F(Cairn, ConfigShowsValueAndOriginOfEveryVariable) {
     const Environment environment{{"CAIRN_LOG_LEVEL", "error"}, {"CAIRN_STORE", "postgresql://me:secret@host/db"}};
     const auto result = run({"config", "--json"}, "", environment);
     const Json entries = parsed(result);
-    ASSERT_THAT(entries, SizeIs(11));
+    ASSERT_THAT(entries, SizeIs(16));
     EXPECT_THAT(keys_of(entries[0]), ElementsAre("variable", "value", "origin", "accepts", "description"));
     const auto entry = [&](std::string_view variable) {
         for (const Json& candidate : entries) {

@@ -285,6 +285,27 @@ TEST_P(StoreConformance, StatsCountWhatIsStored) {
     }
 }
 
+TEST_P(StoreConformance, StatsTellWhereTheBytesGo) {
+    add_chain("a", {0, 1, 2, 0, 4});
+    add_chain("b", {0, 1});
+    Snapshot fork = make_delta("b", 3, 1);
+    fork.info.parent_version = 1;
+    ASSERT_TRUE(is_ok(commit(fork)));
+    const StoreStats stats = store().stats().value();
+    EXPECT_EQ(stats.delta_frames, 5U);
+    EXPECT_EQ(stats.delta_bytes, 5U * frame_of("a", 2, 1).size());
+    EXPECT_EQ(stats.payload_bytes, 8U * frame_of("a", 2, 1).size());
+    EXPECT_EQ(stats.chain_frames_max, 3U);
+    EXPECT_EQ(stats.forks, 1U);
+
+    Batch batch{.deletions = {{.run_id = "a", .version = 3}, {.run_id = "a", .version = 5}}};
+    batch.writes.push_back({.snapshot = make_delta("a", 6, 4), .expected_version = 5});
+    batch.rewrites.push_back({.run_id = "a", .version = 2, .frame = "full"});
+    ASSERT_TRUE(is_ok(commit(batch)));
+    EXPECT_EQ(store().stats().value().delta_frames, 3U);
+    EXPECT_EQ(store().stats().value().chain_frames_max, 2U);
+}
+
 TEST_P(StoreConformance, ASoundStoreHasNoFindings) {
     add_versions("a", 1, 5);
     add_versions("b", 1, 2);

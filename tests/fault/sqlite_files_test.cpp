@@ -27,6 +27,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr uid_t kNobody = 65534;
+const int kNewest = sqlite::migrations().back().version;
 
 std::string content_of(const fs::path& path) {
     std::ostringstream content;
@@ -195,7 +196,7 @@ TEST(SqliteFiles, ANewStoreHasWhatTheFormatPromises) {
     const TempDir dir;
     make_store_with_one_run(dir / "cairn.db");
     EXPECT_EQ(query(dir / "cairn.db", "PRAGMA application_id"), fmt::format("{}", sqlite::kApplicationId));
-    EXPECT_EQ(query(dir / "cairn.db", "PRAGMA user_version"), "1");
+    EXPECT_EQ(query(dir / "cairn.db", "PRAGMA user_version"), fmt::format("{}", kNewest));
     EXPECT_EQ(query(dir / "cairn.db", "PRAGMA auto_vacuum"), "2");
     EXPECT_EQ(query(dir / "cairn.db", "PRAGMA page_size"), "8192");
     EXPECT_EQ(query(dir / "cairn.db", "PRAGMA journal_mode"), "wal");
@@ -225,8 +226,9 @@ TEST(SqliteFiles, AUuidIsStoredInSixteenBytesAndEveryIdComesBackAsGiven) {
 
 // ---- schema versions ----
 
-constexpr sqlite::Migration kSecond{.version = 2, .sql = "CREATE TABLE second(x INTEGER) STRICT"};
-constexpr sqlite::Migration kThirdFails{.version = 3, .sql = "CREATE TABLE third(x); INSERT INTO nowhere VALUES(1)"};
+const sqlite::Migration kNext{.version = kNewest + 1, .sql = "CREATE TABLE next(x INTEGER) STRICT"};
+const sqlite::Migration kNextButOneFails{.version = kNewest + 2,
+                                         .sql = "CREATE TABLE next_but_one(x); INSERT INTO nowhere VALUES(1)"};
 
 std::vector<sqlite::Migration> migrations_with(std::initializer_list<sqlite::Migration> more) {
     std::vector<sqlite::Migration> all(sqlite::migrations().begin(), sqlite::migrations().end());
@@ -243,34 +245,35 @@ TEST(SqliteSchema, ANewerSchemaIsIncompatibleAndSaysWhichVersions) {
     }
     const std::string message = message_of_opening(dir / "cairn.db");
     EXPECT_NE(message.find("schema 7"), std::string::npos) << message;
-    EXPECT_NE(message.find("up to 1"), std::string::npos) << message;
+    EXPECT_NE(message.find(fmt::format("up to {}", kNewest)), std::string::npos) << message;
     EXPECT_EQ(query(dir / "cairn.db", "SELECT count(*) FROM snapshots"), "1");
 }
 
 TEST(SqliteSchema, AnOlderSchemaIsMigratedAndKeepsItsData) {
     const TempDir dir;
     make_store_with_one_run(dir / "cairn.db");
-    const auto migrations = migrations_with({kSecond});
+    const auto migrations = migrations_with({kNext});
     const auto store = open_sqlite_store(dir / "cairn.db", {}, {.migrations = migrations});
     ASSERT_TRUE(store.has_value()) << store.error().to_string();
-    EXPECT_EQ((*store)->migrate().value(), 2);
+    EXPECT_EQ((*store)->migrate().value(), kNext.version);
     EXPECT_EQ((*store)->head("run").value()->version, 1);
-    EXPECT_EQ(query(dir / "cairn.db", "SELECT count(*) FROM second"), "0");
+    EXPECT_EQ(query(dir / "cairn.db", "SELECT count(*) FROM next"), "0");
 }
 
 TEST(SqliteSchema, AMigrationThatFailsLeavesTheOldSchemaWhole) {
     const TempDir dir;
     make_store_with_one_run(dir / "cairn.db");
-    const auto migrations = migrations_with({kSecond, kThirdFails});
+    const auto migrations = migrations_with({kNext, kNextButOneFails});
     EXPECT_FALSE(open_sqlite_store(dir / "cairn.db", {}, {.migrations = migrations}).has_value());
-    EXPECT_EQ(query(dir / "cairn.db", "SELECT count(*) FROM sqlite_master WHERE name IN ('second', 'third')"), "0");
+    EXPECT_EQ(query(dir / "cairn.db", "SELECT count(*) FROM sqlite_master WHERE name IN ('next', 'next_but_one')"),
+              "0");
     const auto store = open_sqlite_store(dir / "cairn.db").value();
-    EXPECT_EQ(store->migrate().value(), 1);
+    EXPECT_EQ(store->migrate().value(), kNewest);
     EXPECT_EQ(store->head("run").value()->version, 1);
 }
 
 TEST(SqliteSchema, AMigrationCutShortByAKillLeavesOneSchemaOrTheOther) {
-    const auto migrations = migrations_with({kSecond});
+    const auto migrations = migrations_with({kNext});
     for (int round = 0; round < 10; ++round) {
         const TempDir dir;
         make_store_with_one_run(dir / "cairn.db");
@@ -282,20 +285,21 @@ TEST(SqliteSchema, AMigrationCutShortByAKillLeavesOneSchemaOrTheOther) {
         for (int spin = 0; spin < round * 200; ++spin) ::getppid();
         child.kill();
         const std::string version = query(dir / "cairn.db", "PRAGMA user_version");
-        EXPECT_EQ(query(dir / "cairn.db", "SELECT count(*) FROM sqlite_master WHERE name = 'second'"),
-                  version == "2" ? "1" : "0");
-        EXPECT_EQ(open_sqlite_store(dir / "cairn.db", {}, {.migrations = migrations}).value()->migrate().value(), 2);
+        EXPECT_EQ(query(dir / "cairn.db", "SELECT count(*) FROM sqlite_master WHERE name = 'next'"),
+                  version == fmt::format("{}", kNext.version) ? "1" : "0");
+        EXPECT_EQ(open_sqlite_store(dir / "cairn.db", {}, {.migrations = migrations}).value()->migrate().value(),
+                  kNext.version);
     }
 }
 
 TEST(SqliteSchema, ReadOnlyOpeningNeverMigrates) {
     const TempDir dir;
     make_store_with_one_run(dir / "cairn.db");
-    const auto migrations = migrations_with({kSecond});
+    const auto migrations = migrations_with({kNext});
     const auto store = open_sqlite_store(dir / "cairn.db", {.read_only = true}, {.migrations = migrations});
     ASSERT_FALSE(store.has_value());
     EXPECT_EQ(store.error().code, ErrorCode::kReadOnly) << store.error().to_string();
-    EXPECT_EQ(query(dir / "cairn.db", "PRAGMA user_version"), "1");
+    EXPECT_EQ(query(dir / "cairn.db", "PRAGMA user_version"), fmt::format("{}", kNewest));
 }
 
 TEST(SqliteSchema, AMissingTableIsCorruptAndNotADefect) {
@@ -319,7 +323,7 @@ TEST(SqliteReadOnly, NothingInTheFileChangesAndWritesAreRefused) {
     EXPECT_EQ(store->commit(make_batch(make_snapshot("run", 2)), soon()).error().code, ErrorCode::kReadOnly);
     EXPECT_TRUE(store->check().value().findings.empty());
     EXPECT_EQ(store->stats().value().snapshots, 1U);
-    EXPECT_EQ(store->migrate().value(), 1);
+    EXPECT_EQ(store->migrate().value(), kNewest);
     ASSERT_TRUE(store->close().has_value());
     EXPECT_TRUE(content_of(dir / "cairn.db") == before);
 }

@@ -1,11 +1,12 @@
 // Goal: the optimised service is observably equal to the standard one (DESIGN §2): for any sequence of saves,
-// duplicates, loads, recoveries, reopenings, second writers and failing stores both return the same states, up to key
-// order where a skip matched so.
+// duplicates, forks, loads, recoveries, prunes, reopenings, second writers and failing stores both return the same
+// states, up to key order where a skip matched so.
 // Method: one random sequence is played in two worlds that differ in the service alone, beside a model that is a map.
 // After every step both worlds must show what the model shows. A caller whose save fails tries again, as callers do.
 // Thousands of sequences on the memory store, dozens on SQLite (where reopening and a second connection are real).
 
 #include <cairn/persistence.h>
+#include <cairn/retention.h>
 
 #include "store/memory/memory_store.h"
 #include "support/faulty_store.h"
@@ -67,7 +68,8 @@ private:
     std::unique_ptr<StatePersistence> make_service(std::shared_ptr<Store> store) {
         OptimizedOptions options;
         options.runtime = test::make_runtime(++seed_);
-        options.cache_max_size = 2;  // small, so that eviction happens
+        options.cache_max_size = 2;  // small, so that eviction happens; so are the chains
+        options.chain_limits = {.frames_max = 4, .bytes_always = 2000};
         if (is_optimised_) return std::make_unique<OptimizedStatePersistence>(std::move(store), options);
         return std::make_unique<StatePersistenceService>(std::move(store), options);
     }
@@ -86,6 +88,7 @@ struct ModelRun {
     std::vector<State> saved;  // by save, skipped or not; the ids of a world stand at the same index
     State first;
     State head;
+    bool is_pruned = false;  // then some of the saved ones may be gone, others in each world
 };
 
 class Differential {
@@ -116,7 +119,8 @@ private:
         if (kind < 83) return load_past();
         if (kind < 90) return recover();
         if (kind < 93) return refuse_other_owner();
-        if (kind < 97) return configure();
+        if (kind < 95) return prune_all();
+        if (kind < 98) return configure();
         skips_seen += optimised_.skips();
         standard_.reopen();
         optimised_.reopen();
@@ -172,9 +176,12 @@ private:
         request.checkpoint_type = pick_type();
         request.is_recovery_point = chance(0.05);
         request.timeout = std::chrono::seconds(20);
+        std::optional<std::size_t> parent;
+        const bool may_fork = known != model_.end() && !known->second.is_pruned;
+        if (may_fork && chance(0.15)) parent = below(known->second.saved.size());
 
-        save_in(standard_, in_standard, request, fault);
-        save_in(optimised_, in_optimised, request, fault);
+        save_in(standard_, in_standard, request, fault, parent);
+        save_in(optimised_, in_optimised, request, fault, parent);
         ModelRun& run = model_[run_id];
         if (run.saved.empty()) run.first = request.state_data;
         run.saved.push_back(request.state_data);
@@ -185,7 +192,8 @@ private:
     // A save that fails is tried again by its caller; a failure must leave the head as it was, or (only if the outcome
     // was reported as unknown) as it should have become.
     void save_in(World& world, StatePersistence& service, StatePersistenceRequest request,
-                 const std::optional<Fault>& fault) {
+                 const std::optional<Fault>& fault, std::optional<std::size_t> parent) {
+        if (parent) request.parent_snapshot_id = world.ids(request.run_id)[*parent];
         const bool is_critical = request.is_critical();
         request.snapshot_id = fmt::format("own-{}", ++own_ids_);
         if (fault) world.store().inject(*fault);
@@ -244,10 +252,27 @@ private:
         compare_past(run_id, below(run->second.saved.size()));
     }
 
+    void prune_all() {
+        const std::size_t keep_last = 1 + below(4);
+        for (World* world : {&standard_, &optimised_}) {
+            const Result<RetentionReport> report = prune(world->store(), {.keep_last = keep_last});
+            ASSERT_TRUE(report) << report.error().to_string();
+        }
+        for (auto& [run_id, run] : model_) {
+            run.is_pruned = true;
+            compare_head_equal(run_id);
+        }
+    }
+
     void compare_past(const std::string& run_id, std::size_t index) {
         for (World* world : {&standard_, &optimised_}) {
             const Result<LoadedState> loaded =
                 world->service().load_agent_state({.run_id = run_id, .snapshot_id = world->ids(run_id)[index]});
+            const bool may_be_gone = model_[run_id].is_pruned && !loaded;
+            if (may_be_gone) {
+                ASSERT_EQ(loaded.error().code, ErrorCode::kNotFound) << loaded.error().to_string();
+                continue;
+            }
             ASSERT_TRUE(loaded) << loaded.error().to_string();
             ASSERT_EQ(loaded->state, model_[run_id].saved[index]);
         }
@@ -256,7 +281,9 @@ private:
     void recover() {
         const std::string run_id = pick_run();
         const auto run = model_.find(run_id);
-        const auto type = static_cast<RecoveryType>(below(3));
+        // After a prune each world has its own first snapshot and its own targets.
+        const bool is_pruned = run != model_.end() && run->second.is_pruned;
+        const auto type = is_pruned ? RecoveryType::kResume : static_cast<RecoveryType>(below(3));
         const std::size_t target = run == model_.end() ? 0 : below(run->second.saved.size());
         for (World* world : {&standard_, &optimised_}) {
             StateRecoveryRequest request{.run_id = run_id, .recovery_type = type, .failure_reason = "test"};

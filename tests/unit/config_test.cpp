@@ -92,6 +92,13 @@ Examples byte_examples(const std::string& min, const std::string& below, const s
     return examples;
 }
 
+Examples rule_examples(const std::string& max, const std::string& above) {
+    Examples examples = number_examples("1", "0", max, above);
+    examples.good.insert(examples.good.end(), {{"off", "off"}, {"OFF", "off"}});
+    examples.bad.insert(examples.bad.end(), {"no", "of", "off "});
+    return examples;
+}
+
 std::map<std::string, Examples, std::less<>> all_examples() {
     return {
         {"ENABLE_OPTIMIZED_PERSISTENCE", flag_examples()},
@@ -103,6 +110,11 @@ std::map<std::string, Examples, std::less<>> all_examples() {
         {"CAIRN_CACHE_BYTES_MAX", byte_examples("1", "0", "1099511627776", "1099511627777")},
         {"CAIRN_STATE_BYTES_MAX", byte_examples("2", "1", "4294967231", "4294967232")},
         {"CAIRN_STATE_DEPTH_MAX", number_examples("1", "0", "10000", "10001")},
+        {"CAIRN_CHAIN_FRAMES_MAX", number_examples("1", "0", "100000", "100001")},
+        {"CAIRN_CHAIN_BYTES_PERCENT_MAX", number_examples("100", "99", "10000", "10001")},
+        {"CAIRN_RETENTION_KEEP_LAST", rule_examples("1000000000", "1000000001")},
+        {"CAIRN_RETENTION_AGE_DAYS", rule_examples("36500", "36501")},
+        {"CAIRN_RETENTION_EXPIRED", flag_examples()},
         {"CAIRN_TIMEOUT_MS", number_examples("1", "0", "3600000", "3600001")},
         {"CAIRN_LOG_LEVEL",
          {.good = {{"debug", "debug"}, {"INFO", "info"}, {"warning", "warning"}, {"error", "error"}},
@@ -137,6 +149,11 @@ TEST(Config, WithoutAnyVariableEveryValueIsTheDocumentedDefault) {
         {"CAIRN_CACHE_BYTES_MAX", "268435456"},
         {"CAIRN_STATE_BYTES_MAX", "67108864"},
         {"CAIRN_STATE_DEPTH_MAX", "1024"},
+        {"CAIRN_CHAIN_FRAMES_MAX", "512"},
+        {"CAIRN_CHAIN_BYTES_PERCENT_MAX", "400"},
+        {"CAIRN_RETENTION_KEEP_LAST", "off"},
+        {"CAIRN_RETENTION_AGE_DAYS", "off"},
+        {"CAIRN_RETENTION_EXPIRED", "false"},
         {"CAIRN_TIMEOUT_MS", "30000"},
         {"CAIRN_LOG_LEVEL", "warning"},
     };
@@ -186,6 +203,11 @@ TEST(Config, ValuesArriveInTheTypedMembers) {
                               {"CAIRN_CACHE_BYTES_MAX", "3K"},
                               {"CAIRN_STATE_BYTES_MAX", "5000"},
                               {"CAIRN_STATE_DEPTH_MAX", "12"},
+                              {"CAIRN_CHAIN_FRAMES_MAX", "64"},
+                              {"CAIRN_CHAIN_BYTES_PERCENT_MAX", "250"},
+                              {"CAIRN_RETENTION_KEEP_LAST", "9"},
+                              {"CAIRN_RETENTION_AGE_DAYS", "30"},
+                              {"CAIRN_RETENTION_EXPIRED", "on"},
                               {"CAIRN_TIMEOUT_MS", "250"},
                               {"CAIRN_LOG_LEVEL", "debug"}});
     ASSERT_TRUE(loaded.has_value());
@@ -199,8 +221,19 @@ TEST(Config, ValuesArriveInTheTypedMembers) {
     EXPECT_EQ(config.cache_max_bytes, 3072U);
     EXPECT_EQ(config.state_limits().bytes_max, 5000U);
     EXPECT_EQ(config.state_limits().depth_max, 12U);
+    EXPECT_EQ(config.chain_limits.frames_max, 64U);
+    EXPECT_EQ(config.chain_limits.bytes_percent_max, 250U);
+    EXPECT_EQ(config.retention.keep_last, 9U);
+    EXPECT_EQ(config.retention.age_max, std::chrono::days(30));
+    EXPECT_TRUE(config.retention.expired);
     EXPECT_EQ(config.timeout, std::chrono::milliseconds(250));
     EXPECT_EQ(config.log_level, LogLevel::kDebug);
+}
+
+TEST(Config, ARetentionRuleOfDotenvCanBeSwitchedOff) {
+    const auto loaded = load({{"CAIRN_RETENTION_KEEP_LAST", "off"}}, "CAIRN_RETENTION_KEEP_LAST=5\n");
+    ASSERT_TRUE(loaded.has_value());
+    EXPECT_EQ(loaded->config.retention.keep_last, std::nullopt);
 }
 
 TEST(Config, TheEnvironmentWinsOverDotenv) {
@@ -277,6 +310,19 @@ TEST(Config, TheOptimisedServiceGetsTheSettings) {
     EXPECT_EQ(stats.cache_max_bytes, 4096U);
     EXPECT_FALSE(stats.deduplication_enabled);
     EXPECT_FALSE(stats.compression_enabled);
+}
+
+TEST(Config, TheOptimisedServiceKeepsItsChainsWithinTheLimit) {
+    const auto store = open_store("memory:");
+    ASSERT_TRUE(store.has_value());
+    const Config config{.enable_optimized_persistence = true, .chain_limits = {.frames_max = 2}};
+    const auto service = make_persistence(config, *store);
+    for (int step = 1; step <= 9; ++step) {
+        const std::string text = "{\"text\":\"" + std::string(3000, 'x') + "\",\"step\":" + std::to_string(step) + "}";
+        ASSERT_TRUE(service->save_agent_state(
+            {.run_id = "r", .thread_id = "t", .user_id = "u", .state_data = State::parse(text).value()}));
+    }
+    EXPECT_EQ((*store)->stats()->chain_frames_max, 2U);
 }
 
 TEST(Dotenv, SyntaxTable) {

@@ -19,9 +19,9 @@ const std::vector<std::string> kFolders{"base", "state", "frame", "store", "pers
 
 // The folder that a public header belongs to. cairn.h is all of them: for programs.
 const std::map<std::string, std::string> kPublicHeaders{
-    {"checksum.h", "base"}, {"error.h", "base"},       {"runtime.h", "base"}, {"types.h", "base"},
-    {"state.h", "state"},   {"state_json.h", "state"}, {"store.h", "store"},  {"persistence.h", "persistence"},
-    {"config.h", "config"}, {"cairn.h", "cli"},
+    {"checksum.h", "base"}, {"error.h", "base"},       {"runtime.h", "base"},          {"types.h", "base"},
+    {"state.h", "state"},   {"state_json.h", "state"}, {"store.h", "store"},           {"persistence.h", "persistence"},
+    {"config.h", "config"}, {"cairn.h", "cli"},        {"retention.h", "persistence"},
 };
 
 // Where a library's headers may be included.

@@ -212,6 +212,7 @@ Result<std::uint64_t> SqliteStore::reclaim(Deadline deadline) {
         const Deadline started = std::chrono::steady_clock::now();
         const Result<std::uint64_t> given = with_connection<std::uint64_t>(
             &Engine::writer, deadline, [](Connection& connection) { return sqlite::give_back_pages(connection); });
+        if (!given && given.error().code == ErrorCode::kUnavailable) break;  // others were busy until the deadline
         if (!given) return given;
         bytes += *given;
         const Deadline now = std::chrono::steady_clock::now();

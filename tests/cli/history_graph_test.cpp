@@ -1,0 +1,123 @@
+// Goal: the picture of a run's history shows every snapshot once, under those that grew from it, and claims no kinship
+// that is not there.
+// Method: small trees drawn line by line; then random trees, whose lines are read back by following the lanes down.
+
+#include "cli/history_graph.h"
+
+#include "support/seed.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <optional>
+#include <random>
+#include <utility>
+
+namespace cairn::cli {
+namespace {
+
+using ::testing::ElementsAre;
+using Tree = std::vector<std::pair<int, int>>;  // version and parent, the newest first
+
+std::vector<std::string> draw(const Tree& tree) {
+    HistoryGraph graph;
+    std::vector<std::string> lines;
+    for (const auto& [version, parent] : tree) {
+        const HistoryGraph::Lines drawn = graph.add(version, parent);
+        lines.insert(lines.end(), drawn.before.begin(), drawn.before.end());
+        lines.push_back(drawn.node);
+    }
+    const auto end = graph.end();
+    lines.insert(lines.end(), end.begin(), end.end());
+    return lines;
+}
+
+TEST(HistoryGraph, ALineOfSavesIsALineOfStars) {
+    EXPECT_THAT(draw({{3, 2}, {2, 1}, {1, 0}}), ElementsAre("*", "*", "*"));
+}
+
+TEST(HistoryGraph, AForkIsALaneThatJoinsAtItsParent) {
+    EXPECT_THAT(draw({{5, 4}, {4, 2}, {3, 2}, {2, 1}, {1, 0}}), ElementsAre("*", "*", "| *", "|/", "*", "*"));
+}
+
+TEST(HistoryGraph, LanesThatGoOnArePassed) {
+    EXPECT_THAT(draw({{6, 3}, {5, 2}, {4, 3}, {3, 2}, {2, 1}, {1, 0}}),
+                ElementsAre("*", "| *", "| | *", "|_|/", "* |", "|/", "*", "*"));
+}
+
+TEST(HistoryGraph, SeveralForksOfOneSnapshotJoinOneByOne) {
+    EXPECT_THAT(draw({{4, 1}, {3, 1}, {2, 1}, {1, 0}}), ElementsAre("*", "| *", "| | *", "|_|/", "|/", "*"));
+}
+
+TEST(HistoryGraph, WhatGrewFromADeletedSnapshotSaysSo) {
+    EXPECT_THAT(draw({{9, 8}, {8, 7}, {3, 2}}), ElementsAre("*", "*", "~", "  *", "  ~"));
+    EXPECT_THAT(draw({{9, 8}, {8, 7}}), ElementsAre("*", "*", "~"));
+}
+
+TEST(HistoryGraph, ASnapshotWithoutAParentHasNothingBelowIt) {
+    EXPECT_THAT(draw({{3, 0}, {2, 1}, {1, 0}}), ElementsAre("*", "  *", "  *"));
+    EXPECT_THAT(draw({{1, 0}}), ElementsAre("*"));
+    EXPECT_THAT(draw({}), ElementsAre());
+}
+
+Tree random_tree(std::mt19937_64& random) {
+    Tree tree;
+    for (int version = static_cast<int>(random() % 30) + 1; version > 0; --version) {
+        const bool is_gone = random() % 10 == 0;
+        const bool is_fork = random() % 3 == 0;
+        const int parent = is_fork ? static_cast<int>(random() % static_cast<unsigned>(version)) : version - 1;
+        if (!is_gone) tree.emplace_back(version, parent);
+    }
+    return tree;
+}
+
+char at(const std::string& line, std::size_t column) {
+    return column < line.size() ? line[column] : ' ';
+}
+
+// Where the way down from (line, column) ends: the line of the star below, or none.
+std::optional<std::size_t> follow(const std::vector<std::string>& lines, std::size_t line, std::size_t column) {
+    while (++line < lines.size()) {
+        if (column > 0 && at(lines[line], column - 1) == '/') {
+            std::size_t to = column - 1;
+            while (at(lines[line], to - 1) == '_' ||
+                   (at(lines[line], to - 1) == '|' && at(lines[line], to - 2) == '_')) {
+                --to;
+            }
+            column = to - 1;
+            continue;
+        }
+        if (at(lines[line], column) == '*') return line;
+        if (at(lines[line], column) != '|') return std::nullopt;
+    }
+    return std::nullopt;
+}
+
+TEST(HistoryGraph, InRandomTreesEveryLaneLeadsToTheParent) {
+    const std::uint64_t seed = test::seed();
+    SCOPED_TRACE(test::replay_line(seed));
+    std::mt19937_64 random(seed);
+    for (int round = 0; round < 500; ++round) {
+        const Tree tree = random_tree(random);
+        const std::vector<std::string> lines = draw(tree);
+        std::map<int, std::size_t> line_of;
+        std::size_t line = 0;
+        for (const auto& [version, parent] : tree) {
+            while (!lines.at(line).contains('*')) ++line;
+            line_of[version] = line++;
+        }
+        for (const auto& [version, parent] : tree) {
+            const auto found = follow(lines, line_of[version], lines[line_of[version]].find('*'));
+            const auto wanted = line_of.find(parent);
+            if (wanted == line_of.end()) {
+                EXPECT_EQ(found, std::nullopt) << version << " in\n" << ::testing::PrintToString(lines);
+            } else {
+                EXPECT_EQ(found, wanted->second) << version << " in\n" << ::testing::PrintToString(lines);
+            }
+        }
+    }
+}
+
+}  // namespace
+}  // namespace cairn::cli
