@@ -46,7 +46,7 @@ fuzz: ## Let libFuzzer at the frame decoders, a minute each (FUZZ_SECONDS=…)
 	@$(install_dependencies) build sanitize
 	@cmake --preset fuzz
 	@cmake --build --preset fuzz --parallel $(JOBS)
-	@fuzz/run.sh $(FUZZ_SECONDS)
+	@SECONDS_EACH=$(or $(FUZZ_SECONDS),60) fuzz/run.sh
 
 lint: ## clang-tidy over src/, include/ and examples/
 	@$(install_dependencies) build test lint
