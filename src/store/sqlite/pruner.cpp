@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -56,16 +55,16 @@ constexpr char kFreePages[] = "PRAGMA freelist_count";
 struct Found {
     std::int64_t run_key = 0;
     std::int64_t head_version = 0;
-    std::int64_t sequence = 0;
+    std::int64_t sequence = 0;  // 0: it is not there
 };
 
 // The snapshot of a version, if it is there and has the id that the caller gave, if any.
-Result<std::optional<Found>> find(Connection& connection, std::string_view run_id, std::int64_t version,
-                                  std::string_view snapshot_id) {
+Result<Found> find(Connection& connection, std::string_view run_id, std::int64_t version,
+                   std::string_view snapshot_id) {
     Cursor cursor = connection.use(kFindSnapshot);
     const Result<bool> row = cursor.bind(run_id, version).step();
     if (!row) return std::unexpected(row.error());
-    if (!*row || (!snapshot_id.empty() && !StoredId(snapshot_id).is_at(cursor, 3))) return std::nullopt;
+    if (!*row || (!snapshot_id.empty() && !StoredId(snapshot_id).is_at(cursor, 3))) return Found{};
     return Found{.run_key = cursor.integer(0), .head_version = cursor.integer(1), .sequence = cursor.integer(2)};
 }
 
@@ -77,17 +76,17 @@ Result<bool> has_version(Connection& connection, std::int64_t run_key, std::int6
 // ---- rewrites ----
 
 Status apply(Connection& connection, const FrameRewrite& rewrite) {
-    const auto found = find(connection, rewrite.run_id, rewrite.version, rewrite.snapshot_id);
+    const Result<Found> found = find(connection, rewrite.run_id, rewrite.version, rewrite.snapshot_id);
     if (!found) return std::unexpected(found.error());
-    if (!*found) return snapshot_is_gone(rewrite);
+    if (found->sequence == 0) return snapshot_is_gone(rewrite);
     const bool is_delta = rewrite.base_version != 0;
     if (is_delta) {
-        const Result<bool> has_base = has_version(connection, (*found)->run_key, rewrite.base_version);
+        const Result<bool> has_base = has_version(connection, found->run_key, rewrite.base_version);
         if (!has_base) return std::unexpected(has_base.error());
         if (!*has_base) return base_is_gone(rewrite.run_id, rewrite.version, rewrite.base_version);
     }
     Cursor update = connection.use(kRewrite);
-    return update.bind(is_delta ? rewrite.version - rewrite.base_version : 0, Blob{rewrite.frame}, (*found)->sequence)
+    return update.bind(is_delta ? rewrite.version - rewrite.base_version : 0, Blob{rewrite.frame}, found->sequence)
         .run();
 }
 
@@ -101,15 +100,15 @@ struct Deleted {
 using DeletedByRun = std::map<std::int64_t, Deleted>;  // by run_key
 
 Status apply(Connection& connection, const SnapshotDeletion& deletion, DeletedByRun& deleted) {
-    const auto found = find(connection, deletion.run_id, deletion.version, deletion.snapshot_id);
+    const Result<Found> found = find(connection, deletion.run_id, deletion.version, deletion.snapshot_id);
     if (!found) return std::unexpected(found.error());
-    if (!*found) return {};
-    if (deletion.version == (*found)->head_version) return head_stays(deletion);
-    Deleted& of_run = deleted[(*found)->run_key];
+    if (found->sequence == 0) return {};
+    if (deletion.version == found->head_version) return head_stays(deletion);
+    Deleted& of_run = deleted[found->run_key];
     of_run.run_id = deletion.run_id;
     of_run.versions.push_back(deletion.version);
     Cursor remove = connection.use(kDelete);
-    return remove.bind((*found)->sequence).run();
+    return remove.bind(found->sequence).run();
 }
 
 // A snapshot that is left may need none of `deleted`.
