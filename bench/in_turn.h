@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <ctime>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -25,6 +26,19 @@ double seconds_of(const Work& work) {
     const auto begin = std::chrono::steady_clock::now();
     work();
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+/// CPU time of this thread: on a busy machine, what a call of milliseconds would take on an idle one.
+template <class Work>
+double cpu_seconds_of(const Work& work) {
+    const auto now = [] {
+        timespec time{};
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+        return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+    };
+    const double begin = now();
+    work();
+    return now() - begin;
 }
 
 /// Names of counters that the summary reads (bench_main.cpp): a ratio, and what it should be if there is an aim.

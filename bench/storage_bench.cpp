@@ -12,7 +12,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ctime>
 #include <functional>
 #include <limits>
 #include <map>
@@ -38,19 +37,6 @@ StatePersistenceRequest request_for_step(const cli::TrajectoryRun& run, const cl
             .state_data = step.state,
             .checkpoint_type = step.checkpoint_type,
             .agent_phase = step.agent_phase};
-}
-
-/// CPU time of this thread: what else the machine does counts little.
-template <class Work>
-double cpu_us_of(const Work& work) {
-    const auto now = [] {
-        timespec time{};
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-        return static_cast<double>(time.tv_sec) * 1e6 + static_cast<double>(time.tv_nsec) * 1e-3;
-    };
-    const double begin = now();
-    work();
-    return now() - begin;
 }
 
 // --- limits ---
@@ -82,7 +68,7 @@ std::vector<Setting> settings_to_compare() {
 }
 
 double load_cpu_us(StatePersistence& service, const LoadRequest& request) {
-    return cpu_us_of([&] { benchmark::DoNotOptimize(must(service.load_agent_state(request))); });
+    return cpu_seconds_of([&] { benchmark::DoNotOptimize(must(service.load_agent_state(request))); }) * 1e6;
 }
 
 /// Loads each snapshot once, then the slowest ones again: noise makes a fast one slow, never a slow one fast.
@@ -204,8 +190,8 @@ void measure_cpu(const cli::TrajectoryRun& run, std::vector<Save>& saves) {
         for (std::size_t index = 0; index < saves.size(); ++index) {
             StatePersistenceRequest request = request_for_step(run, run.steps[index]);
             const std::string_view text = run.steps[index].state.text();
-            parse_cpu_us[index].push_back(cpu_us_of([&] { request.state_data = must(State::parse(text)); }));
-            cpu_us[index].push_back(cpu_us_of([&] { must(service.save_agent_state(request)); }));
+            parse_cpu_us[index].push_back(1e6 * cpu_seconds_of([&] { request.state_data = must(State::parse(text)); }));
+            cpu_us[index].push_back(1e6 * cpu_seconds_of([&] { must(service.save_agent_state(request)); }));
         }
     }
     for (std::size_t index = 0; index < saves.size(); ++index) {
