@@ -4,6 +4,7 @@
 // before and after the effect; then reopen, look, and try again. Power loss, a full disk and damaged bytes by the same
 // measure.
 
+#include "store/sqlite/sqlite_schema.h"
 #include "store/sqlite/sqlite_store.h"
 #include "support/child_process.h"
 #include "support/fault_vfs.h"
@@ -229,7 +230,7 @@ TEST(SqliteFaults, OpeningThatFailsLeavesACompleteStoreOrNothing) {
             if (!vfs.struck()) break;
             vfs.disarm();
             if (store) {
-                EXPECT_EQ((*store)->migrate().value(), 1);
+                EXPECT_EQ((*store)->migrate().value(), sqlite::migrations().back().version);
                 continue;
             }
             EXPECT_EQ(store.error().code, ErrorCode::kStorageFull) << store.error().to_string();
@@ -412,7 +413,7 @@ TEST(SqliteDamage, EveryFindingNamesTheRunAndWhatIsWrongWithIt) {
              {"UPDATE runs SET head_checksum = zeroblob(16) WHERE run_id = 'a'", "head and its snapshot differ"},
              {"UPDATE runs SET snapshots = 7 WHERE run_id = 'a'", "count of snapshots is wrong"},
              {"UPDATE snapshots SET version = 99 WHERE snapshot_id = 'a-1'", "newer than the run's head"},
-             {"UPDATE snapshots SET parent_version = 5 WHERE snapshot_id = 'a-1'", "parent version is impossible"},
+             {"UPDATE snapshots SET parent_steps = 5 WHERE snapshot_id = 'a-1'", "parent version is impossible"},
              {"UPDATE snapshots SET checksum = x'00' WHERE snapshot_id = 'a-1'", "checksum is not one"},
              {"UPDATE snapshots SET run_key = 77 WHERE snapshot_id = 'a-1'", "the snapshot's run is missing"},
              {"UPDATE snapshots SET sequence = 77 WHERE snapshot_id = 'a-1'", "later than one of a higher version"}}) {
