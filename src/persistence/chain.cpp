@@ -25,7 +25,11 @@ EncodedState as_delta(std::string frame, const Checksum& checksum, const DeltaBa
     ChainCost chain = base.chain;
     chain.frames += 1;
     chain.bytes += frame.size();
-    return {.frame = std::move(frame), .checksum = checksum, .base_version = base.version, .chain = chain};
+    return {.frame = std::move(frame),
+            .checksum = checksum,
+            .base_version = base.version,
+            .base_snapshot_id = base.snapshot_id,
+            .chain = chain};
 }
 
 Result<EncodedState> encode_full(const State& state, const Checksum& checksum, const FrameOptions& options) {
@@ -33,7 +37,7 @@ Result<EncodedState> encode_full(const State& state, const Checksum& checksum, c
     if (!frame) return std::unexpected(std::move(frame.error()));
     const ChainCost chain{
         .frames = 1, .bytes = frame->size(), .full_frame_bytes = frame->size(), .full_text_bytes = state.size_bytes()};
-    return EncodedState{.frame = std::move(*frame), .checksum = checksum, .chain = chain};
+    return EncodedState{.frame = std::move(*frame), .checksum = checksum, .base_snapshot_id = {}, .chain = chain};
 }
 
 }  // namespace

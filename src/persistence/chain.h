@@ -28,6 +28,7 @@ Result<ChainCost> chain_cost(const Snapshot& snapshot);
 struct DeltaBase {
     State state;
     std::int64_t version = 0;
+    std::string snapshot_id = {};  ///< If given, the store makes sure that it still is this snapshot.
     ChainCost chain;
 };
 
@@ -36,6 +37,7 @@ struct EncodedState {
     std::string frame;
     Checksum checksum;
     std::int64_t base_version = 0;  ///< 0: self-contained.
+    std::string base_snapshot_id;   ///< The base's, if known.
     ChainCost chain;
 };
 

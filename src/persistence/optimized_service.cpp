@@ -156,7 +156,10 @@ Result<Receipt> OptimizedStatePersistence::Impl::write(const StatePersistenceReq
     std::optional<std::int64_t> parent_version;
     if (*base) parent_version = (*base)->version;
     if (!*base && known_head) {
-        *base = DeltaBase{.state = known_head->state, .version = known_head->version, .chain = known_head->chain};
+        *base = DeltaBase{.state = known_head->state,
+                          .version = known_head->version,
+                          .snapshot_id = known_head->snapshot_id,
+                          .chain = known_head->chain};
     }
     const FrameOptions frame_options{.compression = compression};
     Result<EncodedState> encoded = *base && compression
@@ -180,7 +183,10 @@ Result<std::optional<DeltaBase>> OptimizedStatePersistence::Impl::fork_base(cons
     if (!state) return std::unexpected(std::move(state.error()));
     const Result<ChainCost> chain = chain_cost(**snapshot);
     if (!chain) return std::unexpected(chain.error());
-    return DeltaBase{.state = std::move(*state), .version = (*snapshot)->info.version, .chain = *chain};
+    return DeltaBase{.state = std::move(*state),
+                     .version = (*snapshot)->info.version,
+                     .snapshot_id = (*snapshot)->info.snapshot_id,
+                     .chain = *chain};
 }
 
 Result<Receipt> OptimizedStatePersistence::Impl::fall_back(const StatePersistenceRequest& request,

@@ -58,8 +58,10 @@ Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, co
                                       Timestamp created_at, EncodedState encoded, std::optional<Head> head,
                                       std::optional<std::int64_t> parent_version, Deadline deadline) {
     const bool is_delta = encoded.base_version != 0;
+    std::string base_snapshot_id = std::move(encoded.base_snapshot_id);
     Batch batch;
-    batch.writes.push_back({.snapshot = make_snapshot(request, snapshot_id, created_at, std::move(encoded))});
+    batch.writes.push_back({.snapshot = make_snapshot(request, snapshot_id, created_at, std::move(encoded)),
+                            .base_snapshot_id = std::move(base_snapshot_id)});
 
     while (true) {
         if (Status status = check_head(request, head); !status) return std::unexpected(std::move(status.error()));

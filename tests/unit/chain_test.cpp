@@ -234,6 +234,23 @@ TEST(Fork, WhoseBaseIsDeletedMeanwhileIsStoredWholeOrRefusedButNeverBroken) {
     EXPECT_EQ(bench.load(bench.inner->head("run").value()->snapshot_id), grown(20));
 }
 
+TEST(Chain, ARunDeletedAndMadeAnewMeanwhileIsNoBase) {
+    ChainBench bench;
+    bench.save(grown(10));
+    bool has_struck = false;
+    bench.store->before_commit([&](const Batch&) {
+        if (std::exchange(has_struck, true)) return;
+        ASSERT_TRUE(bench.inner->commit({.run_deletions = {"run"}}, test::soon()));
+        StatePersistenceService other(bench.inner, bench.options);
+        StatePersistenceRequest request = make_request("run", churned(100));
+        request.snapshot_id = "made-anew";
+        ASSERT_TRUE(other.save_agent_state(request));
+    });
+    const Receipt receipt = bench.save(grown(11));
+    EXPECT_EQ(receipt.version, 2);
+    EXPECT_EQ(bench.load(receipt.snapshot_id), grown(11));
+}
+
 TEST(Metadata, IsStoredFilteredByAndNeverLostToASkip) {
     ChainBench bench;
     StatePersistenceRequest request = make_request("run");

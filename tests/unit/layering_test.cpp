@@ -119,5 +119,16 @@ TEST(Layering, AnEnginesHeadersNeverLeaveTheirFolder) {
     EXPECT_GE(checked, 5U) << "the test no longer sees the includes";
 }
 
+TEST(Layering, EveryTestFileIsBuilt) {
+    std::size_t checked = 0;
+    for (const std::string& file : files_below("tests", {"_test.cpp"})) {
+        const std::filesystem::path path(file);
+        const std::string build_file = read_file(project_path((path.parent_path() / "CMakeLists.txt").string()));
+        EXPECT_NE(build_file.find(path.filename().string()), std::string::npos) << file << " is in no CMakeLists.txt";
+        ++checked;
+    }
+    EXPECT_GE(checked, 20U) << "the test no longer sees the tests";
+}
+
 }  // namespace
 }  // namespace cairn::test
