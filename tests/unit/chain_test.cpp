@@ -29,7 +29,8 @@ std::string noise(std::uint64_t seed, std::size_t bytes) {
 /// The state after `steps` steps: a counter in front and one more message for each.
 std::string grown(int steps) {
     std::string text = fmt::format(R"({{"step":{},"messages":[)", steps);
-    for (int i = 0; i < steps; ++i) text += fmt::format("{}\"{}\"", i == 0 ? "" : ",", noise(7 + i, 300));
+    for (int i = 0; i < steps; ++i)
+        text += fmt::format("{}\"{}\"", i == 0 ? "" : ",", noise(static_cast<std::uint64_t>(7 + i), 300));
     return text + "]}";
 }
 
@@ -38,7 +39,7 @@ std::string churned(int steps) {
     std::string text = R"({"messages":[)";
     for (int i = 0; i < 10; ++i) {
         const int written = steps - (steps - i + 1000) % 10;  // the step that last wrote this one
-        text += fmt::format("{}\"{}\"", i == 0 ? "" : ",", noise(5000 + written, 300));
+        text += fmt::format("{}\"{}\"", i == 0 ? "" : ",", noise(static_cast<std::uint64_t>(5000 + written), 300));
     }
     return text + "]}";
 }
