@@ -28,6 +28,8 @@ public:
 
     OutputFile(OutputFile&& other) noexcept
         : path_(std::move(other.path_)), file_(std::exchange(other.file_, nullptr)) {}
+    OutputFile(const OutputFile&) = delete;
+    OutputFile& operator=(const OutputFile&) = delete;
     OutputFile& operator=(OutputFile&&) = delete;
     ~OutputFile();
 

@@ -54,7 +54,7 @@ Status require_no_run(Store& store, const std::string& run_id) {
     return fail(ErrorCode::kAlreadyExists, fmt::format("--to-run: there is a run \"{}\" already", run_id));
 }
 
-Status fork_in(std::shared_ptr<Store> store, const ForkOptions& options, std::optional<State> metadata,
+Status fork_in(const std::shared_ptr<Store>& store, const ForkOptions& options, std::optional<State> metadata,
                const Cli& cli) {
     if (!options.to_run_id.empty()) {
         if (Status absent = require_no_run(*store, options.to_run_id); !absent) return absent;
@@ -81,9 +81,9 @@ Status fork(const Cli& cli, const ForkOptions& options) {
     }
     auto metadata = read_object_option("--metadata", options.metadata, cli.config().state_limits());
     if (!metadata) return std::unexpected(metadata.error());
-    auto store = cli.open_existing_for_writing();
+    const auto store = cli.open_existing_for_writing();
     if (!store) return std::unexpected(store.error());
-    return fork_in(*std::move(store), options, *std::move(metadata), cli);
+    return fork_in(*store, options, *std::move(metadata), cli);
 }
 
 void add_options(CLI::App& command, ForkOptions& options) {

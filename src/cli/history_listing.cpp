@@ -105,10 +105,11 @@ private:
     Result<std::optional<std::string>> parent_id_of(const SnapshotInfo& info, std::span<const SnapshotInfo> next) {
         if (info.parent_version == 0) return std::nullopt;
         if (!next.empty() && next.front().version == info.parent_version) return next.front().snapshot_id;
-        auto parent = find_version(store_, info.run_id, info.parent_version);
-        if (!parent) return std::unexpected(parent.error());
-        if (!*parent) return std::nullopt;
-        return std::move((*parent)->snapshot_id);
+        auto found = find_version(store_, info.run_id, info.parent_version);
+        if (!found) return std::unexpected(found.error());
+        std::optional<SnapshotInfo>& parent = *found;
+        if (!parent) return std::nullopt;
+        return std::move(parent->snapshot_id);
     }
 
     Store& store_;

@@ -32,8 +32,8 @@ public:
 
     // What stands before an error is imported all the same.
     Status run() {
-        Status read = read_lines();
-        Status flushed = importer_.flush();
+        const Status read = read_lines();
+        const Status flushed = importer_.flush();
         return flushed ? read : flushed;
     }
 
@@ -41,11 +41,12 @@ private:
     Status read_lines() {
         Progress progress("Importing", lines_.file_bytes());
         while (true) {
-            auto line = lines_.next();
-            if (!line) return std::unexpected(std::move(line.error()));
-            if (!*line) return is_complete_ ? Status{} : cut_off();
-            progress.advance((*line)->text.size() + 1);
-            if (Status taken = take(**line); !taken) return taken;
+            auto next = lines_.next();
+            if (!next) return std::unexpected(std::move(next.error()));
+            std::optional<LineReader::Line>& line = *next;
+            if (!line) return is_complete_ ? Status{} : cut_off();
+            progress.advance(line->text.size() + 1);
+            if (Status taken = take(*line); !taken) return taken;
             ++line_;
         }
     }

@@ -60,21 +60,23 @@ Status Importer::check_new(const SnapshotInfo& info, std::uint64_t line) {
     if (!position_.head_before) return {};
     const auto found = store_.get(info.run_id, info.snapshot_id);
     if (!found) return std::unexpected(found.error());
-    if (!*found) return {};
+    const std::optional<Snapshot>& taken = *found;
+    if (!taken) return {};
     return in_line(line, ErrorCode::kAlreadyExists, info,
-                   fmt::format("its id is version {}'s here", (*found)->info.version));
+                   fmt::format("its id is version {}'s here", taken->info.version));
 }
 
 Status Importer::skip(const SnapshotInfo& info, std::uint64_t line) {
     if (Status flushed = flush(); !flushed) return flushed;
     const auto found = find_version(store_, info.run_id, info.version);
     if (!found) return std::unexpected(found.error());
-    if (!*found) {
+    const std::optional<SnapshotInfo>& there = *found;
+    if (!there) {
         return in_line(line, ErrorCode::kConflict, info,
                        fmt::format("the run is at version {} here, and what is missing before cannot be put in",
                                    position_.version));
     }
-    const bool is_same = (*found)->snapshot_id == info.snapshot_id && (*found)->checksum == info.checksum;
+    const bool is_same = there->snapshot_id == info.snapshot_id && there->checksum == info.checksum;
     if (!is_same)
         return in_line(line, ErrorCode::kAlreadyExists, info, "this version is another snapshot's or state's here");
     ++skipped_;

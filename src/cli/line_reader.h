@@ -21,6 +21,8 @@ public:
     [[nodiscard]] static Result<LineReader> open(const std::string& path, std::uint64_t line_bytes_max);
 
     LineReader(LineReader&& other) noexcept;
+    LineReader(const LineReader&) = delete;
+    LineReader& operator=(const LineReader&) = delete;
     LineReader& operator=(LineReader&&) = delete;
     ~LineReader();
 

@@ -48,7 +48,7 @@ private:
 /// Rows in columns that are as wide as their widest cell. Rows may be printed in portions: later ones keep the widths.
 class Table {
 public:
-    enum class Align { kLeft, kRight };
+    enum class Align : std::uint8_t { kLeft, kRight };
     struct Column {
         std::string title;
         Align align = Align::kLeft;

@@ -38,6 +38,11 @@ void print_text(const Cli& cli, const RetentionReport& report, bool dry_run) {
     if (dry_run) print_line("Nothing was changed: the same command with --yes does it.");
 }
 
+// Of one run, the snapshots that are gone are what moves.
+void show(Progress& progress, const RetentionProgress& state) {
+    state.runs == 1 ? progress.show(state.snapshots_deleted, 0) : progress.show(state.runs_done, state.runs);
+}
+
 Result<RetentionReport> run_with_progress(const Cli& cli, Store& store, bool dry_run, const Deletion& deletion) {
     Progress progress(dry_run ? "Looking" : "Deleting");
     return deletion(store, {.dry_run = dry_run,
@@ -45,7 +50,7 @@ Result<RetentionReport> run_with_progress(const Cli& cli, Store& store, bool dry
                             .chain_limits = cli.config().chain_limits,
                             .timeout = cli.config().timeout,
                             .runtime = cli.runtime,
-                            .progress = [&](const RetentionProgress& p) { progress.show(p.runs_done, p.runs); },
+                            .progress = [&](const RetentionProgress& state) { show(progress, state); },
                             .is_cancelled = Interruption::requested});
 }
 

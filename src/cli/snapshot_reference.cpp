@@ -32,9 +32,9 @@ Result<std::optional<SnapshotInfo>> find_owned(Store& store, const std::string& 
 }
 
 Result<std::string> id_of_version(Store& store, const std::string& run_id, std::int64_t version, const Owner& owner) {
-    auto info = find_owned(store, run_id, version, owner);
-    if (!info) return std::unexpected(info.error());
-    if (*info) return std::move((*info)->snapshot_id);
+    auto found = find_owned(store, run_id, version, owner);
+    if (!found) return std::unexpected(found.error());
+    if (std::optional<SnapshotInfo>& info = *found) return std::move(info->snapshot_id);
     return fail(ErrorCode::kNotFound, fmt::format("run \"{}\" has no snapshot of version {}", run_id, version));
 }
 
