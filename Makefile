@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 
 install_dependencies := scripts/install_dependencies.sh
 sources = $(shell git ls-files 'include/*.h' 'src/*.h' 'src/*.cpp' 'tests/*.h' 'tests/*.cpp' 'examples/*.h' \
-	'examples/*.cpp' 'bench/*.h' 'bench/*.cpp')
+	'examples/*.cpp' 'bench/*.h' 'bench/*.cpp' 'fuzz/*.h' 'fuzz/*.cpp')
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z][a-z -]*:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
