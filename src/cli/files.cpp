@@ -56,7 +56,7 @@ Result<std::string> read_all(std::FILE* file, const std::string& path, std::uint
         text.resize(before + wanted);
         text.resize(before + std::fread(text.data() + before, 1, wanted, file));
         if (std::ferror(file) != 0) return file_error("read", path, ErrorCode::kInvalidArgument);
-        if (text.size() < before + wanted) return text;
+        if (text.size() < before + wanted || std::feof(file) != 0) return text;
     }
     return fail(ErrorCode::kLimitExceeded,
                 fmt::format("{} has more than {} bytes (CAIRN_STATE_BYTES_MAX)", name_of(path), bytes_max));

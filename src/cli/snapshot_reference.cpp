@@ -57,8 +57,9 @@ Result<std::optional<SnapshotInfo>> find_version(Store& store, const std::string
 Status require_run(Store& store, const std::string& run_id, const Owner& owner) {
     const auto head = store.head(run_id);
     if (!head) return std::unexpected(head.error());
-    const bool found = head->has_value() && owner.thread_id.value_or((*head)->thread_id) == (*head)->thread_id &&
-                       owner.user_id.value_or((*head)->user_id) == (*head)->user_id;
+    const std::optional<Head>& of_run = *head;
+    const bool found = of_run && owner.thread_id.value_or(of_run->thread_id) == of_run->thread_id &&
+                       owner.user_id.value_or(of_run->user_id) == of_run->user_id;
     if (found) return {};
     return fail(ErrorCode::kNotFound, fmt::format("there is no run \"{}\"{}", run_id,
                                                   owner.thread_id || owner.user_id ? " of this owner" : ""));

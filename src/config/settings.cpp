@@ -69,10 +69,10 @@ using NumberReader = std::optional<std::uint64_t> (*)(std::string_view text);
 // What is common to `count` and `bytes`: a number in a range, whatever its type in Config.
 template <class Member>
 Setting number_in_range(std::string_view variable, Member member, std::uint64_t min, std::uint64_t max,
-                        NumberReader read_text, std::string accepts, std::string_view description) {
+                        NumberReader read_text, const std::string& accepts, std::string_view description) {
     return {
         .variable = variable,
-        .accepts = std::move(accepts),
+        .accepts = accepts,
         .description = description,
         .read =
             [=](std::string_view text, Config& config) {
@@ -228,8 +228,8 @@ std::vector<Setting> make_settings() {
 }  // namespace
 
 std::span<const Setting> settings() {
-    static const std::vector<Setting> table = make_settings();
-    return table;
+    static const std::vector<Setting> kTable = make_settings();
+    return kTable;
 }
 
 // Rather too much is hidden than too little: up to the last '@', and whatever calls itself a password.
