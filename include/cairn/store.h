@@ -258,8 +258,8 @@ public:
     /// frames that each needs are there); frames are not decoded here. Damage is a finding, not an error.
     [[nodiscard]] virtual Result<CheckReport> check() = 0;
 
-    /// Gives space that deletions have freed back to the file system, in short steps until `deadline`; returns the
-    /// bytes given back. Writers keep going in between. Errors: kReadOnly.
+    /// Gives space that deletions have freed back to the file system, with words that no snapshot has any more, in short
+    /// steps until `deadline`; returns the bytes given back. Writers keep going in between. Errors: kReadOnly.
     [[nodiscard]] virtual Result<std::uint64_t> reclaim(Deadline deadline) = 0;
 
     /// Brings an older schema up to this program's and returns its version; a no-op on a current one. Opening does

@@ -5,6 +5,7 @@
 
 #include "store/sqlite/sqlite_store.h"
 #include "support/child_process.h"
+#include "support/database_bytes.h"
 #include "support/make.h"
 #include "support/seed.h"
 #include "support/step_killer.h"
@@ -12,7 +13,6 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <sqlite3.h>
 
 #include <atomic>
 #include <csignal>
@@ -226,28 +226,6 @@ TEST(SqlitePruning, ASnapshotCostsFewBytesBesideItsFrame) {
 }
 
 // ---- what stays in the file ----
-
-void execute(const fs::path& path, const std::string& sql) {
-    sqlite3* database = nullptr;
-    ASSERT_EQ(sqlite3_open(path.c_str(), &database), SQLITE_OK);
-    EXPECT_EQ(sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(database);
-    sqlite3_close(database);
-}
-
-std::string query(const fs::path& path, const std::string& sql) {
-    sqlite3* database = nullptr;
-    std::string answer = "no answer";
-    sqlite3_open(path.c_str(), &database);
-    sqlite3_exec(
-        database, sql.c_str(),
-        [](void* out, int, char** values, char**) {
-            *static_cast<std::string*>(out) = values[0] == nullptr ? "NULL" : values[0];
-            return 0;
-        },
-        &answer, nullptr);
-    sqlite3_close(database);
-    return answer;
-}
 
 TEST(SqlitePruning, OfADeletedRunAtMostTheEmptiedNewestRowStays) {
     const TempDir dir;

@@ -69,7 +69,8 @@ CREATE INDEX recovery_log_by_run ON recovery_log(run_id);
 // Small rows: half of all states are of a kilobyte and their deltas of a hundred bytes. The engine stores NULL, 0 and 1
 // in the row's header alone, so what is usual is one of these.
 //   parent_steps, base_steps   how many versions back the parent and the base are; base_steps 0: self-contained
-//   label_key                  the words that many snapshots share; a label is never changed nor deleted
+//   label_key                  the words that many snapshots share. A label is never changed, but deleted when nobody
+//                              uses it any more (label_sweep.h): no key outlives the transaction that looked it up
 //   created_after              microseconds since the run's created_at, modulo 2^64
 //   execution_context, metadata  NULL for an empty one
 // `base_steps` in the index by version: whether a snapshot is still needed is seen without reading rows.
