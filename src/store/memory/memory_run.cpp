@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <ranges>
 #include <set>
 #include <string_view>
 
@@ -102,7 +103,8 @@ Status Outlook::check_needs() const {
         if (Status status = check_need(run_id_, version, known.base_version); !status) return status;
     }
     if (run_ == nullptr) return {};
-    for (const auto& [version, snapshot] : run_->snapshots) {
+    const auto newer = run_->snapshots.upper_bound(*removed_.begin());  // a base comes before those that need it
+    for (const auto& [version, snapshot] : std::ranges::subrange(newer, run_->snapshots.end())) {
         if (changed_.contains(version)) continue;
         if (Status status = check_need(run_id_, version, snapshot.info.base_version); !status) return status;
     }

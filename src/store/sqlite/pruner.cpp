@@ -25,9 +25,10 @@ constexpr char kDelete[] = "DELETE FROM snapshots WHERE sequence = ?";
 
 constexpr char kCountDeleted[] = "UPDATE runs SET snapshots = snapshots - ? WHERE run_key = ?";
 
-// From the index alone.
+// From the index alone. Between two versions, since what is deleted together mostly stands together.
 constexpr char kDependants[] =
-    "SELECT version, base_steps FROM snapshots WHERE run_key = ? AND version > ? AND base_steps > 0";
+    "SELECT version, base_steps FROM snapshots "
+    "WHERE run_key = ?1 AND version > ?2 AND base_steps > 0 AND version - base_steps BETWEEN ?2 AND ?3";
 
 constexpr char kFindRun[] = "SELECT run_key, head_sequence FROM runs WHERE run_id = ?";
 
@@ -114,7 +115,7 @@ Status apply(Connection& connection, const SnapshotDeletion& deletion, DeletedBy
 // A snapshot that is left may need none of `deleted`.
 Status check_needs(Connection& connection, std::int64_t run_key, const Deleted& deleted) {
     Cursor dependants = connection.use(kDependants);
-    dependants.bind(run_key, deleted.versions.front());
+    dependants.bind(run_key, deleted.versions.front(), deleted.versions.back());
     while (true) {
         const Result<bool> row = dependants.step();
         if (!row) return std::unexpected(row.error());
