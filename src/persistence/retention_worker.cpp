@@ -59,7 +59,9 @@ Status RetentionWorker::delete_run(const OwnedRun& run) {
             mark_all_but_heads_chain(*entries);
             if (Status worked = work_through(run, *entries); !worked || report_.was_cancelled) return worked;
         }
-        Change rest{.batch = {.run_deletions = {run.run_id}}, .report = {.runs_deleted = 1}};
+        const RetentionEntry& head = entries->back();  // known to be there: what is without it is another run
+        Change rest{.batch = {.run_deletions = {{run.run_id, head.version, head.snapshot_id}}},
+                    .report = {.runs_deleted = 1}};
         for (const RetentionEntry& entry : *entries) {
             if (entry.goes) continue;
             ++rest.report.snapshots_deleted;

@@ -159,11 +159,11 @@ TEST_F(SqliteErasure, ALabelStaysAsLongAsOneSnapshotHasIt) {
     ASSERT_TRUE(commit(make_labelled("b", 1, "shared")));
     ASSERT_TRUE(commit(make_labelled("b", 2, "own")));
     ASSERT_TRUE(commit(make_labelled("c", 1, "other")));
-    ASSERT_TRUE(store_->commit({.run_deletions = {"b"}}, soon()));
+    ASSERT_TRUE(store_->commit({.run_deletions = {{"b"}}}, soon()));
     EXPECT_EQ(labels(path_), "other own shared") << "deleting alone is not the moment";
     ASSERT_TRUE(store_->reclaim(soon()));
     EXPECT_EQ(labels(path_), "other shared");
-    ASSERT_TRUE(store_->commit({.run_deletions = {"a"}}, soon()));
+    ASSERT_TRUE(store_->commit({.run_deletions = {{"a"}}}, soon()));
     ASSERT_TRUE(store_->reclaim(soon()));
     EXPECT_EQ(labels(path_), "other");
     EXPECT_TRUE(store_->check().value().findings.empty());
@@ -178,7 +178,7 @@ TEST_F(SqliteErasure, OldAndManyLabelsAreFoundToBeInUse) {
     ASSERT_TRUE(store_->commit(batch, soon()));
     ASSERT_TRUE(store_->reclaim(soon()));
     EXPECT_EQ(query(path_, "SELECT count(*) FROM labels"), "2501");
-    ASSERT_TRUE(store_->commit({.run_deletions = {"even"}}, soon()));
+    ASSERT_TRUE(store_->commit({.run_deletions = {{"even"}}}, soon()));
     ASSERT_TRUE(store_->reclaim(soon()));
     EXPECT_EQ(labels(path_), "often");
     EXPECT_TRUE(store_->check().value().findings.empty());
@@ -188,21 +188,21 @@ TEST_F(SqliteErasure, ALabelThatWasDeletedIsMadeAgainByWhoeverUsesItNext) {
     const auto other = open_sqlite_store(path_).value();
     for (int round = 1; round <= 3; ++round) {
         ASSERT_TRUE(commit(make_labelled("run", 1, "peculiar"))) << round;
-        ASSERT_TRUE(other->commit({.run_deletions = {"run"}}, soon()));
+        ASSERT_TRUE(other->commit({.run_deletions = {{"run"}}}, soon()));
         ASSERT_TRUE(other->reclaim(soon()));
         ASSERT_EQ(labels(path_), "NULL");
         ASSERT_TRUE(other->commit(make_batch(make_labelled("else", 1, "takes its key")), soon()));
         ASSERT_TRUE(commit(make_labelled("run", 1, "peculiar")));
         EXPECT_EQ(store_->get("run", std::nullopt).value()->info.agent_phase.name(), "peculiar");
         EXPECT_EQ(store_->get("else", std::nullopt).value()->info.agent_phase.name(), "takes its key");
-        ASSERT_TRUE(other->commit({.run_deletions = {"run", "else"}}, soon()));
+        ASSERT_TRUE(other->commit({.run_deletions = {{"run"}, {"else"}}}, soon()));
     }
 }
 
 TEST_F(SqliteErasure, ALabelThatIsUsedAgainAfterTheReadingStays) {
     ASSERT_TRUE(commit(make_labelled("old", 1, "used again")));
     ASSERT_TRUE(commit(make_labelled("old", 2, "unused")));
-    ASSERT_TRUE(store_->commit({.run_deletions = {"old"}}, soon()));
+    ASSERT_TRUE(store_->commit({.run_deletions = {{"old"}}}, soon()));
     const auto connection = sqlite::Connection::open(path_, sqlite::Access::kWrite).value();
     sqlite::LabelSweep sweep;
     while (!sweep.has_looked_at_all()) ASSERT_TRUE(sweep.look_on(*connection));
@@ -226,7 +226,7 @@ TEST_F(SqliteErasure, WritersThatUseALabelWhileItIsSweptLoseNothing) {
                 if (!store->commit(make_batch(make_labelled(run_id, 1, phase)), soon())) ++failures;
                 const auto read = store->get(run_id, std::nullopt);
                 if (!read || !*read || (*read)->info.agent_phase.name() != phase) ++failures;
-                if (!store->commit({.run_deletions = {run_id}}, soon())) ++failures;
+                if (!store->commit({.run_deletions = {{run_id}}}, soon())) ++failures;
             }
             --busy;
         });

@@ -88,7 +88,7 @@ bool prune_all(const fs::path& path) {
     for (std::int64_t oldest = 1; oldest + kPrunedAtOnce <= kVersions; oldest += kPrunedAtOnce) {
         if (!(*store)->commit(make_prune(oldest, kPrunedAtOnce), soon())) return false;
     }
-    if (!(*store)->commit({.run_deletions = {"doomed"}}, soon())) return false;
+    if (!(*store)->commit({.run_deletions = {{"doomed"}}}, soon())) return false;
     if (!(*store)->reclaim(soon())) return false;
     return (*store)->close().has_value();
 }
@@ -240,12 +240,12 @@ TEST(SqlitePruning, OfADeletedRunAtMostTheEmptiedNewestRowStays) {
     const std::string traces =
         "SELECT group_concat(sequence || ' ' || run_key || ' ' || version || ' ' || length(frame) || "
         "ifnull(metadata, '') || ifnull(execution_context, '') || snapshot_id, ', ') FROM snapshots";
-    ASSERT_TRUE(store->commit({.run_deletions = {"a"}}, soon()).has_value());
+    ASSERT_TRUE(store->commit({.run_deletions = {{"a"}}}, soon()).has_value());
     EXPECT_EQ(query(path, "SELECT count(*) FROM snapshots"), "1") << "the newest row is b's";
-    ASSERT_TRUE(store->commit({.run_deletions = {"b"}}, soon()).has_value());
+    ASSERT_TRUE(store->commit({.run_deletions = {{"b"}}}, soon()).has_value());
     EXPECT_EQ(query(path, traces), "2 0 0 0");
     ASSERT_TRUE(store->commit(make_batch(make_snapshot("c", 1)), soon()).has_value());
-    ASSERT_TRUE(store->commit({.run_deletions = {"c"}}, soon()).has_value());
+    ASSERT_TRUE(store->commit({.run_deletions = {{"c"}}}, soon()).has_value());
     EXPECT_EQ(query(path, traces), "3 0 0 0");
     EXPECT_EQ(store->stats().value().snapshots, 0U);
     EXPECT_EQ(store->check().value().snapshots, 0U);

@@ -431,6 +431,22 @@ TEST_F(RetentionTest, ARunDeletedAndMadeAnewMeanwhileIsAnotherRun) {
     expect_intact(*memory, anew);
 }
 
+TEST_F(RetentionTest, ARunMadeAnewByAnotherUserWhileItIsDeletedIsNotDeleted) {
+    run.append_line(3);
+    ChainedRun anew(*memory, "run", "another user");
+    store->before_commit([&](const Batch&) {
+        if (anew.newest() != 0) return;
+        EXPECT_TRUE(delete_runs(*memory, {.run_id = "run"}));
+        for (int i = 1; i <= 4; ++i) {
+            anew.append(i - 1, [i](SnapshotInfo& info) { info.snapshot_id = fmt::format("anew-{}", i); });
+        }
+    });
+    EXPECT_EQ(delete_runs(*store, {.run_id = "run"}, options).value().runs_deleted, 0U);
+    EXPECT_EQ(anew.newest(), 4);
+    EXPECT_EQ(versions_in(*memory, "run"), range(1, 4));
+    expect_intact(*memory, anew);
+}
+
 TEST_F(RetentionTest, ConflictsWithoutEndEndAtTheTimeout) {
     run.append_line(4);
     store->inject({.code = ErrorCode::kConflict, .for_good = true});

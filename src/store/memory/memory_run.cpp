@@ -20,6 +20,7 @@ public:
     Status rewrite(const FrameRewrite& rewrite);
     Status remove(const SnapshotDeletion& deletion);
     Status check_needs() const;
+    Status check_is_same(const RunDeletion& deletion) const;
 
 private:
     struct Known {
@@ -111,6 +112,14 @@ Status Outlook::check_needs() const {
     return {};
 }
 
+Status Outlook::check_is_same(const RunDeletion& deletion) const {
+    const bool is_there = run_ != nullptr || !changed_.empty();
+    if (!is_there || deletion.version == 0) return {};
+    const std::optional<Known> known = removed_.contains(deletion.version) ? std::nullopt : find(deletion.version);
+    if (known && known->snapshot_id == deletion.snapshot_id) return {};
+    return is_another_run(deletion);
+}
+
 }  // namespace
 
 Result<Snapshot> with_bases(const MemoryRun& run, const Snapshot& snapshot) {
@@ -160,6 +169,9 @@ Status check_against(const MemoryRuns& runs, const Batch& batch) {
     }
     for (const auto& [run_id, looked_at] : outlooks) {
         if (Status status = looked_at.check_needs(); !status) return status;
+    }
+    for (const RunDeletion& deletion : batch.run_deletions) {
+        if (Status status = outlook(deletion.run_id).check_is_same(deletion); !status) return status;
     }
     return {};
 }
