@@ -11,7 +11,7 @@ namespace {
 // the command line, which are the caller's as kInvalidArgument is.
 constexpr std::array kErrorTable{
     ErrorInfo{ErrorCode::kInvalidArgument, "invalid_argument", Retry::kNo, 400, 2, "ValueError",
-              "CAIRN_INVALID_ARGUMENT", "Correct the argument that the message names; nothing was done."},
+              "CAIRN_INVALID_ARGUMENT", "Correct what the message names; the same call fails again."},
     ErrorInfo{ErrorCode::kInvalidState, "invalid_state", Retry::kNo, 422, 3, "InvalidStateError", "CAIRN_INVALID_STATE",
               "Give one JSON object in UTF-8; the message names the place."},
     ErrorInfo{ErrorCode::kLimitExceeded, "limit_exceeded", Retry::kNo, 413, 4, "LimitExceededError",
