@@ -154,6 +154,22 @@ Status apply(Connection& connection, int from, std::span<const Migration> known)
     return connection.execute(fmt::format("PRAGMA user_version = {}", known.back().version));
 }
 
+// What a migration drops it has copied. To overwrite that too would cost as much log again, and as much memory.
+class WithoutOverwriting {
+public:
+    explicit WithoutOverwriting(Connection& connection) : connection_(connection) {
+        static_cast<void>(connection_.execute("PRAGMA secure_delete = FAST"));
+    }
+    ~WithoutOverwriting() {
+        if (!connection_.execute("PRAGMA secure_delete = ON")) connection_.mark_broken();
+    }
+    WithoutOverwriting(const WithoutOverwriting&) = delete;
+    WithoutOverwriting& operator=(const WithoutOverwriting&) = delete;
+
+private:
+    Connection& connection_;
+};
+
 }  // namespace
 
 std::span<const Migration> migrations() {
@@ -176,6 +192,7 @@ Result<int> bring_up_to_date(Connection& connection, std::span<const Migration> 
     Result<int> version = schema_version(connection, known);
     if (!version || *version == newest) return version;
 
+    const WithoutOverwriting without_overwriting(connection);
     Transaction transaction(connection);
     if (Status status = transaction.begin(Transaction::kWrite); !status) return std::unexpected(status.error());
     version = schema_version(connection, known);  // again: another process may just have done it
