@@ -157,16 +157,16 @@ Status apply(Connection& connection, int from, std::span<const Migration> known)
 // What a migration drops it has copied. To overwrite that too would cost as much log again, and as much memory.
 class WithoutOverwriting {
 public:
-    explicit WithoutOverwriting(Connection& connection) : connection_(connection) {
-        static_cast<void>(connection_.execute("PRAGMA secure_delete = FAST"));
-    }
-    ~WithoutOverwriting() {
-        if (!connection_.execute("PRAGMA secure_delete = ON")) connection_.mark_broken();
-    }
+    explicit WithoutOverwriting(Connection& connection) : connection_(connection) { overwrite("FAST"); }
+    ~WithoutOverwriting() { overwrite("ON"); }
     WithoutOverwriting(const WithoutOverwriting&) = delete;
     WithoutOverwriting& operator=(const WithoutOverwriting&) = delete;
 
 private:
+    void overwrite(const char* what) {
+        if (!connection_.execute(fmt::format("PRAGMA secure_delete = {}", what))) connection_.mark_broken();
+    }
+
     Connection& connection_;
 };
 
