@@ -104,8 +104,8 @@ void put_block_header(std::string& frame, std::size_t block_bytes) {
     for (std::size_t i = 0; i < kBlockHeaderBytes; ++i) frame += static_cast<char>(header >> (8 * i) & 0xFFU);
 }
 
-// `ZSTD_DCtx_refPrefix` takes and clears 27 kB for every prefix, half the time of a small frame. The other way takes
-// the prefix as it is, unless its first bytes say that it is a trained dictionary.
+// `ZSTD_DCtx_refPrefix` makes a dictionary of 27 kB for every prefix, which can cost as much as decoding what follows.
+// The other way takes the prefix as it is, unless its first bytes say that it is a trained dictionary.
 std::size_t decompress_after(ZSTD_DCtx* context, std::string_view prefix, std::string_view frame, std::span<char> out) {
     if (!prefix.starts_with(kDictionaryMagic)) {
         return ZSTD_decompress_usingDict(context, out.data(), out.size(), frame.data(), frame.size(), prefix.data(),
