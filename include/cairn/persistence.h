@@ -232,8 +232,8 @@ struct CacheStats {
 /// exceed one of them, a self-contained frame is written.
 struct ChainLimits {
     std::uint32_t frames_max = 512;
-    std::uint32_t bytes_percent_max = 400;   ///< All frames together, in percent of the self-contained one.
-    std::uint64_t bytes_always = 64U << 10;  ///< A chain of so many bytes is never too long by the percentage.
+    std::uint32_t bytes_percent_max = 400;  ///< All frames together, in percent of the self-contained one.
+    std::uint64_t bytes_always = 4U << 10;  ///< A chain of so many bytes is never too long by the percentage.
 };
 
 /// How many saves may share one transaction. A batch is what has accumulated while the one before was being committed;

@@ -39,10 +39,8 @@ struct SnapshotInfo {
 
 /// A stored frame that another one needs.
 struct BaseFrame {
-    std::string snapshot_id;
     std::int64_t version = 0;
-    std::int64_t parent_version = 0;
-    std::int64_t base_version = 0;
+    std::int64_t base_version = 0;  ///< 0: self-contained.
     std::string frame;
 };
 

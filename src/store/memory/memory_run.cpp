@@ -131,11 +131,8 @@ Result<Snapshot> with_bases(const MemoryRun& run, const Snapshot& snapshot) {
             return chain_is_broken(above->info.run_id, above->info.version, above->info.base_version);
         }
         above = &base->second;
-        whole.bases.push_back({.snapshot_id = above->info.snapshot_id,
-                               .version = above->info.version,
-                               .parent_version = above->info.parent_version,
-                               .base_version = above->info.base_version,
-                               .frame = above->frame});
+        whole.bases.push_back(
+            {.version = above->info.version, .base_version = above->info.base_version, .frame = above->frame});
     }
     std::ranges::reverse(whole.bases);
     return whole;
