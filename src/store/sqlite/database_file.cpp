@@ -128,6 +128,10 @@ Result<bool> is_there(const fs::path& path) {
     return false;
 }
 
+fs::path with_suffix(fs::path path, std::string_view suffix) {
+    return path += suffix;
+}
+
 // Gives `draft` the name `path`, which nothing may have. Returns 0 or the system's error.
 int publish(const fs::path& draft, const fs::path& path) {
     if (::link(draft.c_str(), path.c_str()) == 0) return 0;
@@ -143,10 +147,6 @@ int sync_folder(const fs::path& folder) {
     const int problem = ::fsync(descriptor) == 0 || errno == EINVAL ? 0 : errno;
     ::close(descriptor);
     return problem;
-}
-
-fs::path with_suffix(fs::path path, std::string_view suffix) {
-    return path += suffix;
 }
 
 class Draft {
@@ -208,13 +208,28 @@ Status check_readable(Connection& connection, std::span<const Migration> known) 
                     *version, newest.version));
 }
 
+// Whether a log beside the file says that it is ours. Leaves a log that is not ours as it is.
+bool is_ours_by_its_log(Connection& connection, const fs::path& path) {
+    static constexpr char kReadApplicationId[] = "PRAGMA application_id";
+    std::error_code missing;
+    const auto log_bytes = fs::file_size(with_suffix(path, "-wal"), missing);
+    if (missing || log_bytes == 0) return false;
+    connection.checkpoint_on_close(false);
+    const Result<std::int64_t> application_id = connection.query_integer(kReadApplicationId);
+    connection.checkpoint_on_close(application_id == kApplicationId);
+    return application_id == kApplicationId;
+}
+
 Result<Content> open_content(Connection& connection, const fs::path& path) {
     const Result<std::string> header = connection.peek(kPeekBytes);
     if (!header) return std::unexpected(header.error());
     std::error_code unknown;
     // The engine takes a file of one byte for an empty one.
     if (header->empty() && fs::file_size(path, unknown) != 0) return not_ours(path, "it is no SQLite database");
-    return identify(*header, path);
+    Result<Content> content = identify(*header, path);
+    // Power lost while the log was being copied over the first page leaves rubbish there, and the page in the log.
+    if (!content && is_ours_by_its_log(connection, path)) return Content::kStore;
+    return content;
 }
 
 Status prepare_writable(Connection& connection, Content content, std::span<const Migration> known) {

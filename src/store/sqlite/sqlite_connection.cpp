@@ -245,6 +245,10 @@ int Connection::checkpoint(bool truncate) {
     return result_code;
 }
 
+void Connection::checkpoint_on_close(bool wanted) {
+    sqlite3_db_config(database_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, wanted ? 0 : 1, nullptr);
+}
+
 Error Connection::error(int result_code) {
     if (breaks_connection(result_code)) broken_ = true;
     Error error = to_error(result_code, database_, path_.native());
