@@ -13,6 +13,7 @@
 #include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 namespace cairn::sqlite {
 namespace {
@@ -154,9 +155,10 @@ public:
     explicit Draft(const fs::path& final_path) {
         static std::atomic<unsigned> count = 0;
         path_ = with_suffix(final_path, fmt::format(".new-{}-{}", ::getpid(), ++count));
+        for (const char* suffix : {"", "-journal", "-wal", "-shm"}) leftovers_.push_back(with_suffix(path_, suffix));
     }
     ~Draft() {
-        for (const char* suffix : {"", "-journal", "-wal", "-shm"}) ::unlink(with_suffix(path_, suffix).c_str());
+        for (const fs::path& leftover : leftovers_) ::unlink(leftover.c_str());
     }
     Draft(const Draft&) = delete;
     Draft& operator=(const Draft&) = delete;
@@ -165,10 +167,12 @@ public:
 
 private:
     fs::path path_;
+    std::vector<fs::path> leftovers_;  // named beforehand: there may be no memory for it at the end
 };
 
 // A failed opening says what the engine saw; the file system often says why.
-Error explain(Error error, const fs::path& path, bool writing) {
+Error explain(Error error, const fs::path& path, Access access) {
+    const bool writing = access == Access::kWrite || access == Access::kCreate;
     if (error.code != ErrorCode::kUnavailable && error.code != ErrorCode::kReadOnly) return error;
     const auto because = [&](ErrorCode code, std::string_view problem) {
         error.code = code;
@@ -176,6 +180,7 @@ Error explain(Error error, const fs::path& path, bool writing) {
         return std::move(error);
     };
     std::error_code ignored;
+    if (access == Access::kCreate && !fs::exists(path, ignored)) return error;
     if (!fs::exists(path, ignored)) return because(ErrorCode::kNotFound, "does not exist");
     if (::access(path.c_str(), R_OK) != 0) return because(ErrorCode::kReadOnly, "cannot be read");
     if (writing && ::access(path.c_str(), W_OK) != 0) return because(ErrorCode::kReadOnly, "cannot be written");
@@ -254,7 +259,7 @@ Status prepare_readable(Connection& connection, Content content, const fs::path&
 
 Result<std::unique_ptr<Connection>> DatabaseFile::connect_as(Access access, Deadline deadline) const {
     const bool writing = access == Access::kWrite || access == Access::kCreate;
-    const auto explained = [&](const Error& error) { return std::unexpected(explain(error, path_, writing)); };
+    const auto explained = [&](const Error& error) { return std::unexpected(explain(error, path_, access)); };
 
     Result<std::unique_ptr<Connection>> connection = Connection::open(path_, access);
     if (!connection) return explained(connection.error());
@@ -303,9 +308,12 @@ Status DatabaseFile::make(Deadline deadline) const {
         const Result<std::unique_ptr<Connection>> connection = file.connect_as(Access::kCreate, deadline);
         if (!connection) {
             Error error = connection.error();
-            // The draft is our own affair: tell it of the file that was asked for.
             if (::access(path_.parent_path().c_str(), W_OK) != 0) {
                 return fail_with(code_for(errno), path_, "its folder cannot be written", errno);
+            }
+            // The draft is our own affair: tell it of the file that was asked for.
+            if (error.message.starts_with(draft.path().native())) {
+                error.message.replace(0, draft.path().native().size(), path_.native());
             }
             return std::unexpected(std::move(error));
         }

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cctype>
 #include <chrono>
+#include <new>
 #include <thread>
 #include <utility>
 
@@ -283,9 +284,14 @@ int Transaction::commit() {
     return connection_.use(kCommit).run_for_code();
 }
 
-void Transaction::rollback() {
+void Transaction::rollback() noexcept {
     // Some failures roll back by themselves; a rollback that fails leaves a connection that nobody may use.
-    if (connection_.in_transaction() && !connection_.use(kRollback).run()) connection_.mark_broken();
+    try {
+        const bool open = connection_.in_transaction();
+        if (open && connection_.use(kRollback).run_for_code() != SQLITE_OK) connection_.mark_broken();
+    } catch (const std::bad_alloc&) {
+        connection_.mark_broken();
+    }
 }
 
 }  // namespace cairn::sqlite

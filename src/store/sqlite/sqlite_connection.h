@@ -166,7 +166,7 @@ public:
     [[nodiscard]] Status begin(const char* kind) { return connection_.use(kind).run(); }
     /// The engine's result code: what a failure means depends on what was written.
     int commit();
-    void rollback();
+    void rollback() noexcept;
 
 private:
     Connection& connection_;
