@@ -1,8 +1,7 @@
 // Goal: whatever the disk does, a commit tells the truth. OK means there, "nothing applied" means not there, and
 // "unknown" means wholly there or wholly not; the same ids never save twice; the store stays usable.
 // Method, after SQLite's own: fail each write, sync and truncation at its 1st, 2nd, 3rd … step, once and for good,
-// before and after the effect; then reopen, look, and try again. Power loss, a full disk and damaged bytes by the same
-// measure.
+// before and after the effect; then reopen, look, and try again. A full disk and damaged bytes by the same measure.
 
 #include "store/sqlite/sqlite_schema.h"
 #include "store/sqlite/sqlite_store.h"
@@ -239,52 +238,6 @@ TEST(SqliteFaults, OpeningThatFailsLeavesACompleteStoreOrNothing) {
             EXPECT_TRUE(open_sqlite_store(dir / "cairn.db", {.create = !made}).has_value());
         }
         EXPECT_GT(nth, 1);
-    }
-}
-
-// ---- power loss ----
-
-// With `synchronous = NORMAL` this fails at once: the log is then not synced at each commit.
-TEST(SqlitePowerLoss, EveryAcknowledgedCommitSurvivesAndEveryBatchIsWhole) {
-    std::mt19937 random(7);
-    const TempDir dir;
-    FaultVfs vfs;
-    const auto store = open_sqlite_store(dir / "cairn.db").value();
-    for (std::int64_t version = 1; version <= 40; ++version) {
-        ASSERT_TRUE(store->commit(make_two(version), soon()).has_value());
-        const bool checkpoint = version % 7 == 0;
-        ASSERT_TRUE(!checkpoint || store->stats().has_value());
-        const TempDir after;
-        vfs.write_power_loss_image(dir.path(), after.path(), random);
-        fs::remove(after / "cairn.db-shm");
-        const auto survivor = open_sqlite_store(after / "cairn.db", {.create = false});
-        ASSERT_TRUE(survivor.has_value()) << survivor.error().to_string();
-        ASSERT_EQ(version_of_both(**survivor), version);
-        expect_sound(**survivor, fmt::format("power lost after version {}", version));
-    }
-}
-
-TEST(SqlitePowerLoss, ACommitCutShortIsThereOrNotAndNeverInPart) {
-    std::mt19937 random(8);
-    for (int nth = 1; nth <= 16; ++nth) {
-        const TempDir dir;
-        FaultVfs vfs;
-        const auto store = open_sqlite_store(dir / "cairn.db").value();
-        ASSERT_TRUE(store->commit(make_two(1), soon()).has_value());
-        vfs.arm({.operation = nth == 16 ? Operation::kSync : Operation::kWrite,
-                 .nth = nth == 16 ? 1 : nth,
-                 .result_code = SQLITE_IOERR,
-                 .for_good = true});
-        const Status status = store->commit(make_two(2), soon());
-        for (int image = 0; image < 4; ++image) {
-            const TempDir after;
-            vfs.write_power_loss_image(dir.path(), after.path(), random);
-            const auto survivor = open_sqlite_store(after / "cairn.db", {.create = false}).value();
-            const std::int64_t version = version_of_both(*survivor);
-            EXPECT_GE(version, status ? 2 : 1);
-            expect_sound(*survivor, fmt::format("cut short at write {}", nth));
-        }
-        vfs.disarm();
     }
 }
 

@@ -9,6 +9,7 @@
 #include "support/temp_dir.h"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -145,6 +146,42 @@ TEST(SqliteFiles, AFileThatIsNoDatabaseIsIncompatibleAndUntouched) {
         EXPECT_TRUE(content_of(dir / "notes.md") == content);
         EXPECT_EQ(files_in(dir.path()).size(), 1U);
     }
+}
+
+// As power loss in the middle of a checkpoint leaves it.
+TEST(SqliteFiles, AFirstPageThatIsRubbishIsMendedFromTheLog) {
+    const TempDir dir;
+    make_store_with_one_run(dir / "cairn.db");
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    // The file grows, which the first page counts: so the log has that page.
+    const std::string text = R"({"filler":")" + std::string(50'000, 'x') + R"("})";
+    ASSERT_TRUE(store->commit(make_batch(make_snapshot("run", 2, text)), soon()).has_value());
+    std::string content = content_of(dir / "cairn.db");
+    content.replace(0, 512, std::string(512, '\x5A'));
+    write_file(dir / "torn.db", content);
+    write_file(dir / "torn.db-wal", content_of(dir / "cairn.db-wal"));
+    const auto torn = open_sqlite_store(dir / "torn.db", {.create = false});
+    ASSERT_TRUE(torn.has_value()) << torn.error().to_string();
+    EXPECT_EQ((*torn)->head("run").value().value().version, 2);
+    EXPECT_TRUE((*torn)->check().value().findings.empty());
+}
+
+TEST(SqliteFiles, ALogBesideSomethingElseIsUntouched) {
+    const TempDir dir;
+    make_store_with_one_run(dir / "cairn.db");
+    sqlite3* other = nullptr;
+    ASSERT_EQ(sqlite3_open((dir / "other.db").c_str(), &other), SQLITE_OK);
+    const char* const kFill = "PRAGMA journal_mode = WAL; CREATE TABLE theirs(x); INSERT INTO theirs VALUES(1);";
+    ASSERT_EQ(sqlite3_exec(other, kFill, nullptr, nullptr, nullptr), SQLITE_OK);
+    for (const std::string& content : {content_of(dir / "other.db"), std::string(9'000, 'x')}) {
+        write_file(dir / "copy.db", content);
+        const std::string log = content_of(dir / "other.db-wal");
+        write_file(dir / "copy.db-wal", log);
+        EXPECT_THAT(message_of_opening(dir / "copy.db"), testing::HasSubstr("is not a cairn store"));
+        EXPECT_EQ(content_of(dir / "copy.db"), content);
+        EXPECT_EQ(content_of(dir / "copy.db-wal"), log);
+    }
+    sqlite3_close(other);
 }
 
 TEST(SqliteFiles, AnEmptyFileBecomesAStore) {

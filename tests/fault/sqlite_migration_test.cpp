@@ -8,16 +8,21 @@
 #include "store/sqlite/sqlite_schema.h"
 #include "store/sqlite/sqlite_store.h"
 #include "support/make.h"
+#include "support/power_loss_vfs.h"
+#include "support/seed.h"
 #include "support/step_killer.h"
 #include "support/temp_dir.h"
 
 #include <gtest/gtest.h>
 #include <zstd.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <vector>
 
 namespace cairn::test {
 namespace {
@@ -195,6 +200,28 @@ TEST_F(SqliteMigration, AMigrationKilledAtAnyStepLeavesTheOldStoreOrTheNew) {
         expect_all(**store);
     }
     EXPECT_GT(steps, 10) << "fewer than a migration has: nothing was tested";
+}
+
+TEST_F(SqliteMigration, PowerLostAtAnyMomentOfAMigrationLeavesTheOldStoreOrTheNew) {
+    const std::uint64_t first_seed = seed();
+    SCOPED_TRACE(replay_line(first_seed));
+    std::vector<DiskImage> disks;
+    PowerLossVfs vfs(dir_.path());
+    vfs.watch([&](const auto& /*moment*/, const auto& take) { disks.push_back(take()); });
+    open();
+    vfs.watch(nullptr);
+    EXPECT_GT(disks.size(), 10U) << "fewer moments than a migration has: nothing was tested";
+    for (std::size_t moment = 0; moment < disks.size(); ++moment) {
+        for (const std::size_t sector_bytes : {512U, 4096U}) {
+            const TempDir dir(memory_folder());
+            disks[moment].write_survivor(dir.path(), {.seed = first_seed + moment, .sector_bytes = sector_bytes});
+            const auto store = open_sqlite_store(dir / "cairn.db", {.create = false});
+            ASSERT_TRUE(store.has_value()) << "power lost at moment " << moment << ": " << store.error().to_string();
+            SCOPED_TRACE(moment);
+            expect_all(**store);
+            if (HasFailure()) return;
+        }
+    }
 }
 
 }  // namespace

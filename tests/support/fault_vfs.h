@@ -1,73 +1,44 @@
 #pragma once
 
-// A disk that fails and a machine that loses power, under SQLite: a VFS that passes everything on to the real one, and
-// on the way counts, fails, and remembers what would survive.
+// A file system that fails on demand, under SQLite.
 
-#include <cstdint>
-#include <filesystem>
-#include <map>
-#include <memory>
+#include "support/forwarding_vfs.h"
+
+#include <mutex>
 #include <optional>
-#include <random>
-#include <string>
-#include <vector>
-
-struct sqlite3_file;
 
 namespace cairn::test {
 
-/// While it lives, it is the process's default VFS. Close everything that was opened through it before it goes. One
-/// thread at a time.
-class FaultVfs {
+/// Threads: safe to use and to program from several threads. Nothing is synced for real: the disk is slow.
+class FaultVfs final : public ForwardingVfs {
 public:
-    enum class Operation : std::uint8_t { kWrite, kSync, kTruncate };
+    using Operation = DiskOperation;
 
-    /// Fail the `nth` operation (from 1) of the kind with `result_code`; for good: all that follow too, of every kind.
+    /// Fail the `nth` operation (from 1) of the kind with `result_code`.
     struct Fault {
-        Operation operation;
-        int nth;
-        int result_code;
-        bool for_good = false;
+        std::optional<Operation> operation = {};  ///< None: of any kind.
+        int nth = 1;
+        int result_code = 0;        ///< 0: the code that SQLite's own VFS has for it.
+        bool for_good = false;      ///< All that follow too: with a kind, what changes the disk; without, everything.
         bool after_effect = false;  ///< The operation is done all the same; only its caller does not learn so.
     };
 
-    FaultVfs();
-    ~FaultVfs();
-    FaultVfs(const FaultVfs&) = delete;
-    FaultVfs& operator=(const FaultVfs&) = delete;
-
     void arm(const Fault& fault);
     void disarm();
-    /// Whether the armed fault has struck.
-    bool struck() const { return struck_; }
+    /// Whether the armed fault has struck, and what it struck first.
+    bool struck() const { return struck_operation().has_value(); }
+    std::optional<Operation> struck_operation() const;
 
-    /// Writes to the folder `to` what the disk would hold of the folder `from` if power were lost now: for each file
-    /// what was synced last, and of what was written since then each piece or not, as `random` has it.
-    void write_power_loss_image(const std::filesystem::path& from, const std::filesystem::path& to,
-                                std::mt19937& random) const;
-
-    // Called by the files.
-    struct Piece {
-        std::int64_t offset;
-        std::optional<std::string> bytes;  // none: cut the file here
-    };
-    struct Disk {
-        std::string synced;
-        std::vector<Piece> unsynced;
-    };
-    /// The code to fail with, if it is this one's turn.
-    std::optional<Fault> strike(Operation operation);
-    void opened(const std::string& path, sqlite3_file* file);
-    void deleted(const std::string& path) { disks_.erase(path); }
-    Disk& disk(const std::string& path) { return disks_[path]; }
+    int on_call(DiskCall& call) override;
 
 private:
-    struct Registration;
-    std::unique_ptr<Registration> registration_;
-    std::optional<Fault> fault_;
+    // The fault that is due for the call, if one is.
+    std::optional<Fault> next_fault(Operation operation);
+
+    mutable std::mutex mutex_;
+    std::optional<Fault> fault_;  // here and below: guarded by mutex_
     int count_ = 0;
-    bool struck_ = false;
-    std::map<std::string, Disk> disks_;  // by path
+    std::optional<Operation> struck_;
 };
 
 }  // namespace cairn::test

@@ -5,13 +5,20 @@
 #include <stdexcept>
 #include <string>
 
+#include <unistd.h>
+
 namespace cairn::test {
 
-/// A folder of its own, removed with the object. On the disk that TMPDIR names, else /tmp.
+/// Where files are in memory, for tests that make thousands of folders and need no disk; else as TempDir's.
+inline std::filesystem::path memory_folder() {
+    return ::access("/dev/shm", W_OK) == 0 ? "/dev/shm" : std::filesystem::temp_directory_path();
+}
+
+/// A folder of its own, removed with the object. On the disk that TMPDIR names, else /tmp; or in `parent`.
 class TempDir {
 public:
-    TempDir() {
-        std::string pattern = (std::filesystem::temp_directory_path() / "cairn-test-XXXXXX").string();
+    explicit TempDir(const std::filesystem::path& parent = std::filesystem::temp_directory_path()) {
+        std::string pattern = (parent / "cairn-test-XXXXXX").string();
         if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed: " + pattern);
         path_ = pattern;
     }

@@ -75,12 +75,20 @@ std::unique_ptr<Connection> ConnectionPool::take_idle() {
     }
 }
 
-void ConnectionPool::give_back(std::unique_ptr<Connection> connection) {
-    if (connection != nullptr && connection->broken()) {
-        connection.reset();
+// What cannot be logged, for want of memory above all, is not worth the call that just ends.
+void ConnectionPool::log_discarded() const noexcept {
+    try {
         log_({.level = LogLevel::kWarning,
               .event = "store_connection_discarded",
               .message = "the disk failed or the file is damaged: the next call opens a new connection"});
+    } catch (...) {  // NOLINT(bugprone-empty-catch)
+    }
+}
+
+void ConnectionPool::give_back(std::unique_ptr<Connection> connection) noexcept {
+    if (connection != nullptr && connection->broken()) {
+        connection.reset();
+        log_discarded();
     }
     const std::lock_guard lock(mutex_);
     if (connection != nullptr) idle_.push_back(std::move(connection));

@@ -68,7 +68,8 @@ private:
     bool take_turn(Deadline deadline);
     std::unique_ptr<Connection> take_idle();
     void wake_next();
-    void give_back(std::unique_ptr<Connection> connection);
+    void give_back(std::unique_ptr<Connection> connection) noexcept;
+    void log_discarded() const noexcept;
 
     const std::size_t connections_max_;
     const Opener opener_;

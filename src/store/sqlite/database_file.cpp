@@ -13,6 +13,7 @@
 #include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 namespace cairn::sqlite {
 namespace {
@@ -130,6 +131,10 @@ Result<bool> is_there(const fs::path& path) {
     return false;
 }
 
+fs::path with_suffix(fs::path path, std::string_view suffix) {
+    return path += suffix;
+}
+
 // Gives `draft` the name `path`, which nothing may have. Returns 0 or the system's error.
 int publish(const fs::path& draft, const fs::path& path) {
     if (::link(draft.c_str(), path.c_str()) == 0) return 0;
@@ -147,18 +152,15 @@ int sync_folder(const fs::path& folder) {
     return problem;
 }
 
-fs::path with_suffix(fs::path path, std::string_view suffix) {
-    return path += suffix;
-}
-
 class Draft {
 public:
     explicit Draft(const fs::path& final_path) {
         static std::atomic<unsigned> count = 0;
         path_ = with_suffix(final_path, fmt::format(".new-{}-{}", ::getpid(), ++count));
+        for (const char* suffix : {"", "-journal", "-wal", "-shm"}) leftovers_.push_back(with_suffix(path_, suffix));
     }
     ~Draft() {
-        for (const char* suffix : {"", "-journal", "-wal", "-shm"}) ::unlink(with_suffix(path_, suffix).c_str());
+        for (const fs::path& leftover : leftovers_) ::unlink(leftover.c_str());
     }
     Draft(const Draft&) = delete;
     Draft& operator=(const Draft&) = delete;
@@ -167,10 +169,12 @@ public:
 
 private:
     fs::path path_;
+    std::vector<fs::path> leftovers_;  // named beforehand: there may be no memory for it at the end
 };
 
 // A failed opening says what the engine saw; the file system often says why.
-Error explain(Error error, const fs::path& path, bool writing) {
+Error explain(Error error, const fs::path& path, Access access) {
+    const bool writing = access == Access::kWrite || access == Access::kCreate;
     if (error.code != ErrorCode::kUnavailable && error.code != ErrorCode::kReadOnly) return error;
     const auto because = [&](ErrorCode code, std::string_view problem) {
         error.code = code;
@@ -178,6 +182,7 @@ Error explain(Error error, const fs::path& path, bool writing) {
         return std::move(error);
     };
     std::error_code ignored;
+    if (access == Access::kCreate && !fs::exists(path, ignored)) return error;
     if (!fs::exists(path, ignored)) return because(ErrorCode::kNotFound, "does not exist");
     if (::access(path.c_str(), R_OK) != 0) return because(ErrorCode::kReadOnly, "cannot be read");
     if (writing && ::access(path.c_str(), W_OK) != 0) return because(ErrorCode::kReadOnly, "cannot be written");
@@ -210,13 +215,28 @@ Status check_readable(Connection& connection, std::span<const Migration> known) 
                     *version, newest.version));
 }
 
+// Whether a log beside the file says that it is ours. Leaves a log that is not ours as it is.
+bool is_ours_by_its_log(Connection& connection, const fs::path& path) {
+    static constexpr char kReadApplicationId[] = "PRAGMA application_id";
+    std::error_code missing;
+    const auto log_bytes = fs::file_size(with_suffix(path, "-wal"), missing);
+    if (missing || log_bytes == 0) return false;
+    connection.checkpoint_on_close(false);
+    const Result<std::int64_t> application_id = connection.query_integer(kReadApplicationId);
+    connection.checkpoint_on_close(application_id == kApplicationId);
+    return application_id == kApplicationId;
+}
+
 Result<Content> open_content(Connection& connection, const fs::path& path) {
     const Result<std::string> header = connection.peek(kPeekBytes);
     if (!header) return std::unexpected(header.error());
     std::error_code unknown;
     // The engine takes a file of one byte for an empty one.
     if (header->empty() && fs::file_size(path, unknown) != 0) return not_ours(path, "it is no SQLite database");
-    return identify(*header, path);
+    Result<Content> content = identify(*header, path);
+    // Power lost while the log was being copied over the first page leaves rubbish there, and the page in the log.
+    if (!content && is_ours_by_its_log(connection, path)) return Content::kStore;
+    return content;
 }
 
 Status prepare_writable(Connection& connection, Content content, std::span<const Migration> known) {
@@ -241,7 +261,7 @@ Status prepare_readable(Connection& connection, Content content, const fs::path&
 
 Result<std::unique_ptr<Connection>> DatabaseFile::connect_as(Access access, Deadline deadline) const {
     const bool writing = access == Access::kWrite || access == Access::kCreate;
-    const auto explained = [&](const Error& error) { return std::unexpected(explain(error, path_, writing)); };
+    const auto explained = [&](const Error& error) { return std::unexpected(explain(error, path_, access)); };
 
     Result<std::unique_ptr<Connection>> connection = Connection::open(path_, access);
     if (!connection) return explained(connection.error());
@@ -290,9 +310,12 @@ Status DatabaseFile::make(Deadline deadline) const {
         const Result<std::unique_ptr<Connection>> connection = file.connect_as(Access::kCreate, deadline);
         if (!connection) {
             Error error = connection.error();
-            // The draft is our own affair: tell it of the file that was asked for.
             if (::access(path_.parent_path().c_str(), W_OK) != 0) {
                 return fail_with(code_for(errno), path_, "its folder cannot be written", errno);
+            }
+            // The draft is our own affair: tell it of the file that was asked for.
+            if (error.message.starts_with(draft.path().native())) {
+                error.message.replace(0, draft.path().native().size(), path_.native());
             }
             return std::unexpected(std::move(error));
         }

@@ -23,9 +23,10 @@ struct OpenFiles {
 
 OpenFiles& open_files() {
     static OpenFiles* const kFiles = [] {
+        auto* const files = new OpenFiles;  // never destroyed: stores may be closed by static destructors
         pthread_atfork([] { open_files().mutex.lock(); }, [] { open_files().mutex.unlock(); },
                        [] { open_files().mutex.unlock(); });
-        return new OpenFiles;  // never destroyed: stores may be closed by static destructors
+        return files;
     }();
     return *kFiles;
 }

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cctype>
 #include <chrono>
+#include <new>
 #include <thread>
 #include <utility>
 
@@ -245,6 +246,10 @@ int Connection::checkpoint(bool truncate) {
     return result_code;
 }
 
+void Connection::checkpoint_on_close(bool wanted) {
+    sqlite3_db_config(database_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, wanted ? 0 : 1, nullptr);
+}
+
 Error Connection::error(int result_code) {
     if (breaks_connection(result_code)) broken_ = true;
     Error error = to_error(result_code, database_, path_.native());
@@ -279,9 +284,14 @@ int Transaction::commit() {
     return connection_.use(kCommit).run_for_code();
 }
 
-void Transaction::rollback() {
+void Transaction::rollback() noexcept {
     // Some failures roll back by themselves; a rollback that fails leaves a connection that nobody may use.
-    if (connection_.in_transaction() && !connection_.use(kRollback).run()) connection_.mark_broken();
+    try {
+        const bool open = connection_.in_transaction();
+        if (open && connection_.use(kRollback).run_for_code() != SQLITE_OK) connection_.mark_broken();
+    } catch (const std::bad_alloc&) {
+        connection_.mark_broken();
+    }
 }
 
 }  // namespace cairn::sqlite

@@ -126,6 +126,9 @@ public:
     /// Moves what it can of the log into the database; `truncate` also gives the log's space back. Never waits.
     int checkpoint(bool truncate);
 
+    /// Whether the last connection to a file moves the log into the database when it is closed (by default it does).
+    void checkpoint_on_close(bool wanted);
+
     /// What a failure that has just happened means.
     Error error(int result_code);
     /// Sleeps a little, unless the deadline has passed. `attempt` counts from 0.
@@ -163,7 +166,7 @@ public:
     [[nodiscard]] Status begin(const char* kind) { return connection_.use(kind).run(); }
     /// The engine's result code: what a failure means depends on what was written.
     int commit();
-    void rollback();
+    void rollback() noexcept;
 
 private:
     Connection& connection_;

@@ -93,7 +93,7 @@ private:
         try {
             return work();
         } catch (const std::bad_alloc&) {
-            return fail(ErrorCode::kInternal, "the store: no memory is left");
+            return fail(ErrorCode::kInternal, "out of memory");
         }
     }
 
@@ -276,13 +276,15 @@ Result<int> SqliteStore::migrate() {
 }  // namespace
 
 Result<std::shared_ptr<Store>> open_sqlite_store(const std::filesystem::path& path, const OpenOptions& options,
-                                                 const SqliteSettings& settings) {
+                                                 const SqliteSettings& settings) try {
     SqliteSettings used = settings;
     if (used.migrations.empty()) used.migrations = sqlite::migrations();
     Result<DatabaseFile::Opened> opened =
         DatabaseFile::open(path, options.read_only, options.create, used.migrations, after(used.patience));
     if (!opened) return std::unexpected(std::move(opened.error()));
     return std::make_shared<SqliteStore>(std::move(*opened), used, options.runtime.with_defaults().log);
+} catch (const std::bad_alloc&) {
+    return fail(ErrorCode::kInternal, "out of memory");
 }
 
 }  // namespace cairn

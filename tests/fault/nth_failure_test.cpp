@@ -1,0 +1,306 @@
+// Goal: whatever fails, once or for good, a program that uses cairn gets values for errors, of a kind that says what to
+// do; every save acknowledged before or after is there; none is there in part, twice, or although it was refused; and
+// once the fault is over everything works again.
+// Method: one session with everything in it (opening, saves of several runs and kinds by both services and in all
+// modes, loads, a recovery, a prune, closing), run again and again with its 1st, 2nd, 3rd … disk operation or
+// allocation failing, until one passes without reaching it; then the store is reopened in health and held to what was
+// promised. Sessions with thousands of allocations are not all run: CAIRN_TEST_SEED chooses which. With
+// CAIRN_SOAK_SECONDS all are.
+
+#include "store/sqlite/sqlite_store.h"
+#include "support/allocation_faults.h"
+#include "support/fault_vfs.h"
+#include "support/make.h"
+#include "support/save_ledger.h"
+#include "support/seed.h"
+#include "support/soak.h"
+#include "support/temp_dir.h"
+
+#include <cairn/persistence.h>
+#include <cairn/retention.h>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <filesystem>
+#include <future>
+#include <initializer_list>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <random>
+#include <set>
+#include <string>
+#include <utility>
+
+namespace cairn::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kKeep = 2;
+constexpr char kPrunedRun[] = "pruned";
+constexpr std::chrono::seconds kPatience{20};
+
+// What may be said of a disk that fails, and of memory that runs out.
+const std::set<ErrorCode> kDiskErrors = {ErrorCode::kUnavailable, ErrorCode::kStorageFull, ErrorCode::kReadOnly,
+                                         ErrorCode::kOutcomeUnknown};
+const std::set<ErrorCode> kMemoryErrors = {ErrorCode::kInternal, ErrorCode::kUnavailable, ErrorCode::kOutcomeUnknown};
+
+// One program's use of a store, as far as it gets.
+class Session {
+public:
+    Session(fs::path path, SaveLedger& ledger, const std::set<ErrorCode>& expected)
+        : path_(std::move(path)), ledger_(ledger), expected_(expected) {}
+
+    void run() {
+        const auto store = call([&] { return open_sqlite_store(path_); });
+        if (!look_at("opening", store)) return;
+        store_ = *store;
+        {
+            OptimizedStatePersistence optimised(store_, {PersistenceOptions{.timeout = kPatience}});
+            StatePersistenceService standard(store_, {.timeout = kPatience});
+            save_all(optimised, standard);
+            load_all(optimised);
+            look_after(optimised);
+            close(optimised);
+        }
+        look_at("closing the store", call([&] { return store_->close(); }));
+    }
+
+private:
+    // What the library does counts, and must return: not throw.
+    template <class Work>
+    auto call(const Work& work) -> decltype(work()) {
+        try {
+            const AllocationFaults::Counting counting;
+            return work();
+        } catch (const std::exception& thrown) {
+            ADD_FAILURE() << "thrown out of the library: " << thrown.what();
+            return fail(ErrorCode::kInternal, "thrown");
+        }
+    }
+
+    template <class T>
+    bool look_at(const std::string& what, const Result<T>& result) {
+        if (result) return true;
+        EXPECT_TRUE(expected_.contains(result.error().code)) << what << ": " << result.error().to_string();
+        return false;
+    }
+
+    void save(StatePersistence& service, const std::string& run_id, std::optional<Durability> durability = {},
+              CheckpointType type = {}) {
+        auto request = ledger_.ask(run_id, std::move(type));
+        request.durability = durability;
+        const auto receipt = call([&] { return service.save_agent_state(request); });
+        look_at(request.snapshot_id, receipt);
+        ledger_.tell(request, receipt);
+    }
+
+    void save_later(OptimizedStatePersistence& service, const std::string& run_id) {
+        auto request = ledger_.ask(run_id);
+        const auto told = std::make_shared<std::promise<Result<Receipt>>>();
+        auto future = told->get_future();
+        SaveCompletion done = [told](Result<Receipt> receipt) { told->set_value(std::move(receipt)); };
+        look_at(request.snapshot_id, call([&]() -> Status {
+                    service.save_async(request, std::move(done));
+                    return {};
+                }));
+        if (future.wait_for(2 * kPatience) != std::future_status::ready) {
+            ADD_FAILURE() << request.snapshot_id << ": its completion is never called";
+            return;
+        }
+        const auto receipt = future.get();
+        look_at(request.snapshot_id, receipt);
+        ledger_.tell(request, receipt);
+    }
+
+    void save_all(OptimizedStatePersistence& optimised, StatePersistenceService& standard) {
+        save(optimised, "mixed");
+        save(standard, "plain");
+        save(optimised, "mixed");
+        save(optimised, "mixed", {}, CheckpointType::kManual);
+        for (int i = 0; i < 4; ++i) save(optimised, kPrunedRun, Durability::kAsync);
+        save_later(optimised, "mixed");
+        save(optimised, "late", Durability::kExit);
+        save(optimised, "mixed");
+        flush(optimised, kPrunedRun);
+        save(standard, "plain", {}, CheckpointType::kManual);
+        save(optimised, "mixed");
+        save(optimised, "mixed");  // once more the same
+    }
+
+    void flush(OptimizedStatePersistence& service, const std::string& run_id) {
+        const Status flushed = call([&] { return service.flush(run_id); });
+        look_at("flushing", flushed);
+        ledger_.tell_flushed(run_id, flushed);
+    }
+
+    void load_all(OptimizedStatePersistence& service) {
+        for (const std::string run_id : {"mixed", "plain"}) {
+            const auto loaded = call([&] { return service.load_agent_state({.run_id = run_id}); });
+            const bool none = !loaded && loaded.error().code == ErrorCode::kNotFound;
+            if (none && !has_durable(run_id)) continue;
+            look_at("loading", loaded);
+        }
+        look_at("statistics", call([&] { return store_->stats(); }));
+    }
+    bool has_durable(const std::string& run_id) {
+        const Promises promises = ledger_.promises();
+        return std::ranges::find(promises.at(run_id), Told::kDurable) != promises.at(run_id).end();
+    }
+
+    void look_after(OptimizedStatePersistence& service) {
+        const RetentionPolicy policy{.keep_last = kKeep, .run_id = kPrunedRun};
+        look_at("pruning", call([&] { return prune(*store_, policy, {.snapshots_per_commit = 1}); }));
+        look_at("reclaiming", call([&] { return store_->reclaim(soon()); }));
+        save(service, "mixed");
+    }
+
+    void close(OptimizedStatePersistence& service) {
+        const Status closed = call([&] { return service.close(); });
+        look_at("closing the service", closed);
+        for (const auto& [run_id, run] : ledger_.promises()) ledger_.tell_flushed(run_id, closed);
+    }
+
+    const fs::path path_;
+    SaveLedger& ledger_;
+    const std::set<ErrorCode>& expected_;
+    std::shared_ptr<Store> store_;
+};
+
+// In health again: what was promised is there, and everything works.
+void expect_recovered(const fs::path& path, SaveLedger& ledger) {
+    const auto store = open_sqlite_store(path);
+    ASSERT_TRUE(store.has_value()) << store.error().to_string();
+    const Expectation expectation{.losses_are_a_suffix = false, .pruned_to = {{kPrunedRun, kKeep}}};
+    ASSERT_EQ(broken_promises(**store, ledger.promises(), expectation), "");
+    OptimizedStatePersistence service(*store);
+    for (const std::string run_id : {"mixed", "plain"}) {
+        const auto request = ledger.ask(run_id, CheckpointType::kManual);
+        const auto receipt = service.save_agent_state(request);
+        ASSERT_TRUE(receipt.has_value()) << receipt.error().to_string();
+        const auto loaded = service.load_agent_state({.run_id = run_id});
+        ASSERT_TRUE(loaded.has_value()) << loaded.error().to_string();
+        ASSERT_EQ(loaded->state.text(), request.state_data.text());
+    }
+}
+
+// ---- the disk ----
+
+class NthDiskOperation : public testing::Test {
+protected:
+    // Whether the fault struck.
+    static bool survive(const FaultVfs::Fault& fault) {
+        const TempDir dir(memory_folder());
+        SaveLedger ledger;
+        FaultVfs vfs;
+        vfs.arm(fault);
+        Session(dir / "cairn.db", ledger, kDiskErrors).run();
+        const bool struck = vfs.struck();
+        vfs.disarm();
+        expect_recovered(dir / "cairn.db", ledger);
+        return struck;
+    }
+
+    static void survive_each(bool for_good, bool after_effect) {
+        FaultVfs::Fault fault{.for_good = for_good, .after_effect = after_effect};
+        while (true) {
+            SCOPED_TRACE(fmt::format("disk operation {} fails {}, {} its effect", fault.nth,
+                                     for_good ? "for good" : "once", after_effect ? "after" : "before"));
+            const bool struck = survive(fault);
+            if (HasFailure() || !struck) break;
+            ++fault.nth;
+        }
+        EXPECT_GT(fault.nth, 200) << "fewer operations than a session has: nothing was tested";
+        std::cout << fault.nth - 1 << " disk operations failed\n";
+    }
+};
+
+TEST_F(NthDiskOperation, MayFailOnce) {
+    survive_each(false, false);
+}
+
+TEST_F(NthDiskOperation, MayFailOnceAfterItsEffect) {
+    survive_each(false, true);
+}
+
+TEST_F(NthDiskOperation, MayFailForGood) {
+    survive_each(true, false);
+}
+
+TEST_F(NthDiskOperation, MayFailForGoodAfterItsEffect) {
+    survive_each(true, true);
+}
+
+// ---- memory ----
+
+class NthAllocation : public testing::Test {
+protected:
+    using Where = AllocationFaults::Where;
+
+    static void SetUpTestSuite() { AllocationFaults::install_in_engine(); }
+
+    static bool survive(const AllocationFaults::Fault& fault) {
+        const TempDir dir(memory_folder());
+        SaveLedger ledger;
+        const FaultVfs quick;  // which syncs nothing
+        AllocationFaults::arm(fault);
+        Session(dir / "cairn.db", ledger, kMemoryErrors).run();
+        AllocationFaults::disarm();
+        const bool struck = AllocationFaults::struck();
+        expect_recovered(dir / "cairn.db", ledger);
+        return struck;
+    }
+
+    // The first ones all, of the later ones every few.
+    static void survive_each(Where where, bool for_good, int at_least) {
+        const std::uint64_t first_seed = seed();
+        SCOPED_TRACE(replay_line(first_seed));
+        std::mt19937_64 random(first_seed);
+        const bool all = Soak(0).is_soaking();
+        AllocationFaults::Fault fault{.where = where, .for_good = for_good};
+        int sessions = 0;
+        while (true) {
+            SCOPED_TRACE(fmt::format("allocation {} fails {}", fault.nth, for_good ? "for good" : "once"));
+            const bool struck = survive(fault);
+            if (HasFailure() || !struck) break;
+            ++sessions;
+            const int stride = all ? 1 : 1 + fault.nth / 500;
+            fault.nth += stride == 1 ? 1 : 1 + static_cast<int>(random() % static_cast<unsigned>(2 * stride));
+        }
+        EXPECT_GT(fault.nth, at_least) << "fewer allocations than a session has: nothing was tested";
+        std::cout << sessions << " of about " << fault.nth << " allocations failed\n";
+    }
+};
+
+TEST_F(NthAllocation, MayFailOnce) {
+    survive_each(Where::kNew, false, 200);
+}
+
+TEST_F(NthAllocation, MayFailForGood) {
+    survive_each(Where::kNew, true, 200);
+}
+
+TEST_F(NthAllocation, OfAThreadOfTheServiceMayFailOnce) {
+    survive_each(Where::kNewOnOtherThreads, false, 5);
+}
+
+TEST_F(NthAllocation, OfAThreadOfTheServiceMayFailForGood) {
+    survive_each(Where::kNewOnOtherThreads, true, 5);
+}
+
+TEST_F(NthAllocation, OfTheEngineMayFailOnce) {
+    survive_each(Where::kEngine, false, 500);
+}
+
+TEST_F(NthAllocation, OfTheEngineMayFailForGood) {
+    survive_each(Where::kEngine, true, 500);
+}
+
+}  // namespace
+}  // namespace cairn::test

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+
+namespace cairn::test {
+
+/// How often a random test repeats itself: `rounds` times, or for CAIRN_SOAK_SECONDS if that is set.
+class Soak {
+public:
+    explicit Soak(std::uint64_t rounds) : rounds_wanted_(rounds) {
+        if (const char* seconds = std::getenv("CAIRN_SOAK_SECONDS"); seconds != nullptr) {
+            until_ = std::chrono::steady_clock::now() + std::chrono::seconds(std::strtoll(seconds, nullptr, 10));
+        }
+    }
+
+    /// Whether there is another round.
+    bool next() {
+        const bool go_on = is_soaking() ? std::chrono::steady_clock::now() < until_ : rounds_ < rounds_wanted_;
+        rounds_ += go_on ? 1 : 0;
+        return go_on;
+    }
+    /// Rounds begun.
+    std::uint64_t rounds() const { return rounds_; }
+    bool is_soaking() const { return until_ != std::chrono::steady_clock::time_point(); }
+
+private:
+    std::uint64_t rounds_wanted_;
+    std::uint64_t rounds_ = 0;
+    std::chrono::steady_clock::time_point until_;
+};
+
+}  // namespace cairn::test
