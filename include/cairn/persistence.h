@@ -9,6 +9,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -39,6 +41,7 @@ struct StatePersistenceRequest {
     OnConflict on_conflict = OnConflict::kRebase;
     std::optional<std::int64_t> expected_version = {};      ///< With kFail: the head version that must still hold.
     std::optional<std::chrono::milliseconds> timeout = {};  ///< Instead of the service's.
+    std::optional<Durability> durability = {};  ///< Instead of the service's. A critical save is `sync` all the same.
 
     bool is_critical() const noexcept { return is_recovery_point || checkpoint_type.is_critical(); }
 };
@@ -48,8 +51,9 @@ struct Receipt {
     std::string snapshot_id;  ///< Loads the state just saved. Of a `deduplicated` save: the head that equals it.
     Outcome outcome = Outcome::kPersisted;
     Durability durability = Durability::kSync;  ///< Reached, not wished for.
-    std::int64_t version = 0;                   ///< The snapshot's version in its run.
-    std::uint64_t frame_bytes = 0;              ///< Bytes stored for this save; 0 if deduplicated.
+    /// The snapshot's version in its run. Of a `queued` save: the one that it gets unless another process saves first.
+    std::int64_t version = 0;
+    std::uint64_t frame_bytes = 0;  ///< Bytes stored for this save; 0 if deduplicated.
 };
 
 /// Which snapshot to load. Owners are checked where given; what they do not own is not found.
@@ -112,12 +116,14 @@ public:
     virtual ~StatePersistence() = default;
 
     /// Saves `request.state_data` as the run's new head, or (optimised service only) finds that the head equals it.
-    /// Durability: on success the state is on disk; the receipt says so.
+    /// Durability: on success that of the receipt is reached. `sync`: the state is on disk. `async`, `exit` (optimised
+    ///   service only): it is queued and its outcome `queued`; `flush` makes it durable.
     /// Errors: kInvalidArgument (names the field, or the run belongs to another thread or user), kConflict (only with
     ///   `on_conflict` = kFail), kAlreadyExists (own snapshot id, other state), kOutcomeUnknown (the message holds the
     ///   snapshot id to retry with), and those of `Store::commit`. On any error the run's head is unharmed.
     [[nodiscard]] virtual Result<Receipt> save_agent_state(const StatePersistenceRequest& request) = 0;
 
+    /// What this service has queued of the run is committed first, so that its own saves are seen. So the next two.
     /// Errors: kNotFound (no such run or snapshot under these owners), kCorrupt (damaged: `recover_agent_state`).
     [[nodiscard]] virtual Result<LoadedState> load_agent_state(const LoadRequest& request) = 0;
 
@@ -132,6 +138,20 @@ public:
     /// Errors: kNotFound (no run of this thread), kInvalidArgument (several users have a thread of this id: name one).
     [[nodiscard]] virtual Result<ThreadContext> get_thread_context(std::string_view thread_id,
                                                                    std::optional<std::string_view> user_id = {}) = 0;
+
+    /// Waits until every save of the run that was acknowledged before this call is on disk. `timeout`: instead of the
+    /// service's. Nothing to do for the standard service, whose saves are on disk when they return.
+    /// Errors: kUnavailable (some are still queued at the deadline, and stay so), or the error of the first save of the
+    ///   run that was acknowledged as `queued` and then failed, told once: that state is lost, save it again.
+    [[nodiscard]] virtual Status flush(std::string_view run_id,
+                                       std::optional<std::chrono::milliseconds> timeout = {}) = 0;
+    /// `flush` for all runs.
+    [[nodiscard]] virtual Status flush_all(std::optional<std::chrono::milliseconds> timeout = {}) = 0;
+
+    /// Refuses further calls with kClosed, waits for those under way and commits what is queued. A second close is
+    /// harmless; the destructor closes too. The store stays open. Not to be called by a completion.
+    /// Errors: as `flush_all`.
+    [[nodiscard]] virtual Status close() = 0;
 };
 
 /// What both services need to know.
@@ -153,6 +173,9 @@ public:
     Result<RecoveryResult> recover_agent_state(const StateRecoveryRequest& request) override;
     Result<ThreadContext> get_thread_context(std::string_view thread_id,
                                              std::optional<std::string_view> user_id = {}) override;
+    Status flush(std::string_view run_id, std::optional<std::chrono::milliseconds> timeout = {}) override;
+    Status flush_all(std::optional<std::chrono::milliseconds> timeout = {}) override;
+    Status close() override;
 
 private:
     struct Impl;
@@ -194,8 +217,14 @@ struct CacheStats {
     std::uint64_t critical = 0;     ///< Saves that took the standard path because they are critical.
     std::map<std::string, std::uint64_t> fallbacks_by_cause;  ///< By the error's name.
     std::map<std::string, std::uint64_t> saves_by_outcome;    ///< By the outcome's name, all five.
-    LatencySummary save_latency;                              ///< Saves that wrote.
-    LatencySummary skip_latency;                              ///< Saves that were deduplicated.
+    std::size_t queue_size = 0;                               ///< Saves that are not on disk yet.
+    std::size_t queue_bytes = 0;                              ///< Of their states and frames.
+    std::uint64_t batches = 0;                                ///< Transactions that committed several saves,
+    std::uint64_t batched = 0;                                ///< and how many saves they committed.
+    std::uint64_t failed_batches = 0;  ///< Batches that were taken apart, each save tried by itself.
+    std::uint64_t lost = 0;            ///< Saves that were acknowledged as `queued` and then failed. Each is logged.
+    LatencySummary save_latency;       ///< Saves that wrote.
+    LatencySummary skip_latency;       ///< Saves that were deduplicated.
     LatencySummary load_latency;
 };
 
@@ -207,7 +236,29 @@ struct ChainLimits {
     std::uint64_t bytes_always = 64U << 10;  ///< A chain of so many bytes is never too long by the percentage.
 };
 
+/// How many saves may share one transaction. A batch is what has accumulated while the one before was being committed;
+/// nothing waits for it to fill up.
+struct BatchLimits {
+    std::size_t saves_max = 256;
+    std::size_t run_saves_max = 32;         ///< Of one run, so that a busy run cannot delay the others for long.
+    std::uint64_t bytes_max = 8ULL << 20U;  ///< Of their frames. A larger frame goes alone.
+};
+
+/// What may wait to be committed. At a limit saves wait for a place, until their deadline; nothing is dropped.
+struct QueueLimits {
+    std::size_t saves_max = 10'000;
+    std::uint64_t bytes_max = 64ULL << 20U;    ///< Of states and frames. A larger save waits until the queue is empty.
+    std::chrono::milliseconds age_max{1'000};  ///< Of the oldest save that is not held (`exit`).
+};
+
 struct OptimizedOptions : PersistenceOptions {
+    Durability durability = Durability::kSync;  ///< Of saves that do not say.
+    /// Under `async` and `exit`: a newer state takes the place of an older one of its run that is still queued, and its
+    /// snapshot id, so that only the newest is stored. Saves that are critical, or have a snapshot id, a parent or
+    /// metadata of their own, are neither replaced nor replacing.
+    bool latest_only = false;
+    BatchLimits batch_limits = {};
+    QueueLimits queue_limits = {};
     bool enable_deduplication = true;
     bool enable_compression = true;  ///< And delta frames.
     ChainLimits chain_limits = {};
@@ -216,13 +267,25 @@ struct OptimizedOptions : PersistenceOptions {
     std::size_t cache_max_bytes = 256U << 20;  ///< Of their texts. A larger state is not cached.
 };
 
+/// Told how a save ended, once, from any thread (also from within `save_async`). Should be quick: other saves'
+/// completions wait for it. May call the service, but not `close`.
+using SaveCompletion = std::function<void(Result<Receipt>)>;
+
 /// The optimised service: the standard one's interface and promises at less cost.
-///  - A critical save takes the standard path: whole, in a transaction of its own, never skipped.
+///  - A critical save takes the standard path: whole, in a transaction of its own, never skipped. What is queued of its
+///    run is committed before it.
 ///  - Any other save is skipped if it equals the run's *current* head (asked from the store, whoever wrote it), and
-///    is otherwise compressed and committed.
-///  - Any error on that way is logged, counted by cause, and the save retried on the standard path with the same
-///    snapshot id. Nothing enters the cache before the store has confirmed it.
-///  - A save identical to one of the same run still under way shares that save's fate.
+///    is otherwise compressed and committed together with whatever other saves have come meanwhile.
+///  - A batch that cannot be committed is taken apart and its saves are committed one by one, so that none fails for
+///    another's sake. Any error on that way is logged, counted by cause, and the save retried on the standard path with
+///    the same snapshot id. Nothing enters the cache before the store has confirmed it.
+///  - A save identical to the run's newest one still under way shares that save's fate.
+///
+/// Durability: `sync` acknowledges when the commit is on disk. `async` acknowledges when the save is queued; it is
+/// committed at once, so what dies with the process is what came during the last commits: at most `QueueLimits`, and of
+/// each run the newest saves only. `exit` holds saves back until `flush`, `close`, a critical save, a `sync` one or a
+/// load of their run, or until the queue is full. Threads: one is started with the first save that nobody waits for. In
+/// a forked child every call returns kClosed.
 class OptimizedStatePersistence final : public StatePersistence {
 public:
     explicit OptimizedStatePersistence(std::shared_ptr<Store> store, OptimizedOptions options = {});
@@ -233,6 +296,17 @@ public:
     Result<RecoveryResult> recover_agent_state(const StateRecoveryRequest& request) override;
     Result<ThreadContext> get_thread_context(std::string_view thread_id,
                                              std::optional<std::string_view> user_id = {}) override;
+    Status flush(std::string_view run_id, std::optional<std::chrono::milliseconds> timeout = {}) override;
+    Status flush_all(std::optional<std::chrono::milliseconds> timeout = {}) override;
+    Status close() override;
+
+    /// As `save_agent_state`, but returns when the save is queued (or skipped, or refused); `done` is told when the
+    /// durability is reached that the request asks for. Saves take effect in the order of these calls. Compares and
+    /// encodes on the calling thread; waits only for a place in a full queue, until the deadline.
+    /// A save whose deadline passes in the queue ends with kUnavailable (nothing applied), one whose deadline passes
+    /// during its commit with what the store says: kOutcomeUnknown if it cannot tell.
+    void save_async(const StatePersistenceRequest& request, SaveCompletion done);
+    std::future<Result<Receipt>> save_async(const StatePersistenceRequest& request);
 
     /// Takes effect for saves that begin afterwards; a smaller cache evicts at once.
     /// Errors: kInvalidArgument (cache_max_size of 0); nothing is changed then.

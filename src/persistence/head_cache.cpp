@@ -5,27 +5,26 @@
 
 namespace cairn {
 
-std::shared_ptr<const CachedHead> HeadCache::find(const std::string& run_id) {
+std::shared_ptr<const CachedHead> HeadCache::find(std::string_view run_id) {
     const std::lock_guard lock(mutex_);
     const auto found = by_run_.find(run_id);
     if (found == by_run_.end()) return nullptr;
     entries_.splice(entries_.begin(), entries_, found->second);
-    return found->second->head;
+    return entries_.front();
 }
 
-std::shared_ptr<const CachedHead> HeadCache::put(const std::string& run_id, CachedHead head) {
-    auto kept = std::make_shared<const CachedHead>(std::move(head));
+std::shared_ptr<const CachedHead> HeadCache::put(std::shared_ptr<const CachedHead> head) {
     const std::lock_guard lock(mutex_);
-    if (const auto found = by_run_.find(run_id); found != by_run_.end()) {
-        if (found->second->head->version > kept->version) return kept;
+    if (const auto found = by_run_.find(head->info.run_id); found != by_run_.end()) {
+        if ((*found->second)->info.version > head->info.version) return head;
         remove(found->second);
     }
-    if (kept->state.size_bytes() > bytes_max_) return kept;
-    bytes_ += kept->state.size_bytes();
-    entries_.push_front({.run_id = run_id, .head = kept});
-    by_run_.emplace(entries_.front().run_id, entries_.begin());
+    if (head->bytes() > bytes_max_) return head;
+    entries_.push_front(head);
+    by_run_.emplace(head->info.run_id, entries_.begin());
+    bytes_ += head->bytes();
     evict_to_limits();
-    return kept;
+    return head;
 }
 
 void HeadCache::clear() {
@@ -51,13 +50,13 @@ HeadCache::Figures HeadCache::figures() const {
                     .evictions = evictions_,
                     .run_ids = {}};
     figures.run_ids.reserve(entries_.size());
-    for (const Entry& entry : entries_) figures.run_ids.push_back(entry.run_id);
+    for (const auto& head : entries_) figures.run_ids.push_back(head->info.run_id);
     return figures;
 }
 
 void HeadCache::remove(Entries::iterator entry) {
-    bytes_ -= entry->head->state.size_bytes();
-    by_run_.erase(entry->run_id);
+    bytes_ -= (*entry)->bytes();
+    by_run_.erase((*entry)->info.run_id);
     entries_.erase(entry);
 }
 

@@ -16,19 +16,20 @@
 
 namespace cairn {
 
-/// A head that the store has confirmed, with its state.
+/// A head with its state.
 struct CachedHead {
-    std::string snapshot_id;
-    std::int64_t version = 0;
+    SnapshotInfo info;  ///< As it was written or read: retention may have stored the same state in other bytes since.
     State state;
     ChainCost chain;  ///< Of loading it.
+
+    bool is(const Head& head) const { return info.version == head.version && info.snapshot_id == head.snapshot_id; }
+    std::size_t bytes() const { return state.size_bytes() + info.execution_context.size() + info.metadata.size(); }
 };
 
-/// The newest known head of the runs used last, so that an unchanged state is found without reading it back. What it
-/// holds may be outdated: whoever asks compares `version` and `snapshot_id` with the store's head.
-/// Bounded by entries and by bytes of text; the run used longest ago goes first. A state that is larger than all
-/// the bytes is not kept.
-/// Threads: safe to call concurrently.
+/// The newest head, as the store has confirmed it, of the runs used last, so that a state need not be read back. What
+/// it holds may be outdated: whoever asks compares `version` and `snapshot_id` with the store's head. Bounded by
+/// entries and by bytes of text; the run used longest ago goes first. A state that is larger than all the bytes is not
+/// kept. Threads: safe to call concurrently.
 class HeadCache {
 public:
     struct Figures {
@@ -43,19 +44,15 @@ public:
     HeadCache(std::size_t size_max, std::size_t bytes_max) : size_max_(size_max), bytes_max_(bytes_max) {}
 
     /// Null if the run is not cached.
-    std::shared_ptr<const CachedHead> find(const std::string& run_id);
+    std::shared_ptr<const CachedHead> find(std::string_view run_id);
     /// Keeps `head` unless a newer version of the run is already there. Returns it, kept or not.
-    std::shared_ptr<const CachedHead> put(const std::string& run_id, CachedHead head);
+    std::shared_ptr<const CachedHead> put(std::shared_ptr<const CachedHead> head);
     void clear();
     void resize(std::size_t size_max, std::size_t bytes_max);
     Figures figures() const;
 
 private:
-    struct Entry {
-        std::string run_id;
-        std::shared_ptr<const CachedHead> head;
-    };
-    using Entries = std::list<Entry>;
+    using Entries = std::list<std::shared_ptr<const CachedHead>>;
 
     void remove(Entries::iterator entry);
     void evict_to_limits();
@@ -65,8 +62,8 @@ private:
     std::size_t bytes_max_;
     std::size_t bytes_ = 0;
     std::uint64_t evictions_ = 0;
-    Entries entries_;  // the one used last in front
-    std::unordered_map<std::string_view, Entries::iterator> by_run_;
+    Entries entries_;                                                 // the one used last in front
+    std::unordered_map<std::string_view, Entries::iterator> by_run_;  // the ids are those of the entries
 };
 
 }  // namespace cairn

@@ -1,5 +1,9 @@
+#include "persistence/batcher.h"
 #include "persistence/guarded.h"
 #include "persistence/head_cache.h"
+#include "persistence/request_rules.h"
+#include "persistence/save_committer.h"
+#include "persistence/save_preparer.h"
 #include "persistence/service_core.h"
 #include "persistence/service_stats.h"
 #include "persistence/snapshot_reader.h"
@@ -8,6 +12,8 @@
 
 #include <fmt/format.h>
 
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
 #include <utility>
@@ -15,259 +21,262 @@
 namespace cairn {
 namespace {
 
-// The caller's mistake, or the answer it asked for: the standard path would say the same.
-bool is_final(ErrorCode code) {
-    switch (code) {
-        case ErrorCode::kInvalidArgument:
-        case ErrorCode::kConflict:
-        case ErrorCode::kNotFound:
-        case ErrorCode::kAlreadyExists:
-        case ErrorCode::kClosed:
-            return true;
-        default:
-            return false;
-    }
+Receipt queued(const CachedHead& becomes, Durability durability) {
+    return {.snapshot_id = becomes.info.snapshot_id,
+            .outcome = Outcome::kQueued,
+            .durability = durability,
+            .version = becomes.info.version,
+            .frame_bytes = becomes.info.frame_bytes};
 }
 
-// What a skip would lose: labels, a fork, or how long the state is kept.
-bool may_be_skipped(const StatePersistenceRequest& request, const Head& head) {
-    const bool outlives = !head.expires_at || (request.expires_at && *request.expires_at <= *head.expires_at);
-    const bool is_fork = request.parent_snapshot_id && *request.parent_snapshot_id != head.snapshot_id;
-    return outlives && !is_fork && !request.metadata;
+// What the save of an equal state means for one that shares its fate.
+Result<Receipt> shared(Result<Receipt> receipt) {
+    if (!receipt) return receipt;
+    receipt->outcome = Outcome::kDeduplicated;
+    receipt->frame_bytes = 0;
+    return receipt;
 }
 
 }  // namespace
 
 struct OptimizedStatePersistence::Impl : ServiceCore {
-    Impl(std::shared_ptr<Store> its_store, OptimizedOptions its_options)
+    Impl(std::shared_ptr<Store> its_store, const OptimizedOptions& its_options)
         : ServiceCore(its_store, its_options),
           standard(std::move(its_store), its_options),
           cache(its_options.cache_max_size, its_options.cache_max_bytes),
           stats(its_options.enable_monitoring),
-          chain_limits(its_options.chain_limits),
-          deduplication(its_options.enable_deduplication),
-          compression(its_options.enable_compression) {}
+          latest_only(its_options.latest_only),
+          committer(store, writer, standard, cache, stats, options.runtime),
+          batcher(
+              its_options.batch_limits, its_options.queue_limits,
+              [this](std::span<const Save> saves) { committer.commit(saves); },
+              [this](const PendingSave& save, const Error& error) { report_lost(save, error); }),
+          preparer(*this, its_options, cache, batcher, stats) {}
 
-    Result<Receipt> save(const StatePersistenceRequest& request, Deadline deadline);
-    Result<Receipt> save_critical(const StatePersistenceRequest& request, Deadline deadline);
-    Result<Receipt> save_optimised(const StatePersistenceRequest& request, Deadline deadline);
-    Result<Receipt> skip_or_write(const StatePersistenceRequest& request, std::string& new_id, Deadline deadline);
-    using KnownHead = std::shared_ptr<const CachedHead>;
-    Result<KnownHead> read_head(const StatePersistenceRequest& request, const Head& head);
-    Result<Receipt> write(const StatePersistenceRequest& request, const std::string& snapshot_id,
-                          std::optional<Head> head, const KnownHead& known_head, Deadline deadline);
-    Result<std::optional<DeltaBase>> fork_base(const StatePersistenceRequest& request,
-                                               const std::optional<Head>& head) const;
-    Result<Receipt> fall_back(const StatePersistenceRequest& request, const std::string& snapshot_id, Deadline deadline,
-                              Error cause);
-    void remember(const StatePersistenceRequest& request, const Receipt& receipt, const ChainCost& chain);
-    void remember_full(const StatePersistenceRequest& request, const Receipt& receipt);
+    /// A save that has begun: its receipt, or the save under way that will have it.
+    struct Begun {
+        Receipt receipt = {};
+        Save awaited = nullptr;  ///< Null: `receipt` is the answer.
+        bool is_shared = false;  ///< `awaited` is the save of another caller.
+    };
+
+    Result<Begun> begin(const StatePersistenceRequest& request, bool is_awaited);
+    Result<Begun> queue(const StatePersistenceRequest& request, PreparedSave prepared, bool is_awaited);
+    Result<Begun> fall_back(const StatePersistenceRequest& request, std::string snapshot_id, Deadline deadline,
+                            Error cause);
+    Result<Receipt> end(const Begun& begun, const StatePersistenceRequest& request);
+
+    Result<LoadedState> load_state(const LoadRequest& request);
+    std::optional<LoadedState> load_cached(const LoadRequest& request, const Head& head);
+    Result<RecoveryResult> recover(const StateRecoveryRequest& request);
+
+    bool is_forked() const { return ::getpid() != process; }
+    void report_lost(const PendingSave& save, const Error& error);
+
+    // `work`, unless the service is closed.
+    template <class Work>
+    auto while_open(const Work& work) -> decltype(work()) {
+        if (is_forked())
+            return fail(ErrorCode::kClosed, "the service was made by the process that this one was forked from");
+        if (is_closed) return fail(ErrorCode::kClosed, "the service was closed");
+        return guarded(work);
+    }
 
     StatePersistenceService standard;
     HeadCache cache;
     ServiceStats stats;
-    const ChainLimits chain_limits;
-    std::atomic<bool> deduplication;
-    std::atomic<bool> compression;
+    const bool latest_only;
+    const pid_t process = ::getpid();
+    std::atomic<bool> is_closed = false;
     std::mutex configure_mutex;
+    SaveCommitter committer;
+    Batcher batcher;
+    SavePreparer preparer;
 };
 
-Result<Receipt> OptimizedStatePersistence::Impl::save(const StatePersistenceRequest& request, Deadline deadline) {
-    const bool is_critical = request.is_critical();
-    std::optional<Cargo> cargo;
-    const bool is_plain =
-        request.on_conflict == OnConflict::kRebase && !request.parent_snapshot_id && !request.metadata;
-    if (!is_critical && deduplication && is_plain) {
-        cargo = Cargo{.state = request.state_data, .thread_id = request.thread_id, .user_id = request.user_id};
+// Inside the run's lane, so that the saves of a run find each other's heads and are queued in call order.
+Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::begin(
+    const StatePersistenceRequest& request, bool is_awaited) {
+    if (Status status = check(request); !status) return std::unexpected(std::move(status.error()));
+    if (request.is_critical()) stats.count_critical();
+    const Deadline until = deadline(request.timeout);
+    const Result<RunLanes::Turn> turn = lanes.enter(request.run_id, until);
+    if (!turn) return std::unexpected(turn.error());
+    for (bool may_replace = latest_only;; may_replace = false) {
+        std::string id;  // made when something is written: a skip has no use for it
+        Result<PreparedSave> prepared = guarded([&] { return preparer.prepare(request, id, until, may_replace); });
+        if (!prepared) {
+            if (is_final(prepared.error().code)) return std::unexpected(std::move(prepared.error()));
+            return fall_back(request, std::move(id), until, std::move(prepared.error()));
+        }
+        if (prepared->replaces && !batcher.replace(prepared->replaces, prepared->save)) continue;
+        return queue(request, std::move(*prepared), is_awaited);
     }
-    return lanes.run(request.run_id, cargo, deadline, [&] {
-        return is_critical ? save_critical(request, deadline) : save_optimised(request, deadline);
-    });
 }
 
-// The standard path in all but that the self-contained frame may be compressed.
-Result<Receipt> OptimizedStatePersistence::Impl::save_critical(const StatePersistenceRequest& request,
-                                                               Deadline deadline) {
-    stats.count_critical();
-    const std::string id = snapshot_id(request);
-    Result<Receipt> receipt =
-        guarded([&] { return write_full(request, id, FrameOptions{.compression = compression}, deadline); });
-    if (!receipt && !is_final(receipt.error().code)) return fall_back(request, id, deadline, receipt.error());
-    if (receipt) remember_full(request, *receipt);
-    return receipt;
+Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::queue(
+    const StatePersistenceRequest& request, PreparedSave prepared, bool is_awaited) {
+    if (prepared.skipped) return Begun{.receipt = std::move(*prepared.skipped)};
+    const Durability wanted = preparer.wanted_durability(request);
+    const bool is_patient = wanted == Durability::kSync;
+    if (prepared.twin) {
+        if (wanted != Durability::kExit) batcher.release(request.run_id);
+        if (is_patient) return Begun{.awaited = std::move(prepared.twin), .is_shared = true};
+        return Begun{.receipt = queued(*prepared.twin->becomes, wanted)};
+    }
+    Receipt receipt = queued(*prepared.save->becomes, wanted);
+    if (!prepared.replaces) {
+        if (Status status = batcher.submit(prepared.save, is_patient && is_awaited); !status) {
+            return std::unexpected(std::move(status.error()));
+        }
+    }
+    return Begun{.receipt = std::move(receipt), .awaited = is_patient ? std::move(prepared.save) : nullptr};
 }
 
-Result<Receipt> OptimizedStatePersistence::Impl::save_optimised(const StatePersistenceRequest& request,
-                                                                Deadline deadline) {
-    std::string id;  // made when something is written: a skip has no use for it
-    Result<Receipt> receipt = guarded([&] { return skip_or_write(request, id, deadline); });
-    if (receipt || is_final(receipt.error().code)) return receipt;
-    if (id.empty()) id = snapshot_id(request);
-    return fall_back(request, id, deadline, std::move(receipt.error()));
-}
-
-Result<Receipt> OptimizedStatePersistence::Impl::skip_or_write(const StatePersistenceRequest& request,
-                                                               std::string& new_id, Deadline deadline) {
-    Result<std::optional<Head>> head = store->head(request.run_id);
-    if (!head) return std::unexpected(std::move(head.error()));
-    if (Status status = writer->check_head(request, *head); !status) {
+// Behind what is queued of the run.
+Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::fall_back(
+    const StatePersistenceRequest& request, std::string snapshot_id, Deadline deadline, Error cause) {
+    if (Status status = batcher.drain(request.run_id, deadline); !status) {
         return std::unexpected(std::move(status.error()));
     }
-    if (!*head) {
-        new_id = snapshot_id(request);
-        return write(request, new_id, std::nullopt, nullptr, deadline);
-    }
-
-    const Result<KnownHead> known = read_head(request, **head);
-    if (!known) return std::unexpected(known.error());
-    if (deduplication && *known && may_be_skipped(request, **head) && (*known)->state == request.state_data) {
-        writer->saw(request.run_id, (*head)->version);
-        return Receipt{.snapshot_id = std::move((*head)->snapshot_id),
-                       .outcome = Outcome::kDeduplicated,
-                       .version = (*head)->version};
-    }
-    new_id = snapshot_id(request);
-    return write(request, new_id, std::move(*head), *known, deadline);
+    if (snapshot_id.empty()) snapshot_id = this->snapshot_id(request);
+    Result<Receipt> receipt =
+        committer.fall_back(request, snapshot_id, writer->required_version(request), deadline, std::move(cause));
+    if (!receipt) return std::unexpected(std::move(receipt.error()));
+    return Begun{.receipt = std::move(*receipt)};
 }
 
-// The state of the head that the store has now: from the cache if that is the same one, otherwise read back. Null if
-// nobody needs it: without deltas only a state of the same length is worth a comparison.
-Result<OptimizedStatePersistence::Impl::KnownHead> OptimizedStatePersistence::Impl::read_head(
-    const StatePersistenceRequest& request, const Head& head) {
-    KnownHead cached = cache.find(request.run_id);
-    const bool is_current = cached && cached->version == head.version && cached->snapshot_id == head.snapshot_id;
-    stats.count_lookup(is_current);
-    if (is_current) return cached;
-    if (!compression && head.state_bytes != request.state_data.size_bytes()) return nullptr;
-    Result<ChainedState> loaded =
-        load_snapshot(*store, {.run_id = request.run_id, .snapshot_id = head.snapshot_id}, options.state_limits);
+Result<Receipt> OptimizedStatePersistence::Impl::end(const Begun& begun, const StatePersistenceRequest& request) {
+    if (!begun.awaited) return begun.receipt;
+    if (!begun.is_shared) return batcher.wait(begun.awaited);
+    return shared(batcher.wait_for_other(begun.awaited, deadline(request.timeout)));
+}
+
+Result<LoadedState> OptimizedStatePersistence::Impl::load_state(const LoadRequest& request) {
+    if (Status status = check_load_request(request); !status) return std::unexpected(std::move(status.error()));
+    if (Status status = batcher.drain(request.run_id, deadline({})); !status) {
+        return std::unexpected(std::move(status.error()));
+    }
+    if (!request.snapshot_id) {
+        const Result<std::optional<Head>> head = store->head(request.run_id);
+        if (!head) return std::unexpected(head.error());
+        const auto cached = cache.find(request.run_id);
+        if (*head && cached && cached->is(**head) && is_owned(cached->info, request)) {
+            writer->saw(request.run_id, cached->info.version);
+            return LoadedState{.state = cached->state, .info = cached->info};
+        }
+    }
+    Result<ChainedState> loaded = load(request);
     if (!loaded) return std::unexpected(std::move(loaded.error()));
-    return cache.put(request.run_id, {.snapshot_id = head.snapshot_id,
-                                      .version = head.version,
-                                      .state = std::move(loaded->state),
-                                      .chain = loaded->chain});
+    if (!request.snapshot_id) cache.put(cached_head(*loaded));
+    return std::move(*loaded);
 }
 
-Result<Receipt> OptimizedStatePersistence::Impl::write(const StatePersistenceRequest& request,
-                                                       const std::string& snapshot_id, std::optional<Head> head,
-                                                       const KnownHead& known_head, Deadline deadline) {
-    Result<std::optional<DeltaBase>> base = fork_base(request, head);
-    if (!base) return std::unexpected(std::move(base.error()));
-    std::optional<std::int64_t> parent_version;
-    if (*base) parent_version = (*base)->version;
-    if (!*base && known_head) {
-        *base = DeltaBase{.state = known_head->state,
-                          .version = known_head->version,
-                          .snapshot_id = known_head->snapshot_id,
-                          .chain = known_head->chain};
+Result<RecoveryResult> OptimizedStatePersistence::Impl::recover(const StateRecoveryRequest& request) {
+    const Deadline until = deadline({});
+    const Result<RunLanes::Turn> turn = lanes.enter(request.run_id, until);
+    if (!turn) return std::unexpected(turn.error());
+    if (Status status = batcher.drain(request.run_id, until); !status) {
+        return std::unexpected(std::move(status.error()));
     }
-    const FrameOptions frame_options{.compression = compression};
-    Result<EncodedState> encoded = *base && compression
-                                       ? encode_against(**base, request.state_data, frame_options, chain_limits)
-                                       : encode_full(request.state_data, frame_options);
-    if (!encoded) return std::unexpected(std::move(encoded.error()));
-    const ChainCost chain = encoded->chain;
-    Result<Receipt> receipt = writer->write(request, snapshot_id, options.runtime.clock->now(), std::move(*encoded),
-                                            std::move(head), parent_version, deadline);
-    if (receipt) remember(request, *receipt, chain);
-    return receipt;
+    return recovery.recover(request, until);
 }
 
-// The older snapshot that the request asks to grow from; nothing if it grows from the head.
-Result<std::optional<DeltaBase>> OptimizedStatePersistence::Impl::fork_base(const StatePersistenceRequest& request,
-                                                                            const std::optional<Head>& head) const {
-    const Result<std::optional<Snapshot>> snapshot = parent(request, head);
-    if (!snapshot) return std::unexpected(snapshot.error());
-    if (!*snapshot) return std::nullopt;
-    Result<State> state = decode_snapshot(**snapshot, options.state_limits);
-    if (!state) return std::unexpected(std::move(state.error()));
-    const Result<ChainCost> chain = chain_cost(**snapshot);
-    if (!chain) return std::unexpected(chain.error());
-    return DeltaBase{.state = std::move(*state),
-                     .version = (*snapshot)->info.version,
-                     .snapshot_id = (*snapshot)->info.snapshot_id,
-                     .chain = *chain};
-}
-
-Result<Receipt> OptimizedStatePersistence::Impl::fall_back(const StatePersistenceRequest& request,
-                                                           const std::string& snapshot_id, Deadline deadline,
-                                                           Error cause) {
-    stats.count_fallback(cause.code);
-    options.runtime.log({.level = LogLevel::kWarning,
-                         .event = "save_fallback",
-                         .message = cause.to_string(),
-                         .fields = {{"run_id", request.run_id},
-                                    {"snapshot_id", snapshot_id},
-                                    {"cause", std::string(error_info(cause.code).name)}}});
-    StatePersistenceRequest retry = request;
-    retry.snapshot_id = snapshot_id;  // whatever the first attempt left behind, it is not saved twice
-    retry.expected_version = writer->expected_version(request);
-    retry.timeout = std::max(std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()),
-                             std::chrono::milliseconds(1));
-    Result<Receipt> receipt = standard.save_agent_state(retry);
-    if (!receipt) {
-        if (!receipt.error().cause) receipt.error().cause = std::make_shared<const Error>(std::move(cause));
-        return receipt;
-    }
-    receipt->outcome = Outcome::kFallback;
-    writer->saw(request.run_id, receipt->version);
-    remember_full(request, *receipt);
-    return receipt;
-}
-
-void OptimizedStatePersistence::Impl::remember(const StatePersistenceRequest& request, const Receipt& receipt,
-                                               const ChainCost& chain) {
-    cache.put(
-        request.run_id,
-        {.snapshot_id = receipt.snapshot_id, .version = receipt.version, .state = request.state_data, .chain = chain});
-}
-
-void OptimizedStatePersistence::Impl::remember_full(const StatePersistenceRequest& request, const Receipt& receipt) {
-    remember(request, receipt,
-             {.frames = 1,
-              .bytes = receipt.frame_bytes,
-              .full_frame_bytes = receipt.frame_bytes,
-              .full_text_bytes = request.state_data.size_bytes()});
+void OptimizedStatePersistence::Impl::report_lost(const PendingSave& save, const Error& error) {
+    stats.count_lost();
+    options.runtime.log({.level = LogLevel::kError,
+                         .event = "save_lost",
+                         .message = error.to_string(),
+                         .fields = {{"run_id", save.request.run_id},
+                                    {"snapshot_id", save.becomes->info.snapshot_id},
+                                    {"cause", std::string(error_info(error.code).name)}}});
 }
 
 OptimizedStatePersistence::OptimizedStatePersistence(std::shared_ptr<Store> store, OptimizedOptions options)
-    : impl_(std::make_unique<Impl>(std::move(store), std::move(options))) {}
+    : impl_(std::make_unique<Impl>(std::move(store), options)) {}
 
-OptimizedStatePersistence::~OptimizedStatePersistence() = default;
+OptimizedStatePersistence::~OptimizedStatePersistence() {
+    if (impl_->is_forked()) {
+        // The thread is not there, and locks may be held for ever.
+        [[maybe_unused]] const Impl* left_to_the_parent = impl_.release();
+        return;
+    }
+    [[maybe_unused]] const Status closed = close();
+}
 
 Result<Receipt> OptimizedStatePersistence::save_agent_state(const StatePersistenceRequest& request) {
     const auto timer = impl_->stats.start();
-    Result<Receipt> receipt = guarded([&]() -> Result<Receipt> {
-        if (Status status = impl_->check(request); !status) return std::unexpected(std::move(status.error()));
-        return impl_->save(request, impl_->deadline(request));
+    Result<Receipt> receipt = impl_->while_open([&]() -> Result<Receipt> {
+        const Result<Impl::Begun> begun = impl_->begin(request, true);
+        if (!begun) return std::unexpected(begun.error());
+        return impl_->end(*begun, request);
     });
     impl_->stats.count_save(receipt, request.state_data.size_bytes(), timer);
     return receipt;
 }
 
+void OptimizedStatePersistence::save_async(const StatePersistenceRequest& request, SaveCompletion done) {
+    const auto timer = impl_->stats.start();
+    SaveCompletion counted = [impl = impl_.get(), timer, state_bytes = request.state_data.size_bytes(),
+                              done = std::move(done)](const Result<Receipt>& receipt) {
+        impl->stats.count_save(receipt, state_bytes, timer);
+        done(receipt);
+    };
+    Result<Impl::Begun> begun = impl_->while_open([&] { return impl_->begin(request, false); });
+    if (!begun) {
+        counted(std::unexpected(std::move(begun.error())));
+    } else if (!begun->awaited) {
+        counted(std::move(begun->receipt));
+    } else if (!begun->is_shared) {
+        impl_->batcher.tell(std::move(begun->awaited), std::move(counted));
+    } else {
+        impl_->batcher.tell(std::move(begun->awaited),
+                            [counted](const Result<Receipt>& receipt) { counted(shared(receipt)); });
+    }
+}
+
+std::future<Result<Receipt>> OptimizedStatePersistence::save_async(const StatePersistenceRequest& request) {
+    const auto promise = std::make_shared<std::promise<Result<Receipt>>>();
+    std::future<Result<Receipt>> future = promise->get_future();
+    save_async(request, [promise](Result<Receipt> receipt) { promise->set_value(std::move(receipt)); });
+    return future;
+}
+
 Result<LoadedState> OptimizedStatePersistence::load_agent_state(const LoadRequest& request) {
-    return guarded([&]() -> Result<LoadedState> {
+    return impl_->while_open([&]() -> Result<LoadedState> {
         const auto timer = impl_->stats.start();
-        Result<ChainedState> loaded = impl_->load(request);
-        if (!loaded) return std::unexpected(std::move(loaded.error()));
-        impl_->stats.count_load(timer);
-        if (!request.snapshot_id) {
-            impl_->cache.put(request.run_id, {.snapshot_id = loaded->info.snapshot_id,
-                                              .version = loaded->info.version,
-                                              .state = loaded->state,
-                                              .chain = loaded->chain});
-        }
-        return std::move(*loaded);
+        Result<LoadedState> loaded = impl_->load_state(request);
+        if (loaded) impl_->stats.count_load(timer);
+        return loaded;
     });
 }
 
 Result<RecoveryResult> OptimizedStatePersistence::recover_agent_state(const StateRecoveryRequest& request) {
-    return guarded([&] { return impl_->recover(request); });
+    return impl_->while_open([&] { return impl_->recover(request); });
 }
 
 Result<ThreadContext> OptimizedStatePersistence::get_thread_context(std::string_view thread_id,
                                                                     std::optional<std::string_view> user_id) {
-    return guarded([&] { return read_thread_context(*impl_->store, thread_id, user_id); });
+    return impl_->while_open([&]() -> Result<ThreadContext> {
+        if (Status status = impl_->batcher.drain_thread(thread_id, impl_->deadline({})); !status) {
+            return std::unexpected(std::move(status.error()));
+        }
+        return read_thread_context(*impl_->store, thread_id, user_id);
+    });
+}
+
+Status OptimizedStatePersistence::flush(std::string_view run_id, std::optional<std::chrono::milliseconds> timeout) {
+    return impl_->while_open([&] { return impl_->batcher.flush(std::string(run_id), impl_->deadline(timeout)); });
+}
+
+Status OptimizedStatePersistence::flush_all(std::optional<std::chrono::milliseconds> timeout) {
+    return impl_->while_open([&] { return impl_->batcher.flush_all(impl_->deadline(timeout)); });
+}
+
+Status OptimizedStatePersistence::close() {
+    if (impl_->is_forked()) return {};
+    impl_->is_closed = true;
+    return guarded([&] { return impl_->batcher.close(); });
 }
 
 Status OptimizedStatePersistence::configure(const OptimizationSettings& settings) {
@@ -277,8 +286,8 @@ Status OptimizedStatePersistence::configure(const OptimizationSettings& settings
                     "enable_deduplication to false)");
     }
     const std::lock_guard lock(impl_->configure_mutex);
-    if (settings.enable_deduplication) impl_->deduplication = *settings.enable_deduplication;
-    if (settings.enable_compression) impl_->compression = *settings.enable_compression;
+    if (settings.enable_deduplication) impl_->preparer.deduplication = *settings.enable_deduplication;
+    if (settings.enable_compression) impl_->preparer.compression = *settings.enable_compression;
     const HeadCache::Figures figures = impl_->cache.figures();
     impl_->cache.resize(settings.cache_max_size.value_or(figures.size_max),
                         settings.cache_max_bytes.value_or(figures.bytes_max));
@@ -294,8 +303,11 @@ CacheStats OptimizedStatePersistence::get_cache_stats() const {
     stats.cache_max_bytes = figures.bytes_max;
     stats.evictions = figures.evictions;
     stats.cache_entries = std::move(figures.run_ids);
-    stats.deduplication_enabled = impl_->deduplication;
-    stats.compression_enabled = impl_->compression;
+    const Batcher::Figures queue = impl_->batcher.figures();
+    stats.queue_size = queue.size;
+    stats.queue_bytes = queue.bytes;
+    stats.deduplication_enabled = impl_->preparer.deduplication;
+    stats.compression_enabled = impl_->preparer.compression;
     return stats;
 }
 

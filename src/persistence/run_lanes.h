@@ -2,49 +2,53 @@
 
 // Saves of one run go one after the other, in call order; saves of different runs do not meet.
 
-#include <cairn/persistence.h>
+#include <cairn/error.h>
+#include <cairn/types.h>
 
-#include <condition_variable>
-#include <functional>
-#include <memory>
+#include <deque>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 namespace cairn {
 
-/// What a save carries, as far as a later save must equal it to share its fate.
-struct Cargo {
-    State state;
-    std::string thread_id;
-    std::string user_id;
-
-    friend bool operator==(const Cargo&, const Cargo&) = default;
-};
-
 /// Threads: safe to call concurrently. A deadline ends any wait; who gives up lets those behind keep their place.
 class RunLanes {
-public:
-    using Save = std::function<Result<Receipt>()>;
+    struct Caller;
+    using Lane = std::deque<Caller*>;  // who has the turn in front, then those who wait for it
+    using Lanes = std::unordered_map<std::string, Lane>;
+    using Entry = Lanes::value_type;  // where it is does not change as long as it is in the map
 
-    /// Runs `save` when every earlier call for `run_id` has ended, and returns its result. If the run's last save
-    /// under way carries the same cargo and fails, `save` does not run: this call shares the failure. (If it succeeds,
-    /// `save` runs and finds it as the head.)
-    /// Errors: kUnavailable if the earlier calls have not ended by `deadline` (`save` did not run).
-    Result<Receipt> run(const std::string& run_id, const std::optional<Cargo>& cargo, Deadline deadline,
-                        const Save& save);
+public:
+    /// The right to work on a run, until it is destroyed.
+    class Turn {
+    public:
+        ~Turn() {
+            if (lanes_ != nullptr) lanes_->leave(*entry_);
+        }
+        Turn(Turn&& other) noexcept : lanes_(std::exchange(other.lanes_, nullptr)), entry_(other.entry_) {}
+        Turn& operator=(Turn&&) = delete;
+        Turn(const Turn&) = delete;
+        Turn& operator=(const Turn&) = delete;
+
+    private:
+        friend class RunLanes;
+        Turn(RunLanes& lanes, Entry& entry) : lanes_(&lanes), entry_(&entry) {}
+
+        RunLanes* lanes_;  // null once moved from
+        Entry* entry_;
+    };
+
+    /// Waits until every earlier turn of the run has ended.
+    /// Errors: kUnavailable if they have not by `deadline`.
+    [[nodiscard]] Result<Turn> enter(const std::string& run_id, Deadline deadline);
 
 private:
-    struct Flight;
+    void leave(Entry& entry);
 
-    std::shared_ptr<Flight> last_of(const std::string& run_id) const;
-    std::shared_ptr<Flight> enter(const std::string& run_id, const std::optional<Cargo>& cargo);
-    bool wait_for_earlier(Flight& flight, Deadline deadline);
-    void leave(const std::string& run_id, Flight& flight);
-
-    mutable std::mutex mutex_;
-    std::unordered_map<std::string, std::shared_ptr<Flight>> last_;  // guarded by mutex_; by run id
+    std::mutex mutex_;
+    Lanes lanes_;  // guarded by mutex_; by run id; no lane is empty
 };
 
 }  // namespace cairn

@@ -28,8 +28,8 @@ Status ServiceCore::check(const StatePersistenceRequest& request) const {
     return check_save_request(request, options.state_limits);
 }
 
-Deadline ServiceCore::deadline(const StatePersistenceRequest& request) const {
-    return std::chrono::steady_clock::now() + request.timeout.value_or(options.timeout);
+Deadline ServiceCore::deadline(std::optional<std::chrono::milliseconds> timeout) const {
+    return std::chrono::steady_clock::now() + timeout.value_or(options.timeout);
 }
 
 std::string ServiceCore::snapshot_id(const StatePersistenceRequest& request) const {
@@ -37,18 +37,23 @@ std::string ServiceCore::snapshot_id(const StatePersistenceRequest& request) con
                                        : request.snapshot_id;
 }
 
-Result<Receipt> ServiceCore::write_full(const StatePersistenceRequest& request, const std::string& snapshot_id,
-                                        const FrameOptions& frame_options, Deadline deadline) const {
-    Result<std::optional<Head>> head = store->head(request.run_id);
-    if (!head) return std::unexpected(std::move(head.error()));
+Result<Receipt> ServiceCore::write_standard(const StatePersistenceRequest& request, Deadline deadline) const {
+    const Result<std::optional<Head>> head = store->head(request.run_id);
+    if (!head) return std::unexpected(head.error());
+    const std::optional<std::int64_t> required_version = writer->required_version(request);
+    if (Status status = SnapshotWriter::check_head(request, *head, required_version); !status) {
+        return std::unexpected(std::move(status.error()));
+    }
     const Result<std::optional<Snapshot>> fork = parent(request, *head);
     if (!fork) return std::unexpected(fork.error());
     std::optional<std::int64_t> parent_version;
     if (*fork) parent_version = (*fork)->info.version;
-    Result<EncodedState> encoded = encode_full(request.state_data, frame_options);
+    Result<EncodedState> encoded = encode_full(request.state_data, FrameOptions{.compression = false});
     if (!encoded) return std::unexpected(std::move(encoded.error()));
-    return writer->write(request, snapshot_id, options.runtime.clock->now(), std::move(*encoded), std::move(*head),
-                         parent_version, deadline);
+    PreparedWrite prepared = SnapshotWriter::prepare(request, snapshot_id(request), options.runtime.clock->now(),
+                                                     std::move(*encoded), *head ? (*head)->version : 0, parent_version);
+    prepared.required_version = required_version;
+    return writer->write(request, std::move(prepared), deadline);
 }
 
 Result<std::optional<Snapshot>> ServiceCore::parent(const StatePersistenceRequest& request,
@@ -66,22 +71,9 @@ Result<std::optional<Snapshot>> ServiceCore::parent(const StatePersistenceReques
 }
 
 Result<ChainedState> ServiceCore::load(const LoadRequest& request) const {
-    if (Status status = check_load_request(request); !status) return std::unexpected(std::move(status.error()));
     Result<ChainedState> loaded = load_snapshot(*store, request, options.state_limits);
     if (loaded && !request.snapshot_id) writer->saw(request.run_id, loaded->info.version);
     return loaded;
-}
-
-Result<RecoveryResult> ServiceCore::recover(const StateRecoveryRequest& request) {
-    const Deadline deadline = std::chrono::steady_clock::now() + options.timeout;
-    Result<RecoveryResult> recovered = fail(ErrorCode::kUnavailable, "");
-    // The lane carries receipts; the recovery's own result goes past it.
-    const Result<Receipt> turn = lanes.run(request.run_id, std::nullopt, deadline, [&]() -> Result<Receipt> {
-        recovered = recovery.recover(request, deadline);
-        return Receipt{};
-    });
-    if (!turn) return std::unexpected(turn.error());
-    return recovered;
 }
 
 }  // namespace cairn

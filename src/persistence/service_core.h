@@ -10,7 +10,9 @@
 
 #include <cairn/persistence.h>
 
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace cairn {
@@ -19,20 +21,19 @@ struct ServiceCore {
     ServiceCore(std::shared_ptr<Store> store, PersistenceOptions options);
 
     Status check(const StatePersistenceRequest& request) const;
-    Deadline deadline(const StatePersistenceRequest& request) const;
+    /// `timeout`, or else the service's, from now.
+    Deadline deadline(std::optional<std::chrono::milliseconds> timeout) const;
     /// The caller's own, else a new one.
     std::string snapshot_id(const StatePersistenceRequest& request) const;
 
-    /// One self-contained frame in a transaction of its own. Call it inside the run's lane.
-    Result<Receipt> write_full(const StatePersistenceRequest& request, const std::string& snapshot_id,
-                               const FrameOptions& frame_options, Deadline deadline) const;
+    /// One uncompressed, self-contained frame in a transaction of its own. Call it inside the run's lane.
+    Result<Receipt> write_standard(const StatePersistenceRequest& request, Deadline deadline) const;
     /// The snapshot that the request asks to grow from; nothing if it does not ask or asks for the head.
     /// Errors: kNotFound, the store's.
     Result<std::optional<Snapshot>> parent(const StatePersistenceRequest& request,
                                            const std::optional<Head>& head) const;
+    /// From the store. The request must be checked.
     Result<ChainedState> load(const LoadRequest& request) const;
-    /// Enters the run's lane by itself.
-    Result<RecoveryResult> recover(const StateRecoveryRequest& request);
 
     const std::shared_ptr<Store> store;
     const PersistenceOptions options;  ///< With every member of its runtime.

@@ -16,6 +16,10 @@ CacheStats ServiceStats::report() const {
     stats.misses = misses_;
     stats.critical = critical_;
     stats.bytes_saved = bytes_saved_;
+    stats.batches = batches_;
+    stats.batched = batched_;
+    stats.failed_batches = failed_batches_;
+    stats.lost = lost_;
     stats.skips = outcomes_[static_cast<std::size_t>(Outcome::kDeduplicated)];
     for (std::size_t i = 0; i < kOutcomes; ++i) {
         stats.saves_by_outcome[std::string(to_string(static_cast<Outcome>(i)))] = outcomes_[i];

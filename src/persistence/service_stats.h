@@ -24,10 +24,16 @@ public:
     void count_lookup(bool is_hit) { ++(is_hit ? hits_ : misses_); }
     void count_critical() { ++critical_; }
     void count_fallback(ErrorCode cause) { ++fallbacks_[static_cast<std::size_t>(cause)]; }
+    void count_batch(std::size_t saves) {
+        ++batches_;
+        batched_ += saves;
+    }
+    void count_failed_batch() { ++failed_batches_; }
+    void count_lost() { ++lost_; }
     void count_save(const Result<Receipt>& receipt, std::uint64_t state_bytes, Timer started);
     void count_load(Timer started) { record(loads_, started); }
 
-    /// All that is counted here; what the cache knows is left at 0.
+    /// All that is counted here; what the cache and the queue know is left at 0.
     CacheStats report() const;
 
 private:
@@ -44,6 +50,10 @@ private:
     Counter misses_ = 0;
     Counter critical_ = 0;
     Counter bytes_saved_ = 0;
+    Counter batches_ = 0;
+    Counter batched_ = 0;
+    Counter failed_batches_ = 0;
+    Counter lost_ = 0;
     std::array<Counter, kOutcomes> outcomes_{};
     std::array<Counter, kErrorCodes> fallbacks_{};
     LatencyHistogram saves_;

@@ -8,11 +8,6 @@
 namespace cairn {
 namespace {
 
-bool is_owned(const SnapshotInfo& info, const LoadRequest& request) {
-    return (!request.thread_id || *request.thread_id == info.thread_id) &&
-           (!request.user_id || *request.user_id == info.user_id);
-}
-
 std::unexpected<Error> damaged(const SnapshotInfo& info, Error error) {
     error.message = fmt::format("snapshot {} (version {}): {}", info.snapshot_id, info.version, error.message);
     return std::unexpected(std::move(error));
@@ -45,6 +40,11 @@ Result<std::string> decode_text(const Snapshot& snapshot, std::uint64_t bytes_ma
 
 }  // namespace
 
+bool is_owned(const SnapshotInfo& info, const LoadRequest& request) {
+    return (!request.thread_id || *request.thread_id == info.thread_id) &&
+           (!request.user_id || *request.user_id == info.user_id);
+}
+
 bool is_damage(const Error& error) noexcept {
     return error.code == ErrorCode::kCorrupt || error.code == ErrorCode::kIncompatible ||
            error.code == ErrorCode::kLimitExceeded;
@@ -54,6 +54,11 @@ Result<State> decode_snapshot(const Snapshot& snapshot, const StateLimits& limit
     Result<std::string> text = decode_text(snapshot, limits.bytes_max);
     if (!text) return damaged(snapshot.info, std::move(text.error()));
     return State::from_normal_text(std::move(*text));
+}
+
+std::shared_ptr<const CachedHead> cached_head(ChainedState loaded) {
+    return std::make_shared<const CachedHead>(
+        CachedHead{.info = std::move(loaded.info), .state = std::move(loaded.state), .chain = loaded.chain});
 }
 
 Result<ChainedState> load_snapshot(Store& store, const LoadRequest& request, const StateLimits& limits) {

@@ -3,9 +3,11 @@
 // From stored bytes to a state that is proven to be what was saved.
 
 #include "persistence/chain.h"
+#include "persistence/head_cache.h"
 
 #include <cairn/persistence.h>
 
+#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -13,6 +15,9 @@ namespace cairn {
 
 /// Whether an error says that what is stored is damaged, rather than that it could not be reached.
 bool is_damage(const Error& error) noexcept;
+
+/// Whether the snapshot belongs to the thread and the user that the request names, if it does.
+bool is_owned(const SnapshotInfo& info, const LoadRequest& request);
 
 /// Decodes a snapshot's frame and holds it against the record beside it.
 /// Errors: kCorrupt, kIncompatible, kLimitExceeded (naming CAIRN_STATE_BYTES_MAX); the message names the snapshot.
@@ -22,6 +27,8 @@ Result<State> decode_snapshot(const Snapshot& snapshot, const StateLimits& limit
 struct ChainedState : LoadedState {
     ChainCost chain;
 };
+
+std::shared_ptr<const CachedHead> cached_head(ChainedState loaded);
 
 /// Errors: kNotFound, those of decode_snapshot, the store's.
 Result<ChainedState> load_snapshot(Store& store, const LoadRequest& request, const StateLimits& limits);

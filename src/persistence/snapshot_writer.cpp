@@ -39,10 +39,17 @@ Snapshot make_snapshot(const StatePersistenceRequest& request, const std::string
 }
 
 // On top of `version`, 0 for a run that does not exist yet.
-void rebase(SnapshotWrite& write, std::int64_t version, std::optional<std::int64_t> parent_version) {
+void put_after(SnapshotWrite& write, std::int64_t version, std::optional<std::int64_t> parent_version) {
     write.expected_version = version;
     write.snapshot.info.version = version + 1;
     write.snapshot.info.parent_version = parent_version.value_or(version);
+}
+
+// Whether the base that `write` needs cannot be there any more, with the run's head at `version`: it was the head
+// itself, and the head went back or is now another; or the store has just refused a write on top of this very head.
+bool has_lost_its_base(const SnapshotWrite& write, std::int64_t version) {
+    const std::int64_t base_version = write.snapshot.info.base_version;
+    return base_version != 0 && (version < base_version || version == write.expected_version);
 }
 
 std::unexpected<Error> outcome_unknown(const Snapshot& snapshot, Error cause) {
@@ -54,33 +61,33 @@ std::unexpected<Error> outcome_unknown(const Snapshot& snapshot, Error cause) {
 
 }  // namespace
 
-Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, const std::string& snapshot_id,
-                                      Timestamp created_at, EncodedState encoded, std::optional<Head> head,
-                                      std::optional<std::int64_t> parent_version, Deadline deadline) {
-    const bool is_delta = encoded.base_version != 0;
-    std::string base_snapshot_id = std::move(encoded.base_snapshot_id);
-    Batch batch;
-    batch.writes.push_back({.snapshot = make_snapshot(request, snapshot_id, created_at, std::move(encoded)),
-                            .base_snapshot_id = std::move(base_snapshot_id)});
+PreparedWrite SnapshotWriter::prepare(const StatePersistenceRequest& request, const std::string& snapshot_id,
+                                      Timestamp created_at, EncodedState encoded, std::int64_t head_version,
+                                      std::optional<std::int64_t> parent_version) {
+    PreparedWrite prepared{.write = {.snapshot = {}, .base_snapshot_id = std::move(encoded.base_snapshot_id)},
+                           .parent_version = parent_version,
+                           .required_version = {}};
+    prepared.write.snapshot = make_snapshot(request, snapshot_id, created_at, std::move(encoded));
+    put_after(prepared.write, head_version, prepared.parent_version);
+    return prepared;
+}
 
+Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, PreparedWrite prepared,
+                                      Deadline deadline) {
+    Batch batch;
+    batch.writes.push_back(std::move(prepared.write));
+    SnapshotWrite& write = batch.writes.front();
     while (true) {
-        if (Status status = check_head(request, head); !status) return std::unexpected(std::move(status.error()));
-        const std::int64_t version = head ? head->version : 0;
-        rebase(batch.writes.front(), version, parent_version);
         Result<std::optional<Committed>> committed = commit(batch, request.state_data, deadline);
         if (!committed) return std::unexpected(std::move(committed.error()));
         if (*committed) {
             saw(request.run_id, (*committed)->version);
-            return Receipt{
-                .snapshot_id = snapshot_id, .version = (*committed)->version, .frame_bytes = (*committed)->frame_bytes};
+            return Receipt{.snapshot_id = write.snapshot.info.snapshot_id,
+                           .version = (*committed)->version,
+                           .frame_bytes = (*committed)->frame_bytes};
         }
-        Result<std::optional<Head>> moved = store_->head(request.run_id);
-        if (!moved) return std::unexpected(std::move(moved.error()));
-        head = std::move(*moved);
-        if (is_delta && head && head->version == version) {
-            return fail(
-                ErrorCode::kUnavailable,
-                fmt::format("the snapshot that a delta of run \"{}\" needs was deleted meanwhile", request.run_id));
+        if (Status status = rebase(request, prepared, write); !status) {
+            return std::unexpected(std::move(status.error()));
         }
         if (has_passed(deadline)) {
             return fail(
@@ -90,21 +97,36 @@ Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, co
     }
 }
 
-std::optional<std::int64_t> SnapshotWriter::expected_version(const StatePersistenceRequest& request) const {
+// On top of the head as it is now.
+Status SnapshotWriter::rebase(const StatePersistenceRequest& request, const PreparedWrite& prepared,
+                              SnapshotWrite& write) {
+    const Result<std::optional<Head>> head = store_->head(request.run_id);
+    if (!head) return std::unexpected(head.error());
+    if (Status status = check_head(request, *head, prepared.required_version); !status) return status;
+    const std::int64_t version = *head ? (*head)->version : 0;
+    if (has_lost_its_base(write, version)) {
+        return fail(ErrorCode::kUnavailable,
+                    fmt::format("the snapshot that a delta of run \"{}\" needs is not there", request.run_id));
+    }
+    put_after(write, version, prepared.parent_version);
+    return {};
+}
+
+std::optional<std::int64_t> SnapshotWriter::required_version(const StatePersistenceRequest& request) const {
     if (request.on_conflict != OnConflict::kFail) return std::nullopt;
     return request.expected_version ? request.expected_version : seen_.find(request.run_id);
 }
 
-Status SnapshotWriter::check_head(const StatePersistenceRequest& request, const std::optional<Head>& head) const {
+Status SnapshotWriter::check_head(const StatePersistenceRequest& request, const std::optional<Head>& head,
+                                  std::optional<std::int64_t> required_version) {
     if (head) {
         if (Status status = check_owner(request, *head); !status) return status;
     }
-    const std::optional<std::int64_t> expected = expected_version(request);
     const std::int64_t version = head ? head->version : 0;
-    if (!expected || *expected == version) return {};
+    if (!required_version || *required_version == version) return {};
     return fail(ErrorCode::kConflict, fmt::format("the head of run \"{}\" is at version {}, not at {}: another writer "
                                                   "saved it",
-                                                  request.run_id, version, *expected));
+                                                  request.run_id, version, *required_version));
 }
 
 Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::commit(const Batch& batch, const State& state,

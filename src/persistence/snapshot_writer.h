@@ -12,28 +12,39 @@
 
 namespace cairn {
 
+/// A snapshot that is ready to be committed.
+struct PreparedWrite {
+    SnapshotWrite write;
+    std::optional<std::int64_t> parent_version;    ///< That it grows from wherever the head is; nothing: from the head.
+    std::optional<std::int64_t> required_version;  ///< That the head must have; nothing: it goes on top of any.
+};
+
 /// Writes snapshots whose frames are made.
-/// Threads: safe to call concurrently; the order of one run's saves is the caller's business (`RunLanes`).
+/// Threads: safe to call concurrently; the order of one run's saves is the caller's business.
 class SnapshotWriter {
 public:
     SnapshotWriter(std::shared_ptr<Store> store, const PersistenceOptions& options)
         : store_(std::move(store)), limits_(options.state_limits) {}
 
-    /// Makes the request's state, encoded as `encoded`, the run's head under `snapshot_id`. `head` is the head as just
-    /// read, `parent_version` the version that the request asks to grow from, if it asks.
-    ///  - The head moved meanwhile: re-based on the new one, or kConflict, as the request says.
+    /// The request's state, encoded as `encoded`, as the head after `head_version` (0: the run's first), grown from
+    /// `parent_version` or, without it, from that head.
+    static PreparedWrite prepare(const StatePersistenceRequest& request, const std::string& snapshot_id,
+                                 Timestamp created_at, EncodedState encoded, std::int64_t head_version,
+                                 std::optional<std::int64_t> parent_version);
+
+    /// Makes `prepared` the run's head.
+    ///  - The head moved meanwhile: re-based on the new one, or kConflict, as `required_version` says.
     ///  - The outcome is unknown, or the id is taken: the id is looked up; if it holds this very state, that is this
     ///    save, done. Otherwise the same id is tried again, so nothing is ever saved twice.
     /// Errors: those of `StatePersistence::save_agent_state`.
-    Result<Receipt> write(const StatePersistenceRequest& request, const std::string& snapshot_id, Timestamp created_at,
-                          EncodedState encoded, std::optional<Head> head, std::optional<std::int64_t> parent_version,
-                          Deadline deadline);
+    Result<Receipt> write(const StatePersistenceRequest& request, PreparedWrite prepared, Deadline deadline);
 
     /// The head version that must hold for a request with on_conflict=fail; nothing if any will do.
-    std::optional<std::int64_t> expected_version(const StatePersistenceRequest& request) const;
+    std::optional<std::int64_t> required_version(const StatePersistenceRequest& request) const;
 
-    /// Errors: kConflict if `head` is not the one that the request expects; kInvalidArgument if it has another owner.
-    Status check_head(const StatePersistenceRequest& request, const std::optional<Head>& head) const;
+    /// Errors: kConflict if `head` is not at `required_version`; kInvalidArgument if it has another owner.
+    static Status check_head(const StatePersistenceRequest& request, const std::optional<Head>& head,
+                             std::optional<std::int64_t> required_version);
 
     /// This service now knows that the run's head was at `version`.
     void saw(const std::string& run_id, std::int64_t version) { seen_.note(run_id, version); }
@@ -48,6 +59,7 @@ public:
     Result<std::optional<Committed>> commit(const Batch& batch, const State& state, Deadline deadline);
 
 private:
+    Status rebase(const StatePersistenceRequest& request, const PreparedWrite& prepared, SnapshotWrite& write);
     Result<std::optional<Committed>> look_up(const SnapshotInfo& info, const State& state);
 
     std::shared_ptr<Store> store_;

@@ -1,16 +1,49 @@
 #include "persistence/guarded.h"
-#include "persistence/recovery.h"
 #include "persistence/request_rules.h"
-#include "persistence/run_lanes.h"
 #include "persistence/service_core.h"
 
 #include <cairn/persistence.h>
+
+#include <atomic>
 
 namespace cairn {
 
 struct StatePersistenceService::Impl : ServiceCore {
     using ServiceCore::ServiceCore;
+
+    Result<Receipt> save(const StatePersistenceRequest& request);
+    Result<LoadedState> load_state(const LoadRequest& request) const;
+    Result<RecoveryResult> recover(const StateRecoveryRequest& request);
+
+    // `work`, unless the service is closed.
+    template <class Work>
+    auto while_open(const Work& work) const -> decltype(work()) {
+        if (is_closed) return fail(ErrorCode::kClosed, "the service was closed");
+        return guarded(work);
+    }
+
+    std::atomic<bool> is_closed = false;
 };
+
+Result<Receipt> StatePersistenceService::Impl::save(const StatePersistenceRequest& request) {
+    if (Status status = check(request); !status) return std::unexpected(std::move(status.error()));
+    const Deadline until = deadline(request.timeout);
+    const Result<RunLanes::Turn> turn = lanes.enter(request.run_id, until);
+    if (!turn) return std::unexpected(turn.error());
+    return write_standard(request, until);
+}
+
+Result<LoadedState> StatePersistenceService::Impl::load_state(const LoadRequest& request) const {
+    if (Status status = check_load_request(request); !status) return std::unexpected(std::move(status.error()));
+    return load(request);
+}
+
+Result<RecoveryResult> StatePersistenceService::Impl::recover(const StateRecoveryRequest& request) {
+    const Deadline until = deadline({});
+    const Result<RunLanes::Turn> turn = lanes.enter(request.run_id, until);
+    if (!turn) return std::unexpected(turn.error());
+    return recovery.recover(request, until);
+}
 
 StatePersistenceService::StatePersistenceService(std::shared_ptr<Store> store, PersistenceOptions options)
     : impl_(std::make_unique<Impl>(std::move(store), std::move(options))) {}
@@ -18,27 +51,34 @@ StatePersistenceService::StatePersistenceService(std::shared_ptr<Store> store, P
 StatePersistenceService::~StatePersistenceService() = default;
 
 Result<Receipt> StatePersistenceService::save_agent_state(const StatePersistenceRequest& request) {
-    return guarded([&]() -> Result<Receipt> {
-        if (Status status = impl_->check(request); !status) return std::unexpected(std::move(status.error()));
-        const Deadline deadline = impl_->deadline(request);
-        return impl_->lanes.run(request.run_id, std::nullopt, deadline, [&] {
-            return impl_->write_full(request, impl_->snapshot_id(request), FrameOptions{.compression = false},
-                                     deadline);
-        });
-    });
+    return impl_->while_open([&] { return impl_->save(request); });
 }
 
 Result<LoadedState> StatePersistenceService::load_agent_state(const LoadRequest& request) {
-    return guarded([&]() -> Result<LoadedState> { return impl_->load(request); });
+    return impl_->while_open([&] { return impl_->load_state(request); });
 }
 
 Result<RecoveryResult> StatePersistenceService::recover_agent_state(const StateRecoveryRequest& request) {
-    return guarded([&] { return impl_->recover(request); });
+    return impl_->while_open([&] { return impl_->recover(request); });
 }
 
 Result<ThreadContext> StatePersistenceService::get_thread_context(std::string_view thread_id,
                                                                   std::optional<std::string_view> user_id) {
-    return guarded([&] { return read_thread_context(*impl_->store, thread_id, user_id); });
+    return impl_->while_open([&] { return read_thread_context(*impl_->store, thread_id, user_id); });
+}
+
+Status StatePersistenceService::flush(std::string_view /*run_id*/,
+                                      std::optional<std::chrono::milliseconds> /*timeout*/) {
+    return impl_->while_open([] { return Status(); });
+}
+
+Status StatePersistenceService::flush_all(std::optional<std::chrono::milliseconds> /*timeout*/) {
+    return impl_->while_open([] { return Status(); });
+}
+
+Status StatePersistenceService::close() {
+    impl_->is_closed = true;
+    return {};
 }
 
 }  // namespace cairn

@@ -22,16 +22,20 @@ namespace {
 
 using namespace std::chrono_literals;
 
-CachedHead head_of(std::int64_t version, std::string_view text) {
-    return {.snapshot_id = std::to_string(version), .version = version, .state = State::parse(text).value()};
+std::shared_ptr<const CachedHead> head_of(std::string run_id, std::int64_t version, std::string_view text) {
+    CachedHead head;
+    head.state = State::parse(text).value();
+    head.info.run_id = std::move(run_id);
+    head.info.version = version;
+    return std::make_shared<const CachedHead>(std::move(head));
 }
 
 TEST(HeadCache, EvictsTheRunUsedLongestAgoNotTheOneThatCameFirst) {
     HeadCache cache(2, 1000);
-    cache.put("first", head_of(1, "{}"));
-    cache.put("second", head_of(1, "{}"));
+    cache.put(head_of("first", 1, "{}"));
+    cache.put(head_of("second", 1, "{}"));
     ASSERT_NE(cache.find("first"), nullptr);
-    cache.put("third", head_of(1, "{}"));
+    cache.put(head_of("third", 1, "{}"));
     EXPECT_NE(cache.find("first"), nullptr);
     EXPECT_EQ(cache.find("second"), nullptr);
     EXPECT_EQ(cache.figures().evictions, 1U);
@@ -40,32 +44,32 @@ TEST(HeadCache, EvictsTheRunUsedLongestAgoNotTheOneThatCameFirst) {
 
 TEST(HeadCache, IsBoundedByBytesAsWellAsByEntries) {
     HeadCache cache(100, 20);
-    cache.put("a", head_of(1, R"({"a":"12345"})"));  // 13 bytes
-    cache.put("b", head_of(1, R"({"b":1})"));        // 7 bytes
+    cache.put(head_of("a", 1, R"({"a":"12345"})"));  // 13 bytes
+    cache.put(head_of("b", 1, R"({"b":1})"));        // 7 bytes
     EXPECT_EQ(cache.figures().bytes, 20U);
-    cache.put("c", head_of(1, R"({})"));
+    cache.put(head_of("c", 1, R"({})"));
     EXPECT_EQ(cache.find("a"), nullptr);
     EXPECT_EQ(cache.figures().bytes, 9U);
 }
 
 TEST(HeadCache, AStateLargerThanAllTheBytesIsNotKeptAndReplacesWhatWasThere) {
     HeadCache cache(10, 10);
-    cache.put("run", head_of(1, "{}"));
-    cache.put("run", head_of(2, R"({"a":"1234567890"})"));
+    cache.put(head_of("run", 1, "{}"));
+    cache.put(head_of("run", 2, R"({"a":"1234567890"})"));
     EXPECT_EQ(cache.find("run"), nullptr);
     EXPECT_EQ(cache.figures().bytes, 0U);
 }
 
 TEST(HeadCache, AnOlderVersionNeverReplacesANewerOne) {
     HeadCache cache(10, 1000);
-    cache.put("run", head_of(5, R"({"v":5})"));
-    cache.put("run", head_of(4, R"({"v":4})"));
-    EXPECT_EQ(cache.find("run")->version, 5);
+    cache.put(head_of("run", 5, R"({"v":5})"));
+    cache.put(head_of("run", 4, R"({"v":4})"));
+    EXPECT_EQ(cache.find("run")->info.version, 5);
 }
 
 TEST(HeadCache, AResizeEvictsAtOnce) {
     HeadCache cache(10, 1000);
-    for (int i = 0; i < 10; ++i) cache.put(std::to_string(i), head_of(1, "{}"));
+    for (int i = 0; i < 10; ++i) cache.put(head_of(std::to_string(i), 1, "{}"));
     cache.resize(3, 1000);
     EXPECT_EQ(cache.figures().run_ids, (std::vector<std::string>{"9", "8", "7"}));
     cache.clear();
@@ -115,41 +119,23 @@ TEST(SeenVersions, ForgetsTheRunNotedLongestAgoAndNeverGoesBack) {
     EXPECT_EQ(seen.find("a"), 4);
 }
 
-Cargo cargo_of(std::string_view text) {
-    return {.state = State::parse(text).value(), .thread_id = "t", .user_id = "u"};
-}
-
-Result<Receipt> saved() {
-    return Receipt{};
-}
-
-TEST(RunLanes, SavesOfOneRunNeverOverlapAndKeepTheirOrder) {
+TEST(RunLanes, TurnsOfOneRunNeverOverlapAndKeepTheirOrder) {
     RunLanes lanes;
     std::vector<int> order;
     std::atomic<int> inside = 0;
     std::vector<std::jthread> threads;
-    std::promise<void> may_end;
-    std::latch first_is_in(1);
-    threads.emplace_back([&] {
-        (void)lanes.run("run", std::nullopt, test::soon(), [&] {
-            first_is_in.count_down();
-            may_end.get_future().wait();
-            order.push_back(0);
-            return saved();
-        });
-    });
-    first_is_in.wait();
-    for (int i = 1; i <= 8; ++i) {
-        threads.emplace_back([&, i] {
-            (void)lanes.run("run", std::nullopt, test::soon(), [&] {
+    {
+        const Result<RunLanes::Turn> first = lanes.enter("run", test::soon());
+        for (int i = 1; i <= 8; ++i) {
+            threads.emplace_back([&, i] {
+                const Result<RunLanes::Turn> turn = lanes.enter("run", test::soon());
                 EXPECT_EQ(++inside, 1);
                 order.push_back(i);
                 --inside;
-                return saved();
             });
-        });
+        }
+        order.push_back(0);
     }
-    may_end.set_value();
     threads.clear();
     EXPECT_EQ(order.size(), 9U);
     EXPECT_EQ(order.front(), 0);
@@ -157,84 +143,25 @@ TEST(RunLanes, SavesOfOneRunNeverOverlapAndKeepTheirOrder) {
 
 TEST(RunLanes, AnotherRunDoesNotWait) {
     RunLanes lanes;
-    (void)lanes.run("slow", std::nullopt, test::soon(), [&] {
-        // Inside the first run's save: another run's goes through on this very thread.
-        EXPECT_TRUE(lanes.run("other", std::nullopt, test::soon(), saved));
-        return saved();
-    });
+    const Result<RunLanes::Turn> slow = lanes.enter("slow", test::soon());
+    EXPECT_TRUE(lanes.enter("other", std::chrono::steady_clock::now()));
 }
 
 TEST(RunLanes, WhoGivesUpWaitingLetsThoseBehindKeepTheirPlace) {
     RunLanes lanes;
-    std::promise<void> may_end;
-    std::latch first_is_in(1);
     std::atomic<bool> first_has_ended = false;
-    std::jthread first([&] {
-        (void)lanes.run("run", std::nullopt, test::soon(), [&] {
-            first_is_in.count_down();
-            may_end.get_future().wait();
-            first_has_ended = true;
-            return saved();
-        });
-    });
-    first_is_in.wait();
-    const Result<Receipt> impatient =
-        lanes.run("run", std::nullopt, std::chrono::steady_clock::now() + 1ms, [] { return saved(); });
-    ASSERT_FALSE(impatient);
-    EXPECT_EQ(impatient.error().code, ErrorCode::kUnavailable);
-    std::jthread behind([&] {
-        (void)lanes.run("run", std::nullopt, test::soon(), [&] {
+    std::jthread behind;
+    {
+        const Result<RunLanes::Turn> first = lanes.enter("run", test::soon());
+        const Result<RunLanes::Turn> impatient = lanes.enter("run", std::chrono::steady_clock::now() + 1ms);
+        ASSERT_FALSE(impatient);
+        EXPECT_EQ(impatient.error().code, ErrorCode::kUnavailable);
+        behind = std::jthread([&] {
+            EXPECT_TRUE(lanes.enter("run", test::soon()));
             EXPECT_TRUE(first_has_ended);
-            return saved();
         });
-    });
-    may_end.set_value();
-}
-
-TEST(RunLanes, AnEqualSaveUnderWaySharesItsFailureWithoutRunning) {
-    RunLanes lanes;
-    std::latch first_is_in(1);
-    std::promise<void> may_end;
-    std::jthread first([&] {
-        (void)lanes.run("run", cargo_of(R"({"a":1})"), test::soon(), [&]() -> Result<Receipt> {
-            first_is_in.count_down();
-            may_end.get_future().wait();
-            return fail(ErrorCode::kStorageFull, "no space");
-        });
-    });
-    first_is_in.wait();
-    std::atomic<bool> has_run = false;
-    auto second = std::async(std::launch::async, [&] {
-        return lanes.run("run", cargo_of(R"({"a":1})"), test::soon(), [&] {
-            has_run = true;
-            return saved();
-        });
-    });
-    EXPECT_EQ(second.wait_for(20ms), std::future_status::timeout);  // it must not answer before the first has
-    may_end.set_value();
-    const Result<Receipt> shared = second.get();
-    first.join();
-    ASSERT_FALSE(shared);
-    EXPECT_EQ(shared.error().code, ErrorCode::kStorageFull);
-    EXPECT_FALSE(has_run);
-}
-
-TEST(RunLanes, ADifferentSaveDoesNotShareAFailure) {
-    RunLanes lanes;
-    std::latch first_is_in(1);
-    std::promise<void> may_end;
-    std::jthread first([&] {
-        (void)lanes.run("run", cargo_of(R"({"a":1})"), test::soon(), [&]() -> Result<Receipt> {
-            first_is_in.count_down();
-            may_end.get_future().wait();
-            return fail(ErrorCode::kStorageFull, "no space");
-        });
-    });
-    first_is_in.wait();
-    auto second =
-        std::async(std::launch::async, [&] { return lanes.run("run", cargo_of(R"({"a":2})"), test::soon(), saved); });
-    may_end.set_value();
-    EXPECT_TRUE(second.get());
+        first_has_ended = true;
+    }
 }
 
 }  // namespace

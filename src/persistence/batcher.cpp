@@ -1,0 +1,295 @@
+#include "persistence/batcher.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <new>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+using Stage = PendingSave::Stage;
+
+/// How long the caller of a save that is being committed waits beyond its deadline for the answer, which the store
+/// gives at that deadline.
+constexpr std::chrono::milliseconds kAnswerGrace{500};
+
+std::unexpected<Error> taken_out(const PendingSave& save) {
+    return fail(ErrorCode::kUnavailable,
+                fmt::format("the save of run \"{}\" was still queued at the deadline", save.request.run_id));
+}
+
+std::unexpected<Error> still_in_commit(const PendingSave& save) {
+    return fail(ErrorCode::kOutcomeUnknown, fmt::format("the save of snapshot {} was still being committed at the "
+                                                        "deadline",
+                                                        save.becomes->info.snapshot_id));
+}
+
+std::unexpected<Error> still_queued(std::size_t saves) {
+    return fail(ErrorCode::kUnavailable, fmt::format("{} {} queued at the deadline", saves,
+                                                     saves == 1 ? "run still has saves" : "runs still have saves"));
+}
+
+void notify(const SaveCompletion& done, const Result<Receipt>& result) noexcept {
+    try {
+        done(result);
+    } catch (...) {  // NOLINT(bugprone-empty-catch): what a completion throws concerns nobody here
+    }
+}
+
+}  // namespace
+
+/// Who waits for a place in the queue.
+struct Batcher::Newcomer {
+    std::condition_variable may_try;
+};
+
+Status Batcher::submit(const Save& save, bool is_awaited) {
+    Lock lock(mutex_);
+    if (Status status = wait_for_room(lock, *save); !status) return status;
+    queue_.push(save);
+    if (is_awaited) {
+        save->waiting = 1;
+    } else if (!is_leading_ && queue_.is_ready()) {
+        wake_committer();
+    }
+    return {};
+}
+
+bool Batcher::replace(const Save& older, const Save& newer) {
+    const std::lock_guard lock(mutex_);
+    return !is_closing_ && queue_.replace(older, newer);
+}
+
+Status Batcher::wait_for_room(Lock& lock, const PendingSave& save) {
+    Newcomer self;
+    newcomers_.push_back(&self);
+    bool in_time = true;
+    while (!is_closing_ && in_time && (newcomers_.front() != &self || !queue_.has_room(save.bytes))) {
+        if (make_way()) {
+            lead(lock);
+        } else {
+            in_time = self.may_try.wait_until(lock, save.deadline) == std::cv_status::no_timeout;
+        }
+    }
+    newcomers_.erase(std::ranges::find(newcomers_, &self));
+    if (!newcomers_.empty()) newcomers_.front()->may_try.notify_one();
+    if (is_closing_) return fail(ErrorCode::kClosed, "the service was closed");
+    if (in_time) return {};
+    return fail(ErrorCode::kUnavailable,
+                fmt::format("the queue was full until the deadline: {} saves with {} bytes wait to be committed",
+                            queue_.size(), queue_.bytes()));
+}
+
+// In a full queue nothing is held back. Whether there is something to commit and nobody at it.
+bool Batcher::make_way() {
+    queue_.release_all();
+    return !is_leading_ && queue_.is_ready();
+}
+
+Result<Receipt> Batcher::wait(Save save) {
+    Lock lock(mutex_);
+    --save->waiting;  // `submit` has counted it; from here on it is counted while it sleeps
+    if (!wait_until_settled(lock, save, save->deadline)) {
+        if (save->stage == Stage::kQueued) {
+            queue_.remove(*save);
+            save->result = taken_out(*save);
+            settle(*save);
+            pass_on_the_lead();
+        } else if (!wait_until_settled(lock, save, save->deadline + kAnswerGrace)) {
+            return still_in_commit(*save);
+        }
+    }
+    return *save->result;
+}
+
+Result<Receipt> Batcher::wait_for_other(Save save, Deadline deadline) {
+    Lock lock(mutex_);
+    if (wait_until_settled(lock, save, deadline)) return *save->result;
+    pass_on_the_lead();
+    return fail(ErrorCode::kUnavailable,
+                fmt::format("an equal save of run \"{}\" was still under way at the deadline", save->request.run_id));
+}
+
+void Batcher::tell(Save save, SaveCompletion done) {
+    Lock lock(mutex_);
+    while (save->replaced_by != nullptr) save = save->replaced_by;
+    if (save->stage != Stage::kSettled) {
+        save->completions.push_back(std::move(done));
+        return;
+    }
+    lock.unlock();
+    notify(done, *save->result);
+}
+
+Save Batcher::newest(const std::string& run_id) const {
+    const std::lock_guard lock(mutex_);
+    return queue_.newest(run_id);
+}
+
+void Batcher::release(const std::string& run_id) {
+    const std::lock_guard lock(mutex_);
+    queue_.release(run_id);
+    pass_on_the_lead();
+}
+
+// Follows a save that is replaced. Commits by itself when nobody else does.
+bool Batcher::wait_until_settled(Lock& lock, Save& save, Deadline deadline) {
+    while (true) {
+        while (save->replaced_by != nullptr) save = save->replaced_by;
+        if (save->stage == Stage::kSettled) return true;
+        if (!is_leading_ && queue_.is_ready() && std::chrono::steady_clock::now() < deadline) {
+            lead(lock);
+            continue;
+        }
+        ++save->waiting;
+        const Save sleeping_on = save;
+        const std::cv_status status = sleeping_on->settled.wait_until(lock, deadline);
+        --sleeping_on->waiting;
+        if (status == std::cv_status::timeout && save->stage != Stage::kSettled && !save->replaced_by) return false;
+    }
+}
+
+Status Batcher::drain(const std::string& run_id, Deadline deadline) {
+    Lock lock(mutex_);
+    queue_.release(run_id);
+    Save save = queue_.newest(run_id);
+    return save ? drain(lock, {std::move(save)}, deadline) : Status();
+}
+
+Status Batcher::drain_thread(std::string_view thread_id, Deadline deadline) {
+    Lock lock(mutex_);
+    std::vector<Save> newest =
+        queue_.newest_of([&](const PendingSave& save) { return save.request.thread_id == thread_id; });
+    for (const Save& save : newest) queue_.release(save->request.run_id);
+    return drain(lock, std::move(newest), deadline);
+}
+
+Status Batcher::drain_all(Deadline deadline) {
+    Lock lock(mutex_);
+    queue_.release_all();
+    return drain(lock, queue_.newest_of([](const PendingSave&) { return true; }), deadline);
+}
+
+Status Batcher::drain(Lock& lock, std::vector<Save> newest, Deadline deadline) {
+    for (std::size_t i = 0; i < newest.size(); ++i) {
+        if (wait_until_settled(lock, newest[i], deadline)) continue;
+        pass_on_the_lead();
+        return still_queued(newest.size() - i);
+    }
+    return {};
+}
+
+Status Batcher::flush(const std::string& run_id, Deadline deadline) {
+    if (Status status = drain(run_id, deadline); !status) return status;
+    const std::lock_guard lock(mutex_);
+    if (std::optional<Error> error = lost_.take(run_id)) return std::unexpected(std::move(*error));
+    return {};
+}
+
+Status Batcher::flush_all(Deadline deadline) {
+    if (Status status = drain_all(deadline); !status) return status;
+    const std::lock_guard lock(mutex_);
+    if (std::optional<Error> error = lost_.take_first()) return std::unexpected(std::move(*error));
+    return {};
+}
+
+Status Batcher::close() {
+    {
+        const std::lock_guard lock(mutex_);
+        is_closing_ = true;
+        for (Newcomer* newcomer : newcomers_) newcomer->may_try.notify_one();
+    }
+    // Saves have deadlines, so this ends.
+    Status status = flush_all(Deadline::max());
+    std::thread ending;
+    {
+        const std::lock_guard lock(mutex_);
+        may_end_ = true;
+        ending = std::move(committer_);
+        work_.notify_all();
+    }
+    if (ending.joinable()) ending.join();
+    return status;
+}
+
+Batcher::Figures Batcher::figures() const {
+    const std::lock_guard lock(mutex_);
+    return {.size = queue_.size(), .bytes = queue_.bytes()};
+}
+
+// One batch. The lock is not held while it is committed, nor while completions are told.
+void Batcher::lead(Lock& lock) {
+    std::vector<Save> batch = std::move(spare_batch_);
+    spare_batch_.clear();
+    batch.reserve(batch_saves_max_);  // before anything is taken out of the queue
+    is_leading_ = true;
+    queue_.take(batch);
+    lock.unlock();
+    commit_(batch);
+    lock.lock();
+    settle(batch);
+    is_leading_ = false;
+    wake_next();
+    lock.unlock();
+    tell_completions(batch);
+    batch.clear();
+    lock.lock();
+    spare_batch_ = std::move(batch);
+}
+
+void Batcher::settle(const std::vector<Save>& batch) {
+    queue_.end(batch);
+    for (const Save& save : batch) settle(*save);
+}
+
+void Batcher::settle(PendingSave& save) {
+    save.stage = Stage::kSettled;
+    save.settled.notify_all();
+    if (!save.is_acknowledged || *save.result) return;
+    try {
+        lost_.note(save.request.run_id, save.result->error());
+    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): it is logged and counted all the same
+    }
+}
+
+// Of saves that are settled: nobody adds to them any more.
+void Batcher::tell_completions(const std::vector<Save>& batch) {
+    for (const Save& save : batch) {
+        if (save->is_acknowledged && !*save->result) on_lost_(*save, save->result->error());
+        for (const SaveCompletion& done : save->completions) notify(done, *save->result);
+        save->completions.clear();
+    }
+}
+
+// Who stops waiting may have been the one that was woken to commit next.
+void Batcher::pass_on_the_lead() {
+    if (!is_leading_) wake_next();
+}
+
+// Who needs the next batch makes it; the thread does if nobody waits. Then, who needs a place.
+void Batcher::wake_next() {
+    if (queue_.is_ready()) {
+        PendingSave& next = queue_.next();
+        next.waiting > 0 ? next.settled.notify_all() : wake_committer();
+    }
+    if (!newcomers_.empty()) newcomers_.front()->may_try.notify_one();
+}
+
+void Batcher::wake_committer() {
+    if (!committer_.joinable() && !may_end_) committer_ = std::thread([this] { commit_in_background(); });
+    work_.notify_one();
+}
+
+void Batcher::commit_in_background() {
+    Lock lock(mutex_);
+    while (true) {
+        work_.wait(lock, [this] { return may_end_ || (!is_leading_ && queue_.is_ready()); });
+        if (may_end_) return;
+        lead(lock);
+    }
+}
+
+}  // namespace cairn

@@ -1,0 +1,51 @@
+#pragma once
+
+// A save between its queue and the store.
+
+#include "persistence/head_cache.h"
+#include "persistence/snapshot_writer.h"
+
+#include <cairn/persistence.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace cairn {
+
+struct PendingSave {
+    using Clock = std::chrono::steady_clock;
+
+    // What it is: set before it is queued, then constant.
+    StatePersistenceRequest request;
+    std::shared_ptr<const CachedHead> becomes;  ///< The run's head once it is committed, unless others save meanwhile.
+    std::shared_ptr<const CachedHead> base;     ///< What its frame was encoded against; null: nothing.
+    Deadline deadline;
+    std::uint64_t bytes = 0;       ///< That it keeps in memory: of its state and its frame.
+    bool is_alone = false;         ///< Critical: committed by itself.
+    bool is_held = false;          ///< Not committed before somebody asks.
+    bool is_acknowledged = false;  ///< Its caller was told that it is queued.
+    bool is_replaceable = false;   ///< By a newer one of its run.
+
+    // Whoever commits it uses this, and nobody else.
+    PreparedWrite write;
+
+    // Guarded by the batcher's mutex:
+    enum class Stage : std::uint8_t { kQueued, kCommitting, kSettled };
+    Stage stage = Stage::kQueued;
+    std::optional<Result<Receipt>> result;     ///< Once it is settled.
+    std::shared_ptr<PendingSave> replaced_by;  ///< It will not be committed: this one takes its place.
+    std::vector<SaveCompletion> completions;   ///< Of who is to be told.
+    std::condition_variable settled;           ///< For who waits,
+    int waiting = 0;                           ///< and how many do.
+
+    // The queue's, guarded by the same mutex:
+    std::list<Clock::time_point> age = {Clock::now()};  ///< Lies in the queue's list, and not here, once it may go.
+    std::list<Clock::time_point>::iterator age_place = age.begin();
+};
+
+}  // namespace cairn

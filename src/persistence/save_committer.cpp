@@ -1,0 +1,131 @@
+#include "persistence/save_committer.h"
+
+#include "persistence/guarded.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <new>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+// The first that passes: no save waits longer for the others' sake.
+Deadline earliest_deadline(std::span<const Save> saves) {
+    return std::ranges::min(saves, {}, [](const Save& save) { return save->deadline; })->deadline;
+}
+
+Receipt receipt_of(const PendingSave& save) {
+    const SnapshotInfo& info = save.becomes->info;
+    return {.snapshot_id = info.snapshot_id, .version = info.version, .frame_bytes = info.frame_bytes};
+}
+
+void log_save(const Runtime& runtime, std::string_view event, const Error& cause,
+              const StatePersistenceRequest& request, const std::string& snapshot_id) {
+    runtime.log({.level = LogLevel::kWarning,
+                 .event = event,
+                 .message = cause.to_string(),
+                 .fields = {{"run_id", request.run_id},
+                            {"snapshot_id", snapshot_id},
+                            {"cause", std::string(error_info(cause.code).name)}}});
+}
+
+}  // namespace
+
+bool is_final(ErrorCode code) noexcept {
+    switch (code) {
+        case ErrorCode::kInvalidArgument:
+        case ErrorCode::kConflict:
+        case ErrorCode::kNotFound:
+        case ErrorCode::kAlreadyExists:
+        case ErrorCode::kClosed:
+            return true;
+        default:
+            return false;
+    }
+}
+
+void SaveCommitter::commit(std::span<const Save> saves) noexcept {
+    if (saves.size() > 1 && commit_together(saves)) return;
+    for (const Save& save : saves) {
+        save->result = guarded([&] { return commit_alone(*save); });
+    }
+}
+
+// False: nothing is known to be saved, and each is to be tried by itself.
+bool SaveCommitter::commit_together(std::span<const Save> saves) {
+    Batch batch;
+    const Status status = guarded([&] {
+        batch.writes.reserve(saves.size());
+        for (const Save& save : saves) batch.writes.push_back(std::move(save->write.write));
+        return store_->commit(batch, earliest_deadline(saves));
+    });
+    if (!status) {
+        for (std::size_t i = 0; i < batch.writes.size(); ++i) saves[i]->write.write = std::move(batch.writes[i]);
+        stats_.count_failed_batch();
+        runtime_.log({.level = LogLevel::kWarning,
+                      .event = "batch_failed",
+                      .message = status.error().to_string(),
+                      .fields = {{"saves", fmt::to_string(saves.size())}}});
+        return false;
+    }
+    stats_.count_batch(saves.size());
+    for (const Save& save : saves) {
+        save->result = guarded([&] {
+            remember(*save, save->becomes->info.version);
+            return Result<Receipt>(receipt_of(*save));
+        });
+    }
+    return true;
+}
+
+Result<Receipt> SaveCommitter::commit_alone(PendingSave& save) {
+    const std::optional<std::int64_t> required_version = save.write.required_version;
+    Result<Receipt> receipt =
+        guarded([&] { return writer_->write(save.request, std::move(save.write), save.deadline); });
+    if (!receipt && !is_final(receipt.error().code)) {
+        return fall_back(save.request, save.becomes->info.snapshot_id, required_version, save.deadline,
+                         std::move(receipt.error()));
+    }
+    if (receipt) remember(save, receipt->version);
+    return receipt;
+}
+
+Result<Receipt> SaveCommitter::fall_back(const StatePersistenceRequest& request, const std::string& snapshot_id,
+                                         std::optional<std::int64_t> required_version, Deadline deadline, Error cause) {
+    stats_.count_fallback(cause.code);
+    log_save(runtime_, "save_fallback", cause, request, snapshot_id);
+    StatePersistenceRequest retry = request;
+    retry.snapshot_id = snapshot_id;  // whatever the first attempt left behind, it is not saved twice
+    retry.expected_version = required_version;
+    retry.timeout = std::max(std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()),
+                             std::chrono::milliseconds(1));
+    Result<Receipt> receipt = standard_.save_agent_state(retry);
+    if (!receipt) {
+        if (!receipt.error().cause) receipt.error().cause = std::make_shared<const Error>(std::move(cause));
+        return receipt;
+    }
+    receipt->outcome = Outcome::kFallback;
+    writer_->saw(request.run_id, receipt->version);
+    return receipt;
+}
+
+// Without memory for it, it is not remembered: that costs time and nothing else.
+void SaveCommitter::remember(const PendingSave& save, std::int64_t version) noexcept {
+    try {
+        writer_->saw(save.request.run_id, version);
+        if (version == save.becomes->info.version) {
+            cache_.put(save.becomes);
+            return;
+        }
+        CachedHead rebased = *save.becomes;
+        rebased.info.version = version;
+        rebased.info.parent_version = save.write.parent_version.value_or(version - 1);
+        cache_.put(std::make_shared<const CachedHead>(std::move(rebased)));
+    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch)
+    }
+}
+
+}  // namespace cairn

@@ -1,0 +1,52 @@
+#pragma once
+
+// From a batch of saves to the store: all in one transaction, else one by one, else each on the standard path.
+
+#include "persistence/head_cache.h"
+#include "persistence/pending_save.h"
+#include "persistence/save_queue.h"
+#include "persistence/service_stats.h"
+#include "persistence/snapshot_writer.h"
+
+#include <cairn/persistence.h>
+
+#include <memory>
+#include <span>
+
+namespace cairn {
+
+/// Whether the standard path would end with the same error: the caller's mistake, or the answer it asked for.
+bool is_final(ErrorCode code) noexcept;
+
+class SaveCommitter {
+public:
+    SaveCommitter(std::shared_ptr<Store> store, std::shared_ptr<SnapshotWriter> writer,
+                  StatePersistenceService& standard, HeadCache& cache, ServiceStats& stats, Runtime runtime)
+        : store_(std::move(store)),
+          writer_(std::move(writer)),
+          standard_(standard),
+          cache_(cache),
+          stats_(stats),
+          runtime_(std::move(runtime)) {}
+
+    /// Sets the result of each. What has been saved is in the cache afterwards.
+    void commit(std::span<const Save> saves) noexcept;
+
+    /// The save on the standard path, under the id that the first attempt had, because of `cause`.
+    Result<Receipt> fall_back(const StatePersistenceRequest& request, const std::string& snapshot_id,
+                              std::optional<std::int64_t> required_version, Deadline deadline, Error cause);
+
+private:
+    bool commit_together(std::span<const Save> saves);
+    Result<Receipt> commit_alone(PendingSave& save);
+    void remember(const PendingSave& save, std::int64_t version) noexcept;
+
+    std::shared_ptr<Store> store_;
+    std::shared_ptr<SnapshotWriter> writer_;
+    StatePersistenceService& standard_;
+    HeadCache& cache_;
+    ServiceStats& stats_;
+    const Runtime runtime_;
+};
+
+}  // namespace cairn

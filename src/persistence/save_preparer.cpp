@@ -1,0 +1,174 @@
+#include "persistence/save_preparer.h"
+
+#include "persistence/snapshot_reader.h"
+
+#include <utility>
+
+namespace cairn {
+namespace {
+
+// What a skip would lose: labels, a fork, or how long the state is kept.
+bool may_be_skipped(const StatePersistenceRequest& request, const Head& head) {
+    const bool outlives = !head.expires_at || (request.expires_at && *request.expires_at <= *head.expires_at);
+    const bool is_fork = request.parent_snapshot_id && *request.parent_snapshot_id != head.snapshot_id;
+    return outlives && !is_fork && !request.metadata && !request.is_critical();
+}
+
+Head head_of(const CachedHead& cached) {
+    const SnapshotInfo& info = cached.info;
+    return {.thread_id = info.thread_id,
+            .user_id = info.user_id,
+            .snapshot_id = info.snapshot_id,
+            .version = info.version,
+            .state_bytes = info.state_bytes,
+            .checksum = info.checksum,
+            .expires_at = info.expires_at};
+}
+
+Result<std::optional<DeltaBase>> head_base(const std::shared_ptr<const CachedHead>& head) {
+    if (!head) return std::nullopt;
+    return DeltaBase{.state = head->state,
+                     .version = head->info.version,
+                     .snapshot_id = head->info.snapshot_id,
+                     .chain = head->chain};
+}
+
+}  // namespace
+
+Result<PreparedSave> SavePreparer::prepare(const StatePersistenceRequest& request, std::string& new_id,
+                                           Deadline deadline, bool may_replace) {
+    Result<Found> found = find_head(request, deadline);
+    if (!found) return std::unexpected(std::move(found.error()));
+    if (deduplication && found->known && may_be_skipped(request, *found->head) &&
+        found->known->state == request.state_data) {
+        if (found->pending) return PreparedSave{.twin = std::move(found->pending)};
+        core_.writer->saw(request.run_id, found->head->version);
+        return PreparedSave{.skipped = Receipt{.snapshot_id = std::move(found->head->snapshot_id),
+                                               .outcome = Outcome::kDeduplicated,
+                                               .version = found->head->version}};
+    }
+    Save replaced;
+    if (may_replace && found->pending && found->pending->is_replaceable && is_replaceable(request)) {
+        replaced = std::exchange(found->pending, nullptr);
+        new_id = replaced->becomes->info.snapshot_id;
+        --found->head->version;  // what it grows from; its owner is the same
+        found->known = replaced->base;
+    } else {
+        new_id = core_.snapshot_id(request);
+    }
+    Result<Save> save = make_save(request, new_id, *found, deadline);
+    if (!save) return std::unexpected(std::move(save.error()));
+    return PreparedSave{.save = std::move(*save), .replaces = std::move(replaced)};
+}
+
+Result<SavePreparer::Found> SavePreparer::find_head(const StatePersistenceRequest& request, Deadline deadline) {
+    Found found;
+    Result<Save> pending = find_pending(request, deadline);
+    if (!pending) return std::unexpected(std::move(pending.error()));
+    found.pending = std::move(*pending);
+    if (found.pending) {
+        found.known = found.pending->becomes;
+        found.head = head_of(*found.known);
+    } else {
+        Result<std::optional<Head>> head = core_.store->head(request.run_id);
+        if (!head) return std::unexpected(std::move(head.error()));
+        found.head = std::move(*head);
+    }
+    if (Status status = SnapshotWriter::check_head(request, found.head, required_version(request, found)); !status) {
+        return std::unexpected(std::move(status.error()));
+    }
+    if (!found.known && found.head && !request.is_critical()) {
+        Result<KnownHead> known = read_head(request, *found.head);
+        if (!known) return std::unexpected(std::move(known.error()));
+        found.known = std::move(*known);
+    }
+    return found;
+}
+
+// The newest save of the run under way; none once the parent that the request names can be read from the store.
+Result<Save> SavePreparer::find_pending(const StatePersistenceRequest& request, Deadline deadline) {
+    Save pending = batcher_.newest(request.run_id);
+    if (!pending || !request.parent_snapshot_id) return pending;
+    if (*request.parent_snapshot_id == pending->becomes->info.snapshot_id) return pending;
+    if (Status status = batcher_.drain(request.run_id, deadline); !status) {
+        return std::unexpected(std::move(status.error()));
+    }
+    return nullptr;
+}
+
+// What this service has queued of the run is what it has seen of it.
+std::optional<std::int64_t> SavePreparer::required_version(const StatePersistenceRequest& request,
+                                                           const Found& found) const {
+    const bool is_own = found.pending && request.on_conflict == OnConflict::kFail && !request.expected_version;
+    return is_own ? found.head->version : core_.writer->required_version(request);
+}
+
+// The state of the head that the store has now: from the cache if that is the same one, otherwise read back. Null if
+// nobody needs it: without deltas only a state of the same length is worth a comparison.
+Result<SavePreparer::KnownHead> SavePreparer::read_head(const StatePersistenceRequest& request, const Head& head) {
+    KnownHead cached = cache_.find(request.run_id);
+    const bool is_current = cached && cached->is(head);
+    stats_.count_lookup(is_current);
+    if (is_current) return cached;
+    if (!compression && head.state_bytes != request.state_data.size_bytes()) return nullptr;
+    Result<ChainedState> loaded = load_snapshot(
+        *core_.store, {.run_id = request.run_id, .snapshot_id = head.snapshot_id}, core_.options.state_limits);
+    if (!loaded) return std::unexpected(std::move(loaded.error()));
+    return cache_.put(cached_head(std::move(*loaded)));
+}
+
+Result<Save> SavePreparer::make_save(const StatePersistenceRequest& request, const std::string& snapshot_id,
+                                     const Found& found, Deadline deadline) const {
+    std::optional<std::int64_t> parent_version;
+    Result<EncodedState> encoded = encode(request, found, parent_version);
+    if (!encoded) return std::unexpected(std::move(encoded.error()));
+    const ChainCost chain = encoded->chain;
+    const Durability wanted = wanted_durability(request);
+    Save save = std::make_shared<PendingSave>();
+    save->request = request;
+    save->base = found.known;
+    save->deadline = deadline;
+    save->bytes = request.state_data.size_bytes() + encoded->frame.size();
+    save->is_alone = request.is_critical();
+    save->is_held = wanted == Durability::kExit;
+    save->is_acknowledged = wanted != Durability::kSync;
+    save->is_replaceable = is_replaceable(request);
+    save->write = SnapshotWriter::prepare(request, snapshot_id, core_.options.runtime.clock->now(), std::move(*encoded),
+                                          found.head ? found.head->version : 0, parent_version);
+    save->write.required_version = required_version(request, found);
+    save->becomes = std::make_shared<const CachedHead>(
+        CachedHead{.info = save->write.write.snapshot.info, .state = request.state_data, .chain = chain});
+    return save;
+}
+
+// Against the older snapshot that the request asks to grow from, else against the head.
+Result<EncodedState> SavePreparer::encode(const StatePersistenceRequest& request, const Found& found,
+                                          std::optional<std::int64_t>& parent_version) const {
+    const Result<std::optional<Snapshot>> fork = core_.parent(request, found.head);
+    if (!fork) return std::unexpected(fork.error());
+    if (*fork) parent_version = (*fork)->info.version;
+    const FrameOptions frame_options{.compression = compression};
+    if (request.is_critical() || !compression) return encode_full(request.state_data, frame_options);
+    Result<std::optional<DeltaBase>> base = *fork ? fork_base(**fork) : head_base(found.known);
+    if (!base) return std::unexpected(std::move(base.error()));
+    return *base ? encode_against(**base, request.state_data, frame_options, chain_limits_)
+                 : encode_full(request.state_data, frame_options);
+}
+
+Result<std::optional<DeltaBase>> SavePreparer::fork_base(const Snapshot& snapshot) const {
+    Result<State> state = decode_snapshot(snapshot, core_.options.state_limits);
+    if (!state) return std::unexpected(std::move(state.error()));
+    const Result<ChainCost> chain = chain_cost(snapshot);
+    if (!chain) return std::unexpected(chain.error());
+    return DeltaBase{.state = std::move(*state),
+                     .version = snapshot.info.version,
+                     .snapshot_id = snapshot.info.snapshot_id,
+                     .chain = *chain};
+}
+
+bool SavePreparer::is_replaceable(const StatePersistenceRequest& request) const {
+    return latest_only_ && wanted_durability(request) != Durability::kSync && request.snapshot_id.empty() &&
+           !request.parent_snapshot_id && !request.metadata && request.on_conflict == OnConflict::kRebase;
+}
+
+}  // namespace cairn
