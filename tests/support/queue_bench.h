@@ -126,9 +126,8 @@ public:
         }
     }
     std::future<Result<Receipt>> in_background(StatePersistenceRequest request) {
-        return std::async(std::launch::async, [this, request = std::move(request), &to = service()] {
-            return to.save_agent_state(request);
-        });
+        return std::async(std::launch::async,
+                          [request = std::move(request), &to = service()] { return to.save_agent_state(request); });
     }
     bool becomes_queued(std::size_t saves) {
         return eventually([&] { return service().get_cache_stats().queue_size >= saves; });

@@ -377,7 +377,7 @@ TEST_F(DurabilityTest, AFlushTellsOfALostSaveOnce) {
     EXPECT_EQ(code_of(bench.service().flush("run")), ErrorCode::kStorageFull);
     EXPECT_TRUE(bench.service().flush("run").has_value()) << "told once";
     EXPECT_TRUE(bench.service().flush_all().has_value());
-    EXPECT_EQ(bench.service().get_cache_stats().lost, 1U);
+    EXPECT_TRUE(eventually([&] { return bench.service().get_cache_stats().lost == 1; }));
     bench.store->heal();
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1}));
     const Receipt again = save("run", 2, kSync).value();
@@ -553,6 +553,22 @@ TEST_F(LatestOnly, WhatHasAnIdMetadataOrAParentOfItsOwnIsNeitherReplacedNorRepla
         for (const std::int64_t kept : {step - 3, step - 2, step}) expected.push_back(step_text(kept));
         EXPECT_EQ(bench.on_disk("run"), expected);
     }
+}
+
+TEST_F(LatestOnly, AReplacementKeepsToTheLimitOfBytes) {
+    bench.options.queue_limits.bytes_max = 20'000;
+    bench.options.enable_compression = false;
+    const auto sized = [](const std::string& run, std::size_t bytes) {
+        return make_request(run, fmt::format(R"({{"filler":"{}"}})", std::string(bytes, 'x')));
+    };
+    for (const std::size_t bytes : {100U, 2'000U, 6'000U, 9'000U}) {
+        for (const std::string run : {"a", "b", "c"}) {
+            ASSERT_TRUE(bench.service().save_agent_state(sized(run, bytes)).has_value());
+            EXPECT_LE(bench.service().get_cache_stats().queue_bytes, 20'000U);
+        }
+    }
+    ASSERT_TRUE(bench.service().flush_all().has_value());
+    EXPECT_EQ(bench.on_disk("a").back(), sized("a", 9'000).state_data.text());
 }
 
 // ---- close ----
