@@ -128,8 +128,8 @@ private:
         run.last_step = report.step;
         report.begun = place_.now();
         if (chance(25)) {
-            place_.service.save_async(request, [&place = place_, report = report](const Result<Receipt>& receipt) {
-                answer(place, report, receipt);
+            place_.service.save_async(request, [&place = place_, about = report](const Result<Receipt>& receipt) {
+                answer(place, about, receipt);
             });
             return;
         }
