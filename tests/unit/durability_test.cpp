@@ -597,7 +597,7 @@ TEST_F(DurabilityTest, CloseWaitsForSavesUnderWay) {
     auto save_under_way = bench.in_background(make_step("run", 1, kSync));
     bench.gate.await(1);
     std::atomic<bool> is_closed = false;
-    std::jthread closer([&] {
+    const std::jthread closer([&] {
         EXPECT_TRUE(bench.service().close().has_value());
         EXPECT_EQ(bench.on_disk("run"), bench.steps({1})) << "close has not waited";
         is_closed = true;
@@ -634,7 +634,7 @@ TEST_F(DurabilityTest, WhatMeetsACloseIsStoredOrRefusedAndNothingElse) {
             });
         }
         EXPECT_TRUE(eventually([&] { return saved > 20; }));
-        std::jthread second_closer([&] { EXPECT_TRUE(service.close().has_value()); });
+        const std::jthread second_closer([&] { EXPECT_TRUE(service.close().has_value()); });
         EXPECT_TRUE(service.close().has_value());
         savers.clear();
         for (std::size_t t = 0; t < kThreads; ++t) {

@@ -678,7 +678,7 @@ TEST_F(GroupCommit, ACompletionIsToldOfARefusalOnce) {
             ++told;
         };
     };
-    StatePersistenceRequest invalid = make_step("", 1);
+    const StatePersistenceRequest invalid = make_step("", 1);
     bench.service().save_async(invalid, count(ErrorCode::kInvalidArgument));
     StatePersistenceRequest strict = make_step("run", 1);
     strict.on_conflict = OnConflict::kFail;
@@ -697,7 +697,7 @@ TEST_F(GroupCommit, CloseTellsEveryoneBeforeItReturns) {
     for (std::int64_t step = 1; step <= 100; ++step) {
         bench.service().save_async(make_step("run", step), [&](const Result<Receipt>&) { ++told; });
     }
-    std::jthread closer([&] {
+    const std::jthread closer([&] {
         EXPECT_TRUE(bench.service().close().has_value());
         EXPECT_EQ(told, 100);
     });
