@@ -73,7 +73,7 @@ TEST_F(GroupCommit, ThreadsThatWaitShareACommitToo) {
     bench.hold_up();
     std::vector<Answer> answers;
     for (std::size_t run = 0; run < 8; ++run) answers.push_back(bench.in_background(make_step(name(run), 1, kSync)));
-    ASSERT_TRUE(bench.becomes_queued(8));
+    ASSERT_TRUE(bench.becomes_queued(9)) << "with the one that is being committed";
     bench.let_go();
     for (Answer& answer : answers) expect_saved(answer, 1);
     EXPECT_TRUE(were_batched(8));
