@@ -11,12 +11,12 @@
 #include "cli/replay_trajectory.h"
 #include "frame/delta_frame.h"
 #include "frame/text_chain.h"
+#include "in_turn.h"
 
 #include <benchmark/benchmark.h>
 
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
 #include <filesystem>
 #include <limits>
 #include <map>
@@ -52,19 +52,6 @@ std::map<std::string, Totals>& table() {
 [[noreturn]] void give_up(const Error& error) {
     std::fprintf(stderr, "delta_bench: %s\n", error.to_string().c_str());
     std::exit(EXIT_FAILURE);
-}
-
-/// Of this thread: what else runs on the machine must not count, and a run takes milliseconds.
-template <class Work>
-double cpu_seconds_of(const Work& work) {
-    const auto now = [] {
-        timespec time{};
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-        return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
-    };
-    const double begin = now();
-    work();
-    return now() - begin;
 }
 
 template <class T>

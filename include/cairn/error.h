@@ -11,7 +11,7 @@ namespace cairn {
 
 /// What went wrong, sorted by what the caller can do next. One code, one next step; the step is in `error_info()`.
 enum class ErrorCode : std::uint8_t {
-    kInvalidArgument,  ///< A field of the call is wrong: correct it. Nothing was done.
+    kInvalidArgument,  ///< A field of the call, or of what it read, is wrong: correct it.
     kInvalidState,     ///< The state is not one JSON object: correct it; the message names the place.
     kLimitExceeded,    ///< Too large or too deep: shrink it or raise the limit named in the message.
     kInvalidConfig,    ///< A setting cannot be read: correct it; the message names the variable and what it accepts.

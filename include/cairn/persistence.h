@@ -232,8 +232,8 @@ struct CacheStats {
 /// exceed one of them, a self-contained frame is written.
 struct ChainLimits {
     std::uint32_t frames_max = 512;
-    std::uint32_t bytes_percent_max = 400;   ///< All frames together, in percent of the self-contained one.
-    std::uint64_t bytes_always = 64U << 10;  ///< A chain of so many bytes is never too long by the percentage.
+    std::uint32_t bytes_percent_max = 400;  ///< All frames together, in percent of the self-contained one.
+    std::uint64_t bytes_always = 4U << 10;  ///< A chain of so many bytes is never too long by the percentage.
 };
 
 /// How many saves may share one transaction. A batch is what has accumulated while the one before was being committed;
@@ -244,11 +244,12 @@ struct BatchLimits {
     std::uint64_t bytes_max = 8ULL << 20U;  ///< Of their frames. A larger frame goes alone.
 };
 
-/// What may wait to be committed. At a limit saves wait for a place, until their deadline; nothing is dropped.
+/// What may wait to be committed. At a limit saves wait for a place, until their deadline; nothing is dropped. One run
+/// gets half of the places at the most.
 struct QueueLimits {
     std::size_t saves_max = 10'000;
-    std::uint64_t bytes_max = 64ULL << 20U;    ///< Of states and frames. A larger save waits until the queue is empty.
-    std::chrono::milliseconds age_max{1'000};  ///< Of the oldest save that is not held (`exit`).
+    std::uint64_t bytes_max = 64ULL << 20U;    ///< Of states and frames. A larger save waits for the queue to be empty.
+    std::chrono::milliseconds age_max{1'000};  ///< Of the oldest save of the same run that is not held (`exit`).
 };
 
 struct OptimizedOptions : PersistenceOptions {

@@ -39,10 +39,8 @@ struct SnapshotInfo {
 
 /// A stored frame that another one needs.
 struct BaseFrame {
-    std::string snapshot_id;
     std::int64_t version = 0;
-    std::int64_t parent_version = 0;
-    std::int64_t base_version = 0;
+    std::int64_t base_version = 0;  ///< 0: self-contained.
     std::string frame;
 };
 
@@ -105,6 +103,13 @@ struct SnapshotDeletion {
     std::string snapshot_id = {};  ///< If given, and the version is another snapshot's, it is deleted already.
 };
 
+/// A whole run, with its recovery log.
+struct RunDeletion {
+    std::string run_id;
+    std::int64_t version = 0;      ///< If given: of a snapshot that the run must still have,
+    std::string snapshot_id = {};  ///< and its id. Otherwise this is another run, made anew under the same name.
+};
+
 /// All of it is applied, or nothing, in the order of the members. Several writes to one run are applied in order, each
 /// expecting the one before.
 struct Batch {
@@ -112,7 +117,7 @@ struct Batch {
     std::vector<RecoveryRecord> recoveries = {};
     std::vector<FrameRewrite> rewrites = {};
     std::vector<SnapshotDeletion> deletions = {};  ///< Never a head. What is not there is deleted already.
-    std::vector<std::string> run_deletions = {};   ///< Whole runs, with their recovery logs. So here.
+    std::vector<RunDeletion> run_deletions = {};   ///< What is not there is deleted already.
 };
 
 /// Which snapshots of a run, and in which order.
@@ -223,8 +228,9 @@ public:
     /// Applies all of `batch`, or nothing. Blocks until it is on disk or `deadline` passes.
     /// A write's, a rewrite's base must exist, and no remaining snapshot may need a deleted one: the store checks both
     /// inside the transaction.
-    /// Errors: kConflict (a run's head is not at `expected_version`, a base or a snapshot to rewrite is gone, or a
-    ///   snapshot to delete is still needed; nothing applied; re-read, then retry),
+    /// Errors: kConflict (a run's head is not at `expected_version`, a base or a snapshot to rewrite is gone, a
+    /// snapshot
+    ///   to delete is still needed, or a run to delete is another one now; nothing applied; re-read, then retry),
     ///   kAlreadyExists (a snapshot id is taken in its run, told even if the head moved too; nothing applied),
     ///   kInvalidArgument (the run belongs to another thread or user, an id is empty, versions do not grow, a base is
     ///   not older, writes to one run do not chain, or a head is to be deleted; nothing applied), kUnavailable (nothing
@@ -258,8 +264,8 @@ public:
     /// frames that each needs are there); frames are not decoded here. Damage is a finding, not an error.
     [[nodiscard]] virtual Result<CheckReport> check() = 0;
 
-    /// Gives space that deletions have freed back to the file system, in short steps until `deadline`; returns the
-    /// bytes given back. Writers keep going in between. Errors: kReadOnly.
+    /// Gives space that deletions have freed back to the file system, with words that no snapshot has any more, in
+    /// short steps until `deadline`; returns the bytes given back. Writers keep going in between. Errors: kReadOnly.
     [[nodiscard]] virtual Result<std::uint64_t> reclaim(Deadline deadline) = 0;
 
     /// Brings an older schema up to this program's and returns its version; a no-op on a current one. Opening does

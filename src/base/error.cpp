@@ -11,7 +11,7 @@ namespace {
 // the command line, which are the caller's as kInvalidArgument is.
 constexpr std::array kErrorTable{
     ErrorInfo{ErrorCode::kInvalidArgument, "invalid_argument", Retry::kNo, 400, 2, "ValueError",
-              "CAIRN_INVALID_ARGUMENT", "Correct the argument that the message names; nothing was done."},
+              "CAIRN_INVALID_ARGUMENT", "Correct what the message names."},
     ErrorInfo{ErrorCode::kInvalidState, "invalid_state", Retry::kNo, 422, 3, "InvalidStateError", "CAIRN_INVALID_STATE",
               "Give one JSON object in UTF-8; the message names the place."},
     ErrorInfo{ErrorCode::kLimitExceeded, "limit_exceeded", Retry::kNo, 413, 4, "LimitExceededError",
@@ -19,7 +19,7 @@ constexpr std::array kErrorTable{
     ErrorInfo{ErrorCode::kInvalidConfig, "invalid_config", Retry::kNo, 500, 5, "ConfigError", "CAIRN_INVALID_CONFIG",
               "Correct the setting that the message names."},
     ErrorInfo{ErrorCode::kNotFound, "not_found", Retry::kNo, 404, 6, "NotFoundError", "CAIRN_NOT_FOUND",
-              "Check the id and its owner; `cairn runs` lists what there is."},
+              "Check the name, or the id and its owner; `cairn runs` lists what there is."},
     ErrorInfo{ErrorCode::kConflict, "conflict", Retry::kNo, 409, 7, "ConflictError", "CAIRN_CONFLICT",
               "Load the run's new head and decide what to save on top of it; nothing was applied."},
     ErrorInfo{ErrorCode::kAlreadyExists, "already_exists", Retry::kNo, 409, 8, "AlreadyExistsError",

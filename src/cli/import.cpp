@@ -78,9 +78,10 @@ private:
     }
 
     std::unexpected<Error> cut_off() const {
-        return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("{} is cut off after line {}; what stands before is imported: import again to go on",
-                                lines_.name(), line_));
+        return fail(
+            ErrorCode::kInvalidArgument,
+            fmt::format("{} is cut off after line {}; what stands before is imported: import the whole of it to go on",
+                        lines_.name(), line_));
     }
 
     LineReader& lines_;

@@ -1,11 +1,8 @@
 #include "cli/json_shapes.h"
 
-#include "cli/output.h"
-
 #include <nlohmann/json.hpp>
 
 namespace cairn::cli {
-
 namespace {
 
 std::string_view text_or_null(const std::string& json_text) {
@@ -14,26 +11,29 @@ std::string_view text_or_null(const std::string& json_text) {
 
 }  // namespace
 
-std::string to_json(const SnapshotInfo& info, const std::optional<std::string>& parent_snapshot_id) {
-    const Json parent_id = parent_snapshot_id ? Json(*parent_snapshot_id) : Json();
+std::string to_json(const SnapshotInfo& info, const Json& more) {
     const Json expires_at = info.expires_at ? Json(format_timestamp(*info.expires_at)) : Json();
-    const Json object{{"run_id", info.run_id},
-                      {"thread_id", info.thread_id},
-                      {"user_id", info.user_id},
-                      {"snapshot_id", info.snapshot_id},
-                      {"version", info.version},
-                      {"parent_version", info.parent_version},
-                      {"parent_snapshot_id", parent_id},
-                      {"checkpoint_type", info.checkpoint_type.name()},
-                      {"agent_phase", info.agent_phase.name()},
-                      {"is_recovery_point", info.is_recovery_point},
-                      {"created_at", format_timestamp(info.created_at)},
-                      {"expires_at", expires_at},
-                      {"state_bytes", info.state_bytes},
-                      {"frame_bytes", info.frame_bytes},
-                      {"checksum", info.checksum.to_hex()}};
+    Json object{{"run_id", info.run_id},
+                {"thread_id", info.thread_id},
+                {"user_id", info.user_id},
+                {"snapshot_id", info.snapshot_id},
+                {"version", info.version},
+                {"parent_version", info.parent_version},
+                {"checkpoint_type", info.checkpoint_type.name()},
+                {"agent_phase", info.agent_phase.name()},
+                {"is_recovery_point", info.is_recovery_point},
+                {"created_at", format_timestamp(info.created_at)},
+                {"expires_at", expires_at},
+                {"state_bytes", info.state_bytes},
+                {"checksum", info.checksum.to_hex()}};
+    object.update(more);
     return with_member(with_member(to_line(object), "execution_context", text_or_null(info.execution_context)),
                        "metadata", text_or_null(info.metadata));
+}
+
+std::string to_json(const SnapshotInfo& info, const std::optional<std::string>& parent_snapshot_id) {
+    return to_json(info, Json{{"parent_snapshot_id", parent_snapshot_id ? Json(*parent_snapshot_id) : Json()},
+                              {"frame_bytes", info.frame_bytes}});
 }
 
 std::string to_json(const RecoveryRecord& record) {

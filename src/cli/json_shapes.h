@@ -2,6 +2,8 @@
 
 // The JSON objects that commands print of the store's records. Part of the program's interface: add, never rename.
 
+#include "cli/output.h"
+
 #include <cairn/store.h>
 
 #include <optional>
@@ -10,7 +12,9 @@
 
 namespace cairn::cli {
 
-/// One line each. A parent that is gone has no id.
+/// One line each: what a snapshot is wherever it is stored, and `more`, what it is in this store.
+std::string to_json(const SnapshotInfo& info, const Json& more);
+/// A parent that is gone has no id.
 std::string to_json(const SnapshotInfo& info, const std::optional<std::string>& parent_snapshot_id);
 std::string to_json(const RecoveryRecord& record);
 std::string to_json(const RunInfo& run);

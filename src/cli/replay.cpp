@@ -1,7 +1,7 @@
 #include "cli/command.h"
+#include "cli/interruption.h"
 #include "cli/output.h"
 #include "cli/progress.h"
-#include "cli/replay_interruption.h"
 #include "cli/replay_report.h"
 #include "cli/replay_run.h"
 #include "cli/replay_trajectory.h"

@@ -1,7 +1,7 @@
 #include "cli/replay_run.h"
 
+#include "cli/interruption.h"
 #include "cli/progress.h"
-#include "cli/replay_interruption.h"
 
 #include <fmt/format.h>
 

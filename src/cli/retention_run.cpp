@@ -1,8 +1,8 @@
 #include "cli/retention_run.h"
 
+#include "cli/interruption.h"
 #include "cli/output.h"
 #include "cli/progress.h"
-#include "cli/replay_interruption.h"
 
 #include <nlohmann/json.hpp>
 

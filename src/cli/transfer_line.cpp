@@ -14,10 +14,6 @@
 namespace cairn::cli {
 namespace {
 
-std::string_view text_or_null(const std::string& json_text) {
-    return json_text.empty() ? "null" : std::string_view(json_text);
-}
-
 /// Reads the members of an object one after the other and remembers what was wrong with the first that is not as it
 /// should be.
 class Members {
@@ -146,24 +142,7 @@ Result<TransferLine> parse_end(const State& line) {
 }  // namespace
 
 std::string to_transfer_line(const LoadedState& snapshot) {
-    const SnapshotInfo& info = snapshot.info;
-    const Json expires_at = info.expires_at ? Json(format_timestamp(*info.expires_at)) : Json();
-    std::string line = to_line({{"run_id", info.run_id},
-                                {"thread_id", info.thread_id},
-                                {"user_id", info.user_id},
-                                {"snapshot_id", info.snapshot_id},
-                                {"version", info.version},
-                                {"parent_version", info.parent_version},
-                                {"checkpoint_type", info.checkpoint_type.name()},
-                                {"agent_phase", info.agent_phase.name()},
-                                {"is_recovery_point", info.is_recovery_point},
-                                {"created_at", format_timestamp(info.created_at)},
-                                {"expires_at", expires_at},
-                                {"state_bytes", info.state_bytes},
-                                {"checksum", info.checksum.to_hex()}});
-    line = with_member(std::move(line), "execution_context", text_or_null(info.execution_context));
-    line = with_member(std::move(line), "metadata", text_or_null(info.metadata));
-    return with_member(std::move(line), "state", snapshot.state.text());
+    return with_member(to_json(snapshot.info, Json::object()), "state", snapshot.state.text());
 }
 
 std::string to_transfer_line(const TransferEnd& end) {

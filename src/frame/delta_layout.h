@@ -26,8 +26,8 @@
 namespace cairn {
 
 /// The context of zstd: this much of the base around the place where the longest new part goes. Stored format.
-constexpr std::size_t kContextBytesBefore = 16U << 10;
-constexpr std::size_t kContextBytesAfter = 4U << 10;
+constexpr std::size_t kContextBytesBefore = 2U << 10;
+constexpr std::size_t kContextBytesAfter = 2U << 10;
 
 struct ContextRange {
     std::size_t begin = 0;

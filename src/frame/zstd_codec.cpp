@@ -18,6 +18,7 @@ constexpr std::uint64_t kBlockBytesMin = 4;
 constexpr std::uint64_t kBlockTextMax = 128U << 10;
 constexpr std::size_t kBlockHeaderBytes = 3;
 constexpr std::uint32_t kCompressedBlock = 2;
+constexpr std::string_view kDictionaryMagic = "\x37\xA4\x30\xEC";
 
 constexpr std::size_t kScratchBytesKept = 1U << 20;  ///< Of a thread's scratch memory, between calls.
 
@@ -103,6 +104,19 @@ void put_block_header(std::string& frame, std::size_t block_bytes) {
     for (std::size_t i = 0; i < kBlockHeaderBytes; ++i) frame += static_cast<char>(header >> (8 * i) & 0xFFU);
 }
 
+// `ZSTD_DCtx_refPrefix` makes a dictionary of 27 kB for every prefix, which can cost as much as decoding what follows.
+// The other way takes the prefix as it is, unless its first bytes say that it is a trained dictionary.
+std::size_t decompress_after(ZSTD_DCtx* context, std::string_view prefix, std::string_view frame, std::span<char> out) {
+    if (!prefix.starts_with(kDictionaryMagic)) {
+        return ZSTD_decompress_usingDict(context, out.data(), out.size(), frame.data(), frame.size(), prefix.data(),
+                                         prefix.size());
+    }
+    ZSTD_DCtx_refPrefix(context, prefix.data(), prefix.size());
+    const std::size_t decoded = ZSTD_decompressDCtx(context, out.data(), out.size(), frame.data(), frame.size());
+    ZSTD_DCtx_refPrefix(context, nullptr, 0);
+    return decoded;
+}
+
 }  // namespace
 
 Result<std::optional<std::size_t>> zstd_compress(std::string_view text, std::span<char> out, int level) {
@@ -172,9 +186,7 @@ Status zstd_decompress_blocks(std::string_view blocks, ZstdBlocks form, std::str
     put_zstd_header(frame, out.size());
     if (form == ZstdBlocks::kOneBare) put_block_header(frame, blocks.size());
     frame += blocks;
-    ZSTD_DCtx_refPrefix(context, context_text.data(), context_text.size());
-    const std::size_t decoded = ZSTD_decompressDCtx(context, out.data(), out.size(), frame.data(), frame.size());
-    ZSTD_DCtx_refPrefix(context, nullptr, 0);
+    const std::size_t decoded = decompress_after(context, context_text, frame, out);
     give_back_scratch();
     return check_decoded(decoded, out.size());
 }

@@ -43,7 +43,8 @@ void notify(const SaveCompletion& done, const Result<Receipt>& result) noexcept 
 
 /// Who waits for a place in the queue.
 struct Batcher::Newcomer {
-    std::condition_variable may_try;
+    const PendingSave& save;
+    std::condition_variable may_try = {};
 };
 
 Status Batcher::submit(const Save& save, bool is_awaited) {
@@ -64,10 +65,10 @@ bool Batcher::replace(const Save& older, const Save& newer) {
 }
 
 Status Batcher::wait_for_room(Lock& lock, const PendingSave& save) {
-    Newcomer self;
+    Newcomer self{.save = save};
     newcomers_.push_back(&self);
     bool in_time = true;
-    while (!is_closing_ && in_time && (newcomers_.front() != &self || !queue_.has_room(save.bytes))) {
+    while (!is_closing_ && in_time && first_with_room() != &self) {
         if (make_way()) {
             lead(lock);
         } else {
@@ -75,12 +76,19 @@ Status Batcher::wait_for_room(Lock& lock, const PendingSave& save) {
         }
     }
     newcomers_.erase(std::ranges::find(newcomers_, &self));
-    if (!newcomers_.empty()) newcomers_.front()->may_try.notify_one();
+    if (Newcomer* next = first_with_room()) next->may_try.notify_one();
     if (is_closing_) return fail(ErrorCode::kClosed, "the service was closed");
     if (in_time) return {};
     return fail(ErrorCode::kUnavailable,
                 fmt::format("the queue was full until the deadline: {} saves with {} bytes wait to be committed",
                             queue_.size(), queue_.bytes()));
+}
+
+// First come first served, but a run that has its share of the queue keeps nobody else waiting.
+Batcher::Newcomer* Batcher::first_with_room() const {
+    const auto found =
+        std::ranges::find_if(newcomers_, [this](const Newcomer* one) { return queue_.has_room(one->save); });
+    return found == newcomers_.end() ? nullptr : *found;
 }
 
 // In a full queue nothing is held back. Whether there is something to commit and nobody at it.
@@ -97,6 +105,7 @@ Result<Receipt> Batcher::wait(Save save) {
             queue_.remove(*save);
             save->result = taken_out(*save);
             settle(*save);
+            save->settled.notify_all();
             pass_on_the_lead();
         } else if (!wait_until_settled(lock, save, save->deadline + kAnswerGrace)) {
             return still_in_commit(*save);
@@ -234,7 +243,7 @@ void Batcher::lead(Lock& lock) {
     is_leading_ = false;
     wake_next();
     lock.unlock();
-    tell_completions(batch);
+    tell(batch);
     batch.clear();
     lock.lock();
     spare_batch_ = std::move(batch);
@@ -247,7 +256,6 @@ void Batcher::settle(const std::vector<Save>& batch) {
 
 void Batcher::settle(PendingSave& save) {
     save.stage = Stage::kSettled;
-    save.settled.notify_all();
     if (!save.is_acknowledged || *save.result) return;
     try {
         lost_.note(save.request.run_id, save.result->error());
@@ -255,8 +263,9 @@ void Batcher::settle(PendingSave& save) {
     }
 }
 
-// Of saves that are settled: nobody adds to them any more.
-void Batcher::tell_completions(const std::vector<Save>& batch) {
+// Of saves that are settled: nobody adds to them any more. Without the lock, which all that are woken need.
+void Batcher::tell(const std::vector<Save>& batch) {
+    for (const Save& save : batch) save->settled.notify_all();
     for (const Save& save : batch) {
         if (save->is_acknowledged && !*save->result) on_lost_(*save, save->result->error());
         for (const SaveCompletion& done : save->completions) notify(done, *save->result);
@@ -275,7 +284,7 @@ void Batcher::wake_next() {
         PendingSave& next = queue_.next();
         next.waiting > 0 ? next.settled.notify_all() : wake_committer();
     }
-    if (!newcomers_.empty()) newcomers_.front()->may_try.notify_one();
+    if (Newcomer* newcomer = first_with_room()) newcomer->may_try.notify_one();
 }
 
 void Batcher::wake_committer() {

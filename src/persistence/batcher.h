@@ -83,13 +83,14 @@ private:
     using Lock = std::unique_lock<std::mutex>;
 
     Status wait_for_room(Lock& lock, const PendingSave& save);
+    Newcomer* first_with_room() const;
     bool make_way();
     bool wait_until_settled(Lock& lock, Save& save, Deadline deadline);
     Status drain(Lock& lock, std::vector<Save> newest, Deadline deadline);
     void lead(Lock& lock);
     void settle(const std::vector<Save>& batch);
     void settle(PendingSave& save);
-    void tell_completions(const std::vector<Save>& batch);
+    void tell(const std::vector<Save>& batch);
     void pass_on_the_lead();
     void wake_next();
     void wake_committer();

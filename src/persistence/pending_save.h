@@ -10,7 +10,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <list>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -43,9 +42,7 @@ struct PendingSave {
     std::condition_variable settled;           ///< For who waits,
     int waiting = 0;                           ///< and how many do.
 
-    // The queue's, guarded by the same mutex:
-    std::list<Clock::time_point> age = {Clock::now()};  ///< Lies in the queue's list, and not here, once it may go.
-    std::list<Clock::time_point>::iterator age_place = age.begin();
+    Clock::time_point released_at;  ///< Since when it may be committed. The queue's.
 };
 
 }  // namespace cairn

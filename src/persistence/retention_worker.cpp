@@ -59,7 +59,9 @@ Status RetentionWorker::delete_run(const OwnedRun& run) {
             mark_all_but_heads_chain(*entries);
             if (Status worked = work_through(run, *entries); !worked || report_.was_cancelled) return worked;
         }
-        Change rest{.batch = {.run_deletions = {run.run_id}}, .report = {.runs_deleted = 1}};
+        const RetentionEntry& head = entries->back();  // known to be there: what is without it is another run
+        Change rest{.batch = {.run_deletions = {{run.run_id, head.version, head.snapshot_id}}},
+                    .report = {.runs_deleted = 1}};
         for (const RetentionEntry& entry : *entries) {
             if (entry.goes) continue;
             ++rest.report.snapshots_deleted;
@@ -115,6 +117,7 @@ Result<std::vector<RetentionEntry>> RetentionWorker::read_entries(const OwnedRun
 // A change that an error keeps from being committed is dropped: what it depends on may not hold.
 Status RetentionWorker::work_through(const OwnedRun& run, std::span<const RetentionEntry> entries) {
     Change change;
+    last_base_.reset();
     for (const RetentionStep& step : plan_retention(entries)) {
         if (Status status = add(change, run, entries, step); !status) return status;
         if (!is_full(change)) continue;
@@ -151,16 +154,30 @@ Status RetentionWorker::add(Change& change, const OwnedRun& run, std::span<const
 // A base that is damaged itself is no reason to give up: the snapshot becomes self-contained.
 Result<EncodedState> RetentionWorker::encode(const OwnedRun& run, const RetentionEntry& entry,
                                              const RetentionEntry* base) {
-    Result<ChainedState> loaded = load(run, entry);
-    if (!loaded && is_damage(loaded.error())) return cannot_rewrite(run, entry, std::move(loaded.error()));
-    if (!loaded) return std::unexpected(std::move(loaded.error()));
-    if (base == nullptr) return encode_full(loaded->state, FrameOptions{});
+    Result<State> state = load_state(run, entry);
+    if (!state && is_damage(state.error())) return cannot_rewrite(run, entry, std::move(state.error()));
+    if (!state) return std::unexpected(std::move(state.error()));
+    if (base == nullptr) return encode_full(*state, FrameOptions{});
     Result<ChainedState> loaded_base = load(run, *base);
-    if (!loaded_base && is_damage(loaded_base.error())) return encode_full(loaded->state, FrameOptions{});
+    if (!loaded_base && is_damage(loaded_base.error())) return encode_full(*state, FrameOptions{});
     if (!loaded_base) return std::unexpected(std::move(loaded_base.error()));
-    const DeltaBase delta_base{
-        .state = std::move(loaded_base->state), .version = base->version, .chain = loaded_base->chain};
-    return encode_against(delta_base, loaded->state, FrameOptions{}, options_.chain_limits);
+    last_base_ = DeltaBase{.state = std::move(loaded_base->state),
+                           .version = base->version,
+                           .snapshot_id = base->snapshot_id,
+                           .chain = loaded_base->chain};
+    return encode_against(*last_base_, *state, FrameOptions{}, options_.chain_limits);
+}
+
+// Where snapshots that stay and snapshots that go alternate, the base of one is the next to be rewritten.
+Result<State> RetentionWorker::load_state(const OwnedRun& run, const RetentionEntry& entry) {
+    if (last_base_ && last_base_->snapshot_id == entry.snapshot_id) {
+        State state = std::move(last_base_->state);
+        last_base_.reset();
+        return state;
+    }
+    Result<ChainedState> loaded = load(run, entry);
+    if (!loaded) return std::unexpected(std::move(loaded.error()));
+    return std::move(loaded->state);
 }
 
 Result<ChainedState> RetentionWorker::load(const OwnedRun& run, const RetentionEntry& entry) {
@@ -179,6 +196,7 @@ bool RetentionWorker::is_full(const Change& change) const {
 }
 
 Status RetentionWorker::commit(const Change& change) {
+    last_base_.reset();  // what others do before the next transaction is read anew
     if (is_cancelled()) return {};
     if (!options_.dry_run) {
         if (Status status = apply(change.batch); !status) return status;

@@ -8,6 +8,7 @@
 #include <cairn/retention.h>
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -59,6 +60,7 @@ private:
     Status work_through(const OwnedRun& run, std::span<const RetentionEntry> entries);
     Status add(Change& change, const OwnedRun& run, std::span<const RetentionEntry> entries, const RetentionStep& step);
     Result<EncodedState> encode(const OwnedRun& run, const RetentionEntry& entry, const RetentionEntry* base);
+    Result<State> load_state(const OwnedRun& run, const RetentionEntry& entry);
     Result<ChainedState> load(const OwnedRun& run, const RetentionEntry& entry);
     bool is_full(const Change& change) const;
     Status commit(const Change& change);
@@ -69,7 +71,8 @@ private:
     const RetentionOptions& options_;
     RetentionReport report_;
     std::uint64_t runs_expected_ = 0;
-    Deadline deadline_;  // moves on with each transaction
+    Deadline deadline_;                   // moves on with each transaction
+    std::optional<DeltaBase> last_base_;  // of the run that is worked on
 };
 
 }  // namespace cairn

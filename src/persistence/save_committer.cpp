@@ -7,7 +7,10 @@
 #include <algorithm>
 #include <chrono>
 #include <new>
+#include <string_view>
+#include <unordered_set>
 #include <utility>
+#include <vector>
 
 namespace cairn {
 namespace {
@@ -48,16 +51,29 @@ bool is_final(ErrorCode code) noexcept {
 }
 
 void SaveCommitter::commit(std::span<const Save> saves) noexcept {
-    if (saves.size() > 1 && commit_together(saves)) return;
+    if (saves.size() > 1) commit_batch(saves);
     for (const Save& save : saves) {
-        save->result = guarded([&] { return commit_alone(*save); });
+        if (!save->result) save->result = guarded([&] { return commit_alone(*save); });
     }
 }
 
-// False: nothing is known to be saved, and each is to be tried by itself.
-bool SaveCommitter::commit_together(std::span<const Save> saves) {
+// Leaves those without a result that are to be tried by themselves.
+void SaveCommitter::commit_batch(std::span<const Save> saves) {
+    Status status = commit_together(saves);
+    if (!status && status.error().code == ErrorCode::kConflict) {
+        status = guarded([&] { return commit_others_together(saves); });
+    }
+    if (status) return;
+    runtime_.log({.level = LogLevel::kWarning,
+                  .event = "batch_failed",
+                  .message = status.error().to_string(),
+                  .fields = {{"saves", fmt::to_string(saves.size())}}});
+}
+
+// Nothing is known to be saved after an error.
+Status SaveCommitter::commit_together(std::span<const Save> saves) {
     Batch batch;
-    const Status status = guarded([&] {
+    Status status = guarded([&] {
         batch.writes.reserve(saves.size());
         for (const Save& save : saves) batch.writes.push_back(std::move(save->write.write));
         return store_->commit(batch, earliest_deadline(saves));
@@ -65,11 +81,7 @@ bool SaveCommitter::commit_together(std::span<const Save> saves) {
     if (!status) {
         for (std::size_t i = 0; i < batch.writes.size(); ++i) saves[i]->write.write = std::move(batch.writes[i]);
         stats_.count_failed_batch();
-        runtime_.log({.level = LogLevel::kWarning,
-                      .event = "batch_failed",
-                      .message = status.error().to_string(),
-                      .fields = {{"saves", fmt::to_string(saves.size())}}});
-        return false;
+        return status;
     }
     stats_.count_batch(saves.size());
     for (const Save& save : saves) {
@@ -78,7 +90,26 @@ bool SaveCommitter::commit_together(std::span<const Save> saves) {
             return Result<Receipt>(receipt_of(*save));
         });
     }
-    return true;
+    return {};
+}
+
+// Those whose run's head is where they expect it: other writers have moved that of the rest.
+Status SaveCommitter::commit_others_together(std::span<const Save> saves) {
+    std::vector<Save> others;
+    std::unordered_set<std::string_view> moved_runs;
+    std::unordered_set<std::string_view> sound_runs;
+    for (const Save& save : saves) {
+        const std::string_view run_id = save->request.run_id;
+        if (!moved_runs.contains(run_id) && !sound_runs.contains(run_id)) {
+            const Result<std::optional<Head>> head = store_->head(run_id);
+            if (!head) return std::unexpected(head.error());
+            const std::int64_t version = *head ? (*head)->version : 0;
+            (version == save->write.write.expected_version ? sound_runs : moved_runs).insert(run_id);
+        }
+        if (sound_runs.contains(run_id)) others.push_back(save);
+    }
+    if (others.size() < 2 || others.size() == saves.size()) return {};
+    return commit_together(others);
 }
 
 Result<Receipt> SaveCommitter::commit_alone(PendingSave& save) {

@@ -39,8 +39,7 @@ Result<PreparedSave> SavePreparer::prepare(const StatePersistenceRequest& reques
                                            Deadline deadline, bool may_replace) {
     Result<Found> found = find_head(request, deadline);
     if (!found) return std::unexpected(std::move(found.error()));
-    if (deduplication && found->known && may_be_skipped(request, *found->head) &&
-        found->known->state == request.state_data) {
+    if (found->is_equal && may_be_skipped(request, *found->head)) {
         if (found->pending) return PreparedSave{.twin = std::move(found->pending)};
         core_.writer->saw(request.run_id, found->head->version);
         return PreparedSave{.skipped = Receipt{.snapshot_id = std::move(found->head->snapshot_id),
@@ -62,27 +61,58 @@ Result<PreparedSave> SavePreparer::prepare(const StatePersistenceRequest& reques
 }
 
 Result<SavePreparer::Found> SavePreparer::find_head(const StatePersistenceRequest& request, Deadline deadline) {
-    Found found;
     Result<Save> pending = find_pending(request, deadline);
     if (!pending) return std::unexpected(std::move(pending.error()));
-    found.pending = std::move(*pending);
-    if (found.pending) {
-        found.known = found.pending->becomes;
+    if (*pending) {
+        Found found{.known = (*pending)->becomes, .pending = std::move(*pending)};
         found.head = head_of(*found.known);
-    } else {
-        Result<std::optional<Head>> head = core_.store->head(request.run_id);
-        if (!head) return std::unexpected(std::move(head.error()));
-        found.head = std::move(*head);
+        found.is_equal = is_equal(request, found.known);
+        if (Status status = check_head(request, found); !status) return std::unexpected(std::move(status.error()));
+        return found;
     }
-    if (Status status = SnapshotWriter::check_head(request, found.head, required_version(request, found)); !status) {
-        return std::unexpected(std::move(status.error()));
+    Found cached{.known = cache_.find(request.run_id)};
+    cached.is_equal = is_equal(request, cached.known);
+    if (can_expect(request, cached)) return cached;
+    return ask_for_head(request, cached);
+}
+
+// The cached head, where it may be outdated without harm: a state that differs from it is to be written, and the commit
+// checks that the head is still this one. Whether a state may be skipped or must be refused is for the store to say.
+bool SavePreparer::can_expect(const StatePersistenceRequest& request, Found& cached) {
+    if (!cached.known || cached.is_equal) return false;
+    if (request.parent_snapshot_id || request.on_conflict == OnConflict::kFail) return false;
+    cached.head = head_of(*cached.known);
+    if (!check_head(request, cached)) return false;
+    if (!request.is_critical()) stats_.count_lookup(true);
+    return true;
+}
+
+Result<SavePreparer::Found> SavePreparer::ask_for_head(const StatePersistenceRequest& request, const Found& cached) {
+    Result<std::optional<Head>> head = core_.store->head(request.run_id);
+    if (!head) return std::unexpected(std::move(head.error()));
+    Found found{.head = std::move(*head)};
+    if (Status status = check_head(request, found); !status) return std::unexpected(std::move(status.error()));
+    if (!found.head || request.is_critical()) return found;
+    const bool is_current = cached.known && cached.known->is(*found.head);
+    stats_.count_lookup(is_current);
+    if (is_current) {
+        found.known = cached.known;
+        found.is_equal = cached.is_equal;
+        return found;
     }
-    if (!found.known && found.head && !request.is_critical()) {
-        Result<KnownHead> known = read_head(request, *found.head);
-        if (!known) return std::unexpected(std::move(known.error()));
-        found.known = std::move(*known);
-    }
+    Result<KnownHead> known = read_head(request, *found.head);
+    if (!known) return std::unexpected(std::move(known.error()));
+    found.known = std::move(*known);
+    found.is_equal = is_equal(request, found.known);
     return found;
+}
+
+bool SavePreparer::is_equal(const StatePersistenceRequest& request, const KnownHead& head) const {
+    return deduplication && head && head->state == request.state_data;
+}
+
+Status SavePreparer::check_head(const StatePersistenceRequest& request, const Found& found) const {
+    return SnapshotWriter::check_head(request, found.head, required_version(request, found));
 }
 
 // The newest save of the run under way; none once the parent that the request names can be read from the store.
@@ -103,13 +133,9 @@ std::optional<std::int64_t> SavePreparer::required_version(const StatePersistenc
     return is_own ? found.head->version : core_.writer->required_version(request);
 }
 
-// The state of the head that the store has now: from the cache if that is the same one, otherwise read back. Null if
-// nobody needs it: without deltas only a state of the same length is worth a comparison.
+// The state of the head that the store has now. Null if nobody needs it: without deltas only a state of the same length
+// is worth a comparison.
 Result<SavePreparer::KnownHead> SavePreparer::read_head(const StatePersistenceRequest& request, const Head& head) {
-    KnownHead cached = cache_.find(request.run_id);
-    const bool is_current = cached && cached->is(head);
-    stats_.count_lookup(is_current);
-    if (is_current) return cached;
     if (!compression && head.state_bytes != request.state_data.size_bytes()) return nullptr;
     Result<ChainedState> loaded = load_snapshot(
         *core_.store, {.run_id = request.run_id, .snapshot_id = head.snapshot_id}, core_.options.state_limits);

@@ -60,9 +60,14 @@ private:
         std::optional<Head> head = {};
         KnownHead known = nullptr;  ///< With its state; null if nobody needs it.
         Save pending = nullptr;     ///< The save that makes it; null: it is in the store.
+        bool is_equal = false;      ///< Its state equals that of the save.
     };
 
     Result<Found> find_head(const StatePersistenceRequest& request, Deadline deadline);
+    bool can_expect(const StatePersistenceRequest& request, Found& cached);
+    Result<Found> ask_for_head(const StatePersistenceRequest& request, const Found& cached);
+    bool is_equal(const StatePersistenceRequest& request, const KnownHead& head) const;
+    Status check_head(const StatePersistenceRequest& request, const Found& found) const;
     Result<Save> find_pending(const StatePersistenceRequest& request, Deadline deadline);
     Result<KnownHead> read_head(const StatePersistenceRequest& request, const Head& head);
     std::optional<std::int64_t> required_version(const StatePersistenceRequest& request, const Found& found) const;

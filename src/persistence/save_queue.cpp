@@ -13,6 +13,7 @@ void SaveQueue::push(const Save& save) {
     run.waiting.splice(run.waiting.end(), entry);
     if (is_first_held) run.first_held = std::prev(run.waiting.end());
     run.alone += save->is_alone ? 1U : 0U;
+    run.bytes += save->bytes;
     ++size_;
     bytes_ += save->bytes;
     if (!save->is_held) release(run);
@@ -22,8 +23,8 @@ bool SaveQueue::replace(const Save& older, const Save& newer) {
     if (older->stage != PendingSave::Stage::kQueued) return false;
     Run& run = runs_.at(older->request.run_id);
     if (run.waiting.back() != older) return false;
-    std::swap(newer->age, older->age);
-    std::swap(newer->age_place, older->age_place);
+    newer->released_at = older->released_at;
+    run.bytes += newer->bytes - older->bytes;
     bytes_ += newer->bytes - older->bytes;
     run.waiting.back() = newer;
     older->replaced_by = newer;
@@ -36,6 +37,7 @@ void SaveQueue::remove(PendingSave& save) {
     const auto place = std::ranges::find(run.waiting, &save, [](const Save& one) { return one.get(); });
     if (place == run.first_held) ++run.first_held;
     run.alone -= save.is_alone ? 1U : 0U;
+    run.bytes -= save.bytes;
     forget(save);
     run.waiting.erase(place);
     list_anew(run);
@@ -52,9 +54,7 @@ void SaveQueue::release_all() {
 
 void SaveQueue::release(Run& run) {
     for (; run.first_held != run.waiting.end(); ++run.first_held) {
-        PendingSave& save = **run.first_held;
-        *save.age_place = PendingSave::Clock::now();
-        ages_.splice(ages_.end(), save.age);
+        (*run.first_held)->released_at = PendingSave::Clock::now();
     }
     const bool keeps_its_turn = run.list == (run.alone > 0 ? &urgent_ : &ready_);
     if (!keeps_its_turn) list_anew(run);
@@ -107,6 +107,7 @@ void SaveQueue::take_one(Run& run, std::vector<Save>& batch) {
     const Save& save = batch.emplace_back(std::move(run.waiting.front()));
     run.waiting.pop_front();
     run.alone -= save->is_alone ? 1U : 0U;
+    run.bytes -= save->bytes;
     run.in_commit = save;
     frame_bytes_ += save->write.write.snapshot.frame.size();
     save->stage = PendingSave::Stage::kCommitting;
@@ -122,10 +123,9 @@ void SaveQueue::end(const std::vector<Save>& batch) {
     }
 }
 
-void SaveQueue::forget(PendingSave& save) {
+void SaveQueue::forget(const PendingSave& save) {
     --size_;
     bytes_ -= save.bytes;
-    if (save.age.empty()) save.age.splice(save.age.end(), ages_, save.age_place);
 }
 
 Save SaveQueue::newest(const std::string& run_id) const {
@@ -133,10 +133,16 @@ Save SaveQueue::newest(const std::string& run_id) const {
     return found == runs_.end() ? nullptr : found->second.newest();
 }
 
-bool SaveQueue::has_room(std::uint64_t bytes) const {
+bool SaveQueue::has_room(const PendingSave& save) const {
     if (size_ == 0) return true;
-    return size_ < limits_.saves_max && bytes_ + bytes <= limits_.bytes_max &&
-           (ages_.empty() || PendingSave::Clock::now() - ages_.front() < limits_.age_max);
+    if (size_ >= limits_.saves_max || bytes_ + save.bytes > limits_.bytes_max) return false;
+    const auto found = runs_.find(save.request.run_id);
+    if (found == runs_.end() || found->second.waiting.empty()) return true;
+    const Run& run = found->second;
+    const PendingSave& oldest = *run.waiting.front();
+    const bool is_released = run.first_held != run.waiting.begin();
+    const bool is_old = is_released && PendingSave::Clock::now() - oldest.released_at >= limits_.age_max;
+    return !is_old && run.waiting.size() <= limits_.saves_max / 2 && run.bytes <= limits_.bytes_max / 2;
 }
 
 }  // namespace cairn

@@ -59,8 +59,8 @@ public:
         return saves;
     }
 
-    /// Whether a save of so many bytes may come in.
-    bool has_room(std::uint64_t bytes) const;
+    /// Whether a save may come in. One run gets no more than half of the places, so that others find one.
+    bool has_room(const PendingSave& save) const;
     std::size_t size() const { return size_; }
     std::uint64_t bytes() const { return bytes_; }
 
@@ -69,6 +69,7 @@ private:
         std::list<Save> waiting;
         std::list<Save>::iterator first_held = waiting.end();  // those before it may be committed
         std::size_t alone = 0;                                 // so many of them go alone
+        std::uint64_t bytes = 0;                               // of them all
         Save in_commit;                                        // the newest that was taken; null if none is under way
         std::list<Run*> unlisted = {this};                     // itself, unless it is in one of the queue's lists
         std::list<Run*>* list = &unlisted;
@@ -89,17 +90,16 @@ private:
     void take_urgent(std::vector<Save>& batch);
     void take_in_turn(std::vector<Save>& batch);
     bool fits(const PendingSave& save, const std::vector<Save>& batch) const;
-    void forget(PendingSave& save);
+    void forget(const PendingSave& save);
 
     const BatchLimits batch_limits_;
     const QueueLimits limits_;
-    std::unordered_map<std::string, Run> runs_;       // those with saves
-    std::list<Run*> ready_;                           // with released saves; whose turn it is in front
-    std::list<Run*> urgent_;                          // so, with one among them that goes alone
-    bool took_alone_ = false;                         // the last batch was a save that goes alone
-    std::uint64_t frame_bytes_ = 0;                   // of the batch that is being put together
-    std::list<PendingSave::Clock::time_point> ages_;  // since when the released saves wait, the oldest in front
-    std::size_t size_ = 0;                            // with those being committed; so `bytes_`
+    std::unordered_map<std::string, Run> runs_;  // those with saves
+    std::list<Run*> ready_;                      // with released saves; whose turn it is in front
+    std::list<Run*> urgent_;                     // so, with one among them that goes alone
+    bool took_alone_ = false;                    // the last batch was a save that goes alone
+    std::uint64_t frame_bytes_ = 0;              // of the batch that is being put together
+    std::size_t size_ = 0;                       // with those being committed; so `bytes_`
     std::uint64_t bytes_ = 0;
 };
 

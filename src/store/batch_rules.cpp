@@ -99,8 +99,8 @@ Status check_batch(const Batch& batch) {
     for (const SnapshotDeletion& deletion : batch.deletions) {
         if (Status status = require(deletion.run_id, "run_id of a deletion"); !status) return status;
     }
-    for (const std::string& run_id : batch.run_deletions) {
-        if (Status status = require(run_id, "run_id of a run to delete"); !status) return status;
+    for (const RunDeletion& deletion : batch.run_deletions) {
+        if (Status status = require(deletion.run_id, "run_id of a run to delete"); !status) return status;
     }
     return batch.writes.size() > 1 ? check_chains(batch.writes) : Status{};
 }
@@ -149,6 +149,12 @@ std::unexpected<Error> head_stays(const SnapshotDeletion& deletion) {
 std::unexpected<Error> still_needed(std::string_view run_id, std::int64_t version, std::int64_t needed_by) {
     return fail(ErrorCode::kConflict, fmt::format("run \"{}\": version {}, to be deleted, is needed by version {}",
                                                   run_id, version, needed_by));
+}
+
+std::unexpected<Error> is_another_run(const RunDeletion& deletion) {
+    return fail(ErrorCode::kConflict,
+                fmt::format("run \"{}\", to be deleted, has no version {} with the given id any more", deletion.run_id,
+                            deletion.version));
 }
 
 std::unexpected<Error> chain_is_broken(std::string_view run_id, std::int64_t version, std::int64_t base_version) {

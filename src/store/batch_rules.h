@@ -13,6 +13,7 @@
 //   3. For each rewrite in order: the snapshot or its new base is not there: `snapshot_is_gone`, `base_is_gone`.
 //   4. For each deletion in order: it is its run's head (`head_stays`); then, all deletions done, for each run: a
 //      snapshot that is left needs one that is not (`still_needed`).
+//   5. For each run to delete that is there: it has not the snapshot that it must have (`is_another_run`).
 
 #include <cairn/store.h>
 
@@ -44,6 +45,9 @@ std::unexpected<Error> base_is_gone(std::string_view run_id, std::int64_t versio
 std::unexpected<Error> snapshot_is_gone(const FrameRewrite& rewrite);
 std::unexpected<Error> head_stays(const SnapshotDeletion& deletion);
 std::unexpected<Error> still_needed(std::string_view run_id, std::int64_t version, std::int64_t needed_by);
+
+/// The error for a run to delete that has not the snapshot by which it is known.
+std::unexpected<Error> is_another_run(const RunDeletion& deletion);
 
 /// The error of a read that finds a chain broken.
 std::unexpected<Error> chain_is_broken(std::string_view run_id, std::int64_t version, std::int64_t base_version);

@@ -24,10 +24,11 @@ TEST_F(Cairn, LogIsAnArrayNewestFirstWithEveryField) {
     EXPECT_EQ(snapshots[0]["version"], 2);
     EXPECT_EQ(snapshots[0]["parent_version"], 1);
     EXPECT_EQ(snapshots[1]["version"], 1);
-    EXPECT_THAT(keys_of(snapshots[0]),
-                ElementsAre("run_id", "thread_id", "user_id", "snapshot_id", "version", "parent_version",
-                            "parent_snapshot_id", "checkpoint_type", "agent_phase", "is_recovery_point", "created_at",
-                            "expires_at", "state_bytes", "frame_bytes", "checksum", "execution_context", "metadata"));
+    EXPECT_THAT(
+        keys_of(snapshots[0]),
+        ElementsAre("run_id", "thread_id", "user_id", "snapshot_id", "version", "parent_version", "checkpoint_type",
+                    "agent_phase", "is_recovery_point", "created_at", "expires_at", "state_bytes", "checksum",
+                    "parent_snapshot_id", "frame_bytes", "execution_context", "metadata"));
     EXPECT_EQ(snapshots[0]["run_id"], "r1");
     EXPECT_EQ(snapshots[0]["state_bytes"], 7);
     EXPECT_THAT(snapshots[0]["checksum"].get<std::string>(), SizeIs(32));

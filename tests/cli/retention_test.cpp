@@ -170,13 +170,13 @@ private:
     sqlite3* database_ = nullptr;
 };
 
-// The script interrupts the program once it catches the signal (SIGINT is bit 2 of the mask in /proc). The lock keeps
-// it from being done before.
+// The script interrupts the program once it is that, and no shell any more, and catches the signal (SIGINT is bit 2 of
+// the mask in /proc). The lock keeps it from being done before.
 TEST_F(CairnRetention, CtrlCStopsBetweenTransactionsAndSaysSo) {
     FilledStore(folder_.sqlite_url()).add_run("r1", 250);
     const std::string script =
         "\"$CAIRN\" prune --keep-last 1 --yes --json > report & pid=$!\n"
-        "until grep -q '^SigCgt:.*[2367abef]$' /proc/$pid/status; do :; done\n"
+        "until grep -q cairn /proc/$pid/comm && grep -q '^SigCgt:.*[2367abef]$' /proc/$pid/status; do :; done\n"
         "kill -INT $pid; touch interrupted; wait $pid";
     std::future<ProgramResult> interrupted;
     {

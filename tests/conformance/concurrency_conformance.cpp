@@ -168,8 +168,7 @@ TEST_P(StoreConformance, ReadersSeeConsistentHeadsWhileWritersWrite) {
         expect_whole_history(store(), fmt::format("run {}", run), 2 * kCommitsEach);
 }
 
-TEST_P(StoreConformance, WritersThroughSeveralHandlesLoseNothing) {
-    if (!is_durable()) GTEST_SKIP() << "not a durable store";
+TEST_P(DurableStoreConformance, WritersThroughSeveralHandlesLoseNothing) {
     const std::shared_ptr<Store> second = open_again();
     std::atomic<int> failures = 0;
     race(kThreads, [&](int thread) {

@@ -66,10 +66,10 @@ TEST_P(StoreConformance, DeletingWhatIsGoneOrNeverWasIsFine) {
     const auto after = everything(store());
     EXPECT_TRUE(is_ok(commit(batch)));
     EXPECT_TRUE(is_ok(commit(Batch{.deletions = deletions_of("no run", {1})})));
-    EXPECT_TRUE(is_ok(commit(Batch{.run_deletions = {"no run"}})));
+    EXPECT_TRUE(is_ok(commit(Batch{.run_deletions = {{"no run"}}})));
     EXPECT_EQ(everything(store()), after);
     EXPECT_EQ(error_code(commit(Batch{.deletions = deletions_of("", {1})})), ErrorCode::kInvalidArgument);
-    EXPECT_EQ(error_code(commit(Batch{.run_deletions = {""}})), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(error_code(commit(Batch{.run_deletions = {{""}}})), ErrorCode::kInvalidArgument);
 }
 
 TEST_P(StoreConformance, AnIdMayBeUsedAgainOnceItsSnapshotIsGone) {
@@ -157,7 +157,7 @@ TEST_P(StoreConformance, AMixedBatchIsAppliedWholeOrNotAtAll) {
     good.rewrites.push_back({.run_id = "run", .version = 2, .frame = "whole"});
     good.deletions = deletions_of("run", {1});
     good.deletions.push_back({.run_id = "other", .version = 2});
-    good.run_deletions = {"doomed"};
+    good.run_deletions = {{"doomed"}};
 
     const auto before = everything(store());
     std::vector<std::pair<ErrorCode, Batch>> bad;
@@ -185,7 +185,7 @@ TEST_P(StoreConformance, ADeletedRunIsGoneWithEverythingInIt) {
     add_chain("run", {0, 1, 2});
     add_versions("other", 1, 2);
     ASSERT_TRUE(is_ok(commit(Batch{.recoveries = {make_recovery("run"), make_recovery("other")}})));
-    ASSERT_TRUE(is_ok(commit(Batch{.run_deletions = {"run"}})));
+    ASSERT_TRUE(is_ok(commit(Batch{.run_deletions = {{"run"}}})));
     EXPECT_EQ(head_version("run"), 0);
     EXPECT_FALSE(store().get("run", "run-1").value());
     EXPECT_FALSE(store().get("run", std::nullopt).value());
@@ -203,13 +203,13 @@ TEST_P(StoreConformance, ADeletedRunIsGoneWithEverythingInIt) {
 
 TEST_P(StoreConformance, ARecoveryLogGoesEvenWithoutARun) {
     ASSERT_TRUE(is_ok(commit(Batch{.recoveries = {make_recovery("never seen")}})));
-    ASSERT_TRUE(is_ok(commit(Batch{.run_deletions = {"never seen"}})));
+    ASSERT_TRUE(is_ok(commit(Batch{.run_deletions = {{"never seen"}}})));
     EXPECT_TRUE(store().recovery_log("never seen", 10).value().empty());
 }
 
 TEST_P(StoreConformance, ADeletedRunIsMadeAnewFromTheStartByAnyOwner) {
     add_chain("run", {0, 1, 2});
-    ASSERT_TRUE(is_ok(commit(Batch{.run_deletions = {"run"}})));
+    ASSERT_TRUE(is_ok(commit(Batch{.run_deletions = {{"run"}}})));
     Snapshot first = make_snapshot("run", 1);
     first.info.user_id = "another user";
     first.info.thread_id = "another thread";
@@ -226,11 +226,48 @@ TEST_P(StoreConformance, ARunIsDeletedAfterAllElseInTheBatch) {
     Batch batch = make_batch(make_snapshot("run", 3));
     batch.recoveries = {make_recovery("run")};
     batch.deletions = deletions_of("run", {1});
-    batch.run_deletions = {"run", "run"};
+    batch.run_deletions = {{"run"}, {"run"}};
     ASSERT_TRUE(is_ok(commit(batch)));
     EXPECT_EQ(head_version("run"), 0);
     EXPECT_TRUE(store().recovery_log("run", 10).value().empty());
     EXPECT_EQ(store().stats().value().snapshots, 0U);
+}
+
+TEST_P(StoreConformance, ARunThatWasMadeAnewMeanwhileIsNotDeleted) {
+    add_versions("run", 1, 3);
+    const Batch deletion{.run_deletions = {{.run_id = "run", .version = 3, .snapshot_id = "run-3"}}};
+    ASSERT_TRUE(is_ok(commit(Batch{.run_deletions = {{"run"}}})));
+    for (std::int64_t version = 1; version <= 3; ++version) {
+        Snapshot snapshot = make_snapshot("run", version);
+        snapshot.info.snapshot_id = "anew-" + std::to_string(version);
+        ASSERT_TRUE(is_ok(commit(snapshot)));
+        const auto before = everything(store());
+        EXPECT_EQ(error_code(commit(deletion)), ErrorCode::kConflict) << version;
+        EXPECT_EQ(everything(store()), before);
+    }
+    EXPECT_TRUE(is_ok(commit(Batch{.run_deletions = {{.run_id = "run", .version = 2, .snapshot_id = "anew-2"}}})));
+    EXPECT_EQ(head_version("run"), 0);
+    EXPECT_TRUE(is_ok(commit(deletion))) << "what is not there is deleted already";
+}
+
+TEST_P(StoreConformance, ARunThatGrewMeanwhileIsDeletedAllTheSame) {
+    add_versions("run", 1, 3);
+    const Batch deletion{.run_deletions = {{.run_id = "run", .version = 3, .snapshot_id = "run-3"}}};
+    add_versions("run", 4, 5);
+    ASSERT_TRUE(is_ok(commit(deletion)));
+    EXPECT_EQ(head_version("run"), 0);
+}
+
+TEST_P(StoreConformance, ARunIsKnownByWhatTheRestOfTheBatchLeaves) {
+    add_versions("run", 1, 3);
+    const auto before = everything(store());
+    Batch batch{.deletions = deletions_of("run", {2}), .run_deletions = {{"run", 2, "run-2"}}};
+    EXPECT_EQ(error_code(commit(batch)), ErrorCode::kConflict);
+    EXPECT_EQ(everything(store()), before);
+    batch = make_batch(make_snapshot("run", 4));
+    batch.run_deletions = {{"run", 4, "run-4"}, {"run", 4, "run-4"}};
+    EXPECT_TRUE(is_ok(commit(batch)));
+    EXPECT_EQ(head_version("run"), 0);
 }
 
 TEST_P(StoreConformance, CommitSequenceNeverGoesBackWhenTheNewestAreDeleted) {
@@ -242,9 +279,9 @@ TEST_P(StoreConformance, CommitSequenceNeverGoesBackWhenTheNewestAreDeleted) {
         const auto runs = all_runs(store());
         EXPECT_GT(runs.at(0).commit_sequence, newest) << "round " << round;
         newest = runs.at(0).commit_sequence;
-        ASSERT_TRUE(is_ok(commit(Batch{.run_deletions = {"b", "a"}})));
+        ASSERT_TRUE(is_ok(commit(Batch{.run_deletions = {{"b"}, {"a"}}})));
     }
-    ASSERT_TRUE(is_ok(commit(Batch{.run_deletions = {"old"}})));
+    ASSERT_TRUE(is_ok(commit(Batch{.run_deletions = {{"old"}}})));
     EXPECT_EQ(store().stats().value().snapshots, 0U);
     EXPECT_TRUE(all_runs(store()).empty());
     EXPECT_TRUE(store().check().value().findings.empty());

@@ -12,8 +12,10 @@ Place make_folder() {
     };
 }
 
-INSTANTIATE_TEST_SUITE_P(Sqlite, StoreConformance,
-                         testing::Values(StoreFactory{.name = "sqlite", .make_place = make_folder}));
+const StoreFactory kSqlite{.name = "sqlite", .make_place = make_folder};
+
+INSTANTIATE_TEST_SUITE_P(Sqlite, StoreConformance, testing::Values(kSqlite));
+INSTANTIATE_TEST_SUITE_P(Sqlite, DurableStoreConformance, testing::Values(kSqlite));
 
 }  // namespace
 }  // namespace cairn::test

@@ -113,8 +113,7 @@ std::vector<std::string> everything(Store& store) {
             EXPECT_EQ(describe(snapshot.info), describe(info));
             lines.push_back(fmt::format("{} frame {}", describe(info), Checksum::of(snapshot.frame).to_hex()));
             for (const BaseFrame& base : snapshot.bases) {
-                lines.push_back(fmt::format("needs {} of version {}: {}", base.snapshot_id, base.version,
-                                            Checksum::of(base.frame).to_hex()));
+                lines.push_back(fmt::format("needs version {}: {}", base.version, Checksum::of(base.frame).to_hex()));
             }
         }
         for (std::string& line : describe(store.recovery_log(run.run_id, 1000).value())) {

@@ -77,6 +77,7 @@ std::vector<ThreadInfo> all_threads(Store& store, ThreadQuery query = {}, std::s
 /// Everything that can be read from a store, as lines: two stores with the same lines hold the same.
 std::vector<std::string> everything(Store& store);
 
+/// The whole suite. Tests of `DurableStoreConformance` open the store again; only durable stores instantiate that.
 class StoreConformance : public testing::TestWithParam<StoreFactory> {
 protected:
     Store& store() { return *store_; }
@@ -111,5 +112,8 @@ private:
     Place place_ = GetParam().make_place();
     std::shared_ptr<Store> store_ = place_({});
 };
+
+class DurableStoreConformance : public StoreConformance {};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(DurableStoreConformance);
 
 }  // namespace cairn::test

@@ -4,17 +4,16 @@
 #include "store/sqlite/sqlite_schema.h"
 #include "store/sqlite/sqlite_store.h"
 #include "support/child_process.h"
+#include "support/database_bytes.h"
 #include "support/make.h"
 #include "support/temp_dir.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <sqlite3.h>
 
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -29,37 +28,8 @@ namespace fs = std::filesystem;
 constexpr uid_t kNobody = 65534;
 const int kNewest = sqlite::migrations().back().version;
 
-std::string content_of(const fs::path& path) {
-    std::ostringstream content;
-    content << std::ifstream(path, std::ios::binary).rdbuf();
-    return content.str();
-}
-
 void write_file(const fs::path& path, const std::string& content) {
     std::ofstream(path, std::ios::binary) << content;
-}
-
-// Runs `sql` as some other program would, and closes.
-void execute(const fs::path& path, const std::string& sql) {
-    sqlite3* database = nullptr;
-    ASSERT_EQ(sqlite3_open(path.c_str(), &database), SQLITE_OK);
-    EXPECT_EQ(sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(database);
-    sqlite3_close(database);
-}
-
-std::string query(const fs::path& path, const std::string& sql) {
-    sqlite3* database = nullptr;
-    std::string answer = "no answer";
-    sqlite3_open(path.c_str(), &database);
-    sqlite3_exec(
-        database, sql.c_str(),
-        [](void* out, int, char** values, char**) {
-            *static_cast<std::string*>(out) = values[0] == nullptr ? "NULL" : values[0];
-            return 0;
-        },
-        &answer, nullptr);
-    sqlite3_close(database);
-    return answer;
 }
 
 std::vector<std::string> files_in(const fs::path& folder) {

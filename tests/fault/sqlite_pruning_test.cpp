@@ -5,6 +5,7 @@
 
 #include "store/sqlite/sqlite_store.h"
 #include "support/child_process.h"
+#include "support/database_bytes.h"
 #include "support/make.h"
 #include "support/seed.h"
 #include "support/step_killer.h"
@@ -12,7 +13,6 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <sqlite3.h>
 
 #include <atomic>
 #include <csignal>
@@ -88,7 +88,7 @@ bool prune_all(const fs::path& path) {
     for (std::int64_t oldest = 1; oldest + kPrunedAtOnce <= kVersions; oldest += kPrunedAtOnce) {
         if (!(*store)->commit(make_prune(oldest, kPrunedAtOnce), soon())) return false;
     }
-    if (!(*store)->commit({.run_deletions = {"doomed"}}, soon())) return false;
+    if (!(*store)->commit({.run_deletions = {{"doomed"}}}, soon())) return false;
     if (!(*store)->reclaim(soon())) return false;
     return (*store)->close().has_value();
 }
@@ -227,28 +227,6 @@ TEST(SqlitePruning, ASnapshotCostsFewBytesBesideItsFrame) {
 
 // ---- what stays in the file ----
 
-void execute(const fs::path& path, const std::string& sql) {
-    sqlite3* database = nullptr;
-    ASSERT_EQ(sqlite3_open(path.c_str(), &database), SQLITE_OK);
-    EXPECT_EQ(sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(database);
-    sqlite3_close(database);
-}
-
-std::string query(const fs::path& path, const std::string& sql) {
-    sqlite3* database = nullptr;
-    std::string answer = "no answer";
-    sqlite3_open(path.c_str(), &database);
-    sqlite3_exec(
-        database, sql.c_str(),
-        [](void* out, int, char** values, char**) {
-            *static_cast<std::string*>(out) = values[0] == nullptr ? "NULL" : values[0];
-            return 0;
-        },
-        &answer, nullptr);
-    sqlite3_close(database);
-    return answer;
-}
-
 TEST(SqlitePruning, OfADeletedRunAtMostTheEmptiedNewestRowStays) {
     const TempDir dir;
     const fs::path path = dir / "cairn.db";
@@ -262,12 +240,12 @@ TEST(SqlitePruning, OfADeletedRunAtMostTheEmptiedNewestRowStays) {
     const std::string traces =
         "SELECT group_concat(sequence || ' ' || run_key || ' ' || version || ' ' || length(frame) || "
         "ifnull(metadata, '') || ifnull(execution_context, '') || snapshot_id, ', ') FROM snapshots";
-    ASSERT_TRUE(store->commit({.run_deletions = {"a"}}, soon()).has_value());
+    ASSERT_TRUE(store->commit({.run_deletions = {{"a"}}}, soon()).has_value());
     EXPECT_EQ(query(path, "SELECT count(*) FROM snapshots"), "1") << "the newest row is b's";
-    ASSERT_TRUE(store->commit({.run_deletions = {"b"}}, soon()).has_value());
+    ASSERT_TRUE(store->commit({.run_deletions = {{"b"}}}, soon()).has_value());
     EXPECT_EQ(query(path, traces), "2 0 0 0");
     ASSERT_TRUE(store->commit(make_batch(make_snapshot("c", 1)), soon()).has_value());
-    ASSERT_TRUE(store->commit({.run_deletions = {"c"}}, soon()).has_value());
+    ASSERT_TRUE(store->commit({.run_deletions = {{"c"}}}, soon()).has_value());
     EXPECT_EQ(query(path, traces), "3 0 0 0");
     EXPECT_EQ(store->stats().value().snapshots, 0U);
     EXPECT_EQ(store->check().value().snapshots, 0U);

@@ -241,7 +241,7 @@ TEST(Chain, ARunDeletedAndMadeAnewMeanwhileIsNoBase) {
     bool has_struck = false;
     bench.store->before_commit([&](const Batch&) {
         if (std::exchange(has_struck, true)) return;
-        ASSERT_TRUE(bench.inner->commit({.run_deletions = {"run"}}, test::soon()));
+        ASSERT_TRUE(bench.inner->commit({.run_deletions = {{"run"}}}, test::soon()));
         StatePersistenceService other(bench.inner, bench.options);
         StatePersistenceRequest request = make_request("run", churned(100));
         request.snapshot_id = "made-anew";

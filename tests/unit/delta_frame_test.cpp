@@ -110,6 +110,12 @@ TEST(DeltaFrame, EveryZstdLevelRoundTrips) {
 
 // ---- what it costs ----
 
+// zstd would take such a context for a trained dictionary.
+TEST(DeltaFrame, ABaseThatBeginsLikeADictionaryRoundTrips) {
+    const std::string base = "\x37\xA4\x30\xEC" + Edits(20).text(5000);
+    expect_round_trip(base, base + base.substr(1000, 50) + Edits(21).text(500));
+}
+
 TEST(DeltaFrame, AnEqualTextTakesALineOfBytes) {
     const std::string text = Edits(6).text(500'000);
     EXPECT_LE(encode(text, text).size(), 15);

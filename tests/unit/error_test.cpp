@@ -111,7 +111,7 @@ TEST(ErrorTable, ScriptsMayRelyOnTheseExitCodes) {
 TEST(Error, PrintsNameMessageAndAdvice) {
     const Error error{.code = ErrorCode::kNotFound, .message = "no run \"r\""};
     EXPECT_EQ(error.to_string(),
-              "not_found: no run \"r\". Check the id and its owner; `cairn runs` lists what there is.");
+              "not_found: no run \"r\". Check the name, or the id and its owner; `cairn runs` lists what there is.");
 }
 
 TEST(Error, PrintsTheDetailAndEveryCause) {

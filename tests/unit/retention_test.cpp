@@ -1,17 +1,12 @@
-// Goal: whatever retention deletes, whatever happens to it on the way and whoever writes meanwhile, all that remains
-// loads to the very text that was saved, and exactly what the policy lets go is gone.
-// Method: runs with real chains of frames on the memory store: by hand, at random against a model, with other writers
-// between plan and commit, with damage, and with every call failing in turn before and after its effect.
+// Goal: retention deletes exactly what the policy or the target lets go, counts what it does, and all that remains
+// loads to the very text that was saved. Method: runs with real chains of frames on the memory store, each rule by
+// hand.
 
 #include <cairn/retention.h>
 
 #include "frame/delta_frame.h"
-#include "store/memory/memory_store.h"
-#include "support/chained_run.h"
-#include "support/faulty_store.h"
-#include "support/make.h"
-#include "support/seed.h"
 #include "support/temp_dir.h"
+#include "unit/retention_bench.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -27,32 +22,12 @@ using std::chrono::seconds;
 using test::ChainedRun;
 using test::expect_intact;
 using test::history;
+using test::range;
 using test::StoreCall;
 using test::Versions;
 using test::versions_in;
 
-Versions range(std::int64_t first, std::int64_t last) {
-    Versions versions;
-    for (; first <= last; ++first) versions.push_back(first);
-    return versions;
-}
-
-class RetentionTest : public testing::Test {
-protected:
-    RetentionReport prune_all(const RetentionPolicy& policy, const RetentionOptions& with) {
-        const Result<RetentionReport> report = prune(*store, policy, with);
-        EXPECT_TRUE(report) << report.error().to_string();
-        return report.value_or(RetentionReport{});
-    }
-    std::size_t chain_frames(std::int64_t version) {
-        return memory->get("run", fmt::format("run-{}", version)).value().value().bases.size() + 1;
-    }
-
-    std::shared_ptr<Store> memory = make_memory_store();
-    std::shared_ptr<test::FaultyStore> store = std::make_shared<test::FaultyStore>(memory);
-    ChainedRun run{*memory, "run"};
-    RetentionOptions options{.runtime = test::make_runtime()};
-};
+class RetentionTest : public test::RetentionBench {};
 
 TEST_F(RetentionTest, TheOldestOfALongRunCostOneRewrite) {
     run.append_line(300);
@@ -354,159 +329,6 @@ TEST_F(RetentionTest, RunsOfOtherOwnersAreNotFoundAndNotTouched) {
     EXPECT_EQ(versions_in(*memory, "run"), range(1, 2));
 }
 
-// ---- other writers ----
-
-TEST_F(RetentionTest, AHeadSavedBeforeEachCommitIsKeptEvenIfItNeedsWhatWasToGo) {
-    run.append_line(12);
-    options.snapshots_per_commit = 3;
-    int saves = 0;
-    store->before_commit([&](const Batch& batch) {
-        if (saves == 8 || batch.deletions.empty()) return;
-        run.append(batch.deletions.front().version);
-        ++saves;
-    });
-    const RetentionReport report = prune_all({.keep_last = 4}, options);
-    EXPECT_EQ(saves, 8);
-    EXPECT_GT(report.snapshots_deleted, 0U);
-    EXPECT_EQ(versions_in(*memory, "run"), range(17, 20));
-    expect_intact(*memory, run);
-}
-
-TEST_F(RetentionTest, TwoPrunersOfOneRunAgree) {
-    run.append_line(30);
-    options.snapshots_per_commit = 4;
-    RetentionOptions rival = options;
-    rival.snapshots_per_commit = 3;
-    bool is_rival_at_work = false;
-    store->before_commit([&](const Batch&) {
-        if (std::exchange(is_rival_at_work, true)) return;
-        EXPECT_TRUE(prune(*memory, {.keep_last = 3}, rival));
-    });
-    prune_all({.keep_last = 5}, options);
-    EXPECT_EQ(versions_in(*memory, "run"), range(28, 30));
-    expect_intact(*memory, run);
-}
-
-/// Lets somebody else do something before the first `get`.
-class InterruptedStore final : public ForwardingStore {
-public:
-    InterruptedStore(std::shared_ptr<Store> next, std::function<void()> interruption)
-        : ForwardingStore(std::move(next)), interruption_(std::move(interruption)) {}
-    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override {
-        if (interruption_) std::exchange(interruption_, nullptr)();
-        return next().get(run_id, snapshot_id);
-    }
-
-private:
-    std::function<void()> interruption_;
-};
-
-TEST_F(RetentionTest, ARehearsalBesideAnotherPrunerCountsWhatIsLeft) {
-    for (int i = 1; i <= 20; ++i) {
-        run.append(i == 19 ? 17 : i - 1, [i](SnapshotInfo& info) {
-            if (i == 15 || i == 18) info.expires_at = test::kEpoch;
-        });
-    }
-    // 18 has been counted by then; 15 and older are gone when it is read again.
-    InterruptedStore interrupted(memory, [&] { EXPECT_TRUE(prune(*memory, {.keep_last = 5})); });
-    options.dry_run = true;
-    options.snapshots_per_commit = 1;
-    const RetentionReport report = prune(interrupted, {.keep_last = 7, .expired = true}, options).value();
-    EXPECT_EQ(report.snapshots_deleted, 1U);
-    EXPECT_EQ(versions_in(*memory, "run"), range(16, 20));
-}
-
-TEST_F(RetentionTest, ARunDeletedAndMadeAnewMeanwhileIsAnotherRun) {
-    run.append_line(10);
-    ChainedRun anew(*memory, "run", "another user");
-    store->before_commit([&](const Batch&) {
-        if (anew.newest() != 0) return;
-        EXPECT_TRUE(delete_runs(*memory, {.run_id = "run"}));
-        for (int i = 1; i <= 12; ++i) {
-            anew.append(i - 1, [i](SnapshotInfo& info) { info.snapshot_id = fmt::format("anew-{}", i); });
-        }
-    });
-    EXPECT_EQ(prune_all({.keep_last = 3}, options).snapshots_rewritten, 0U);
-    EXPECT_EQ(versions_in(*memory, "run"), range(1, 12));
-    expect_intact(*memory, anew);
-}
-
-TEST_F(RetentionTest, ConflictsWithoutEndEndAtTheTimeout) {
-    run.append_line(4);
-    store->inject({.code = ErrorCode::kConflict, .for_good = true});
-    options.timeout = std::chrono::milliseconds(20);
-    EXPECT_EQ(prune(*store, {.keep_last = 1}, options).error().code, ErrorCode::kUnavailable);
-    EXPECT_EQ(versions_in(*memory, "run"), range(1, 4));
-}
-
-TEST_F(RetentionTest, AnOutcomeThatRemainsUnknownIsToldAsSuch) {
-    run.append_line(4);
-    store->inject({.code = ErrorCode::kOutcomeUnknown, .for_good = true});
-    EXPECT_EQ(prune(*store, {.keep_last = 1}, options).error().code, ErrorCode::kOutcomeUnknown);
-    expect_intact(*memory, run);
-}
-
-// ---- damage ----
-
-// The snapshot's frame becomes something that does not decode.
-void damage(Store& store, const ChainedRun& run, std::int64_t version) {
-    const SnapshotInfo info = history(store, run.run_id()).at(static_cast<std::size_t>(version - 1));
-    Snapshot snapshot = store.get(run.run_id(), info.snapshot_id).value().value();
-    snapshot.frame.back() = static_cast<char>(snapshot.frame.back() ^ 1);
-    Batch batch;
-    batch.rewrites.push_back({.run_id = run.run_id(),
-                              .version = version,
-                              .base_version = info.base_version,
-                              .frame = std::move(snapshot.frame)});
-    ASSERT_TRUE(store.commit(batch, test::soon()));
-}
-
-TEST_F(RetentionTest, ADamagedSnapshotThatNobodyNeedsIsDeleted) {
-    run.append_line(5);
-    run.append();
-    damage(*memory, run, 3);
-    EXPECT_EQ(prune_all({.keep_last = 1}, options).snapshots_deleted, 5U);
-    expect_intact(*memory, run);
-}
-
-TEST_F(RetentionTest, ADamagedSnapshotThatWouldHaveToBeRewrittenStopsItsRunAndNoOther) {
-    ChainedRun healthy(*memory, "healthy");
-    healthy.append_line(6);
-    run.append_line(12);
-    ChainedRun healthy_too(*memory, "healthy too");
-    healthy_too.append_line(6);
-    damage(*memory, run, 9);
-    options.snapshots_per_commit = 2;
-    std::vector<std::string> logged;
-    options.runtime.log = [&](const LogRecord& record) { logged.emplace_back(record.event); };
-
-    const Result<RetentionReport> report = prune(*store, {.keep_last = 4}, options);
-    ASSERT_FALSE(report);
-    EXPECT_EQ(report.error().code, ErrorCode::kCorrupt);
-    EXPECT_NE(report.error().message.find("snapshot run-9"), std::string::npos) << report.error().to_string();
-    EXPECT_EQ(versions_in(*memory, "run"), range(1, 12)) << "nothing may be deleted that 9 could still be mended from";
-    EXPECT_EQ(versions_in(*memory, "healthy"), range(3, 6));
-    EXPECT_EQ(versions_in(*memory, "healthy too"), range(3, 6));
-    EXPECT_EQ(logged, std::vector<std::string>{"retention_damage"});
-
-    RetentionOptions rehearsal = options;
-    rehearsal.dry_run = true;
-    EXPECT_EQ(prune(*store, {.keep_last = 4}, rehearsal).error().code, ErrorCode::kCorrupt);
-    EXPECT_EQ(delete_runs(*store, {.run_id = "run"}, options).value().snapshots_deleted, 12U);
-}
-
-TEST_F(RetentionTest, ADamagedBaseThatIsOnlyOfferedIsDoneWithout) {
-    run.append();
-    run.append(0, [](SnapshotInfo& info) { info.expires_at = test::kEpoch; });
-    run.append(2);
-    damage(*memory, run, 1);
-    EXPECT_EQ(prune_all({.expired = true}, options).snapshots_rewritten, 1U);
-    EXPECT_EQ(chain_frames(3), 1U) << "1 is the newest self-contained one before it";
-    const auto loaded = load_snapshot(*memory, {.run_id = "run"}, StateLimits{});
-    ASSERT_TRUE(loaded) << loaded.error().to_string();
-    EXPECT_EQ(loaded->state.text(), run.texts().at(3));
-}
-
 // ---- space ----
 
 TEST(RetentionOnSqlite, SpaceIsGivenBackToTheFileSystem) {
@@ -531,173 +353,6 @@ TEST(RetentionOnSqlite, SpaceIsGivenBackToTheFileSystem) {
     EXPECT_LT(after, before / 4);
     expect_intact(*store, kept);
 }
-
-// ---- a model, and faults ----
-
-struct RandomWorld {
-    explicit RandomWorld(std::uint64_t seed) : random(seed) {}
-
-    std::size_t below(std::size_t limit) { return static_cast<std::size_t>(random() % limit); }
-
-    void add_run(Store& store) {
-        ChainedRun& run = runs.emplace_back(store, fmt::format("run{}", runs.size()));
-        const std::size_t length = 1 + below(25);
-        for (std::size_t i = 0; i < length; ++i) {
-            std::int64_t base = run.newest();
-            if (below(6) == 0) base = 0;
-            if (base != 0 && below(4) == 0) base = 1 + static_cast<std::int64_t>(below(i));
-            const bool is_recovery_point = below(8) == 0;
-            const bool expires = below(3) == 0;
-            const auto expiry = test::kEpoch + seconds(below(30));
-            run.append(base, [&](SnapshotInfo& info) {
-                info.is_recovery_point = is_recovery_point;
-                if (expires) info.expires_at = expiry;
-            });
-        }
-    }
-    RetentionPolicy policy() {
-        RetentionPolicy made{.expired = below(2) == 0, .include_recovery_points = below(3) == 0};
-        if (below(2) == 0) made.keep_last = 1 + below(12);
-        if (below(2) == 0) made.age_max = seconds(below(30));
-        return made;
-    }
-
-    std::mt19937_64 random;
-    std::deque<ChainedRun> runs;
-};
-
-// Told anew, in other words than the library's.
-Versions survivors(const std::vector<SnapshotInfo>& all, const RetentionPolicy& policy, Timestamp now) {
-    Versions left;
-    std::size_t rank = all.size();
-    for (const SnapshotInfo& info : all) {
-        --rank;  // 0: the head
-        bool stays = true;
-        if (policy.keep_last && rank >= *policy.keep_last) stays = false;
-        if (policy.age_max && now - info.created_at > *policy.age_max) stays = false;
-        if (policy.expired && info.expires_at && !(now < *info.expires_at)) stays = false;
-        if (info.is_recovery_point && !policy.include_recovery_points) stays = true;
-        if (stays || rank == 0) left.push_back(info.version);
-    }
-    return left;
-}
-
-TEST(RetentionModel, RandomTreesAndPoliciesLeaveExactlyTheSurvivorsAndAllLoad) {
-    const std::uint64_t first = test::seed();
-    for (std::uint64_t seed = first; seed < first + 150; ++seed) {
-        SCOPED_TRACE(test::replay_line(seed));
-        RandomWorld world(seed);
-        const auto store = make_memory_store();
-        for (std::size_t n = 1 + world.below(3); n > 0; --n) world.add_run(*store);
-        const Timestamp now = test::kEpoch + seconds(20);
-        for (int round = 0; round < 3; ++round) {
-            const RetentionPolicy policy = world.policy();
-            std::vector<Versions> expected;
-            for (const ChainedRun& run : world.runs) {
-                expected.push_back(survivors(history(*store, run.run_id()), policy, now));
-            }
-            RetentionOptions options{.snapshots_per_commit = 1 + world.below(12)};
-            options.runtime.clock = std::make_shared<test::StepClock>(microseconds(0), now);
-            ASSERT_TRUE(prune(*store, policy, options));
-            for (std::size_t i = 0; i < world.runs.size(); ++i) {
-                ASSERT_EQ(versions_in(*store, world.runs[i].run_id()), expected[i]);
-                expect_intact(*store, world.runs[i]);
-            }
-            if (testing::Test::HasFailure()) return;
-        }
-    }
-}
-
-struct FaultKind {
-    StoreCall call;
-    ErrorCode code;
-    bool after_effect;
-};
-
-class RetentionFault : public testing::TestWithParam<FaultKind> {};
-
-// Fails the 1st, 2nd, 3rd … call until a whole prune passes without meeting the fault.
-TEST_P(RetentionFault, AtAnyCallLeavesAllLoadableAndTheNextPruneFinishes) {
-    const auto [call, code, after_effect] = GetParam();
-    std::uint64_t nth = 0;
-    for (bool has_met = true; has_met;) {
-        SCOPED_TRACE(fmt::format("call {}", ++nth));
-        ASSERT_LT(nth, 200U);
-        const auto memory = make_memory_store();
-        const auto store = std::make_shared<test::FaultyStore>(memory);
-        ChainedRun run(*memory, "run");
-        for (int i = 1; i <= 24; ++i) {
-            run.append(i % 7 == 0 ? i - 3 : i - 1, [i](SnapshotInfo& info) {
-                if (i % 4 == 1) info.expires_at = test::kEpoch;
-            });
-        }
-        const RetentionPolicy policy{.age_max = seconds(13), .expired = true};
-        RetentionOptions options{.snapshots_per_commit = 3};
-        options.runtime.clock = std::make_shared<test::StepClock>(microseconds(0), test::kEpoch + seconds(24));
-        store->inject({.call = call, .code = code, .nth = nth, .after_effect = after_effect});
-        const Result<RetentionReport> report = prune(*store, policy, options);
-        has_met = store->failures(call) > 0;
-        const bool is_retried = code == ErrorCode::kConflict || code == ErrorCode::kOutcomeUnknown;
-        EXPECT_EQ(report.has_value(), !has_met || (call == StoreCall::kCommit && is_retried));
-        expect_intact(*memory, run);
-        store->heal();
-        ASSERT_TRUE(prune(*store, policy, options));
-        EXPECT_EQ(versions_in(*memory, "run"), (Versions{11, 12, 14, 15, 16, 18, 19, 20, 22, 23, 24}));
-        expect_intact(*memory, run);
-        if (report && call == StoreCall::kCommit && code == ErrorCode::kOutcomeUnknown) {
-            EXPECT_EQ(report->snapshots_deleted, 13U) << "counted once, though committed twice";
-        }
-        if (testing::Test::HasFailure()) return;
-    }
-    EXPECT_GT(nth, 1U) << "the fault was never met";
-}
-
-TEST_P(RetentionFault, AtAnyCallOfADeletionLeavesARunThatLoadsOrNone) {
-    const auto [call, code, after_effect] = GetParam();
-    std::uint64_t nth = 0;
-    for (bool has_met = true; has_met;) {
-        SCOPED_TRACE(fmt::format("call {}", ++nth));
-        ASSERT_LT(nth, 200U);
-        const auto memory = make_memory_store();
-        const auto store = std::make_shared<test::FaultyStore>(memory);
-        ChainedRun run(*memory, "run");
-        for (int i = 1; i <= 24; ++i) run.append(i % 7 == 0 ? i - 3 : i % 10 == 0 ? 0 : i - 1);
-        const RetentionOptions options{.snapshots_per_commit = 3};
-        store->inject({.call = call, .code = code, .nth = nth, .after_effect = after_effect});
-        const Result<RetentionReport> report = delete_runs(*store, {.run_id = "run"}, options);
-        has_met = store->failures(call) > 0;
-        const bool is_there = memory->head("run").value().has_value();
-        if (report) {
-            EXPECT_FALSE(is_there);
-            EXPECT_EQ(report->runs_deleted, 1U);
-            EXPECT_EQ(report->snapshots_deleted, 24U);
-        }
-        expect_intact(*memory, run);
-        store->heal();
-        const Result<RetentionReport> again = delete_runs(*store, {.run_id = "run"}, options);
-        EXPECT_EQ(again.has_value(), is_there);
-        EXPECT_FALSE(memory->head("run").value());
-        if (testing::Test::HasFailure()) return;
-    }
-    EXPECT_EQ(nth > 1, call != StoreCall::kGet) << "a deletion decodes nothing, all else it does";
-}
-
-INSTANTIATE_TEST_SUITE_P(EveryKind, RetentionFault,
-                         testing::Values(FaultKind{StoreCall::kCommit, ErrorCode::kUnavailable, false},
-                                         FaultKind{StoreCall::kCommit, ErrorCode::kStorageFull, false},
-                                         FaultKind{StoreCall::kCommit, ErrorCode::kConflict, false},
-                                         FaultKind{StoreCall::kCommit, ErrorCode::kOutcomeUnknown, false},
-                                         FaultKind{StoreCall::kCommit, ErrorCode::kOutcomeUnknown, true},
-                                         FaultKind{StoreCall::kCommit, ErrorCode::kInternal, true},
-                                         FaultKind{StoreCall::kGet, ErrorCode::kUnavailable, false},
-                                         FaultKind{StoreCall::kHistory, ErrorCode::kUnavailable, false}),
-                         [](const testing::TestParamInfo<FaultKind>& fault) {
-                             const std::string call = fault.param.call == StoreCall::kCommit ? "commit"
-                                                      : fault.param.call == StoreCall::kGet  ? "get"
-                                                                                             : "history";
-                             return fmt::format("{}_{}_{}", call, error_info(fault.param.code).name,
-                                                fault.param.after_effect ? "after" : "before");
-                         });
 
 }  // namespace
 }  // namespace cairn

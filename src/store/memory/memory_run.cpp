@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <ranges>
 #include <set>
 #include <string_view>
 
@@ -19,6 +20,7 @@ public:
     Status rewrite(const FrameRewrite& rewrite);
     Status remove(const SnapshotDeletion& deletion);
     Status check_needs() const;
+    Status check_is_same(const RunDeletion& deletion) const;
 
 private:
     struct Known {
@@ -102,11 +104,20 @@ Status Outlook::check_needs() const {
         if (Status status = check_need(run_id_, version, known.base_version); !status) return status;
     }
     if (run_ == nullptr) return {};
-    for (const auto& [version, snapshot] : run_->snapshots) {
+    const auto newer = run_->snapshots.upper_bound(*removed_.begin());  // a base comes before those that need it
+    for (const auto& [version, snapshot] : std::ranges::subrange(newer, run_->snapshots.end())) {
         if (changed_.contains(version)) continue;
         if (Status status = check_need(run_id_, version, snapshot.info.base_version); !status) return status;
     }
     return {};
+}
+
+Status Outlook::check_is_same(const RunDeletion& deletion) const {
+    const bool is_there = run_ != nullptr || !changed_.empty();
+    if (!is_there || deletion.version == 0) return {};
+    const std::optional<Known> known = removed_.contains(deletion.version) ? std::nullopt : find(deletion.version);
+    if (known && known->snapshot_id == deletion.snapshot_id) return {};
+    return is_another_run(deletion);
 }
 
 }  // namespace
@@ -120,11 +131,8 @@ Result<Snapshot> with_bases(const MemoryRun& run, const Snapshot& snapshot) {
             return chain_is_broken(above->info.run_id, above->info.version, above->info.base_version);
         }
         above = &base->second;
-        whole.bases.push_back({.snapshot_id = above->info.snapshot_id,
-                               .version = above->info.version,
-                               .parent_version = above->info.parent_version,
-                               .base_version = above->info.base_version,
-                               .frame = above->frame});
+        whole.bases.push_back(
+            {.version = above->info.version, .base_version = above->info.base_version, .frame = above->frame});
     }
     std::ranges::reverse(whole.bases);
     return whole;
@@ -158,6 +166,9 @@ Status check_against(const MemoryRuns& runs, const Batch& batch) {
     }
     for (const auto& [run_id, looked_at] : outlooks) {
         if (Status status = looked_at.check_needs(); !status) return status;
+    }
+    for (const RunDeletion& deletion : batch.run_deletions) {
+        if (Status status = outlook(deletion.run_id).check_is_same(deletion); !status) return status;
     }
     return {};
 }

@@ -165,9 +165,9 @@ void MemoryStore::apply(Batch batch) {
     }
     for (FrameRewrite& frame : batch.rewrites) rewrite(std::move(frame));
     for (const SnapshotDeletion& deletion : batch.deletions) remove(deletion);
-    for (const std::string& run_id : batch.run_deletions) {
-        runs_.erase(run_id);
-        recoveries_.erase(run_id);
+    for (const RunDeletion& deletion : batch.run_deletions) {
+        runs_.erase(deletion.run_id);
+        recoveries_.erase(deletion.run_id);
     }
 }
 

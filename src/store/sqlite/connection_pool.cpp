@@ -1,8 +1,15 @@
 #include "store/sqlite/connection_pool.h"
 
 #include <algorithm>
+#include <chrono>
 
 namespace cairn::sqlite {
+namespace {
+
+/// How long a caller waits before none that comes later is served first.
+constexpr std::chrono::milliseconds kPatience{5};
+
+}  // namespace
 
 Lease::~Lease() {
     if (pool_ != nullptr) pool_->give_back(std::move(connection_));
@@ -23,16 +30,35 @@ Result<Lease> ConnectionPool::acquire(Deadline deadline) {
     return lease;
 }
 
+/// Who waits for a connection.
+struct ConnectionPool::Caller {
+    std::condition_variable may_try;
+    std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
+
+    bool is_patient() const { return std::chrono::steady_clock::now() - since < kPatience; }
+};
+
+// Whoever comes while one is free takes it, even if others wait: to hand each to the longest waiting caller would cost
+// a change of threads a call. A caller that has waited for long is served before all that come later.
 bool ConnectionPool::take_turn(Deadline deadline) {
-    const char place = 0;
     std::unique_lock lock(mutex_);
-    waiting_.push_back(&place);
-    const bool my_turn =
-        changed_.wait_until(lock, deadline, [&] { return waiting_.front() == &place && lent_ < connections_max_; });
-    std::erase(waiting_, &place);
+    if (lent_ < connections_max_ && (waiting_.empty() || waiting_.front()->is_patient())) {
+        ++lent_;
+        return true;
+    }
+    Caller self;
+    waiting_.push_back(&self);
+    const bool my_turn = self.may_try.wait_until(lock, deadline, [&] {
+        return lent_ < connections_max_ && (waiting_.front() == &self || waiting_.front()->is_patient());
+    });
+    std::erase(waiting_, &self);
     if (my_turn) ++lent_;
-    if (!waiting_.empty()) changed_.notify_all();
+    wake_next();
     return my_turn;
+}
+
+void ConnectionPool::wake_next() {
+    if (!waiting_.empty() && lent_ < connections_max_) waiting_.front()->may_try.notify_one();
 }
 
 // An idle connection whose file was moved or deleted would serve, and acknowledge, what nobody can find again.
@@ -59,7 +85,7 @@ void ConnectionPool::give_back(std::unique_ptr<Connection> connection) {
     const std::lock_guard lock(mutex_);
     if (connection != nullptr) idle_.push_back(std::move(connection));
     --lent_;
-    if (!waiting_.empty()) changed_.notify_all();
+    wake_next();
 }
 
 void ConnectionPool::adopt(std::unique_ptr<Connection> connection) {

@@ -1,6 +1,6 @@
 #pragma once
 
-// A bounded number of connections, opened when first needed and lent to one caller at a time, first come first served.
+// A bounded number of connections, opened when first needed and lent to one caller at a time.
 
 #include "store/sqlite/sqlite_connection.h"
 
@@ -63,9 +63,11 @@ public:
 
 private:
     friend class Lease;
+    struct Caller;
 
     bool take_turn(Deadline deadline);
     std::unique_ptr<Connection> take_idle();
+    void wake_next();
     void give_back(std::unique_ptr<Connection> connection);
 
     const std::size_t connections_max_;
@@ -73,11 +75,10 @@ private:
     const LogSink log_;
 
     std::mutex mutex_;
-    std::condition_variable changed_;
     // Guarded by mutex_:
     std::vector<std::unique_ptr<Connection>> idle_;
     std::size_t lent_ = 0;
-    std::deque<const void*> waiting_;  // the addresses of the callers' places, first come first
+    std::deque<Caller*> waiting_;  // first come first
 };
 
 }  // namespace cairn::sqlite

@@ -22,14 +22,16 @@ namespace fs = std::filesystem;
 // 8 KB pages: rows of 1 to 4 KB leave 400 bytes less of each page unused than with 4 KB, at the same time a commit.
 constexpr char kNewDatabase[] = "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL";
 
-// No memory map: a file that shrinks or fails under one kills the process. The log is kept at its working size
-// (autocheckpoint x page), since writing over old blocks is cheaper than growing a file; a burst's excess is cut off.
+// What is deleted is overwritten (secure_delete), whatever the engine was built with. No memory map: a file that
+// shrinks or fails under one kills the process. The log is kept at its working size (autocheckpoint x page), since
+// writing over old blocks is cheaper than growing a file; a burst's excess is cut off.
 constexpr char kEachConnection[] = R"sql(
 PRAGMA trusted_schema = OFF;
 PRAGMA cell_size_check = ON;
 PRAGMA mmap_size = 0;
 PRAGMA temp_store = MEMORY;
 PRAGMA synchronous = FULL;
+PRAGMA secure_delete = ON;
 PRAGMA cache_size = -4000;
 PRAGMA wal_autocheckpoint = 1000;
 PRAGMA journal_size_limit = 33554432;

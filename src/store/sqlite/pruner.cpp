@@ -25,9 +25,10 @@ constexpr char kDelete[] = "DELETE FROM snapshots WHERE sequence = ?";
 
 constexpr char kCountDeleted[] = "UPDATE runs SET snapshots = snapshots - ? WHERE run_key = ?";
 
-// From the index alone.
+// From the index alone. Between two versions, since what is deleted together mostly stands together.
 constexpr char kDependants[] =
-    "SELECT version, base_steps FROM snapshots WHERE run_key = ? AND version > ? AND base_steps > 0";
+    "SELECT version, base_steps FROM snapshots "
+    "WHERE run_key = ?1 AND version > ?2 AND base_steps > 0 AND version - base_steps BETWEEN ?2 AND ?3";
 
 constexpr char kFindRun[] = "SELECT run_key, head_sequence FROM runs WHERE run_id = ?";
 
@@ -114,7 +115,7 @@ Status apply(Connection& connection, const SnapshotDeletion& deletion, DeletedBy
 // A snapshot that is left may need none of `deleted`.
 Status check_needs(Connection& connection, std::int64_t run_key, const Deleted& deleted) {
     Cursor dependants = connection.use(kDependants);
-    dependants.bind(run_key, deleted.versions.front());
+    dependants.bind(run_key, deleted.versions.front(), deleted.versions.back());
     while (true) {
         const Result<bool> row = dependants.step();
         if (!row) return std::unexpected(row.error());
@@ -147,16 +148,25 @@ Status remove_run(Connection& connection, std::int64_t run_key, std::int64_t hea
     return connection.use(kDeleteEmptied).run();
 }
 
-Status apply(Connection& connection, std::string_view run_id_to_delete) {
+Status check_is_same(Connection& connection, const RunDeletion& deletion) {
+    if (deletion.version == 0) return {};
+    const Result<Found> found = find(connection, deletion.run_id, deletion.version, deletion.snapshot_id);
+    if (!found) return std::unexpected(found.error());
+    return found->sequence == 0 ? is_another_run(deletion) : Status{};
+}
+
+Status apply(Connection& connection, const RunDeletion& deletion) {
     {
         Cursor run = connection.use(kFindRun);
-        const Result<bool> row = run.bind(run_id_to_delete).step();
+        const Result<bool> row = run.bind(deletion.run_id).step();
         if (!row) return std::unexpected(row.error());
-        const Status status = *row ? remove_run(connection, run.integer(0), run.integer(1)) : Status{};
-        if (!status) return status;
+        if (*row) {
+            if (Status status = check_is_same(connection, deletion); !status) return status;
+            if (Status status = remove_run(connection, run.integer(0), run.integer(1)); !status) return status;
+        }
     }
     Cursor remove = connection.use(kDeleteRecoveries);
-    return remove.bind(run_id_to_delete).run();
+    return remove.bind(deletion.run_id).run();
 }
 
 }  // namespace
@@ -172,8 +182,8 @@ Status prune(Connection& connection, const Batch& batch) {
     for (auto& [run_key, of_run] : deleted) {
         if (Status status = finish(connection, run_key, of_run); !status) return status;
     }
-    for (const std::string& run_id : batch.run_deletions) {
-        if (Status status = apply(connection, std::string_view(run_id)); !status) return status;
+    for (const RunDeletion& deletion : batch.run_deletions) {
+        if (Status status = apply(connection, deletion); !status) return status;
     }
     return {};
 }

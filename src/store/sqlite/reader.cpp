@@ -42,8 +42,8 @@ constexpr char kGetById[] =
     "CROSS JOIN snapshots s ON s.run_key = r.run_key AND s.snapshot_id = ?2 "
     "AND " CAIRN_ID_PLACE("s.snapshot_id") " = " CAIRN_ID_PLACE("?2") CAIRN_LABELS "WHERE r.run_id = ?1";
 
-constexpr char kGetBase[] =
-    "SELECT snapshot_id, version, parent_steps, base_steps, frame FROM snapshots WHERE run_key = ? AND version = ?";
+constexpr char kGetBases[] =
+    "SELECT version, base_steps, frame FROM snapshots WHERE run_key = ? AND version <= ? ORDER BY version DESC";
 
 #define CAIRN_HISTORY                                                                                        \
     "SELECT " CAIRN_INFO_COLUMNS " FROM runs r CROSS JOIN snapshots s ON s.run_key = r.run_key" CAIRN_LABELS \
@@ -188,22 +188,42 @@ std::optional<std::string_view> name_of(const auto& named) {
     return std::string_view(named->name());
 }
 
-// The frames that `snapshot` needs. Looked up within the statement that found it, and so at the same moment.
-Status read_bases(Connection& connection, std::int64_t run_key, Snapshot& snapshot) {
-    std::int64_t needed_by = snapshot.info.version;
-    for (std::int64_t version = snapshot.info.base_version; version != 0;) {
-        Cursor cursor = connection.use(kGetBase);
-        const Result<bool> found = cursor.bind(run_key, version).step();
+// A base is nearly always the version before, so a chain is read in one scan. A row of it takes 0.35 us, also one that
+// is stepped over because it does not belong to the chain; a look-up takes 1 us.
+constexpr std::int64_t kNearVersions = 3;
+
+/// Adds the frame of `version` and those that it needs, the newest first, as far as each is near the one before.
+/// Afterwards `version` is the next that is needed, or 0.
+Status scan_bases(Connection& connection, std::int64_t run_key, Snapshot& snapshot, std::int64_t& version) {
+    Cursor cursor = connection.use(kGetBases);
+    cursor.bind(run_key, version);
+    std::int64_t steps = 0;
+    while (version != 0 && steps <= kNearVersions) {
+        const Result<bool> found = cursor.step();
         if (!found) return std::unexpected(found.error());
-        if (!*found) return chain_is_broken(snapshot.info.run_id, needed_by, version);
+        const std::int64_t found_version = *found ? cursor.integer(0) : 0;
+        if (found_version > version) continue;
+        if (found_version < version) {
+            const auto& above = snapshot.bases;
+            const std::int64_t needed_by = above.empty() ? snapshot.info.version : above.back().version;
+            return chain_is_broken(snapshot.info.run_id, needed_by, version);
+        }
         RowReader row(cursor);
-        BaseFrame base{.snapshot_id = row.snapshot_id(), .version = row.integer()};
-        base.parent_version = base.version - row.integer();
+        BaseFrame base{.version = row.integer()};
         base.base_version = row.base_version(base.version);
         base.frame = row.blob();
         if (Status status = row.finish(); !status) return status;
-        needed_by = std::exchange(version, base.base_version);
+        version = base.base_version;
+        steps = base.version - version;
         snapshot.bases.push_back(std::move(base));
+    }
+    return {};
+}
+
+// The frames that `snapshot` needs. Looked up within the statement that found it, and so at the same moment.
+Status read_bases(Connection& connection, std::int64_t run_key, Snapshot& snapshot) {
+    for (std::int64_t version = snapshot.info.base_version; version != 0;) {
+        if (Status status = scan_bases(connection, run_key, snapshot, version); !status) return status;
     }
     std::ranges::reverse(snapshot.bases);
     return {};

@@ -69,7 +69,8 @@ CREATE INDEX recovery_log_by_run ON recovery_log(run_id);
 // Small rows: half of all states are of a kilobyte and their deltas of a hundred bytes. The engine stores NULL, 0 and 1
 // in the row's header alone, so what is usual is one of these.
 //   parent_steps, base_steps   how many versions back the parent and the base are; base_steps 0: self-contained
-//   label_key                  the words that many snapshots share; a label is never changed nor deleted
+//   label_key                  the words that many snapshots share. A label is never changed, but deleted when nobody
+//                              uses it any more (label_sweep.h): no key outlives the transaction that looked it up
 //   created_after              microseconds since the run's created_at, modulo 2^64
 //   execution_context, metadata  NULL for an empty one
 // `base_steps` in the index by version: whether a snapshot is still needed is seen without reading rows.
@@ -153,6 +154,22 @@ Status apply(Connection& connection, int from, std::span<const Migration> known)
     return connection.execute(fmt::format("PRAGMA user_version = {}", known.back().version));
 }
 
+// What a migration drops it has copied. To overwrite that too would cost as much log again, and as much memory.
+class WithoutOverwriting {
+public:
+    explicit WithoutOverwriting(Connection& connection) : connection_(connection) { overwrite("FAST"); }
+    ~WithoutOverwriting() { overwrite("ON"); }
+    WithoutOverwriting(const WithoutOverwriting&) = delete;
+    WithoutOverwriting& operator=(const WithoutOverwriting&) = delete;
+
+private:
+    void overwrite(const char* what) {
+        if (!connection_.execute(fmt::format("PRAGMA secure_delete = {}", what))) connection_.mark_broken();
+    }
+
+    Connection& connection_;
+};
+
 }  // namespace
 
 std::span<const Migration> migrations() {
@@ -175,6 +192,7 @@ Result<int> bring_up_to_date(Connection& connection, std::span<const Migration> 
     Result<int> version = schema_version(connection, known);
     if (!version || *version == newest) return version;
 
+    const WithoutOverwriting without_overwriting(connection);
     Transaction transaction(connection);
     if (Status status = transaction.begin(Transaction::kWrite); !status) return std::unexpected(status.error());
     version = schema_version(connection, known);  // again: another process may just have done it

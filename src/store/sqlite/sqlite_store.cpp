@@ -5,6 +5,7 @@
 #include "store/sqlite/database_file.h"
 #include "store/sqlite/fork_guard.h"
 #include "store/sqlite/inspection.h"
+#include "store/sqlite/label_sweep.h"
 #include "store/sqlite/pruner.h"
 #include "store/sqlite/reader.h"
 #include "store/sqlite/sqlite_schema.h"
@@ -28,6 +29,8 @@ using sqlite::ConnectionPool;
 using sqlite::DatabaseFile;
 using sqlite::ForkGuard;
 using sqlite::Lease;
+
+constexpr std::chrono::milliseconds kLogPatience(1000);
 
 bool is_empty(const Batch& batch) {
     return batch.writes.empty() && batch.recoveries.empty() && batch.rewrites.empty() && batch.deletions.empty() &&
@@ -113,7 +116,10 @@ private:
         return fail(ErrorCode::kClosed, fmt::format("the store {}", how));
     }
     static std::unexpected<Error> read_only() { return fail(ErrorCode::kReadOnly, "the store was opened read-only"); }
-    void shrink_log();
+    bool shrink_log();
+    Status sweep_labels(Deadline deadline);
+    Result<std::uint64_t> give_back_pages(Deadline deadline);
+    Status empty_log(Deadline deadline);
 
     ForkGuard guard_;
     std::unique_ptr<Engine> engine_;  // released by `close`
@@ -181,15 +187,15 @@ Result<std::vector<RecoveryRecord>> SqliteStore::recovery_log(std::string_view r
         [&](Connection& connection) { return sqlite::recovery_log(connection, run_id, limit); });
 }
 
-// As far as it goes: readers and writers of other processes may be in the way, and that is no error.
-void SqliteStore::shrink_log() {
+// Whether it worked: readers and writers of other processes may be in the way, and that is no error.
+bool SqliteStore::shrink_log() {
     const Result<Lease> writer = engine_->writer.acquire(after(std::chrono::milliseconds(100)));
-    if (writer) static_cast<void>((*writer)->checkpoint(true));
+    return writer && (*writer)->checkpoint(true) == 0;
 }
 
 Result<StoreStats> SqliteStore::stats() {
     return read<StoreStats>([&](Connection& connection) -> Result<StoreStats> {
-        if (!read_only_) shrink_log();
+        if (!read_only_) static_cast<void>(shrink_log());
         Result<StoreStats> stats = sqlite::count_rows(connection);
         if (!stats) return stats;
         const Result<std::uint64_t> chain_frames_max = sqlite::chain_frames_max(connection);
@@ -204,26 +210,59 @@ Result<CheckReport> SqliteStore::check() {
     return read<CheckReport>([&](Connection& connection) { return sqlite::inspect(connection); });
 }
 
+// What is not done by the deadline is for the next time.
+Status SqliteStore::sweep_labels(Deadline deadline) {
+    sqlite::LabelSweep sweep;
+    while (!sweep.has_looked_at_all()) {
+        if (std::chrono::steady_clock::now() >= deadline) return {};
+        const Status looked = with_connection<void>(&Engine::readers, deadline,
+                                                    [&](Connection& connection) { return sweep.look_on(connection); });
+        if (!looked) return looked;
+    }
+    while (!sweep.has_removed_all()) {
+        const Status removed = with_connection<void>(
+            &Engine::writer, deadline, [&](Connection& connection) { return sweep.remove_some(connection); });
+        if (!removed) return removed;
+    }
+    return {};
+}
+
 // Each step is a transaction of its own, and a pause as long as it follows, in which writers take their turn.
-Result<std::uint64_t> SqliteStore::reclaim(Deadline deadline) {
-    if (read_only_) return while_open<std::uint64_t>([] { return Result<std::uint64_t>(read_only()); });
+Result<std::uint64_t> SqliteStore::give_back_pages(Deadline deadline) {
     std::uint64_t bytes = 0;
     while (true) {
         const Deadline started = std::chrono::steady_clock::now();
         const Result<std::uint64_t> given = with_connection<std::uint64_t>(
             &Engine::writer, deadline, [](Connection& connection) { return sqlite::give_back_pages(connection); });
-        if (!given && given.error().code == ErrorCode::kUnavailable) break;  // others were busy until the deadline
+        if (!given && given.error().code == ErrorCode::kUnavailable) return bytes;  // others were busy all the time
         if (!given) return given;
         bytes += *given;
         const Deadline now = std::chrono::steady_clock::now();
-        if (*given == 0 || now >= deadline) break;
+        if (*given == 0 || now >= deadline) return bytes;
         std::this_thread::sleep_for(std::min(now - started, deadline - now));
     }
-    const Status shrunk = while_open<void>([&] {
-        shrink_log();
-        return Status();
-    });
-    if (!shrunk) return std::unexpected(shrunk.error());
+}
+
+// The log holds pages as they were before a deletion. Readers are in the way for a moment only.
+Status SqliteStore::empty_log(Deadline deadline) {
+    constexpr std::chrono::milliseconds kPause(10);
+    while (true) {
+        const Result<bool> emptied = while_open<bool>([&] { return shrink_log(); });
+        if (!emptied) return std::unexpected(emptied.error());
+        if (*emptied || std::chrono::steady_clock::now() + kPause >= deadline) return {};
+        std::this_thread::sleep_for(kPause);
+    }
+}
+
+Result<std::uint64_t> SqliteStore::reclaim(Deadline deadline) {
+    if (read_only_) return while_open<std::uint64_t>([] { return Result<std::uint64_t>(read_only()); });
+    Status swept = sweep_labels(deadline);
+    if (!swept && swept.error().code != ErrorCode::kUnavailable) return std::unexpected(std::move(swept.error()));
+    const Result<std::uint64_t> bytes = give_back_pages(deadline);
+    if (!bytes) return bytes;
+    if (Status status = empty_log(std::min(deadline, after(kLogPatience))); !status) {
+        return std::unexpected(std::move(status.error()));
+    }
     return bytes;
 }
 

@@ -1,4 +1,4 @@
-#include "cli/replay_interruption.h"
+#include "cli/interruption.h"
 
 #include <atomic>
 
