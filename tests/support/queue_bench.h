@@ -1,0 +1,171 @@
+#pragma once
+
+// A service over a memory store whose commits can be held up, so that a test decides what is queued when a batch is
+// made. What is in `inner` is "on disk".
+
+#include "store/memory/memory_store.h"
+#include "support/faulty_store.h"
+#include "support/make.h"
+
+#include <cairn/persistence.h>
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace cairn::test {
+
+/// Holds commits up while it is closed, and remembers what they held.
+class Gate {
+public:
+    void close() {
+        const std::lock_guard lock(mutex_);
+        is_closed_ = true;
+    }
+    void open() {
+        const std::lock_guard lock(mutex_);
+        is_closed_ = false;
+        changed_.notify_all();
+    }
+    void pass(const Batch& batch) {
+        std::unique_lock lock(mutex_);
+        std::vector<std::string> runs;
+        for (const SnapshotWrite& write : batch.writes) runs.push_back(write.snapshot.info.run_id);
+        batches_.push_back(std::move(runs));
+        ++waiting_;
+        changed_.notify_all();
+        changed_.wait(lock, [&] { return !is_closed_; });
+        --waiting_;
+    }
+    /// Until so many commits stand before it.
+    void await(std::size_t commits) {
+        std::unique_lock lock(mutex_);
+        EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(60), [&] { return waiting_ >= commits; }))
+            << "no commit was begun";
+    }
+    /// The runs that each commit so far wrote to.
+    std::vector<std::vector<std::string>> batches() const {
+        const std::lock_guard lock(mutex_);
+        return batches_;
+    }
+    void forget_batches() {
+        const std::lock_guard lock(mutex_);
+        batches_.clear();
+    }
+
+private:
+    mutable std::mutex mutex_;
+    std::condition_variable changed_;
+    bool is_closed_ = false;
+    std::size_t waiting_ = 0;
+    std::vector<std::vector<std::string>> batches_;
+};
+
+/// Whether it becomes true within a minute.
+template <class Condition>
+bool eventually(Condition condition) {
+    const Deadline give_up = soon();
+    while (!condition()) {
+        if (std::chrono::steady_clock::now() > give_up) return false;
+        std::this_thread::yield();
+    }
+    return true;
+}
+
+inline std::string step_text(std::int64_t step) {
+    return fmt::format(R"({{"step":{}}})", step);
+}
+
+/// Save number `step` of a run.
+inline StatePersistenceRequest make_step(std::string run_id, std::int64_t step,
+                                         std::optional<Durability> durability = {}) {
+    StatePersistenceRequest request = make_request(std::move(run_id), step_text(step));
+    request.durability = durability;
+    return request;
+}
+
+class QueueBench {
+public:
+    QueueBench() {
+        store->before_commit([this](const Batch& batch) { gate.pass(batch); });
+    }
+    ~QueueBench() { gate.open(); }
+    QueueBench(const QueueBench&) = delete;
+    QueueBench& operator=(const QueueBench&) = delete;
+
+    OptimizedStatePersistence& service() {
+        if (!service_) {
+            options.runtime = make_runtime();
+            service_ = std::make_unique<OptimizedStatePersistence>(store, options);
+        }
+        return *service_;
+    }
+    void destroy_service() { service_.reset(); }
+
+    /// Closes the gate and has a save of the run "blocker" stand before it: what comes now is queued behind.
+    void hold_up() {
+        gate.close();
+        blocker_ = in_background(make_step("blocker", ++blockers_, Durability::kSync));
+        gate.await(1);
+        gate.forget_batches();
+    }
+    void let_go() {
+        gate.open();
+        if (blocker_.valid()) {
+            EXPECT_TRUE(blocker_.get().has_value());
+        }
+    }
+    std::future<Result<Receipt>> in_background(StatePersistenceRequest request) {
+        return std::async(std::launch::async,
+                          [request = std::move(request), &to = service()] { return to.save_agent_state(request); });
+    }
+    bool becomes_queued(std::size_t saves) {
+        return eventually([&] { return service().get_cache_stats().queue_size >= saves; });
+    }
+
+    /// What is on disk of the run: the states' texts, the oldest first.
+    std::vector<std::string> on_disk(const std::string& run_id) {
+        StatePersistenceService reader(inner);
+        std::vector<std::string> texts;
+        const HistoryQuery all{.run_id = run_id, .order = HistoryQuery::Order::kOldestFirst, .limit = 100'000};
+        const std::vector<SnapshotInfo> history = inner->history(all).value();
+        for (const SnapshotInfo& info : history) {
+            const auto loaded = reader.load_agent_state({.run_id = run_id, .snapshot_id = info.snapshot_id});
+            texts.emplace_back(loaded ? std::string(loaded->state.text()) : loaded.error().to_string());
+        }
+        return texts;
+    }
+    static std::vector<std::string> steps(std::initializer_list<std::int64_t> numbers) {
+        std::vector<std::string> texts;
+        for (const std::int64_t number : numbers) texts.push_back(step_text(number));
+        return texts;
+    }
+
+    std::shared_ptr<Store> inner = make_memory_store();
+    std::shared_ptr<FaultyStore> store = std::make_shared<FaultyStore>(inner);
+    Gate gate;
+    OptimizedOptions options;  ///< Of the service, until it is first used.
+
+private:
+    std::unique_ptr<OptimizedStatePersistence> service_;
+    std::future<Result<Receipt>> blocker_;
+    std::int64_t blockers_ = 0;
+};
+
+template <class T>
+ErrorCode code_of(const Result<T>& result) {
+    EXPECT_FALSE(result.has_value());
+    return result ? ErrorCode::kInternal : result.error().code;
+}
+
+}  // namespace cairn::test

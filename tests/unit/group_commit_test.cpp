@@ -1,0 +1,815 @@
+// Goal: saves that are committed together do not harm each other, the queue keeps its limits by making callers wait,
+// and an asynchronous save tells its end exactly once, in every circumstance that `cairn/persistence.h` names.
+// Method: the service from outside, over a memory store. Its commits are held up until the saves that are to share a
+// batch are queued, or made to fail; every batch that reaches the store is remembered.
+
+#include "support/queue_bench.h"
+#include "support/seed.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <random>
+
+namespace cairn::test {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr Durability kSync = Durability::kSync;
+constexpr Durability kAsync = Durability::kAsync;
+constexpr Durability kExit = Durability::kExit;
+
+using Answer = std::future<Result<Receipt>>;
+
+void wait_until_past(milliseconds time) {
+    std::this_thread::sleep_until(std::chrono::steady_clock::now() + time + milliseconds(1));
+}
+
+class GroupCommit : public testing::Test {
+protected:
+    // One save of each of so many runs in one queue, while the store is busy.
+    std::vector<Answer> queue_one_of_each(std::size_t runs, std::int64_t step = 1) {
+        std::vector<Answer> answers;
+        for (std::size_t run = 0; run < runs; ++run) {
+            answers.push_back(bench.service().save_async(make_step(name(run), step)));
+        }
+        EXPECT_TRUE(bench.becomes_queued(runs));
+        return answers;
+    }
+    static std::string name(std::size_t run) { return fmt::format("run-{}", run); }
+
+    // Whether at least so many saves once shared a transaction: otherwise the test has not tested it.
+    bool were_batched(std::size_t saves) const {
+        return std::ranges::any_of(bench.gate.batches(), [&](const auto& batch) { return batch.size() >= saves; });
+    }
+    void expect_saved(Answer& answer, std::int64_t version) {
+        const auto receipt = answer.get();
+        ASSERT_TRUE(receipt.has_value()) << receipt.error().to_string();
+        EXPECT_EQ(receipt->version, version);
+        EXPECT_EQ(receipt->durability, kSync);
+    }
+
+    QueueBench bench;
+};
+
+// ---- together ----
+
+TEST_F(GroupCommit, WhatCameDuringACommitIsCommittedTogether) {
+    bench.hold_up();
+    auto answers = queue_one_of_each(20);
+    bench.let_go();
+    for (Answer& answer : answers) expect_saved(answer, 1);
+    EXPECT_TRUE(were_batched(20));
+    const CacheStats stats = bench.service().get_cache_stats();
+    EXPECT_GE(stats.batches, 1U);
+    EXPECT_GE(stats.batched, 20U);
+    EXPECT_EQ(stats.queue_size, 0U);
+}
+
+TEST_F(GroupCommit, ThreadsThatWaitShareACommitToo) {
+    bench.hold_up();
+    std::vector<Answer> answers;
+    for (std::size_t run = 0; run < 8; ++run) answers.push_back(bench.in_background(make_step(name(run), 1, kSync)));
+    ASSERT_TRUE(bench.becomes_queued(9)) << "with the one that is being committed";
+    bench.let_go();
+    for (Answer& answer : answers) expect_saved(answer, 1);
+    EXPECT_TRUE(were_batched(8));
+}
+
+TEST_F(GroupCommit, ALoneSaveIsOneTransactionAndWaitsForNobody) {
+    for (std::int64_t step = 1; step <= 5; ++step) {
+        ASSERT_TRUE(bench.service().save_agent_state(make_step("run", step)).has_value());
+        EXPECT_EQ(bench.store->calls(StoreCall::kCommit), static_cast<std::uint64_t>(step));
+    }
+}
+
+TEST_F(GroupCommit, NoBatchExceedsItsLimits) {
+    bench.options.batch_limits = {.saves_max = 10, .run_saves_max = 3};
+    bench.hold_up();
+    std::vector<Answer> answers;
+    for (std::int64_t step = 1; step <= 40; ++step)
+        answers.push_back(bench.service().save_async(make_step("busy", step)));
+    auto polite = queue_one_of_each(12);
+    bench.let_go();
+    for (std::size_t i = 0; i < answers.size(); ++i) expect_saved(answers[i], static_cast<std::int64_t>(i) + 1);
+    for (Answer& answer : polite) expect_saved(answer, 1);
+    EXPECT_TRUE(were_batched(4));
+    for (const auto& batch : bench.gate.batches()) {
+        EXPECT_LE(batch.size(), 10U);
+        EXPECT_LE(std::ranges::count(batch, "busy"), 3);
+    }
+}
+
+TEST_F(GroupCommit, ABusyRunDoesNotHoldUpThePolite) {
+    bench.options.batch_limits.run_saves_max = 4;
+    bench.hold_up();
+    std::vector<Answer> busy;
+    for (std::int64_t step = 1; step <= 200; ++step)
+        busy.push_back(bench.service().save_async(make_step("busy", step)));
+    Answer polite = bench.service().save_async(make_step("polite", 1));
+    bench.let_go();
+    for (Answer& answer : busy) ASSERT_TRUE(answer.get().has_value());
+    expect_saved(polite, 1);
+    const auto batches = bench.gate.batches();
+    std::size_t before = 0;
+    for (const auto& batch : batches) {
+        if (std::ranges::count(batch, "polite") > 0) break;
+        before += static_cast<std::size_t>(std::ranges::count(batch, "busy"));
+    }
+    EXPECT_LE(before, 8U) << "the polite run's only save stood behind " << before << " of the busy one's";
+}
+
+TEST_F(GroupCommit, ALargeFrameGoesAlone) {
+    bench.options.batch_limits.bytes_max = 2000;
+    bench.options.enable_compression = false;
+    bench.hold_up();
+    std::vector<Answer> answers;
+    for (std::size_t run = 0; run < 6; ++run) {
+        const std::string filler(run == 3 ? 10'000 : 800, 'x');
+        answers.push_back(
+            bench.service().save_async(make_request(name(run), fmt::format(R"({{"filler":"{}"}})", filler))));
+    }
+    bench.let_go();
+    for (Answer& answer : answers) expect_saved(answer, 1);
+    for (const auto& batch : bench.gate.batches()) {
+        EXPECT_LE(batch.size(), 2U);
+        EXPECT_TRUE(batch.size() == 1 || std::ranges::count(batch, name(3)) == 0);
+    }
+}
+
+TEST_F(GroupCommit, SavesOfOneRunInOneBatchChain) {
+    bench.hold_up();
+    std::vector<Answer> answers;
+    for (std::int64_t step = 1; step <= 10; ++step)
+        answers.push_back(bench.service().save_async(make_step("run", step)));
+    bench.let_go();
+    for (std::int64_t step = 1; step <= 10; ++step) expect_saved(answers[static_cast<std::size_t>(step - 1)], step);
+    EXPECT_TRUE(were_batched(10));
+    EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2, 3, 4, 5, 6, 7, 8, 9, 10}));
+    EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+}
+
+// ---- one bad save ----
+
+TEST_F(GroupCommit, AnotherWritersHeadRebasesOneSaveAndLeavesItsNeighboursAlone) {
+    ASSERT_TRUE(bench.service().save_agent_state(make_step(name(2), 100)).has_value());
+    bench.hold_up();
+    auto answers = queue_one_of_each(5);
+    StatePersistenceService other(bench.inner);
+    ASSERT_TRUE(other.save_agent_state(make_step(name(2), 200)).has_value());
+    bench.let_go();
+    for (std::size_t run = 0; run < 5; ++run) expect_saved(answers[run], run == 2 ? 3 : 1);
+    EXPECT_TRUE(were_batched(5)) << "they were meant to fail together first";
+    EXPECT_EQ(bench.on_disk(name(2)), bench.steps({100, 200, 1}));
+}
+
+TEST_F(GroupCommit, ARebasedSaveKeepsTheParentThatItWasGiven) {
+    const Receipt parent = bench.service().save_agent_state(make_step("run", 1)).value();
+    bench.hold_up();
+    StatePersistenceRequest grown = make_step("run", 2);
+    grown.parent_snapshot_id = parent.snapshot_id;  // the head, until somebody else moves it
+    Answer answer = bench.service().save_async(grown);
+    StatePersistenceService other(bench.inner);
+    ASSERT_TRUE(other.save_agent_state(make_step("run", 100)).has_value());
+    bench.let_go();
+    const Receipt receipt = answer.get().value();
+    EXPECT_EQ(receipt.version, 3);
+    EXPECT_EQ(bench.inner->get("run", receipt.snapshot_id).value().value().info.parent_version, 1);
+}
+
+TEST_F(GroupCommit, AConflictThatWasAskedForFailsAlone) {
+    ASSERT_TRUE(bench.service().save_agent_state(make_step(name(5), 100)).has_value());
+    bench.hold_up();
+    auto answers = queue_one_of_each(5);
+    StatePersistenceRequest strict = make_step(name(5), 1);
+    strict.on_conflict = OnConflict::kFail;
+    strict.expected_version = 1;
+    Answer refused = bench.service().save_async(strict);
+    StatePersistenceService other(bench.inner);
+    ASSERT_TRUE(other.save_agent_state(make_step(name(5), 200)).has_value());
+    bench.let_go();
+    EXPECT_EQ(code_of(refused.get()), ErrorCode::kConflict);
+    for (Answer& answer : answers) expect_saved(answer, 1);
+    EXPECT_EQ(bench.on_disk(name(5)), bench.steps({100, 200}));
+}
+
+TEST_F(GroupCommit, ATakenSnapshotIdFailsAlone) {
+    StatePersistenceService other(bench.inner);
+    StatePersistenceRequest taken = make_step(name(5), 100);
+    taken.snapshot_id = "mine";
+    ASSERT_TRUE(other.save_agent_state(taken).has_value());
+    ASSERT_TRUE(other.save_agent_state(make_step(name(5), 101)).has_value());
+    bench.hold_up();
+    auto answers = queue_one_of_each(5);
+    taken.state_data = State::parse(step_text(1)).value();
+    Answer refused = bench.service().save_async(taken);
+    Answer behind = bench.service().save_async(make_step(name(5), 2));
+    bench.let_go();
+    EXPECT_EQ(code_of(refused.get()), ErrorCode::kAlreadyExists);
+    expect_saved(behind, 3);
+    for (Answer& answer : answers) expect_saved(answer, 1);
+    EXPECT_EQ(bench.on_disk(name(5)), bench.steps({100, 101, 2}));
+}
+
+TEST_F(GroupCommit, ARunThatBecameAnotherUsersFailsAlone) {
+    bench.hold_up();
+    auto answers = queue_one_of_each(5);
+    StatePersistenceService other(bench.inner);
+    StatePersistenceRequest first = make_step(name(2), 100);
+    first.user_id = "somebody else";
+    ASSERT_TRUE(other.save_agent_state(first).has_value());
+    bench.let_go();
+    for (std::size_t run = 0; run < 5; ++run) {
+        if (run == 2) {
+            EXPECT_EQ(code_of(answers[run].get()), ErrorCode::kInvalidArgument);
+        } else {
+            expect_saved(answers[run], 1);
+        }
+    }
+    EXPECT_EQ(bench.on_disk(name(2)), bench.steps({100}));
+}
+
+TEST_F(GroupCommit, ABatchThatFailsIsSavedOneByOne) {
+    bench.hold_up();
+    auto answers = queue_one_of_each(6);
+    bench.store->inject({.code = ErrorCode::kInternal, .nth = 2});  // the first is the blocker's own
+    bench.let_go();
+    for (Answer& answer : answers) expect_saved(answer, 1);
+    EXPECT_TRUE(were_batched(6));
+    EXPECT_EQ(bench.service().get_cache_stats().failed_batches, 1U);
+    for (std::size_t run = 0; run < 6; ++run) EXPECT_EQ(bench.on_disk(name(run)), bench.steps({1}));
+}
+
+TEST_F(GroupCommit, AnUnknownOutcomeOfABatchIsResolvedAndNothingIsThereTwice) {
+    for (const bool after_effect : {true, false}) {
+        QueueBench other;
+        other.hold_up();
+        std::vector<Answer> answers;
+        for (std::int64_t step = 1; step <= 3; ++step) {
+            for (const std::string run : {"a", "b", "c"}) {
+                answers.push_back(other.service().save_async(make_step(run, step)));
+            }
+        }
+        other.store->inject({.code = ErrorCode::kOutcomeUnknown, .nth = 2, .after_effect = after_effect});
+        other.let_go();
+        for (Answer& answer : answers) {
+            const auto receipt = answer.get();
+            ASSERT_TRUE(receipt.has_value()) << receipt.error().to_string();
+        }
+        for (const std::string run : {"a", "b", "c"}) EXPECT_EQ(other.on_disk(run), other.steps({1, 2, 3}));
+    }
+}
+
+TEST_F(GroupCommit, RandomFailuresLoseNothingAndChangeNoOrder) {
+    const std::uint64_t first_seed = seed();
+    SCOPED_TRACE(replay_line(first_seed));
+    for (std::uint64_t round = 0; round < 20; ++round) {
+        std::mt19937_64 random(first_seed + round);
+        QueueBench other;
+        other.options.batch_limits.saves_max = 1 + random() % 9;
+        auto& service = other.service();
+        constexpr ErrorCode kCodes[] = {ErrorCode::kUnavailable, ErrorCode::kOutcomeUnknown, ErrorCode::kInternal,
+                                        ErrorCode::kStorageFull};
+        std::uint64_t nth = 0;
+        for (int fault = 0; fault < 12; ++fault) {
+            const ErrorCode code = kCodes[random() % 4];
+            nth += 4 + random() % 8;  // never the retry too
+            other.store->inject(
+                {.code = code, .nth = nth, .after_effect = code == ErrorCode::kOutcomeUnknown && random() % 2 == 0});
+        }
+        std::vector<Answer> answers;
+        std::vector<std::string> called;
+        for (std::int64_t step = 1; step <= 60; ++step) {
+            for (const std::string run : {"a", "b"}) answers.push_back(service.save_async(make_step(run, step)));
+            called.push_back(step_text(step));
+        }
+        for (Answer& answer : answers) {
+            const auto receipt = answer.get();
+            ASSERT_TRUE(receipt.has_value()) << "round " << round << ": " << receipt.error().to_string();
+        }
+        EXPECT_EQ(other.on_disk("a"), called) << "round " << round;
+        EXPECT_EQ(other.on_disk("b"), called) << "round " << round;
+        EXPECT_TRUE(check_deep(*other.inner).value().findings.empty());
+    }
+}
+
+// States that are worth a delta.
+StatePersistenceRequest make_large_step(std::string run, std::int64_t step) {
+    std::mt19937_64 random(7);
+    std::string text = fmt::format(R"({{"step":{},"notes":[)", step);
+    for (int i = 0; i < 60; ++i) text += fmt::format(R"("{:016x}",)", random());
+    return make_request(std::move(run), text + fmt::format(R"({}]}})", step * step));
+}
+
+TEST_F(GroupCommit, WhatWasEncodedAgainstASaveThatFailsIsStoredAllTheSame) {
+    StatePersistenceService other(bench.inner);
+    StatePersistenceRequest taken = make_large_step("run", 100);
+    taken.snapshot_id = "mine";
+    ASSERT_TRUE(other.save_agent_state(taken).has_value());
+    ASSERT_TRUE(other.save_agent_state(make_large_step("run", 101)).has_value());
+    bench.hold_up();
+    StatePersistenceRequest bad = make_large_step("run", 1);
+    bad.snapshot_id = "mine";
+    Answer refused = bench.service().save_async(bad);
+    std::vector<Answer> behind;
+    for (std::int64_t step = 2; step <= 6; ++step)
+        behind.push_back(bench.service().save_async(make_large_step("run", step)));
+    bench.let_go();
+    EXPECT_EQ(code_of(refused.get()), ErrorCode::kAlreadyExists);
+    for (std::size_t i = 0; i < behind.size(); ++i) expect_saved(behind[i], static_cast<std::int64_t>(i) + 3);
+    const auto found = bench.on_disk("run");
+    ASSERT_EQ(found.size(), 7U);
+    for (std::size_t i = 2; i < 7; ++i) {
+        EXPECT_EQ(found[i], make_large_step("run", static_cast<std::int64_t>(i)).state_data.text());
+    }
+    EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+}
+
+TEST_F(GroupCommit, WhatWasEncodedAgainstASaveThatLeftTheQueueIsStoredAllTheSame) {
+    ASSERT_TRUE(bench.service().save_agent_state(make_large_step("run", 1)).has_value());
+    bench.hold_up();
+    StatePersistenceRequest impatient = make_large_step("run", 2);
+    impatient.timeout = milliseconds(20);
+    Answer left = bench.in_background(impatient);
+    ASSERT_TRUE(bench.becomes_queued(2));
+    std::vector<Answer> behind;
+    for (std::int64_t step = 3; step <= 5; ++step)
+        behind.push_back(bench.service().save_async(make_large_step("run", step)));
+    wait_until_past(milliseconds(20));
+    EXPECT_EQ(code_of(left.get()), ErrorCode::kUnavailable);
+    bench.let_go();
+    for (std::size_t i = 0; i < behind.size(); ++i) expect_saved(behind[i], static_cast<std::int64_t>(i) + 2);
+    EXPECT_EQ(bench.on_disk("run").size(), 4U);
+    EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+}
+
+// ---- identical saves ----
+
+TEST_F(GroupCommit, ASaveIdenticalToOneInFlightSharesItsSuccess) {
+    bench.hold_up();
+    Answer first = bench.service().save_async(make_step("run", 1));
+    Answer second = bench.in_background(make_step("run", 1));
+    Answer third = bench.service().save_async(make_step("run", 1));
+    ASSERT_EQ(third.wait_for(milliseconds(0)), std::future_status::timeout) << "nothing is on disk yet";
+    bench.let_go();
+    const Receipt written = first.get().value();
+    for (Answer* answer : {&second, &third}) {
+        const Receipt shared = answer->get().value();
+        EXPECT_EQ(shared.snapshot_id, written.snapshot_id);
+        EXPECT_EQ(shared.outcome, Outcome::kDeduplicated);
+        EXPECT_EQ(shared.durability, kSync);
+    }
+    EXPECT_EQ(bench.on_disk("run"), bench.steps({1}));
+}
+
+TEST_F(GroupCommit, ASaveIdenticalToOneInFlightSharesItsFailure) {
+    bench.hold_up();
+    Answer first = bench.service().save_async(make_step("run", 1));
+    Answer second = bench.service().save_async(make_step("run", 1));
+    bench.store->inject({.code = ErrorCode::kStorageFull, .for_good = true});
+    bench.gate.open();
+    EXPECT_EQ(code_of(first.get()), ErrorCode::kStorageFull);
+    EXPECT_EQ(code_of(second.get()), ErrorCode::kStorageFull);
+    bench.store->heal();
+    const Receipt again = bench.service().save_agent_state(make_step("run", 1)).value();
+    EXPECT_NE(again.outcome, Outcome::kDeduplicated) << "a failed save is not remembered as saved";
+    EXPECT_EQ(bench.on_disk("run"), bench.steps({1}));
+}
+
+TEST_F(GroupCommit, AnAcknowledgedTwinOfAFailedSaveIsToldAsLost) {
+    bench.hold_up();
+    Answer first = bench.service().save_async(make_step("run", 1, kSync));
+    ASSERT_TRUE(bench.service().save_agent_state(make_step("run", 1, kAsync)).has_value());
+    bench.store->inject({.code = ErrorCode::kStorageFull, .for_good = true});
+    bench.gate.open();
+    EXPECT_EQ(code_of(first.get()), ErrorCode::kStorageFull);
+    EXPECT_EQ(code_of(bench.service().flush("run")), ErrorCode::kStorageFull) << "somebody was told that it is queued";
+}
+
+TEST_F(GroupCommit, AnAcknowledgedTwinDoesNotLeaveTheQueueWithAnImpatientCaller) {
+    bench.hold_up();
+    StatePersistenceRequest impatient = make_step("run", 1, kSync);
+    impatient.timeout = milliseconds(50);
+    Answer first = bench.in_background(impatient);
+    ASSERT_TRUE(bench.becomes_queued(2));
+    const auto twin = bench.service().save_agent_state(make_step("run", 1, kAsync));
+    ASSERT_TRUE(twin.has_value());
+    EXPECT_EQ(twin->outcome, Outcome::kQueued);
+    wait_until_past(milliseconds(50));
+    const auto answer = first.get();
+    EXPECT_TRUE(answer || answer.error().code == ErrorCode::kUnavailable) << answer.error().to_string();
+    bench.let_go();
+    const Status flushed = bench.service().flush("run");
+    EXPECT_TRUE(!flushed || bench.on_disk("run") == bench.steps({1})) << "an acknowledged save is gone untold";
+}
+
+TEST_F(GroupCommit, OnlyTheRunsNewestSaveInFlightIsCompared) {
+    bench.hold_up();
+    std::vector<Answer> answers;
+    for (const std::int64_t step : {1, 2, 1, 1}) answers.push_back(bench.service().save_async(make_step("run", step)));
+    bench.let_go();
+    for (std::size_t i = 0; i < 3; ++i) expect_saved(answers[i], static_cast<std::int64_t>(i) + 1);
+    EXPECT_EQ(answers[3].get().value().outcome, Outcome::kDeduplicated);
+    EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2, 1}));
+}
+
+TEST_F(GroupCommit, AnotherWriterBetweenTwoIdenticalSavesIsNotLostBehindASkip) {
+    ASSERT_TRUE(bench.service().save_agent_state(make_step("run", 1)).has_value());
+    StatePersistenceService other(bench.inner);
+    ASSERT_TRUE(other.save_agent_state(make_step("run", 2)).has_value());
+    const Receipt again = bench.service().save_agent_state(make_step("run", 1)).value();
+    EXPECT_EQ(again.outcome, Outcome::kPersisted);
+    EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2, 1}));
+}
+
+// ---- limits of the queue ----
+
+TEST_F(GroupCommit, AFullQueueMakesCallersWaitAndThenRefusesThem) {
+    bench.options.queue_limits.saves_max = 4;
+    bench.hold_up();
+    std::int64_t accepted = 0;
+    Result<Receipt> refused;
+    for (std::int64_t step = 1; step <= 10 && refused; ++step) {
+        StatePersistenceRequest request = make_step("run", step, kAsync);
+        request.timeout = milliseconds(30);
+        refused = bench.service().save_agent_state(request);
+        accepted += refused ? 1 : 0;
+    }
+    EXPECT_EQ(code_of(refused), ErrorCode::kUnavailable);
+    EXPECT_GE(accepted, 3) << "the one that is being committed may count";
+    EXPECT_LE(accepted, 4);
+    EXPECT_LE(bench.service().get_cache_stats().queue_size, 4U);
+    Answer patient = bench.in_background(make_step("run", 100, kAsync));
+    bench.let_go();
+    ASSERT_TRUE(patient.get().has_value()) << "it got the place that the commit made";
+    ASSERT_TRUE(bench.service().flush("run").has_value());
+    std::vector<std::string> expected;
+    for (std::int64_t step = 1; step <= accepted; ++step) expected.push_back(step_text(step));
+    expected.push_back(step_text(100));
+    EXPECT_EQ(bench.on_disk("run"), expected) << "what was refused is not there";
+}
+
+TEST_F(GroupCommit, BytesAreLimitedToo) {
+    bench.options.queue_limits.bytes_max = 10'000;
+    bench.options.enable_compression = false;
+    bench.hold_up();
+    const auto large = [](std::int64_t step, std::size_t bytes) {
+        StatePersistenceRequest request =
+            make_request("run", fmt::format(R"({{"step":{},"filler":"{}"}})", step, std::string(bytes, 'x')));
+        request.durability = kAsync;
+        request.timeout = milliseconds(30);
+        return request;
+    };
+    int accepted = 0;
+    Result<Receipt> refused;
+    for (std::int64_t step = 1; step <= 10 && refused; ++step) {
+        refused = bench.service().save_agent_state(large(step, 1500));
+        accepted += refused ? 1 : 0;
+    }
+    EXPECT_EQ(code_of(refused), ErrorCode::kUnavailable);
+    EXPECT_GE(accepted, 1);
+    EXPECT_LE(accepted, 6);
+    EXPECT_LE(bench.service().get_cache_stats().queue_bytes, 10'000U);
+    EXPECT_EQ(code_of(bench.service().save_agent_state(large(50, 50'000))), ErrorCode::kUnavailable)
+        << "a larger one waits until the queue is empty";
+    bench.let_go();
+    ASSERT_TRUE(bench.service().flush("run").has_value());
+    StatePersistenceRequest patient = large(51, 50'000);
+    patient.timeout.reset();
+    ASSERT_TRUE(bench.service().save_agent_state(patient).has_value());
+    ASSERT_TRUE(bench.service().flush("run").has_value());
+    EXPECT_EQ(bench.on_disk("run").size(), static_cast<std::size_t>(accepted) + 1);
+}
+
+TEST_F(GroupCommit, AnOldQueueTakesNothingMore) {
+    bench.options.queue_limits.age_max = milliseconds(5);
+    bench.hold_up();  // by a save that grows old now
+    wait_until_past(milliseconds(5));
+    StatePersistenceRequest late = make_step("run", 2, kAsync);
+    late.timeout = milliseconds(30);
+    EXPECT_EQ(code_of(bench.service().save_agent_state(late)), ErrorCode::kUnavailable);
+    bench.let_go();
+    ASSERT_TRUE(bench.service().flush_all().has_value());
+    EXPECT_EQ(std::ranges::count(bench.on_disk("run"), step_text(2)), 0);
+    late.timeout.reset();
+    ASSERT_TRUE(bench.service().save_agent_state(late).has_value());
+}
+
+TEST_F(GroupCommit, SavesThatAreHeldDoNotAge) {
+    bench.options.queue_limits.age_max = milliseconds(1);
+    ASSERT_TRUE(bench.service().save_agent_state(make_step("held", 1, kExit)).has_value());
+    wait_until_past(milliseconds(1));
+    StatePersistenceRequest late = make_step("run", 1, kAsync);
+    late.timeout = milliseconds(5'000);
+    ASSERT_TRUE(bench.service().save_agent_state(late).has_value());
+    ASSERT_TRUE(bench.service().flush("run").has_value());
+    EXPECT_TRUE(bench.on_disk("held").empty());
+}
+
+TEST_F(GroupCommit, HeldSavesThatFillTheQueueAreReleased) {
+    bench.options.queue_limits.saves_max = 4;
+    bench.options.durability = kExit;
+    for (std::int64_t step = 1; step <= 30; ++step) {
+        ASSERT_TRUE(bench.service().save_agent_state(make_step(step % 2 == 0 ? "a" : "b", step)).has_value());
+        EXPECT_LE(bench.service().get_cache_stats().queue_size, 4U);
+    }
+    EXPECT_GE(bench.on_disk("a").size() + bench.on_disk("b").size(), 26U);
+    ASSERT_TRUE(bench.service().close().has_value());
+    EXPECT_EQ(bench.on_disk("a").size() + bench.on_disk("b").size(), 30U);
+}
+
+TEST_F(GroupCommit, TheQueueNeverExceedsItsLimitsUnderLoad) {
+    bench.options.queue_limits.saves_max = 8;
+    auto& service = bench.service();
+    std::vector<std::jthread> savers;
+    std::atomic<int> failures = 0;
+    for (std::size_t t = 0; t < 6; ++t) {
+        savers.emplace_back([&, t] {
+            for (std::int64_t step = 1; step <= 300; ++step) {
+                failures += service.save_agent_state(make_step(name(t), step, Durability(step % 3))) ? 0 : 1;
+                EXPECT_LE(service.get_cache_stats().queue_size, 8U);
+            }
+        });
+    }
+    savers.clear();
+    EXPECT_EQ(failures, 0);
+    ASSERT_TRUE(service.flush_all().has_value());
+    for (std::size_t t = 0; t < 6; ++t) EXPECT_EQ(bench.on_disk(name(t)).size(), 300U);
+}
+
+// ---- deadlines ----
+
+TEST_F(GroupCommit, ADeadlineThatPassesInTheQueueIsUnavailableAndNothingIsApplied) {
+    bench.hold_up();
+    StatePersistenceRequest impatient = make_step("run", 1);
+    impatient.timeout = milliseconds(20);
+    Answer by_thread = bench.in_background(impatient);
+    ASSERT_TRUE(bench.becomes_queued(2));
+    impatient.run_id = "other";
+    Answer by_future = bench.service().save_async(impatient);
+    Answer behind = bench.service().save_async(make_step("run", 2));
+    wait_until_past(milliseconds(20));
+    bench.let_go();
+    EXPECT_EQ(code_of(by_thread.get()), ErrorCode::kUnavailable);
+    EXPECT_EQ(code_of(by_future.get()), ErrorCode::kUnavailable);
+    ASSERT_TRUE(behind.get().has_value());
+    EXPECT_EQ(bench.on_disk("run"), bench.steps({2}));
+    EXPECT_TRUE(bench.on_disk("other").empty());
+}
+
+TEST_F(GroupCommit, AFlushIsNotOverBecauseTheNewestSaveHasLeftTheQueue) {
+    bench.hold_up();
+    ASSERT_TRUE(bench.service().save_agent_state(make_step("run", 1, kAsync)).has_value());
+    StatePersistenceRequest impatient = make_step("run", 2, kSync);
+    impatient.timeout = milliseconds(100);
+    Answer newest = bench.in_background(impatient);
+    ASSERT_TRUE(bench.becomes_queued(3));
+    auto flushed = std::async(std::launch::async, [&] {
+        EXPECT_TRUE(bench.service().flush("run").has_value());
+        return bench.on_disk("run");
+    });
+    EXPECT_EQ(code_of(newest.get()), ErrorCode::kUnavailable);
+    wait_until_past(milliseconds(20));  // for one that is over too early
+    bench.let_go();
+    EXPECT_EQ(flushed.get(), bench.steps({1}));
+}
+
+// A store that another process keeps busy for a moment, from the first commit on.
+class BusyStore final : public ForwardingStore {
+public:
+    using ForwardingStore::ForwardingStore;
+    Status commit(const Batch& batch, Deadline deadline) override {
+        std::call_once(first_, [&] { free_at_ = std::chrono::steady_clock::now() + milliseconds(50); });
+        std::this_thread::sleep_until(std::min(free_at_, deadline));
+        if (deadline < free_at_ && std::chrono::steady_clock::now() < free_at_) {
+            return fail(ErrorCode::kUnavailable, "busy until the deadline");
+        }
+        return ForwardingStore::commit(batch, deadline);
+    }
+
+private:
+    std::once_flag first_;
+    Deadline free_at_;
+};
+
+// How long it may wait for the store is one thing, how long it was held by its own wish another.
+TEST_F(GroupCommit, AHeldSaveIsNotLostToABusyStoreBecauseItWasHeldForLong) {
+    OptimizedStatePersistence service(std::make_shared<BusyStore>(bench.inner));
+    StatePersistenceRequest held = make_step("run", 1, kExit);
+    held.timeout = milliseconds(20);
+    ASSERT_TRUE(service.save_agent_state(held).has_value());
+    held.state_data = State::parse(step_text(2)).value();
+    ASSERT_TRUE(service.save_agent_state(held).has_value());
+    wait_until_past(milliseconds(20));
+    const Status flushed = service.flush("run");
+    EXPECT_TRUE(flushed.has_value()) << flushed.error().to_string();
+    EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2}));
+}
+
+TEST_F(GroupCommit, ADeadlineThatPassesDuringTheCommitIsAnsweredTruly) {
+    bench.gate.close();
+    StatePersistenceRequest impatient = make_step("run", 1);
+    impatient.timeout = milliseconds(20);
+    Answer by_thread = bench.in_background(impatient);
+    bench.gate.await(1);
+    wait_until_past(milliseconds(20));
+    bench.gate.open();
+    const Result<Receipt> answer = by_thread.get();
+    ASSERT_TRUE(bench.service().flush_all().has_value());
+    const bool is_there = !bench.on_disk("run").empty();
+    if (answer) {
+        EXPECT_TRUE(is_there);
+    } else if (answer.error().code == ErrorCode::kUnavailable) {
+        EXPECT_FALSE(is_there) << "unavailable says that nothing was applied";
+    } else {
+        EXPECT_EQ(answer.error().code, ErrorCode::kOutcomeUnknown) << answer.error().to_string();
+    }
+    const Receipt again = bench.service().save_agent_state(make_step("run", 1)).value();
+    EXPECT_EQ(bench.on_disk("run"), bench.steps({1}));
+    EXPECT_EQ(again.version, 1);
+}
+
+// ---- save_async ----
+
+TEST_F(GroupCommit, EveryOneOfThousandsInFlightIsToldOnce) {
+    constexpr std::size_t kRuns = 50;
+    constexpr std::int64_t kSteps = 100;
+    std::vector<std::atomic<int>> told(kRuns * kSteps);
+    bench.hold_up();
+    for (std::int64_t step = 1; step <= kSteps; ++step) {
+        for (std::size_t run = 0; run < kRuns; ++run) {
+            bench.service().save_async(make_step(name(run), step), [&, run, step](const Result<Receipt>& receipt) {
+                EXPECT_TRUE(receipt.has_value());
+                EXPECT_EQ(receipt ? receipt->version : 0, step);
+                ++told[run * kSteps + static_cast<std::size_t>(step - 1)];
+            });
+        }
+    }
+    bench.let_go();
+    ASSERT_TRUE(bench.service().flush_all().has_value());
+    ASSERT_TRUE(bench.service().close().has_value());
+    for (const auto& times : told) EXPECT_EQ(times, 1);
+    for (std::size_t run = 0; run < kRuns; ++run) EXPECT_EQ(bench.on_disk(name(run)).size(), std::size_t{kSteps});
+}
+
+TEST_F(GroupCommit, ACompletionSaysTheDurabilityThatWasAskedFor) {
+    for (const Durability durability : {kSync, kAsync, kExit}) {
+        const std::string run(to_string(durability));
+        const Receipt receipt = bench.service().save_async(make_step(run, 1, durability)).get().value();
+        EXPECT_EQ(receipt.durability, durability);
+        EXPECT_EQ(receipt.outcome, durability == kSync ? Outcome::kPersisted : Outcome::kQueued);
+        EXPECT_TRUE(durability != kSync || bench.on_disk(run) == bench.steps({1}));
+        EXPECT_TRUE(durability != kExit || bench.on_disk(run).empty());
+    }
+    StatePersistenceRequest critical = make_step("critical", 1, kExit);
+    critical.checkpoint_type = CheckpointType::kManual;
+    EXPECT_EQ(bench.service().save_async(critical).get().value().durability, kSync);
+    EXPECT_EQ(bench.on_disk("critical"), bench.steps({1}));
+}
+
+TEST_F(GroupCommit, ACompletionIsToldOfARefusalOnce) {
+    std::atomic<int> told = 0;
+    const auto count = [&](ErrorCode code) {
+        return [&told, code](const Result<Receipt>& receipt) {
+            EXPECT_EQ(code_of(receipt), code);
+            ++told;
+        };
+    };
+    const StatePersistenceRequest invalid = make_step("", 1);
+    bench.service().save_async(invalid, count(ErrorCode::kInvalidArgument));
+    StatePersistenceRequest strict = make_step("run", 1);
+    strict.on_conflict = OnConflict::kFail;
+    strict.expected_version = 7;
+    bench.service().save_async(strict, count(ErrorCode::kConflict));
+    ASSERT_TRUE(bench.service().flush_all().has_value());
+    ASSERT_TRUE(bench.service().close().has_value());
+    bench.service().save_async(make_step("run", 1), count(ErrorCode::kClosed));
+    EXPECT_EQ(told, 3);
+    EXPECT_TRUE(bench.on_disk("run").empty());
+}
+
+TEST_F(GroupCommit, CloseTellsEveryoneBeforeItReturns) {
+    std::atomic<int> told = 0;
+    bench.hold_up();
+    for (std::int64_t step = 1; step <= 100; ++step) {
+        bench.service().save_async(make_step("run", step), [&](const Result<Receipt>&) { ++told; });
+    }
+    const std::jthread closer([&] {
+        EXPECT_TRUE(bench.service().close().has_value());
+        EXPECT_EQ(told, 100);
+    });
+    bench.let_go();
+}
+
+TEST_F(GroupCommit, CloseWaitsForCompletionsThatAnotherThreadTells) {
+    bench.hold_up();
+    Answer leader = bench.in_background(make_step("leader", 1, kSync));
+    ASSERT_TRUE(bench.becomes_queued(2));
+    std::promise<void> may_end;
+    std::atomic<bool> is_told = false;
+    bench.service().save_async(make_step("run", 1), [&](const Result<Receipt>&) {
+        may_end.get_future().wait();
+        is_told = true;
+    });
+    bench.let_go();
+    auto closer = std::async(std::launch::async, [&] {
+        EXPECT_TRUE(bench.service().close().has_value());
+        return is_told.load();
+    });
+    wait_until_past(milliseconds(20));  // for one that is over too early
+    may_end.set_value();
+    EXPECT_TRUE(closer.get()) << "the service may be destroyed after close, and a completion still runs";
+    EXPECT_TRUE(leader.get().has_value());
+}
+
+TEST_F(GroupCommit, CloseWaitsForASaveThatFellBack) {
+    ASSERT_TRUE(bench.service().save_agent_state(make_step("run", 1)).has_value());
+    bench.gate.close();
+    bench.store->inject({.call = StoreCall::kHead, .code = ErrorCode::kInternal});
+    Answer fallen_back = bench.in_background(make_step("run", 2));
+    bench.gate.await(1);
+    auto closer = std::async(std::launch::async, [&] {
+        EXPECT_TRUE(bench.service().close().has_value());
+        return bench.on_disk("run");
+    });
+    wait_until_past(milliseconds(20));  // for one that is over too early
+    bench.gate.open();
+    EXPECT_EQ(closer.get(), bench.steps({1, 2}));
+    EXPECT_EQ(fallen_back.get().value().outcome, Outcome::kFallback);
+}
+
+TEST_F(GroupCommit, TheDestructorTellsEveryoneBeforeItReturns) {
+    std::atomic<int> told = 0;
+    for (std::int64_t step = 1; step <= 1000; ++step) {
+        bench.service().save_async(make_step(name(static_cast<std::size_t>(step % 7)), step),
+                                   [&](const Result<Receipt>& receipt) { told += receipt ? 1 : 0; });
+    }
+    bench.destroy_service();
+    EXPECT_EQ(told, 1000);
+}
+
+TEST_F(GroupCommit, ACompletionMayCallTheService) {
+    auto& service = bench.service();
+    std::promise<void> all_done;
+    service.save_async(make_step("run", 1), [&](const Result<Receipt>& first) {
+        EXPECT_TRUE(first.has_value());
+        EXPECT_TRUE(service.save_agent_state(make_step("run", 2, kSync)).has_value());
+        EXPECT_TRUE(service.save_agent_state(make_step("run", 3, kExit)).has_value());
+        EXPECT_EQ(service.load_agent_state({.run_id = "run"}).value().info.version, 3);
+        EXPECT_TRUE(service.flush("run").has_value());
+        EXPECT_TRUE(service.flush_all().has_value());
+        EXPECT_TRUE(service.get_thread_context("thread").has_value());
+        EXPECT_TRUE(service.recover_agent_state({.run_id = "run"}).has_value());
+        StatePersistenceRequest critical = make_step("run", 4);
+        critical.checkpoint_type = CheckpointType::kManual;
+        EXPECT_TRUE(service.save_agent_state(critical).has_value());
+        EXPECT_GT(service.get_cache_stats().saves_by_outcome.size(), 0U);
+        service.save_async(make_step("run", 5), [&](const Result<Receipt>& last) {
+            EXPECT_TRUE(last.has_value());
+            all_done.set_value();
+        });
+    });
+    EXPECT_EQ(all_done.get_future().wait_for(std::chrono::seconds(60)), std::future_status::ready) << "it hangs";
+    EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2, 3, 4, 5}));
+}
+
+// An agent that saves its next step when the last one is stored: many of them, without a thread each.
+TEST_F(GroupCommit, ChainsOfCompletionsCarryOnByThemselves) {
+    constexpr std::size_t kRuns = 64;
+    constexpr std::int64_t kSteps = 60;
+    auto& service = bench.service();
+    std::atomic<std::size_t> finished = 0;
+    std::function<void(std::size_t, std::int64_t)> go = [&](std::size_t run, std::int64_t step) {
+        service.save_async(make_step(name(run), step), [&, run, step](const Result<Receipt>& receipt) {
+            EXPECT_TRUE(receipt.has_value());
+            if (step == kSteps) {
+                ++finished;
+            } else {
+                go(run, step + 1);
+            }
+        });
+    };
+    for (std::size_t run = 0; run < kRuns; ++run) go(run, 1);
+    EXPECT_TRUE(eventually([&] { return finished == kRuns; }));
+    for (std::size_t run = 0; run < kRuns; ++run) EXPECT_EQ(bench.on_disk(name(run)).size(), std::size_t{kSteps});
+}
+
+TEST_F(GroupCommit, AFullQueueIsWaitedForBySaveAsyncToo) {
+    bench.options.queue_limits.saves_max = 4;
+    bench.hold_up();
+    std::vector<Answer> answers;
+    StatePersistenceRequest request = make_step("run", 0);
+    request.timeout = milliseconds(30);
+    for (std::int64_t step = 1; step <= 6; ++step) {
+        request.state_data = State::parse(step_text(step)).value();
+        answers.push_back(bench.service().save_async(request));
+    }
+    EXPECT_EQ(code_of(answers.back().get()), ErrorCode::kUnavailable) << "told while the store is still busy";
+    bench.let_go();
+}
+
+}  // namespace
+}  // namespace cairn::test
