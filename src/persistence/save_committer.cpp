@@ -32,6 +32,26 @@ void log_save(const Runtime& runtime, std::string_view event, const Error& cause
                             {"cause", std::string(error_info(cause.code).name)}}});
 }
 
+void log_failed_batch(const Runtime& runtime, const Error& cause, std::size_t saves) noexcept {
+    try {
+        runtime.log({.level = LogLevel::kWarning,
+                     .event = "batch_failed",
+                     .message = cause.to_string(),
+                     .fields = {{"saves", fmt::to_string(saves)}}});
+    } catch (...) {  // NOLINT(bugprone-empty-catch): what cannot be logged is tried one by one all the same
+    }
+}
+
+// What a failure means for a save that an earlier attempt, which failed with `earlier`, may have applied.
+Error after_attempt(ErrorCode earlier, Error error, const std::string& snapshot_id) {
+    if (earlier != ErrorCode::kOutcomeUnknown || error.code == ErrorCode::kOutcomeUnknown || is_final(error.code)) {
+        return error;
+    }
+    return {.code = ErrorCode::kOutcomeUnknown,
+            .message = fmt::format("the save of snapshot {} may or may not have been applied", snapshot_id),
+            .cause = std::make_shared<const Error>(std::move(error))};
+}
+
 }  // namespace
 
 bool is_final(ErrorCode code) noexcept {
@@ -48,14 +68,21 @@ bool is_final(ErrorCode code) noexcept {
 }
 
 void SaveCommitter::commit(std::span<const Save> saves) noexcept {
-    if (saves.size() > 1 && commit_together(saves)) return;
+    Status together;
+    if (saves.size() > 1) {
+        together = commit_together(saves);
+        if (together) return;
+    }
     for (const Save& save : saves) {
         save->result = guarded([&] { return commit_alone(*save); });
+        if (save->result->has_value() || together) continue;
+        save->result = std::unexpected(
+            after_attempt(together.error().code, std::move(save->result->error()), save->becomes->info.snapshot_id));
     }
 }
 
-// False: nothing is known to be saved, and each is to be tried by itself.
-bool SaveCommitter::commit_together(std::span<const Save> saves) {
+// On failure nothing is known to be saved, and each is to be tried by itself.
+Status SaveCommitter::commit_together(std::span<const Save> saves) {
     Batch batch;
     const Status status = guarded([&] {
         batch.writes.reserve(saves.size());
@@ -65,11 +92,8 @@ bool SaveCommitter::commit_together(std::span<const Save> saves) {
     if (!status) {
         for (std::size_t i = 0; i < batch.writes.size(); ++i) saves[i]->write.write = std::move(batch.writes[i]);
         stats_.count_failed_batch();
-        runtime_.log({.level = LogLevel::kWarning,
-                      .event = "batch_failed",
-                      .message = status.error().to_string(),
-                      .fields = {{"saves", fmt::to_string(saves.size())}}});
-        return false;
+        log_failed_batch(runtime_, status.error(), saves.size());
+        return status;
     }
     stats_.count_batch(saves.size());
     for (const Save& save : saves) {
@@ -78,7 +102,7 @@ bool SaveCommitter::commit_together(std::span<const Save> saves) {
             return Result<Receipt>(receipt_of(*save));
         });
     }
-    return true;
+    return {};
 }
 
 Result<Receipt> SaveCommitter::commit_alone(PendingSave& save) {
@@ -104,8 +128,9 @@ Result<Receipt> SaveCommitter::fall_back(const StatePersistenceRequest& request,
                              std::chrono::milliseconds(1));
     Result<Receipt> receipt = standard_.save_agent_state(retry);
     if (!receipt) {
+        const ErrorCode earlier = cause.code;
         if (!receipt.error().cause) receipt.error().cause = std::make_shared<const Error>(std::move(cause));
-        return receipt;
+        return std::unexpected(after_attempt(earlier, std::move(receipt.error()), snapshot_id));
     }
     receipt->outcome = Outcome::kFallback;
     writer_->saw(request.run_id, receipt->version);
