@@ -16,6 +16,9 @@ using Stage = PendingSave::Stage;
 /// gives at that deadline.
 constexpr std::chrono::milliseconds kAnswerGrace{500};
 
+/// How long the thread waits for memory before it tries again.
+constexpr std::chrono::milliseconds kMemoryPause{10};
+
 std::unexpected<Error> taken_out(const PendingSave& save) {
     return fail(ErrorCode::kUnavailable,
                 fmt::format("the save of run \"{}\" was still queued at the deadline", save.request.run_id));
@@ -126,8 +129,13 @@ void Batcher::tell(Save save, SaveCompletion done) {
     Lock lock(mutex_);
     while (save->replaced_by != nullptr) save = save->replaced_by;
     if (save->stage != Stage::kSettled) {
-        save->completions.push_back(std::move(done));
-        return;
+        try {
+            save->completions.push_back(std::move(done));
+            return;
+        } catch (const std::bad_alloc&) {
+            // No memory to remember whom to tell: the caller waits for it.
+            wait_until_settled(lock, save, Deadline::max());
+        }
     }
     lock.unlock();
     notify(done, *save->result);
@@ -256,10 +264,13 @@ void Batcher::settle(const std::vector<Save>& batch) {
 
 void Batcher::settle(PendingSave& save) {
     save.stage = Stage::kSettled;
-    if (!save.is_acknowledged || *save.result) return;
+    if (save.is_acknowledged && !*save.result) lost_.note(save.request.run_id, save.result->error());
+}
+
+void Batcher::report_lost(const PendingSave& save) noexcept {
     try {
-        lost_.note(save.request.run_id, save.result->error());
-    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): it is logged and counted all the same
+        on_lost_(save, save.result->error());
+    } catch (...) {  // NOLINT(bugprone-empty-catch): what cannot be logged ends no other save
     }
 }
 
@@ -267,7 +278,7 @@ void Batcher::settle(PendingSave& save) {
 void Batcher::tell(const std::vector<Save>& batch) {
     for (const Save& save : batch) save->settled.notify_all();
     for (const Save& save : batch) {
-        if (save->is_acknowledged && !*save->result) on_lost_(*save, save->result->error());
+        if (save->is_acknowledged && !*save->result) report_lost(*save);
         for (const SaveCompletion& done : save->completions) notify(done, *save->result);
         save->completions.clear();
     }
@@ -297,7 +308,14 @@ void Batcher::commit_in_background() {
     while (true) {
         work_.wait(lock, [this] { return may_end_ || (!is_leading_ && queue_.is_ready()); });
         if (may_end_) return;
-        lead(lock);
+        try {
+            lead(lock);
+        } catch (const std::bad_alloc&) {
+            // Nothing has been taken out of the queue.
+            lock.unlock();
+            std::this_thread::sleep_for(kMemoryPause);
+            lock.lock();
+        }
     }
 }
 

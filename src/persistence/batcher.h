@@ -90,6 +90,7 @@ private:
     void lead(Lock& lock);
     void settle(const std::vector<Save>& batch);
     void settle(PendingSave& save);
+    void report_lost(const PendingSave& save) noexcept;
     void tell(const std::vector<Save>& batch);
     void pass_on_the_lead();
     void wake_next();

@@ -18,14 +18,17 @@ class LostSaves {
 public:
     explicit LostSaves(std::size_t runs_max = 1024) : runs_max_(runs_max) {}
 
-    void note(std::string_view run_id, const Error& error);
+    void note(std::string_view run_id, const Error& error) noexcept;
     /// Of one run, and forgets it.
     std::optional<Error> take(std::string_view run_id);
     /// The oldest of all, and forgets all.
     std::optional<Error> take_first();
 
 private:
+    std::optional<Error> of_unknown() const;
+
     const std::size_t runs_max_;
+    bool is_incomplete_ = false;  // there was no memory to note a loss: it may have been of any run
     std::list<std::pair<std::string, Error>> errors_;  // oldest first; usually there is none
 };
 

@@ -217,12 +217,16 @@ Result<Receipt> OptimizedStatePersistence::save_agent_state(const StatePersisten
 
 void OptimizedStatePersistence::save_async(const StatePersistenceRequest& request, SaveCompletion done) {
     const auto timer = impl_->stats.start();
-    SaveCompletion counted = [impl = impl_.get(), timer, state_bytes = request.state_data.size_bytes(),
-                              done = std::move(done)](const Result<Receipt>& receipt) {
-        impl->stats.count_save(receipt, state_bytes, timer);
-        done(receipt);
-    };
-    Result<Impl::Begun> begun = impl_->while_open([&] { return impl_->begin(request, false); });
+    SaveCompletion counted;
+    Result<Impl::Begun> begun = impl_->while_open([&] {
+        counted = [impl = impl_.get(), timer, state_bytes = request.state_data.size_bytes(),
+                   done](const Result<Receipt>& receipt) {
+            impl->stats.count_save(receipt, state_bytes, timer);
+            done(receipt);
+        };
+        return impl_->begin(request, false);
+    });
+    if (!counted) return done(std::unexpected(std::move(begun.error())));  // closed, or no memory for it
     if (!begun) {
         counted(std::unexpected(std::move(begun.error())));
     } else if (!begun->awaited) {

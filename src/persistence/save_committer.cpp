@@ -35,6 +35,26 @@ void log_save(const Runtime& runtime, std::string_view event, const Error& cause
                             {"cause", std::string(error_info(cause.code).name)}}});
 }
 
+void log_failed_batch(const Runtime& runtime, const Error& cause, std::size_t saves) noexcept {
+    try {
+        runtime.log({.level = LogLevel::kWarning,
+                     .event = "batch_failed",
+                     .message = cause.to_string(),
+                     .fields = {{"saves", fmt::to_string(saves)}}});
+    } catch (...) {  // NOLINT(bugprone-empty-catch): what cannot be logged is tried one by one all the same
+    }
+}
+
+// What a failure means for a save that an earlier attempt, which failed with `earlier`, may have applied.
+Error after_attempt(ErrorCode earlier, Error error, const std::string& snapshot_id) {
+    if (earlier != ErrorCode::kOutcomeUnknown || error.code == ErrorCode::kOutcomeUnknown || is_final(error.code)) {
+        return error;
+    }
+    return {.code = ErrorCode::kOutcomeUnknown,
+            .message = fmt::format("the save of snapshot {} may or may not have been applied", snapshot_id),
+            .cause = std::make_shared<const Error>(std::move(error))};
+}
+
 }  // namespace
 
 bool is_final(ErrorCode code) noexcept {
@@ -51,26 +71,27 @@ bool is_final(ErrorCode code) noexcept {
 }
 
 void SaveCommitter::commit(std::span<const Save> saves) noexcept {
-    if (saves.size() > 1) commit_batch(saves);
+    const Status together = saves.size() > 1 ? commit_batch(saves) : Status();
     for (const Save& save : saves) {
-        if (!save->result) save->result = guarded([&] { return commit_alone(*save); });
+        if (save->result) continue;
+        save->result = guarded([&] { return commit_alone(*save); });
+        if (*save->result || together) continue;
+        save->result = std::unexpected(
+            after_attempt(together.error().code, std::move(save->result->error()), save->becomes->info.snapshot_id));
     }
 }
 
-// Leaves those without a result that are to be tried by themselves.
-void SaveCommitter::commit_batch(std::span<const Save> saves) {
+// Those that have no result afterwards are to be tried by themselves.
+Status SaveCommitter::commit_batch(std::span<const Save> saves) {
     Status status = commit_together(saves);
     if (!status && status.error().code == ErrorCode::kConflict) {
         status = guarded([&] { return commit_others_together(saves); });
     }
-    if (status) return;
-    runtime_.log({.level = LogLevel::kWarning,
-                  .event = "batch_failed",
-                  .message = status.error().to_string(),
-                  .fields = {{"saves", fmt::to_string(saves.size())}}});
+    if (!status) log_failed_batch(runtime_, status.error(), saves.size());
+    return status;
 }
 
-// Nothing is known to be saved after an error.
+// After an error nothing is known to be saved.
 Status SaveCommitter::commit_together(std::span<const Save> saves) {
     Batch batch;
     Status status = guarded([&] {
@@ -135,8 +156,9 @@ Result<Receipt> SaveCommitter::fall_back(const StatePersistenceRequest& request,
                              std::chrono::milliseconds(1));
     Result<Receipt> receipt = standard_.save_agent_state(retry);
     if (!receipt) {
+        const ErrorCode earlier = cause.code;
         if (!receipt.error().cause) receipt.error().cause = std::make_shared<const Error>(std::move(cause));
-        return receipt;
+        return std::unexpected(after_attempt(earlier, std::move(receipt.error()), snapshot_id));
     }
     receipt->outcome = Outcome::kFallback;
     writer_->saw(request.run_id, receipt->version);

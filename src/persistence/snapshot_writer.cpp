@@ -138,6 +138,8 @@ Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::commit(const Ba
         const ErrorCode code = status.error().code;
         const bool is_resolvable =
             code == ErrorCode::kOutcomeUnknown || code == ErrorCode::kAlreadyExists || code == ErrorCode::kConflict;
+        // Once an outcome was unknown, a look that finds nothing proves nothing: the log may hold it all the same.
+        if (!is_resolvable && unknown_outcomes != 0) return outcome_unknown(snapshot, std::move(status.error()));
         if (!is_resolvable) return std::unexpected(std::move(status.error()));
         if (code == ErrorCode::kConflict && unknown_outcomes == 0) return std::nullopt;
 

@@ -243,6 +243,17 @@ TEST_F(GroupCommit, ABatchThatFailsIsSavedOneByOne) {
     for (std::size_t run = 0; run < 6; ++run) EXPECT_EQ(bench.on_disk(name(run)), bench.steps({1}));
 }
 
+TEST_F(GroupCommit, AfterAFallbackTheNextSaveKnowsTheHead) {
+    ASSERT_TRUE(bench.service().save_agent_state(make_step("run", 1)).has_value());
+    bench.store->inject({.code = ErrorCode::kInternal});
+    EXPECT_EQ(bench.service().save_agent_state(make_step("run", 2)).value().outcome, Outcome::kFallback);
+    EXPECT_EQ(bench.service().save_agent_state(make_step("run", 3, kExit)).value().version, 3);
+    const auto commits_before = bench.store->calls(StoreCall::kCommit);
+    ASSERT_TRUE(bench.service().flush("run").has_value());
+    EXPECT_EQ(bench.store->calls(StoreCall::kCommit), commits_before + 1) << "it met a conflict with its own service";
+    EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2, 3}));
+}
+
 TEST_F(GroupCommit, AnUnknownOutcomeOfABatchIsResolvedAndNothingIsThereTwice) {
     for (const bool after_effect : {true, false}) {
         QueueBench other;
@@ -269,20 +280,20 @@ TEST_F(GroupCommit, RandomFailuresLoseNothingAndChangeNoOrder) {
     for (std::uint64_t round = 0; round < 20; ++round) {
         std::mt19937_64 random(first_seed + round);
         QueueBench other;
-        other.options.batch_limits.saves_max = 1 + random() % 9;
+        other.options.batch_limits.saves_max = 1 + random() % 6;
         auto& service = other.service();
         constexpr ErrorCode kCodes[] = {ErrorCode::kUnavailable, ErrorCode::kOutcomeUnknown, ErrorCode::kInternal,
                                         ErrorCode::kStorageFull};
         std::uint64_t nth = 0;
-        for (int fault = 0; fault < 12; ++fault) {
+        for (int fault = 0; fault < 6; ++fault) {
             const ErrorCode code = kCodes[random() % 4];
-            nth += 4 + random() % 8;  // never the retry too
+            nth += 30 + random() % 20;  // never what is done about the one before
             other.store->inject(
                 {.code = code, .nth = nth, .after_effect = code == ErrorCode::kOutcomeUnknown && random() % 2 == 0});
         }
         std::vector<Answer> answers;
         std::vector<std::string> called;
-        for (std::int64_t step = 1; step <= 60; ++step) {
+        for (std::int64_t step = 1; step <= 150; ++step) {
             for (const std::string run : {"a", "b"}) answers.push_back(service.save_async(make_step(run, step)));
             called.push_back(step_text(step));
         }
@@ -484,18 +495,36 @@ TEST_F(GroupCommit, BytesAreLimitedToo) {
     EXPECT_EQ(bench.on_disk("run").size(), static_cast<std::size_t>(accepted) + 1);
 }
 
-TEST_F(GroupCommit, AnOldQueueTakesNothingMore) {
+TEST_F(GroupCommit, ARunWithAnOldSaveInTheQueueMayAddNothingMore) {
     bench.options.queue_limits.age_max = milliseconds(5);
-    bench.hold_up();  // by a save that grows old now
+    bench.hold_up();
+    ASSERT_TRUE(bench.service().save_agent_state(make_step("run", 1, kAsync)).has_value());
     wait_until_past(milliseconds(5));
     StatePersistenceRequest late = make_step("run", 2, kAsync);
     late.timeout = milliseconds(30);
     EXPECT_EQ(code_of(bench.service().save_agent_state(late)), ErrorCode::kUnavailable);
+    EXPECT_TRUE(bench.service().save_agent_state(make_step("another", 1, kAsync)).has_value());
     bench.let_go();
     ASSERT_TRUE(bench.service().flush_all().has_value());
-    EXPECT_EQ(std::ranges::count(bench.on_disk("run"), step_text(2)), 0);
+    EXPECT_EQ(bench.on_disk("run"), bench.steps({1}));
     late.timeout.reset();
     ASSERT_TRUE(bench.service().save_agent_state(late).has_value());
+}
+
+TEST_F(GroupCommit, OneRunGetsHalfOfThePlaces) {
+    bench.options.queue_limits.saves_max = 20;
+    bench.hold_up();
+    StatePersistenceRequest request = make_step("busy", 0, kAsync);
+    request.timeout = milliseconds(30);
+    std::int64_t accepted = 0;
+    for (Result<Receipt> receipt; receipt && accepted < 20; accepted += receipt ? 1 : 0) {
+        request.state_data = State::parse(step_text(accepted + 1)).value();
+        receipt = bench.service().save_agent_state(request);
+    }
+    EXPECT_GE(accepted, 9);
+    EXPECT_LE(accepted, 10);
+    EXPECT_TRUE(bench.service().save_agent_state(make_step("polite", 1, kAsync)).has_value());
+    bench.let_go();
 }
 
 TEST_F(GroupCommit, SavesThatAreHeldDoNotAge) {
