@@ -67,12 +67,12 @@ protected:
                 "CREATE TABLE lines(number INTEGER PRIMARY KEY, filler BLOB);");
     }
 
-    // Commits rows, each `full_percent` of them FULL, through each of `connections` connections in turn as the seed
-    // has it.
+    // Commits rows, `full_percent` of them FULL, each through one of so many connections.
     std::vector<Crash> commit_rows(int full_percent, int connections) {
         std::vector<Crash> crashes;
         PowerLossVfs vfs(dir_.path());
         std::vector<Database> databases;
+        databases.reserve(static_cast<std::size_t>(connections));
         for (int i = 0; i < connections; ++i) databases.push_back(open(path_));
         int hardened = 0;
         int committed = 0;
@@ -121,11 +121,11 @@ protected:
         for (const char* name : {"rows.db", "rows.db-wal", "rows.db-shm"}) fs::remove(dir_ / name);
     }
 
-    const std::uint64_t seed_ = seed();
+    std::uint64_t seed_ = seed();
     testing::ScopedTrace trace_{__FILE__, __LINE__, replay_line(seed_)};
     std::mt19937_64 random_{seed_};
-    const TempDir dir_{memory_folder()};
-    const fs::path path_ = dir_ / "rows.db";
+    TempDir dir_{memory_folder()};
+    fs::path path_ = dir_ / "rows.db";
 };
 
 TEST_F(SyncRule, AFullCommitHardensTheNormalOnesBeforeItOnItsConnection) {

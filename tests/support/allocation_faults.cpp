@@ -45,8 +45,12 @@ void* engine_reallocate(void* memory, int bytes) {
     return engine_fails() ? nullptr : engine_memory.xRealloc(memory, bytes);
 }
 
+void* allocate_or_null(std::size_t bytes) noexcept {
+    return new_fails() ? nullptr : std::malloc(bytes == 0 ? 1 : bytes);
+}
+
 void* allocate(std::size_t bytes) {
-    void* const memory = new_fails() ? nullptr : std::malloc(bytes == 0 ? 1 : bytes);
+    void* const memory = allocate_or_null(bytes);
     if (memory == nullptr) throw std::bad_alloc();
     return memory;
 }
@@ -97,11 +101,27 @@ void* operator new[](std::size_t bytes) {
     return cairn::test::allocate(bytes);
 }
 
+void* operator new(std::size_t bytes, const std::nothrow_t& /*tag*/) noexcept {
+    return cairn::test::allocate_or_null(bytes);
+}
+
+void* operator new[](std::size_t bytes, const std::nothrow_t& /*tag*/) noexcept {
+    return cairn::test::allocate_or_null(bytes);
+}
+
 void operator delete(void* memory) noexcept {
     std::free(memory);
 }
 
 void operator delete[](void* memory) noexcept {
+    std::free(memory);
+}
+
+void operator delete(void* memory, const std::nothrow_t& /*tag*/) noexcept {
+    std::free(memory);
+}
+
+void operator delete[](void* memory, const std::nothrow_t& /*tag*/) noexcept {
     std::free(memory);
 }
 

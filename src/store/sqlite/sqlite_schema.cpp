@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <new>
 
 namespace cairn::sqlite {
 namespace {
@@ -163,8 +164,12 @@ public:
     WithoutOverwriting& operator=(const WithoutOverwriting&) = delete;
 
 private:
-    void overwrite(const char* what) {
-        if (!connection_.execute(fmt::format("PRAGMA secure_delete = {}", what))) connection_.mark_broken();
+    void overwrite(const char* what) noexcept {
+        try {
+            if (!connection_.execute(fmt::format("PRAGMA secure_delete = {}", what))) connection_.mark_broken();
+        } catch (const std::bad_alloc&) {
+            connection_.mark_broken();
+        }
     }
 
     Connection& connection_;

@@ -8,6 +8,7 @@
 #include "store/sqlite/label_sweep.h"
 #include "store/sqlite/pruner.h"
 #include "store/sqlite/reader.h"
+#include "store/sqlite/sqlite_error.h"
 #include "store/sqlite/sqlite_schema.h"
 #include "store/sqlite/writer.h"
 
@@ -187,10 +188,11 @@ Result<std::vector<RecoveryRecord>> SqliteStore::recovery_log(std::string_view r
         [&](Connection& connection) { return sqlite::recovery_log(connection, run_id, limit); });
 }
 
-// Whether it worked: readers and writers of other processes may be in the way, and that is no error.
+// False: readers or writers of other processes are in the way, which is no error, and later they may not be. A disk
+// that fails is no error here either, but there is nothing to wait for.
 bool SqliteStore::shrink_log() {
     const Result<Lease> writer = engine_->writer.acquire(after(std::chrono::milliseconds(100)));
-    return writer && (*writer)->checkpoint(true) == 0;
+    return !writer || !sqlite::is_busy((*writer)->checkpoint(true));
 }
 
 Result<StoreStats> SqliteStore::stats() {
