@@ -30,9 +30,13 @@ struct Config {
     std::uint64_t state_bytes_max = 64ULL << 20;  ///< CAIRN_STATE_BYTES_MAX
     std::uint32_t state_depth_max = 1024;         ///< CAIRN_STATE_DEPTH_MAX
     ChainLimits chain_limits = {};                ///< CAIRN_CHAIN_FRAMES_MAX, CAIRN_CHAIN_BYTES_PERCENT_MAX
-    RetentionPolicy retention = {};               ///< CAIRN_RETENTION_…: what `prune` deletes unless told. Off.
-    std::chrono::milliseconds timeout{30'000};    ///< CAIRN_TIMEOUT_MS
-    LogLevel log_level = LogLevel::kWarning;      ///< CAIRN_LOG_LEVEL
+    Durability durability = Durability::kSync;    ///< CAIRN_DURABILITY
+    bool latest_only = false;                     ///< CAIRN_LATEST_ONLY
+    BatchLimits batch_limits = {};                ///< CAIRN_BATCH_SAVES_MAX, CAIRN_BATCH_BYTES_MAX
+    QueueLimits queue_limits = {};   ///< CAIRN_QUEUE_SAVES_MAX, CAIRN_QUEUE_BYTES_MAX, CAIRN_QUEUE_AGE_MAX_MS
+    RetentionPolicy retention = {};  ///< CAIRN_RETENTION_…: what `prune` deletes unless told. Off.
+    std::chrono::milliseconds timeout{30'000};  ///< CAIRN_TIMEOUT_MS
+    LogLevel log_level = LogLevel::kWarning;    ///< CAIRN_LOG_LEVEL
 
     StateLimits state_limits() const { return {.bytes_max = state_bytes_max, .depth_max = state_depth_max}; }
 };

@@ -101,10 +101,14 @@ void verify_run(const TrajectoryRun& run, StatePersistence& service, Ledger& led
     }
 }
 
-/// Times a load of the run's head.
+/// Times a load of the run's head from the store: by its id, since the newest state may be cached.
 void load_head(const TrajectoryRun& run, StatePersistence& service, Ledger& ledger) {
+    LoadRequest request{.run_id = run.run_id};
+    if (!ledger.saves.empty() && ledger.saves.back().receipt) {
+        request.snapshot_id = ledger.saves.back().receipt->snapshot_id;
+    }
     const SteadyClock::time_point begin = SteadyClock::now();
-    const Result<LoadedState> loaded = service.load_agent_state({.run_id = run.run_id});
+    const Result<LoadedState> loaded = service.load_agent_state(request);
     Load load{.microseconds = microseconds_since(begin)};
     if (!loaded) load.error = loaded.error();
     ledger.loads.push_back(std::move(load));
@@ -133,7 +137,8 @@ void count_given(const std::vector<TrajectoryRun>& runs, ReplayFigures& figures)
 
 void count_outcome(const Receipt& receipt, ReplayFigures& figures) {
     figures.payload_bytes += receipt.frame_bytes;
-    if (receipt.outcome == Outcome::kPersisted) ++figures.persisted;
+    // What was queued is on disk by now.
+    if (receipt.outcome == Outcome::kPersisted || receipt.outcome == Outcome::kQueued) ++figures.persisted;
     if (receipt.outcome == Outcome::kDeduplicated) ++figures.deduplicated;
     if (receipt.outcome == Outcome::kFallback) ++figures.fallbacks;
 }
@@ -195,6 +200,7 @@ Result<ReplayFigures> replay(const std::vector<TrajectoryRun>& runs, StatePersis
         const SteadyClock::time_point begin = SteadyClock::now();
         share_out(runs.size(), options.concurrency,
                   [&](std::size_t index) { save_run(runs[index], service, ledgers[index], progress); });
+        if (Status status = service.flush_all(); !status) return std::unexpected(std::move(status.error()));
         figures.elapsed_s = microseconds_since(begin) / 1e6;
     }
     if (Interruption::requested()) return interrupted();

@@ -43,7 +43,8 @@ Result<StatePersistenceRequest> to_request(const SaveOptions& options, const Sta
                                     .is_recovery_point = options.is_recovery_point,
                                     .snapshot_id = options.snapshot_id,
                                     .on_conflict = parse_on_conflict(options.on_conflict).value_or(OnConflict::kRebase),
-                                    .expected_version = options.expected_version};
+                                    .expected_version = options.expected_version,
+                                    .durability = Durability::kSync};  // nobody is there to flush later
     if (options.expected_version && request.on_conflict != OnConflict::kFail) {
         return fail(ErrorCode::kInvalidArgument, "--expected-version needs --on-conflict fail");
     }

@@ -91,6 +91,10 @@ std::unique_ptr<StatePersistence> make_persistence(const Config& config, std::sh
     options.enable_monitoring = config.enable_monitoring;
     options.cache_max_size = config.cache_max_size;
     options.cache_max_bytes = config.cache_max_bytes;
+    options.durability = config.durability;
+    options.latest_only = config.latest_only;
+    options.batch_limits = config.batch_limits;
+    options.queue_limits = config.queue_limits;
     return std::make_unique<OptimizedStatePersistence>(std::move(store), options);
 }
 

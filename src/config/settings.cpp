@@ -155,20 +155,36 @@ Setting store_url() {
     };
 }
 
-Setting timeout() {
+template <class Member>
+Setting milliseconds(std::string_view variable, Member member, std::string_view description) {
     constexpr std::uint64_t kHour = 3'600'000;
     return {
-        .variable = "CAIRN_TIMEOUT_MS",
+        .variable = variable,
         .accepts = fmt::format("a whole number from 1 to {}", kHour),
-        .description = "how long one call may wait for the store, in milliseconds",
+        .description = description,
         .read =
-            [](std::string_view text, Config& config) {
+            [member](std::string_view text, Config& config) {
                 const auto value = read_number(text);
                 if (!value || *value < 1 || *value > kHour) return false;
-                config.timeout = std::chrono::milliseconds(*value);
+                std::invoke(member, config) = std::chrono::milliseconds(*value);
                 return true;
             },
-        .print = [](const Config& config) { return fmt::format("{}", config.timeout.count()); },
+        .print = [member](const Config& config) { return fmt::format("{}", std::invoke(member, config).count()); },
+    };
+}
+
+Setting durability() {
+    return {
+        .variable = "CAIRN_DURABILITY",
+        .accepts = "sync, async or exit",
+        .description = "when a save is acknowledged: on disk, queued, or held until `flush`",
+        .read =
+            [](std::string_view text, Config& config) {
+                const auto value = parse_durability(lower_case(text));
+                if (value) config.durability = *value;
+                return value.has_value();
+            },
+        .print = [](const Config& config) { return std::string(to_string(config.durability)); },
     };
 }
 
@@ -215,12 +231,30 @@ std::vector<Setting> make_settings() {
             "CAIRN_CHAIN_BYTES_PERCENT_MAX",
             [](auto& config) -> auto& { return config.chain_limits.bytes_percent_max; }, 100, 10'000,
             "how large they may be together, in percent of the state's own frame"),
+        durability(),
+        flag("CAIRN_LATEST_ONLY", &Config::latest_only,
+             "a newer state takes the place of an older one of its run that is still queued"),
+        count(
+            "CAIRN_BATCH_SAVES_MAX", [](auto& config) -> auto& { return config.batch_limits.saves_max; }, 1, 100'000,
+            "how many saves are committed together"),
+        bytes(
+            "CAIRN_BATCH_BYTES_MAX", [](auto& config) -> auto& { return config.batch_limits.bytes_max; }, 1, kTebibyte,
+            "how large their frames may be together"),
+        count(
+            "CAIRN_QUEUE_SAVES_MAX", [](auto& config) -> auto& { return config.queue_limits.saves_max; }, 1,
+            100'000'000, "how many saves may be queued before others wait"),
+        bytes(
+            "CAIRN_QUEUE_BYTES_MAX", [](auto& config) -> auto& { return config.queue_limits.bytes_max; }, 1, kTebibyte,
+            "how large they may be together"),
+        milliseconds(
+            "CAIRN_QUEUE_AGE_MAX_MS", [](auto& config) -> auto& { return config.queue_limits.age_max; },
+            "how old a run's oldest queued save may be before others of the run wait"),
         retention_keep_last(),
         retention_age(),
         flag(
             "CAIRN_RETENTION_EXPIRED", [](auto& config) -> auto& { return config.retention.expired; },
             "`cairn prune`: delete what has expired"),
-        timeout(),
+        milliseconds("CAIRN_TIMEOUT_MS", &Config::timeout, "how long one call may wait for the store, in milliseconds"),
         log_level(),
     };
 }

@@ -146,4 +146,10 @@ Status check_owner(const StatePersistenceRequest& request, const Head& head) {
     return {};
 }
 
+bool may_be_skipped(const StatePersistenceRequest& request, const Head& head) {
+    const bool outlives = !head.expires_at || (request.expires_at && *request.expires_at <= *head.expires_at);
+    const bool is_fork = request.parent_snapshot_id && *request.parent_snapshot_id != head.snapshot_id;
+    return outlives && !is_fork && !request.metadata && !request.is_critical();
+}
+
 }  // namespace cairn

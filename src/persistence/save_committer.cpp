@@ -154,7 +154,7 @@ Result<Receipt> SaveCommitter::commit_alone(PendingSave& save) {
         return fall_back(save.request, save.becomes->info.snapshot_id, required_version, save.deadline,
                          std::move(receipt.error()));
     }
-    if (receipt) remember(save, receipt->version);
+    if (receipt && receipt->outcome == Outcome::kPersisted) remember(save, receipt->version);
     return receipt;
 }
 

@@ -1,5 +1,6 @@
 #include "persistence/save_preparer.h"
 
+#include "persistence/request_rules.h"
 #include "persistence/snapshot_reader.h"
 
 #include <algorithm>
@@ -7,13 +8,6 @@
 
 namespace cairn {
 namespace {
-
-// What a skip would lose: labels, a fork, or how long the state is kept.
-bool may_be_skipped(const StatePersistenceRequest& request, const Head& head) {
-    const bool outlives = !head.expires_at || (request.expires_at && *request.expires_at <= *head.expires_at);
-    const bool is_fork = request.parent_snapshot_id && *request.parent_snapshot_id != head.snapshot_id;
-    return outlives && !is_fork && !request.metadata && !request.is_critical();
-}
 
 Head head_of(const CachedHead& cached) {
     const SnapshotInfo& info = cached.info;
@@ -166,6 +160,7 @@ Result<Save> SavePreparer::make_save(const StatePersistenceRequest& request, con
     save->write = SnapshotWriter::prepare(request, snapshot_id, core_.options.runtime.clock->now(), std::move(*encoded),
                                           found.head ? found.head->version : 0, parent_version);
     save->write.required_version = required_version(request, found);
+    save->write.may_be_skipped = deduplication;
     save->becomes = std::make_shared<const CachedHead>(
         CachedHead{.info = save->write.write.snapshot.info, .state = request.state_data, .chain = chain});
     return save;

@@ -86,8 +86,13 @@ Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, Pr
                            .version = (*committed)->version,
                            .frame_bytes = (*committed)->frame_bytes};
         }
-        if (Status status = rebase(request, prepared, write); !status) {
-            return std::unexpected(std::move(status.error()));
+        Result<std::optional<Head>> head = rebase(request, prepared, write);
+        if (!head) return std::unexpected(std::move(head.error()));
+        if (prepared.may_be_skipped && *head && is_equal(request, **head)) {
+            saw(request.run_id, (*head)->version);
+            return Receipt{.snapshot_id = std::move((*head)->snapshot_id),
+                           .outcome = Outcome::kDeduplicated,
+                           .version = (*head)->version};
         }
         if (has_passed(deadline)) {
             return fail(
@@ -97,19 +102,29 @@ Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, Pr
     }
 }
 
-// On top of the head as it is now.
-Status SnapshotWriter::rebase(const StatePersistenceRequest& request, const PreparedWrite& prepared,
-                              SnapshotWrite& write) {
-    const Result<std::optional<Head>> head = store_->head(request.run_id);
-    if (!head) return std::unexpected(head.error());
-    if (Status status = check_head(request, *head, prepared.required_version); !status) return status;
+// On top of the head as it is now, which it returns.
+Result<std::optional<Head>> SnapshotWriter::rebase(const StatePersistenceRequest& request,
+                                                   const PreparedWrite& prepared, SnapshotWrite& write) {
+    Result<std::optional<Head>> head = store_->head(request.run_id);
+    if (!head) return head;
+    if (Status status = check_head(request, *head, prepared.required_version); !status) {
+        return std::unexpected(std::move(status.error()));
+    }
     const std::int64_t version = *head ? (*head)->version : 0;
     if (has_lost_its_base(write, version)) {
         return fail(ErrorCode::kUnavailable,
                     fmt::format("the snapshot that a delta of run \"{}\" needs is not there", request.run_id));
     }
     put_after(write, version, prepared.parent_version);
-    return {};
+    return head;
+}
+
+// What cannot be read is written anew.
+bool SnapshotWriter::is_equal(const StatePersistenceRequest& request, const Head& head) {
+    if (head.state_bytes != request.state_data.size_bytes() || !may_be_skipped(request, head)) return false;
+    const Result<ChainedState> loaded =
+        load_snapshot(*store_, {.run_id = request.run_id, .snapshot_id = head.snapshot_id}, limits_);
+    return loaded && loaded->state == request.state_data;
 }
 
 std::optional<std::int64_t> SnapshotWriter::required_version(const StatePersistenceRequest& request) const {

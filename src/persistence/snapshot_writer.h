@@ -17,6 +17,7 @@ struct PreparedWrite {
     SnapshotWrite write;
     std::optional<std::int64_t> parent_version;    ///< That it grows from wherever the head is; nothing: from the head.
     std::optional<std::int64_t> required_version;  ///< That the head must have; nothing: it goes on top of any.
+    bool may_be_skipped = false;                   ///< If the head turns out to be another one, and equal.
 };
 
 /// Writes snapshots whose frames are made.
@@ -33,7 +34,9 @@ public:
                                  std::optional<std::int64_t> parent_version);
 
     /// Makes `prepared` the run's head.
-    ///  - The head moved meanwhile: re-based on the new one, or kConflict, as `required_version` says.
+    ///  - The head moved meanwhile: skipped if it may be and equals the new one, else re-based on that, or kConflict,
+    ///  as
+    ///    `required_version` says.
     ///  - The outcome is unknown, or the id is taken: the id is looked up; if it holds this very state, that is this
     ///    save, done. Otherwise the same id is tried again, so nothing is ever saved twice.
     /// Errors: those of `StatePersistence::save_agent_state`.
@@ -59,7 +62,9 @@ public:
     Result<std::optional<Committed>> commit(const Batch& batch, const State& state, Deadline deadline);
 
 private:
-    Status rebase(const StatePersistenceRequest& request, const PreparedWrite& prepared, SnapshotWrite& write);
+    Result<std::optional<Head>> rebase(const StatePersistenceRequest& request, const PreparedWrite& prepared,
+                                       SnapshotWrite& write);
+    bool is_equal(const StatePersistenceRequest& request, const Head& head);
     Result<std::optional<Committed>> look_up(const SnapshotInfo& info, const State& state);
 
     std::shared_ptr<Store> store_;
