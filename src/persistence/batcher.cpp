@@ -96,7 +96,13 @@ bool Batcher::make_way() {
 }
 
 bool Batcher::share(const Save& save, bool is_acknowledged, Deadline deadline) {
-    const std::lock_guard lock(mutex_);
+    Lock lock(mutex_);
+    if (is_acknowledged && save->stage == Stage::kCommitting && save->write.may_be_skipped) {
+        // It may turn out to be nothing but another writer's head, and then its id is no snapshot's.
+        Save ending = save;
+        wait_until_settled(lock, ending, deadline);
+        return false;
+    }
     if (save->stage == Stage::kSettled || save->replaced_by != nullptr) return false;
     save->is_shared = true;
     save->is_acknowledged = save->is_acknowledged || is_acknowledged;

@@ -133,7 +133,10 @@ Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::
             return fall_back(request, std::move(id), until, std::move(prepared.error()));
         }
         if (prepared->replaces && !batcher.replace(prepared->replaces, prepared->save)) continue;
-        if (prepared->twin && !share(request, prepared->twin, until)) continue;
+        if (prepared->twin && !share(request, prepared->twin, until)) {
+            if (std::chrono::steady_clock::now() < until) continue;
+            return still_queued_at_deadline(request.run_id);
+        }
         return queue(request, std::move(*prepared), is_awaited, until);
     }
 }

@@ -115,6 +115,8 @@ void SaveQueue::take_one(Run& run, std::vector<Save>& batch) {
     run.in_commit = save;
     frame_bytes_ += save->write.write.snapshot.frame.size();
     save->stage = PendingSave::Stage::kCommitting;
+    // Whoever was told that it is queued has its id.
+    if (save->is_acknowledged || save->is_shared) save->write.may_be_skipped = false;
 }
 
 void SaveQueue::end(const std::vector<Save>& batch) {
