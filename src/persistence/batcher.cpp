@@ -19,11 +19,6 @@ constexpr std::chrono::milliseconds kAnswerGrace{500};
 /// How long the thread waits for memory before it tries again.
 constexpr std::chrono::milliseconds kMemoryPause{10};
 
-std::unexpected<Error> taken_out(const PendingSave& save) {
-    return fail(ErrorCode::kUnavailable,
-                fmt::format("the save of run \"{}\" was still queued at the deadline", save.request.run_id));
-}
-
 std::unexpected<Error> still_in_commit(const PendingSave& save) {
     return fail(ErrorCode::kOutcomeUnknown, fmt::format("the save of snapshot {} was still being committed at the "
                                                         "deadline",
@@ -50,9 +45,9 @@ struct Batcher::Newcomer {
     std::condition_variable may_try = {};
 };
 
-Status Batcher::submit(const Save& save, bool is_awaited) {
+Status Batcher::submit(const Save& save, bool is_awaited, Deadline deadline) {
     Lock lock(mutex_);
-    if (Status status = wait_for_room(lock, *save); !status) return status;
+    if (Status status = wait_for_room(lock, *save, deadline); !status) return status;
     queue_.push(save);
     if (is_awaited) {
         save->waiting = 1;
@@ -67,7 +62,7 @@ bool Batcher::replace(const Save& older, const Save& newer) {
     return !is_closing_ && queue_.replace(older, newer);
 }
 
-Status Batcher::wait_for_room(Lock& lock, const PendingSave& save) {
+Status Batcher::wait_for_room(Lock& lock, const PendingSave& save, Deadline deadline) {
     Newcomer self{.save = save};
     newcomers_.push_back(&self);
     bool in_time = true;
@@ -75,7 +70,7 @@ Status Batcher::wait_for_room(Lock& lock, const PendingSave& save) {
         if (make_way()) {
             lead(lock);
         } else {
-            in_time = self.may_try.wait_until(lock, save.deadline) == std::cv_status::no_timeout;
+            in_time = self.may_try.wait_until(lock, deadline) == std::cv_status::no_timeout;
         }
     }
     newcomers_.erase(std::ranges::find(newcomers_, &self));
@@ -100,17 +95,29 @@ bool Batcher::make_way() {
     return !is_leading_ && queue_.is_ready();
 }
 
-Result<Receipt> Batcher::wait(Save save) {
+bool Batcher::share(const Save& save, bool is_acknowledged, Deadline deadline) {
+    const std::lock_guard lock(mutex_);
+    if (save->stage == Stage::kSettled || save->replaced_by != nullptr) return false;
+    save->is_shared = true;
+    save->is_acknowledged = save->is_acknowledged || is_acknowledged;
+    if (save->stage == Stage::kQueued) save->deadline = std::max(save->deadline, deadline);
+    return true;
+}
+
+Result<Receipt> Batcher::wait(Save save, Deadline deadline) {
     Lock lock(mutex_);
     --save->waiting;  // `submit` has counted it; from here on it is counted while it sleeps
-    if (!wait_until_settled(lock, save, save->deadline)) {
+    if (!wait_until_settled(lock, save, deadline)) {
         if (save->stage == Stage::kQueued) {
+            pass_on_the_lead();
+            if (save->is_shared) return still_queued_at_deadline(save->request.run_id);
             queue_.remove(*save);
-            save->result = taken_out(*save);
+            save->has_left = true;
+            save->result = still_queued_at_deadline(save->request.run_id);
             settle(*save);
             save->settled.notify_all();
             pass_on_the_lead();
-        } else if (!wait_until_settled(lock, save, save->deadline + kAnswerGrace)) {
+        } else if (!wait_until_settled(lock, save, deadline + kAnswerGrace)) {
             return still_in_commit(*save);
         }
     }
@@ -192,7 +199,12 @@ Status Batcher::drain_all(Deadline deadline) {
 
 Status Batcher::drain(Lock& lock, std::vector<Save> newest, Deadline deadline) {
     for (std::size_t i = 0; i < newest.size(); ++i) {
-        if (wait_until_settled(lock, newest[i], deadline)) continue;
+        Save& save = newest[i];
+        while (save != nullptr && wait_until_settled(lock, save, deadline)) {
+            // One that has left the queue at its deadline has not waited for those before it.
+            save = save->has_left ? queue_.newest(save->request.run_id) : nullptr;
+        }
+        if (save == nullptr) continue;
         pass_on_the_lead();
         return still_queued(newest.size() - i);
     }
@@ -213,17 +225,20 @@ Status Batcher::flush_all(Deadline deadline) {
     return {};
 }
 
+void Batcher::refuse() {
+    const std::lock_guard lock(mutex_);
+    is_closing_ = true;
+    for (Newcomer* newcomer : newcomers_) newcomer->may_try.notify_one();
+}
+
 Status Batcher::close() {
-    {
-        const std::lock_guard lock(mutex_);
-        is_closing_ = true;
-        for (Newcomer* newcomer : newcomers_) newcomer->may_try.notify_one();
-    }
+    refuse();
     // Saves have deadlines, so this ends.
     Status status = flush_all(Deadline::max());
     std::thread ending;
     {
-        const std::lock_guard lock(mutex_);
+        Lock lock(mutex_);
+        told_.wait(lock, [this] { return telling_ == 0; });
         may_end_ = true;
         ending = std::move(committer_);
         work_.notify_all();
@@ -250,10 +265,12 @@ void Batcher::lead(Lock& lock) {
     settle(batch);
     is_leading_ = false;
     wake_next();
+    ++telling_;
     lock.unlock();
     tell(batch);
     batch.clear();
     lock.lock();
+    if (--telling_ == 0) told_.notify_all();
     spare_batch_ = std::move(batch);
 }
 

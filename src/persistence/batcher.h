@@ -38,15 +38,19 @@ public:
     Batcher(const Batcher&) = delete;
     Batcher& operator=(const Batcher&) = delete;
 
-    /// Queues a save behind those of its run; waits for a place until its deadline. `is_awaited`: `wait` is called
+    /// Queues a save behind those of its run; waits for a place until `deadline`. `is_awaited`: `wait` is called
     /// next. Errors: kUnavailable (the queue stayed full), kClosed; the save is not queued then.
-    Status submit(const Save& save, bool is_awaited);
-    /// Queues `newer` in the place of `older`. False: that one is being committed already, or has been.
+    Status submit(const Save& save, bool is_awaited, Deadline deadline);
+    /// Queues `newer` in the place of `older`. False: that one is being committed already, or there is no room.
     bool replace(const Save& older, const Save& newer);
 
-    /// How the save ended. At its deadline it is taken out of the queue.
-    /// Errors: kUnavailable (taken out, nothing was applied), kOutcomeUnknown (its commit is still under way).
-    Result<Receipt> wait(Save save);
+    /// Lets somebody else rely on a save until `deadline`, who was told that it is queued if `is_acknowledged`.
+    /// False: it has ended meanwhile.
+    bool share(const Save& save, bool is_acknowledged, Deadline deadline);
+
+    /// How the save ended. At the deadline it is taken out of the queue, unless others rely on it.
+    /// Errors: kUnavailable (nothing was applied for this caller), kOutcomeUnknown (its commit is still under way).
+    Result<Receipt> wait(Save save, Deadline deadline);
     /// How somebody else's save ended.
     /// Errors: kUnavailable (it had not by `deadline`).
     Result<Receipt> wait_for_other(Save save, Deadline deadline);
@@ -69,7 +73,9 @@ public:
     Status flush(const std::string& run_id, Deadline deadline);
     Status flush_all(Deadline deadline);
 
-    /// Refuses new saves, ends all that are queued, and the thread. Not to be called by a completion.
+    /// From now on `submit` returns kClosed.
+    void refuse();
+    /// Refuses new saves, ends all that are queued, the completions and the thread. Not to be called by a completion.
     Status close();
 
     struct Figures {
@@ -82,7 +88,7 @@ private:
     struct Newcomer;
     using Lock = std::unique_lock<std::mutex>;
 
-    Status wait_for_room(Lock& lock, const PendingSave& save);
+    Status wait_for_room(Lock& lock, const PendingSave& save, Deadline deadline);
     Newcomer* first_with_room() const;
     bool make_way();
     bool wait_until_settled(Lock& lock, Save& save, Deadline deadline);
@@ -108,9 +114,11 @@ private:
     LostSaves lost_;
     std::deque<Newcomer*> newcomers_;  // who waits for a place, first come first
     bool is_leading_ = false;          // a thread is committing a batch
+    int telling_ = 0;                  // so many threads are telling completions
     bool is_closing_ = false;
     bool may_end_ = false;
     std::condition_variable work_;  // for the thread
+    std::condition_variable told_;  // for who closes
     std::thread committer_;
 };
 

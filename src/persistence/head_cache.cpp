@@ -27,6 +27,11 @@ std::shared_ptr<const CachedHead> HeadCache::put(std::shared_ptr<const CachedHea
     return head;
 }
 
+void HeadCache::forget(std::string_view run_id) {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = by_run_.find(run_id); found != by_run_.end()) remove(found->second);
+}
+
 void HeadCache::clear() {
     const std::lock_guard lock(mutex_);
     by_run_.clear();

@@ -47,6 +47,7 @@ public:
     std::shared_ptr<const CachedHead> find(std::string_view run_id);
     /// Keeps `head` unless a newer version of the run is already there. Returns it, kept or not.
     std::shared_ptr<const CachedHead> put(std::shared_ptr<const CachedHead> head);
+    void forget(std::string_view run_id);
     void clear();
     void resize(std::size_t size_max, std::size_t bytes_max);
     Figures figures() const;

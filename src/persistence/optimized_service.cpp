@@ -14,6 +14,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <utility>
@@ -28,6 +29,20 @@ Receipt queued(const CachedHead& becomes, Durability durability) {
             .version = becomes.info.version,
             .frame_bytes = becomes.info.frame_bytes};
 }
+
+/// Counts a call.
+class CallUnderWay {
+public:
+    explicit CallUnderWay(std::atomic<int>& calls) : calls_(calls) { ++calls_; }
+    ~CallUnderWay() {
+        if (--calls_ == 0) calls_.notify_all();
+    }
+    CallUnderWay(const CallUnderWay&) = delete;
+    CallUnderWay& operator=(const CallUnderWay&) = delete;
+
+private:
+    std::atomic<int>& calls_;
+};
 
 // What the save of an equal state means for one that shares its fate.
 Result<Receipt> shared(Result<Receipt> receipt) {
@@ -58,14 +73,17 @@ struct OptimizedStatePersistence::Impl : ServiceCore {
         Receipt receipt = {};
         Save awaited = nullptr;  ///< Null: `receipt` is the answer.
         bool is_shared = false;  ///< `awaited` is the save of another caller.
+        Deadline deadline = {};  ///< Until when this one waits for it.
     };
 
     Result<Begun> begin(const StatePersistenceRequest& request, bool is_awaited);
-    Result<Begun> queue(const StatePersistenceRequest& request, PreparedSave prepared, bool is_awaited);
+    Result<Begun> queue(const StatePersistenceRequest& request, PreparedSave prepared, bool is_awaited, Deadline until);
+    bool share(const StatePersistenceRequest& request, const Save& twin, Deadline until);
     Result<Begun> fall_back(const StatePersistenceRequest& request, std::string snapshot_id, Deadline deadline,
                             Error cause);
-    Result<Receipt> end(const Begun& begun, const StatePersistenceRequest& request);
+    Result<Receipt> end(const Begun& begun);
 
+    Status save_async(const StatePersistenceRequest& request, const SaveCompletion& done);
     Result<LoadedState> load_state(const LoadRequest& request);
     std::optional<LoadedState> load_cached(const LoadRequest& request, const Head& head);
     Result<RecoveryResult> recover(const StateRecoveryRequest& request);
@@ -73,14 +91,18 @@ struct OptimizedStatePersistence::Impl : ServiceCore {
     bool is_forked() const { return ::getpid() != process; }
     void report_lost(const PendingSave& save, const Error& error);
 
-    // `work`, unless the service is closed.
+    static std::unexpected<Error> closed_by_fork() {
+        return fail(ErrorCode::kClosed, "the service was made by the process that this one was forked from");
+    }
+    // `work`, unless the service is closed; `close` waits for it.
     template <class Work>
     auto while_open(const Work& work) -> decltype(work()) {
-        if (is_forked())
-            return fail(ErrorCode::kClosed, "the service was made by the process that this one was forked from");
+        if (is_forked()) return closed_by_fork();
+        const CallUnderWay call(calls);
         if (is_closed) return fail(ErrorCode::kClosed, "the service was closed");
         return guarded(work);
     }
+    Status close();
 
     StatePersistenceService standard;
     HeadCache cache;
@@ -88,6 +110,7 @@ struct OptimizedStatePersistence::Impl : ServiceCore {
     const bool latest_only;
     const pid_t process = ::getpid();
     std::atomic<bool> is_closed = false;
+    std::atomic<int> calls = 0;  ///< Under way.
     std::mutex configure_mutex;
     SaveCommitter committer;
     Batcher batcher;
@@ -110,27 +133,40 @@ Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::
             return fall_back(request, std::move(id), until, std::move(prepared.error()));
         }
         if (prepared->replaces && !batcher.replace(prepared->replaces, prepared->save)) continue;
-        return queue(request, std::move(*prepared), is_awaited);
+        if (prepared->twin && !share(request, prepared->twin, until)) continue;
+        return queue(request, std::move(*prepared), is_awaited, until);
     }
 }
 
 Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::queue(
-    const StatePersistenceRequest& request, PreparedSave prepared, bool is_awaited) {
+    const StatePersistenceRequest& request, PreparedSave prepared, bool is_awaited, Deadline until) {
     if (prepared.skipped) return Begun{.receipt = std::move(*prepared.skipped)};
     const Durability wanted = preparer.wanted_durability(request);
     const bool is_patient = wanted == Durability::kSync;
     if (prepared.twin) {
-        if (wanted != Durability::kExit) batcher.release(request.run_id);
-        if (is_patient) return Begun{.awaited = std::move(prepared.twin), .is_shared = true};
-        return Begun{.receipt = queued(*prepared.twin->becomes, wanted)};
+        Receipt receipt = queued(*prepared.twin->becomes, wanted);
+        return Begun{.receipt = std::move(receipt),
+                     .awaited = is_patient ? std::move(prepared.twin) : nullptr,
+                     .is_shared = true,
+                     .deadline = until};
     }
     Receipt receipt = queued(*prepared.save->becomes, wanted);
     if (!prepared.replaces) {
-        if (Status status = batcher.submit(prepared.save, is_patient && is_awaited); !status) {
+        if (Status status = batcher.submit(prepared.save, is_patient && is_awaited, until); !status) {
             return std::unexpected(std::move(status.error()));
         }
     }
-    return Begun{.receipt = std::move(receipt), .awaited = is_patient ? std::move(prepared.save) : nullptr};
+    return Begun{
+        .receipt = std::move(receipt), .awaited = is_patient ? std::move(prepared.save) : nullptr, .deadline = until};
+}
+
+// False: the equal save has ended meanwhile.
+bool OptimizedStatePersistence::Impl::share(const StatePersistenceRequest& request, const Save& twin, Deadline until) {
+    const Durability wanted = preparer.wanted_durability(request);
+    const bool is_acknowledged = wanted != Durability::kSync;
+    if (!batcher.share(twin, is_acknowledged, is_acknowledged ? std::max(until, deadline({})) : until)) return false;
+    if (wanted != Durability::kExit) batcher.release(request.run_id);
+    return true;
 }
 
 // Behind what is queued of the run.
@@ -146,10 +182,32 @@ Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::
     return Begun{.receipt = std::move(*receipt)};
 }
 
-Result<Receipt> OptimizedStatePersistence::Impl::end(const Begun& begun, const StatePersistenceRequest& request) {
+Result<Receipt> OptimizedStatePersistence::Impl::end(const Begun& begun) {
     if (!begun.awaited) return begun.receipt;
-    if (!begun.is_shared) return batcher.wait(begun.awaited);
-    return shared(batcher.wait_for_other(begun.awaited, deadline(request.timeout)));
+    if (!begun.is_shared) return batcher.wait(begun.awaited, begun.deadline);
+    return shared(batcher.wait_for_other(begun.awaited, begun.deadline));
+}
+
+// On an error `done` has not been told and will not be.
+Status OptimizedStatePersistence::Impl::save_async(const StatePersistenceRequest& request, const SaveCompletion& done) {
+    const SaveCompletion counted = [this, timer = stats.start(), state_bytes = request.state_data.size_bytes(),
+                                    done](const Result<Receipt>& receipt) {
+        stats.count_save(receipt, state_bytes, timer);
+        try {
+            done(receipt);
+        } catch (...) {  // NOLINT(bugprone-empty-catch): what a completion throws concerns nobody here
+        }
+    };
+    const SaveCompletion counted_as_shared = [counted](const Result<Receipt>& receipt) { counted(shared(receipt)); };
+    Result<Begun> begun = guarded([&] { return begin(request, false); });
+    if (!begun) {
+        counted(std::unexpected(std::move(begun.error())));
+    } else if (!begun->awaited) {
+        counted(std::move(begun->receipt));
+    } else {
+        batcher.tell(std::move(begun->awaited), begun->is_shared ? counted_as_shared : counted);
+    }
+    return {};
 }
 
 Result<LoadedState> OptimizedStatePersistence::Impl::load_state(const LoadRequest& request) {
@@ -182,6 +240,13 @@ Result<RecoveryResult> OptimizedStatePersistence::Impl::recover(const StateRecov
     return recovery.recover(request, until);
 }
 
+Status OptimizedStatePersistence::Impl::close() {
+    is_closed = true;
+    batcher.refuse();
+    for (int under_way = calls; under_way != 0; under_way = calls) calls.wait(under_way);
+    return batcher.close();
+}
+
 void OptimizedStatePersistence::Impl::report_lost(const PendingSave& save, const Error& error) {
     stats.count_lost();
     options.runtime.log({.level = LogLevel::kError,
@@ -209,34 +274,15 @@ Result<Receipt> OptimizedStatePersistence::save_agent_state(const StatePersisten
     Result<Receipt> receipt = impl_->while_open([&]() -> Result<Receipt> {
         const Result<Impl::Begun> begun = impl_->begin(request, true);
         if (!begun) return std::unexpected(begun.error());
-        return impl_->end(*begun, request);
+        return impl_->end(*begun);
     });
     impl_->stats.count_save(receipt, request.state_data.size_bytes(), timer);
     return receipt;
 }
 
 void OptimizedStatePersistence::save_async(const StatePersistenceRequest& request, SaveCompletion done) {
-    const auto timer = impl_->stats.start();
-    SaveCompletion counted;
-    Result<Impl::Begun> begun = impl_->while_open([&] {
-        counted = [impl = impl_.get(), timer, state_bytes = request.state_data.size_bytes(),
-                   done](const Result<Receipt>& receipt) {
-            impl->stats.count_save(receipt, state_bytes, timer);
-            done(receipt);
-        };
-        return impl_->begin(request, false);
-    });
-    if (!counted) return done(std::unexpected(std::move(begun.error())));  // closed, or no memory for it
-    if (!begun) {
-        counted(std::unexpected(std::move(begun.error())));
-    } else if (!begun->awaited) {
-        counted(std::move(begun->receipt));
-    } else if (!begun->is_shared) {
-        impl_->batcher.tell(std::move(begun->awaited), std::move(counted));
-    } else {
-        impl_->batcher.tell(std::move(begun->awaited),
-                            [counted](const Result<Receipt>& receipt) { counted(shared(receipt)); });
-    }
+    const Status begun = impl_->while_open([&] { return impl_->save_async(request, done); });
+    if (!begun) done(std::unexpected(begun.error()));  // closed, or no memory to begin
 }
 
 std::future<Result<Receipt>> OptimizedStatePersistence::save_async(const StatePersistenceRequest& request) {
@@ -278,9 +324,8 @@ Status OptimizedStatePersistence::flush_all(std::optional<std::chrono::milliseco
 }
 
 Status OptimizedStatePersistence::close() {
-    if (impl_->is_forked()) return {};
-    impl_->is_closed = true;
-    return guarded([&] { return impl_->batcher.close(); });
+    if (impl_->is_forked()) return impl_->closed_by_fork();
+    return guarded([&] { return impl_->close(); });
 }
 
 Status OptimizedStatePersistence::configure(const OptimizationSettings& settings) {

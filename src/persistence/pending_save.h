@@ -23,12 +23,11 @@ struct PendingSave {
     StatePersistenceRequest request;
     std::shared_ptr<const CachedHead> becomes;  ///< The run's head once it is committed, unless others save meanwhile.
     std::shared_ptr<const CachedHead> base;     ///< What its frame was encoded against; null: nothing.
-    Deadline deadline;
-    std::uint64_t bytes = 0;       ///< That it keeps in memory: of its state and its frame.
-    bool is_alone = false;         ///< Critical: committed by itself.
-    bool is_held = false;          ///< Not committed before somebody asks.
-    bool is_acknowledged = false;  ///< Its caller was told that it is queued.
-    bool is_replaceable = false;   ///< By a newer one of its run.
+    std::chrono::milliseconds patience{0};      ///< How long it may wait for the store once it may go.
+    std::uint64_t bytes = 0;                    ///< That it keeps in memory: of its state and its frame.
+    bool is_alone = false;                      ///< Critical: committed by itself.
+    bool is_held = false;                       ///< Not committed before somebody asks.
+    bool is_replaceable = false;                ///< By a newer one of its run.
 
     // Whoever commits it uses this, and nobody else.
     PreparedWrite write;
@@ -36,13 +35,21 @@ struct PendingSave {
     // Guarded by the batcher's mutex:
     enum class Stage : std::uint8_t { kQueued, kCommitting, kSettled };
     Stage stage = Stage::kQueued;
+    Deadline deadline;                         ///< Constant while it is being committed.
+    bool is_acknowledged = false;              ///< Somebody was told that it is queued.
+    bool is_shared = false;                    ///< Others than its caller rely on it.
     std::optional<Result<Receipt>> result;     ///< Once it is settled.
+    bool has_left = false;                     ///< It was taken out of the queue before its turn.
     std::shared_ptr<PendingSave> replaced_by;  ///< It will not be committed: this one takes its place.
     std::vector<SaveCompletion> completions;   ///< Of who is to be told.
     std::condition_variable settled;           ///< For who waits,
     int waiting = 0;                           ///< and how many do.
-
-    Clock::time_point released_at;  ///< Since when it may be committed. The queue's.
+    Clock::time_point released_at;             ///< Since when it may be committed. The queue's.
 };
+
+/// The error of a save that was not begun in time.
+inline std::unexpected<Error> still_queued_at_deadline(const std::string& run_id) {
+    return fail(ErrorCode::kUnavailable, "the save of run \"" + run_id + "\" was still queued at the deadline");
+}
 
 }  // namespace cairn

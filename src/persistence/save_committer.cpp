@@ -71,7 +71,8 @@ bool is_final(ErrorCode code) noexcept {
 }
 
 void SaveCommitter::commit(std::span<const Save> saves) noexcept {
-    const Status together = saves.size() > 1 ? commit_batch(saves) : Status();
+    const std::size_t late = refuse_late(saves);
+    const Status together = saves.size() > 1 && late == 0 ? commit_batch(saves) : Status();
     for (const Save& save : saves) {
         if (save->result) continue;
         save->result = guarded([&] { return commit_alone(*save); });
@@ -79,6 +80,18 @@ void SaveCommitter::commit(std::span<const Save> saves) noexcept {
         save->result = std::unexpected(
             after_attempt(together.error().code, std::move(save->result->error()), save->becomes->info.snapshot_id));
     }
+}
+
+// What has waited in the queue until its deadline is not begun. Returns how many.
+std::size_t SaveCommitter::refuse_late(std::span<const Save> saves) {
+    const Deadline now = std::chrono::steady_clock::now();
+    std::size_t late = 0;
+    for (const Save& save : saves) {
+        if (now < save->deadline) continue;
+        save->result = guarded([&]() -> Result<Receipt> { return still_queued_at_deadline(save->request.run_id); });
+        ++late;
+    }
+    return late;
 }
 
 // Those that have no result afterwards are to be tried by themselves.
@@ -162,6 +175,7 @@ Result<Receipt> SaveCommitter::fall_back(const StatePersistenceRequest& request,
     }
     receipt->outcome = Outcome::kFallback;
     writer_->saw(request.run_id, receipt->version);
+    cache_.forget(request.run_id);  // it is stored otherwise than what was prepared
     return receipt;
 }
 

@@ -37,6 +37,7 @@ public:
                               std::optional<std::int64_t> required_version, Deadline deadline, Error cause);
 
 private:
+    static std::size_t refuse_late(std::span<const Save> saves);
     Status commit_batch(std::span<const Save> saves);
     Status commit_together(std::span<const Save> saves);
     Status commit_others_together(std::span<const Save> saves);

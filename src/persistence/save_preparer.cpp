@@ -2,6 +2,7 @@
 
 #include "persistence/snapshot_reader.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace cairn {
@@ -158,6 +159,9 @@ Result<Save> SavePreparer::make_save(const StatePersistenceRequest& request, con
     save->is_alone = request.is_critical();
     save->is_held = wanted == Durability::kExit;
     save->is_acknowledged = wanted != Durability::kSync;
+    // The caller's own patience is for a place in the queue, and ends with the acknowledgement.
+    save->patience = core_.options.timeout;
+    if (save->is_acknowledged) save->deadline = std::max(deadline, core_.deadline({}));
     save->is_replaceable = is_replaceable(request);
     save->write = SnapshotWriter::prepare(request, snapshot_id, core_.options.runtime.clock->now(), std::move(*encoded),
                                           found.head ? found.head->version : 0, parent_version);
@@ -172,7 +176,7 @@ Result<EncodedState> SavePreparer::encode(const StatePersistenceRequest& request
                                           std::optional<std::int64_t>& parent_version) const {
     const Result<std::optional<Snapshot>> fork = core_.parent(request, found.head);
     if (!fork) return std::unexpected(fork.error());
-    if (*fork) parent_version = (*fork)->info.version;
+    parent_version = ServiceCore::parent_version(request, *fork, found.head);
     const FrameOptions frame_options{.compression = compression};
     if (request.is_critical() || !compression) return encode_full(request.state_data, frame_options);
     Result<std::optional<DeltaBase>> base = *fork ? fork_base(**fork) : head_base(found.known);

@@ -23,7 +23,9 @@ bool SaveQueue::replace(const Save& older, const Save& newer) {
     if (older->stage != PendingSave::Stage::kQueued) return false;
     Run& run = runs_.at(older->request.run_id);
     if (run.waiting.back() != older) return false;
+    if (newer->bytes > older->bytes && bytes_ + newer->bytes - older->bytes > limits_.bytes_max) return false;
     newer->released_at = older->released_at;
+    newer->deadline = std::max(newer->deadline, older->deadline);
     run.bytes += newer->bytes - older->bytes;
     bytes_ += newer->bytes - older->bytes;
     run.waiting.back() = newer;
@@ -54,7 +56,9 @@ void SaveQueue::release_all() {
 
 void SaveQueue::release(Run& run) {
     for (; run.first_held != run.waiting.end(); ++run.first_held) {
-        (*run.first_held)->released_at = PendingSave::Clock::now();
+        PendingSave& save = **run.first_held;
+        save.released_at = PendingSave::Clock::now();
+        if (save.is_held) save.deadline = save.released_at + save.patience;
     }
     const bool keeps_its_turn = run.list == (run.alone > 0 ? &urgent_ : &ready_);
     if (!keeps_its_turn) list_anew(run);
@@ -139,10 +143,10 @@ bool SaveQueue::has_room(const PendingSave& save) const {
     const auto found = runs_.find(save.request.run_id);
     if (found == runs_.end() || found->second.waiting.empty()) return true;
     const Run& run = found->second;
-    const PendingSave& oldest = *run.waiting.front();
     const bool is_released = run.first_held != run.waiting.begin();
-    const bool is_old = is_released && PendingSave::Clock::now() - oldest.released_at >= limits_.age_max;
-    return !is_old && run.waiting.size() <= limits_.saves_max / 2 && run.bytes <= limits_.bytes_max / 2;
+    const auto age = PendingSave::Clock::now() - run.waiting.front()->released_at;
+    const bool is_old = is_released && age >= limits_.age_max;
+    return !is_old && run.waiting.size() < (limits_.saves_max + 1) / 2 && run.bytes <= limits_.bytes_max / 2;
 }
 
 }  // namespace cairn

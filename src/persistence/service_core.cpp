@@ -46,12 +46,11 @@ Result<Receipt> ServiceCore::write_standard(const StatePersistenceRequest& reque
     }
     const Result<std::optional<Snapshot>> fork = parent(request, *head);
     if (!fork) return std::unexpected(fork.error());
-    std::optional<std::int64_t> parent_version;
-    if (*fork) parent_version = (*fork)->info.version;
     Result<EncodedState> encoded = encode_full(request.state_data, FrameOptions{.compression = false});
     if (!encoded) return std::unexpected(std::move(encoded.error()));
-    PreparedWrite prepared = SnapshotWriter::prepare(request, snapshot_id(request), options.runtime.clock->now(),
-                                                     std::move(*encoded), *head ? (*head)->version : 0, parent_version);
+    PreparedWrite prepared =
+        SnapshotWriter::prepare(request, snapshot_id(request), options.runtime.clock->now(), std::move(*encoded),
+                                *head ? (*head)->version : 0, parent_version(request, *fork, *head));
     prepared.required_version = required_version;
     return writer->write(request, std::move(prepared), deadline);
 }
@@ -68,6 +67,14 @@ Result<std::optional<Snapshot>> ServiceCore::parent(const StatePersistenceReques
     if (!found || *found) return found;
     return fail(ErrorCode::kNotFound, fmt::format("parent_snapshot_id is \"{}\": run \"{}\" has no such snapshot",
                                                   *request.parent_snapshot_id, request.run_id));
+}
+
+std::optional<std::int64_t> ServiceCore::parent_version(const StatePersistenceRequest& request,
+                                                        const std::optional<Snapshot>& fork,
+                                                        const std::optional<Head>& head) {
+    if (fork) return fork->info.version;
+    if (request.parent_snapshot_id && head) return head->version;
+    return std::nullopt;
 }
 
 Result<ChainedState> ServiceCore::load(const LoadRequest& request) const {

@@ -32,6 +32,11 @@ struct ServiceCore {
     /// Errors: kNotFound, the store's.
     Result<std::optional<Snapshot>> parent(const StatePersistenceRequest& request,
                                            const std::optional<Head>& head) const;
+    /// The version that the request asks to grow from, which `fork` is if it is not the head; nothing: any head will
+    /// do.
+    static std::optional<std::int64_t> parent_version(const StatePersistenceRequest& request,
+                                                      const std::optional<Snapshot>& fork,
+                                                      const std::optional<Head>& head);
     /// From the store. The request must be checked.
     Result<ChainedState> load(const LoadRequest& request) const;
 

@@ -450,7 +450,7 @@ TEST_F(GroupCommit, AFullQueueMakesCallersWaitAndThenRefusesThem) {
         accepted += refused ? 1 : 0;
     }
     EXPECT_EQ(code_of(refused), ErrorCode::kUnavailable);
-    EXPECT_GE(accepted, 3) << "the one that is being committed may count";
+    EXPECT_GE(accepted, 2) << "one run gets half of the places";
     EXPECT_LE(accepted, 4);
     EXPECT_LE(bench.service().get_cache_stats().queue_size, 4U);
     Answer patient = bench.in_background(make_step("run", 100, kAsync));
@@ -757,6 +757,7 @@ TEST_F(GroupCommit, CloseWaitsForCompletionsThatAnotherThreadTells) {
 TEST_F(GroupCommit, CloseWaitsForASaveThatFellBack) {
     ASSERT_TRUE(bench.service().save_agent_state(make_step("run", 1)).has_value());
     bench.gate.close();
+    bench.service().clear_cache();  // so that the head is asked for
     bench.store->inject({.call = StoreCall::kHead, .code = ErrorCode::kInternal});
     Answer fallen_back = bench.in_background(make_step("run", 2));
     bench.gate.await(1);
