@@ -21,6 +21,7 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 
 #include <algorithm>
 #include <chrono>
@@ -204,6 +205,7 @@ protected:
         const bool struck = vfs.struck();
         vfs.disarm();
         expect_recovered(dir / "cairn.db", ledger);
+        EXPECT_EQ(sqlite3_memory_used(), 0) << "a connection or a file was never closed";
         return struck;
     }
 
@@ -254,6 +256,7 @@ protected:
         AllocationFaults::disarm();
         const bool struck = AllocationFaults::struck();
         expect_recovered(dir / "cairn.db", ledger);
+        EXPECT_EQ(sqlite3_memory_used(), 0) << "a connection or a file was never closed";
         return struck;
     }
 

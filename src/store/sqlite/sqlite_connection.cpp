@@ -148,11 +148,11 @@ void Connection::Finalize::operator()(sqlite3_stmt* statement) const noexcept {
 
 Result<std::unique_ptr<Connection>> Connection::open(const std::filesystem::path& path, Access access) {
     const std::string name = access == Access::kImmutable ? immutable_uri(path) : path.native();
-    sqlite3* database = nullptr;
-    const int result_code = sqlite3_open_v2(name.c_str(), &database, flags_for(access), nullptr);
-    // The engine gives a handle even when it fails (unless memory is short), and it has to be closed.
-    std::unique_ptr<Connection> connection(new Connection(database, path));
+    // First, so that what the engine gives has an owner. It gives a handle even when it fails, unless memory is short.
+    std::unique_ptr<Connection> connection(new Connection(path));
+    const int result_code = sqlite3_open_v2(name.c_str(), &connection->database_, flags_for(access), nullptr);
     if (result_code != SQLITE_OK) return std::unexpected(connection->error(result_code));
+    sqlite3* const database = connection->database_;
     sqlite3_busy_handler(database, on_busy, connection.get());
     connection->jitter_ = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(database) >> 4U) | 1U;
     return connection;

@@ -135,7 +135,7 @@ public:
     bool wait_for_lock(int attempt);
 
 private:
-    Connection(sqlite3* database, std::filesystem::path path) : database_(database), path_(std::move(path)) {}
+    explicit Connection(std::filesystem::path path) : path_(std::move(path)) {}
     sqlite3_stmt* prepare(const char* sql, int& result_code);
 
     struct Finalize {
@@ -143,7 +143,7 @@ private:
     };
     using OwnedStatement = std::unique_ptr<sqlite3_stmt, Finalize>;
 
-    sqlite3* database_;
+    sqlite3* database_ = nullptr;
     std::filesystem::path path_;
     std::unordered_map<const char*, OwnedStatement> statements_;
     Deadline deadline_ = Deadline::min();
