@@ -1,7 +1,7 @@
 # A thin shell: CMake's presets do the work (CMakePresets.json), and every target installs what it lacks first.
 # Everything that is made stands in build/.
 .DEFAULT_GOAL := help
-.PHONY: help deps build run test test-asan test-tsan bench fuzz lint format format-check install clean
+.PHONY: help deps build run test test-asan test-tsan soak bench fuzz lint format format-check install clean
 
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
@@ -35,6 +35,12 @@ test-asan test-tsan: test-%: ## The same tests under AddressSanitizer + UBSan, o
 	@cmake --preset $*
 	@cmake --build --preset $* --parallel $(JOBS)
 	@scripts/run_tests.sh $*
+
+soak: ## Kill, cut the power and fail I/O and memory, two minutes each (SOAK_SECONDS=…)
+	@$(install_dependencies) build test
+	@cmake --preset release
+	@cmake --build --preset release --parallel $(JOBS)
+	@CAIRN_SOAK_SECONDS=$(or $(SOAK_SECONDS),120) scripts/run_soak.sh
 
 bench: ## Run the benchmarks; their JSON stays at build/bench.json (BENCH_ARGUMENTS=--benchmark_filter=…)
 	@$(install_dependencies) build bench

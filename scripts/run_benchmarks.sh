@@ -12,4 +12,5 @@ done
 # A filter that fits no benchmark of a program leaves an empty file.
 find "$folder" -maxdepth 1 -name '*.json' -size +0 -exec jq --slurp '.[0] * {benchmarks: (map(.benchmarks) | add)}' {} + \
     >build/bench.json
+[[ $# -gt 0 ]] || "$folder/cairn_concurrency_bench"
 printf '\nThe figures are at build/bench.json\n'

@@ -43,7 +43,7 @@ constexpr auto kExamples =
 struct Arguments {
     std::vector<std::string> paths;
     std::string mode = "compare";
-    std::string durability = "sync";
+    std::string durability;
     std::optional<std::size_t> limit_runs;
     ReplayOptions replay;
 };
@@ -77,12 +77,6 @@ private:
     std::filesystem::path path_;
 };
 
-Status check_durability(const std::string& durability) {
-    if (durability == to_string(Durability::kSync)) return {};
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("--durability {} is not available yet: sync is accepted", durability));
-}
-
 std::uint64_t total_bytes(const std::vector<std::filesystem::path>& files) {
     std::uint64_t total = 0;
     for (const std::filesystem::path& file : files) {
@@ -108,6 +102,7 @@ Result<ReplayFigures> replay_into(const std::shared_ptr<Store>& store, std::stri
                                   const std::vector<TrajectoryRun>& runs, const Arguments& arguments, const Cli& cli) {
     Config config = cli.config();
     config.enable_optimized_persistence = mode == "optimized";
+    config.durability = parse_durability(arguments.durability).value_or(config.durability);
     const std::unique_ptr<StatePersistence> service = make_persistence(config, store, cli.runtime);
     Result<ReplayFigures> figures = replay(runs, *service, *store, arguments.replay);
     if (figures) figures->mode = mode;
@@ -213,7 +208,6 @@ Status verdict(const ReplayFigures& figures) {
 }
 
 Status run_replay(const Arguments& arguments, const Cli& cli) {
-    if (const Status accepted = check_durability(arguments.durability); !accepted) return accepted;
     const Result<std::vector<TrajectoryRun>> runs = expand(arguments, cli.config());
     if (!runs) return std::unexpected(runs.error());
     const Result<std::vector<ReplayFigures>> replays = replay_uninterrupted(*runs, arguments, cli);
@@ -239,9 +233,10 @@ void add_replay_command(CLI::App& app, Cli& cli) {
     command->add_option("--concurrency", arguments->replay.concurrency, "Threads that replay runs side by side")
         ->check(CLI::Range(1U, 256U))
         ->capture_default_str();
-    command->add_option("--durability", arguments->durability, "When a save is acknowledged: sync (async, exit: later)")
-        ->check(CLI::IsMember({"sync", "async", "exit"}))
-        ->capture_default_str();
+    command
+        ->add_option("--durability", arguments->durability,
+                     "When a save of the optimised service is acknowledged: on disk, queued, or held to the end")
+        ->check(CLI::IsMember({"sync", "async", "exit"}));
     command->add_flag("--verify", arguments->replay.verify, "Load every snapshot back and compare it byte for byte");
     command->add_option("--limit-runs", arguments->limit_runs, "Only the first N runs")->check(CLI::PositiveNumber);
     command->callback([arguments, &cli] { cli.action = [arguments, &cli] { return run_replay(*arguments, cli); }; });

@@ -112,6 +112,14 @@ std::map<std::string, Examples, std::less<>> all_examples() {
         {"CAIRN_STATE_DEPTH_MAX", number_examples("1", "0", "10000", "10001")},
         {"CAIRN_CHAIN_FRAMES_MAX", number_examples("1", "0", "100000", "100001")},
         {"CAIRN_CHAIN_BYTES_PERCENT_MAX", number_examples("100", "99", "10000", "10001")},
+        {"CAIRN_DURABILITY",
+         {.good = {{"sync", "sync"}, {"ASYNC", "async"}, {"exit", "exit"}}, .bad = {"never", "queued", "1", "sync "}}},
+        {"CAIRN_LATEST_ONLY", flag_examples()},
+        {"CAIRN_BATCH_SAVES_MAX", number_examples("1", "0", "100000", "100001")},
+        {"CAIRN_BATCH_BYTES_MAX", byte_examples("1", "0", "1099511627776", "1099511627777")},
+        {"CAIRN_QUEUE_SAVES_MAX", number_examples("1", "0", "100000000", "100000001")},
+        {"CAIRN_QUEUE_BYTES_MAX", byte_examples("1", "0", "1099511627776", "1099511627777")},
+        {"CAIRN_QUEUE_AGE_MAX_MS", number_examples("1", "0", "3600000", "3600001")},
         {"CAIRN_RETENTION_KEEP_LAST", rule_examples("1000000000", "1000000001")},
         {"CAIRN_RETENTION_AGE_DAYS", rule_examples("36500", "36501")},
         {"CAIRN_RETENTION_EXPIRED", flag_examples()},
@@ -151,6 +159,13 @@ TEST(Config, WithoutAnyVariableEveryValueIsTheDocumentedDefault) {
         {"CAIRN_STATE_DEPTH_MAX", "1024"},
         {"CAIRN_CHAIN_FRAMES_MAX", "512"},
         {"CAIRN_CHAIN_BYTES_PERCENT_MAX", "400"},
+        {"CAIRN_DURABILITY", "sync"},
+        {"CAIRN_LATEST_ONLY", "false"},
+        {"CAIRN_BATCH_SAVES_MAX", "256"},
+        {"CAIRN_BATCH_BYTES_MAX", "8388608"},
+        {"CAIRN_QUEUE_SAVES_MAX", "10000"},
+        {"CAIRN_QUEUE_BYTES_MAX", "67108864"},
+        {"CAIRN_QUEUE_AGE_MAX_MS", "1000"},
         {"CAIRN_RETENTION_KEEP_LAST", "off"},
         {"CAIRN_RETENTION_AGE_DAYS", "off"},
         {"CAIRN_RETENTION_EXPIRED", "false"},
@@ -205,6 +220,13 @@ TEST(Config, ValuesArriveInTheTypedMembers) {
                               {"CAIRN_STATE_DEPTH_MAX", "12"},
                               {"CAIRN_CHAIN_FRAMES_MAX", "64"},
                               {"CAIRN_CHAIN_BYTES_PERCENT_MAX", "250"},
+                              {"CAIRN_DURABILITY", "async"},
+                              {"CAIRN_LATEST_ONLY", "yes"},
+                              {"CAIRN_BATCH_SAVES_MAX", "12"},
+                              {"CAIRN_BATCH_BYTES_MAX", "13K"},
+                              {"CAIRN_QUEUE_SAVES_MAX", "14"},
+                              {"CAIRN_QUEUE_BYTES_MAX", "15K"},
+                              {"CAIRN_QUEUE_AGE_MAX_MS", "16"},
                               {"CAIRN_RETENTION_KEEP_LAST", "9"},
                               {"CAIRN_RETENTION_AGE_DAYS", "30"},
                               {"CAIRN_RETENTION_EXPIRED", "on"},
@@ -217,6 +239,13 @@ TEST(Config, ValuesArriveInTheTypedMembers) {
     EXPECT_FALSE(config.enable_deduplication);
     EXPECT_FALSE(config.enable_compression);
     EXPECT_FALSE(config.enable_monitoring);
+    EXPECT_EQ(config.durability, Durability::kAsync);
+    EXPECT_TRUE(config.latest_only);
+    EXPECT_EQ(config.batch_limits.saves_max, 12U);
+    EXPECT_EQ(config.batch_limits.bytes_max, 13U << 10U);
+    EXPECT_EQ(config.queue_limits.saves_max, 14U);
+    EXPECT_EQ(config.queue_limits.bytes_max, 15U << 10U);
+    EXPECT_EQ(config.queue_limits.age_max, std::chrono::milliseconds(16));
     EXPECT_EQ(config.store_url, "memory:");
     EXPECT_EQ(config.cache_max_bytes, 3072U);
     EXPECT_EQ(config.state_limits().bytes_max, 5000U);
