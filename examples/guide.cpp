@@ -4,6 +4,7 @@
 #include <cairn/state_json.h>
 
 #include <cstdlib>
+#include <future>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -126,6 +127,25 @@ void show_thread(cairn::StatePersistence& persistence) {
               << context->newest_snapshot_id << '\n';
 }
 
+void save_without_waiting(cairn::OptimizedStatePersistence& persistence, const cairn::State& state) {
+    cairn::StatePersistenceRequest request{
+        .run_id = "run-1", .thread_id = "thread-1", .user_id = "user-1", .state_data = state};
+    request.durability = cairn::Durability::kAsync;
+    auto queued = persistence.save_agent_state(request);  // outcome "queued"
+    cairn::Status flushed = persistence.flush("run-1");   // now it is on disk, or this says what was lost
+    if (!queued || !flushed) return;
+    std::cout << to_string(queued->outcome) << ", then flushed\n";
+}
+
+void save_with_a_completion(cairn::OptimizedStatePersistence& persistence,
+                            const cairn::StatePersistenceRequest& request) {
+    std::future<cairn::Result<cairn::Receipt>> later = persistence.save_async(request);
+    persistence.save_async(request, [](const cairn::Result<cairn::Receipt>& receipt) {
+        if (!receipt) std::cerr << receipt.error().to_string() << '\n';
+    });
+    if (later.get()) std::cout << "saved without waiting\n";
+}
+
 void tune(cairn::OptimizedStatePersistence& persistence) {
     auto done = persistence.configure({.enable_compression = true, .cache_max_size = 500});
     if (!done) std::cerr << done.error().to_string() << '\n';
@@ -159,6 +179,9 @@ int main() {
     try_another_way(persistence, *store, first);
     prune(*store);
     show_thread(persistence);
+    save_without_waiting(persistence, state_of_step(4));
+    save_with_a_completion(
+        persistence, {.run_id = "run-1", .thread_id = "thread-1", .user_id = "user-1", .state_data = state_of_step(5)});
     tune(persistence);
     return choose_by_configuration() == nullptr ? 1 : 0;
 }
