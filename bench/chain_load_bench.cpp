@@ -29,10 +29,15 @@ using Steps = std::vector<cli::TrajectoryStep>;
 /// A run saved step by step in both ways, each in a store of its own.
 class TwoStores {
 public:
-    void save_chained(const State& state) { must(chained_.save_agent_state(request_for("run", state))); }
+    void save_chained(const State& state) {
+        newest_ = must(chained_.save_agent_state(request_for("run", state))).snapshot_id;
+    }
     void save_whole(const State& state) { must(whole_.save_agent_state(request_for("run", state))); }
 
-    void load_chained() { benchmark::DoNotOptimize(must(chained_.load_agent_state({.run_id = "run"}))); }
+    /// By its id, so that it comes from the store and not from the cache.
+    void load_chained() {
+        benchmark::DoNotOptimize(must(chained_.load_agent_state({.run_id = "run", .snapshot_id = newest_})));
+    }
     void load_whole() {
         const auto snapshot = must(whole_store_->get("run", std::nullopt));
         benchmark::DoNotOptimize(must(decode_full_frame(snapshot->frame, std::numeric_limits<std::int64_t>::max())));
@@ -43,6 +48,7 @@ private:
     ScratchFolder whole_folder_;
     std::shared_ptr<Store> whole_store_ = whole_folder_.open_store();
     OptimizedStatePersistence chained_{chained_folder_.open_store()};
+    std::string newest_;
     OptimizedStatePersistence whole_{whole_store_, {.chain_limits = {.frames_max = 1}}};
 };
 

@@ -71,9 +71,10 @@ void save_run(const TrajectoryRun& run, StatePersistence& service, Ledger& ledge
     }
 }
 
-/// Byte for byte; only a deduplicated save may differ in the order of keys.
+/// Byte for byte; only a save that shares a snapshot (deduplicated, or queued as one that is) may differ in key order.
 bool is_what_was_saved(const State& loaded, const State& saved, Outcome outcome) {
-    return outcome == Outcome::kDeduplicated ? loaded == saved : loaded.text() == saved.text();
+    const bool may_share = outcome == Outcome::kDeduplicated || outcome == Outcome::kQueued;
+    return may_share ? loaded == saved : loaded.text() == saved.text();
 }
 
 Load load_step(const TrajectoryRun& run, const TrajectoryStep& step, const Receipt& receipt,
