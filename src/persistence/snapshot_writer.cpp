@@ -103,8 +103,8 @@ Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, Pr
 }
 
 // On top of the head as it is now, which it returns.
-Result<std::optional<Head>> SnapshotWriter::rebase(const StatePersistenceRequest& request,
-                                                   const PreparedWrite& prepared, SnapshotWrite& write) {
+Result<std::optional<Head>> SnapshotWriter::rebase(const StatePersistenceRequest& request, PreparedWrite& prepared,
+                                                   SnapshotWrite& write) {
     Result<std::optional<Head>> head = store_->head(request.run_id);
     if (!head) return head;
     if (Status status = check_head(request, *head, prepared.required_version); !status) {
@@ -115,8 +115,22 @@ Result<std::optional<Head>> SnapshotWriter::rebase(const StatePersistenceRequest
         return fail(ErrorCode::kUnavailable,
                     fmt::format("the snapshot that a delta of run \"{}\" needs is not there", request.run_id));
     }
+    if (request.parent_snapshot_id) {
+        const Result<std::int64_t> parent = version_of_parent(request);
+        if (!parent) return std::unexpected(parent.error());
+        prepared.parent_version = *parent;
+    }
     put_after(write, version, prepared.parent_version);
     return head;
+}
+
+// As it is now: a parent that was queued before this save may itself have been re-based.
+Result<std::int64_t> SnapshotWriter::version_of_parent(const StatePersistenceRequest& request) {
+    const Result<std::optional<Snapshot>> parent = store_->get(request.run_id, *request.parent_snapshot_id);
+    if (!parent) return std::unexpected(parent.error());
+    if (*parent) return (*parent)->info.version;
+    return fail(ErrorCode::kNotFound, fmt::format("parent_snapshot_id is \"{}\": run \"{}\" has no such snapshot",
+                                                  *request.parent_snapshot_id, request.run_id));
 }
 
 // What cannot be read is written anew.

@@ -62,8 +62,9 @@ public:
     Result<std::optional<Committed>> commit(const Batch& batch, const State& state, Deadline deadline);
 
 private:
-    Result<std::optional<Head>> rebase(const StatePersistenceRequest& request, const PreparedWrite& prepared,
+    Result<std::optional<Head>> rebase(const StatePersistenceRequest& request, PreparedWrite& prepared,
                                        SnapshotWrite& write);
+    Result<std::int64_t> version_of_parent(const StatePersistenceRequest& request);
     bool is_equal(const StatePersistenceRequest& request, const Head& head);
     Result<std::optional<Committed>> look_up(const SnapshotInfo& info, const State& state);
 
