@@ -212,16 +212,19 @@ TEST_F(SqliteErasure, ALabelThatIsUsedAgainAfterTheReadingStays) {
     EXPECT_EQ(store_->get("new", std::nullopt).value()->info.agent_phase.name(), "used again");
 }
 
-// Labels come and go all the time, in two handles, while a third sweeps.
+// Labels come and go all the time, in two handles, while a third sweeps. Who gets SQLite's lock how often is chance:
+// each side goes on until the other has done enough.
 TEST_F(SqliteErasure, WritersThatUseALabelWhileItIsSweptLoseNothing) {
-    constexpr std::int64_t kRounds = 150;
+    constexpr int kRounds = 100;
+    constexpr int kSweeps = 5;
     std::atomic<int> failures = 0;
+    std::atomic<int> sweeps = 0;
     std::atomic<int> busy = 2;
     std::vector<std::jthread> writers;
     for (const std::string run_id : {"a", "b"}) {
         writers.emplace_back([&, run_id] {
             const auto store = open_sqlite_store(path_).value();
-            for (std::int64_t round = 1; round <= kRounds; ++round) {
+            for (int round = 1; (round <= kRounds || sweeps < kSweeps) && failures == 0; ++round) {
                 const std::string phase = fmt::format("phase {}", round % 3);
                 if (!store->commit(make_batch(make_labelled(run_id, 1, phase)), soon())) ++failures;
                 const auto read = store->get(run_id, std::nullopt);
@@ -231,11 +234,11 @@ TEST_F(SqliteErasure, WritersThatUseALabelWhileItIsSweptLoseNothing) {
             --busy;
         });
     }
-    std::int64_t sweeps = 0;
-    for (; busy > 0; ++sweeps) ASSERT_TRUE(store_->reclaim(soon()));
+    for (; busy > 0; ++sweeps) {
+        if (!store_->reclaim(soon())) ++failures;
+    }
     writers.clear();
     EXPECT_EQ(failures, 0);
-    EXPECT_GT(sweeps, 3);
     EXPECT_TRUE(store_->check().value().findings.empty());
     ASSERT_TRUE(store_->reclaim(soon()));
     EXPECT_EQ(labels(path_), "NULL");
