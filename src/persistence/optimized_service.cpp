@@ -85,7 +85,6 @@ struct OptimizedStatePersistence::Impl : ServiceCore {
 
     Status save_async(const StatePersistenceRequest& request, const SaveCompletion& done);
     Result<LoadedState> load_state(const LoadRequest& request);
-    std::optional<LoadedState> load_cached(const LoadRequest& request, const Head& head);
     Result<RecoveryResult> recover(const StateRecoveryRequest& request);
 
     bool is_forked() const { return ::getpid() != process; }

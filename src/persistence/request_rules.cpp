@@ -146,6 +146,11 @@ Status check_owner(const StatePersistenceRequest& request, const Head& head) {
     return {};
 }
 
+std::unexpected<Error> no_such_parent(const StatePersistenceRequest& request) {
+    return fail(ErrorCode::kNotFound, fmt::format("parent_snapshot_id is \"{}\": run \"{}\" has no such snapshot",
+                                                  *request.parent_snapshot_id, request.run_id));
+}
+
 bool may_be_skipped(const StatePersistenceRequest& request, const Head& head) {
     const bool outlives = !head.expires_at || (request.expires_at && *request.expires_at <= *head.expires_at);
     const bool is_fork = request.parent_snapshot_id && *request.parent_snapshot_id != head.snapshot_id;

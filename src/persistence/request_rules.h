@@ -15,6 +15,9 @@ Status check_id(std::string_view field, std::string_view id);
 /// Errors: kInvalidArgument if the run that `head` belongs to has another thread or user than `request` names.
 Status check_owner(const StatePersistenceRequest& request, const Head& head);
 
+/// The error for a parent that the run does not have.
+std::unexpected<Error> no_such_parent(const StatePersistenceRequest& request);
+
 /// Whether a save that equals `head` may be skipped: not if labels, a fork or a longer life would be lost.
 bool may_be_skipped(const StatePersistenceRequest& request, const Head& head);
 

@@ -3,8 +3,6 @@
 #include "persistence/request_rules.h"
 #include "persistence/snapshot_reader.h"
 
-#include <fmt/format.h>
-
 #include <chrono>
 #include <utility>
 
@@ -65,8 +63,7 @@ Result<std::optional<Snapshot>> ServiceCore::parent(const StatePersistenceReques
     }
     Result<std::optional<Snapshot>> found = store->get(request.run_id, *request.parent_snapshot_id);
     if (!found || *found) return found;
-    return fail(ErrorCode::kNotFound, fmt::format("parent_snapshot_id is \"{}\": run \"{}\" has no such snapshot",
-                                                  *request.parent_snapshot_id, request.run_id));
+    return no_such_parent(request);
 }
 
 std::optional<std::int64_t> ServiceCore::parent_version(const StatePersistenceRequest& request,

@@ -129,8 +129,7 @@ Result<std::int64_t> SnapshotWriter::version_of_parent(const StatePersistenceReq
     const Result<std::optional<Snapshot>> parent = store_->get(request.run_id, *request.parent_snapshot_id);
     if (!parent) return std::unexpected(parent.error());
     if (*parent) return (*parent)->info.version;
-    return fail(ErrorCode::kNotFound, fmt::format("parent_snapshot_id is \"{}\": run \"{}\" has no such snapshot",
-                                                  *request.parent_snapshot_id, request.run_id));
+    return no_such_parent(request);
 }
 
 // What cannot be read is written anew.
