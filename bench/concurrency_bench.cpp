@@ -91,16 +91,18 @@ private:
     std::vector<Commit> commits_;
 };
 
-/// An agent that has one conversation after the other, each a run of its own.
+/// An agent that has one conversation after the other, each a run of its own unless told that all are one run.
 class Agent {
 public:
-    explicit Agent(std::size_t number) : number_(number) {}
+    explicit Agent(std::size_t number, std::optional<std::string> run_id = {})
+        : number_(number), run_id_(std::move(run_id)) {}
 
     StatePersistenceRequest next() {
         const auto& runs = conversations().runs;
         const std::vector<State>& states = runs[(number_ + 7 * conversation_) % runs.size()];
         const State& state = states[step_];
-        StatePersistenceRequest request = request_for(fmt::format("agent-{}-{}", number_, conversation_), state);
+        StatePersistenceRequest request =
+            request_for(run_id_ ? *run_id_ : fmt::format("agent-{}-{}", number_, conversation_), state);
         if (++step_ == states.size()) {
             step_ = 0;
             ++conversation_;
@@ -110,6 +112,7 @@ public:
 
 private:
     std::size_t number_;
+    std::optional<std::string> run_id_;
     std::size_t conversation_ = 0;
     std::size_t step_ = 0;
 };
@@ -281,14 +284,23 @@ void measure_async_callers() {
 
 // --- fairness ---
 
-/// The p99 of the polite runs, in milliseconds, beside `greedy` (if any).
-double polite_p99(OptimizedStatePersistence& service, const std::function<void(std::atomic<bool>&)>& greedy) {
+/// What 63 runs wait that save now and then, beside one run that saves as fast as it can with `greedy` (if any): the
+/// p99 in milliseconds.
+double polite_p99(std::optional<Durability> greedy) {
     constexpr std::size_t kPolite = 63;
     constexpr std::size_t kSaves = 60;
     constexpr std::chrono::milliseconds kPause{20};
+    const ScratchFolder folder;
+    OptimizedStatePersistence service(folder.open_store());
     std::atomic<bool> is_over = false;
-    std::jthread busy;
-    if (greedy) busy = std::jthread([&] { greedy(is_over); });
+    std::jthread busy([&] {
+        Agent agent(0, "greedy");
+        while (greedy && !is_over) {
+            StatePersistenceRequest request = agent.next();
+            request.durability = greedy;
+            must(service.save_agent_state(request));
+        }
+    });
     std::mutex mutex;
     std::vector<double> all_ms;
     run_threads(kPolite, [&](std::size_t thread) {
@@ -312,21 +324,9 @@ void measure_fairness() {
     std::vector<double> beside_sync;
     std::vector<double> beside_async;
     for (int round = 0; round < kRounds; ++round) {
-        const ScratchFolder folder;
-        OptimizedStatePersistence service(folder.open_store());
-        const auto greedy_with = [&](Durability durability) {
-            return [&service, durability](std::atomic<bool>& is_over) {
-                Agent agent(0);
-                while (!is_over) {
-                    StatePersistenceRequest request = agent.next();
-                    request.durability = durability;
-                    must(service.save_agent_state(request));
-                }
-            };
-        };
-        alone.push_back(polite_p99(service, nullptr));
-        beside_sync.push_back(polite_p99(service, greedy_with(Durability::kSync)));
-        beside_async.push_back(polite_p99(service, greedy_with(Durability::kAsync)));
+        alone.push_back(polite_p99({}));
+        beside_sync.push_back(polite_p99(Durability::kSync));
+        beside_async.push_back(polite_p99(Durability::kAsync));
     }
     const double usual = median_of(alone);
     fmt::print(

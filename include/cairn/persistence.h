@@ -240,7 +240,7 @@ struct ChainLimits {
 /// nothing waits for it to fill up.
 struct BatchLimits {
     std::size_t saves_max = 256;
-    std::size_t run_saves_max = 32;         ///< Of one run, so that a busy run cannot delay the others for long.
+    std::size_t run_saves_max = 8;          ///< Of one run, so that a busy run cannot delay the others for long.
     std::uint64_t bytes_max = 8ULL << 20U;  ///< Of their frames. A larger frame goes alone.
 };
 
