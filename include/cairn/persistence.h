@@ -39,7 +39,10 @@ struct StatePersistenceRequest {
     std::optional<State> metadata = {};  ///< A JSON object of labels; `HistoryQuery::metadata` filters by them.
     std::string snapshot_id = {};        ///< The caller's own id (1 to 128 printable ASCII); empty: a UUIDv7 is made.
     OnConflict on_conflict = OnConflict::kRebase;
-    std::optional<std::int64_t> expected_version = {};      ///< With kFail: the head version that must still hold.
+    std::optional<std::int64_t> expected_version = {};  ///< With kFail: the head version that must still hold.
+    /// Save only while the run is held under this lease (a fencing token); otherwise kConflict, whatever `on_conflict`
+    /// says, and nothing is saved or skipped.
+    std::optional<Lease> lease = {};
     std::optional<std::chrono::milliseconds> timeout = {};  ///< Instead of the service's.
     std::optional<Durability> durability = {};  ///< Instead of the service's. A critical save is `sync` all the same.
 

@@ -78,6 +78,28 @@ struct RecoveryRecord {
     std::chrono::microseconds duration{0};
 };
 
+/// Who executes a run. Every holder has a larger epoch than the one before, so that one that was superseded is refused.
+struct Lease {
+    std::string owner = {};  ///< Unique to the holder; empty: nobody holds the run.
+    std::int64_t epoch = 0;  ///< 0: nobody ever did.
+
+    friend bool operator==(const Lease&, const Lease&) = default;
+};
+
+struct LeaseInfo {
+    Lease lease;
+    Timestamp heartbeat_at;  ///< When the holder last said that it is alive, by its own clock.
+};
+
+/// Takes, renews or gives up the lease of a run, which need not have snapshots. A taken one has a larger epoch than
+/// `expected`, a renewed one is equal to it, and one that was given up has its epoch and no owner.
+struct LeaseWrite {
+    std::string run_id;
+    Lease lease;
+    Timestamp heartbeat_at;
+    Lease expected = {};  ///< That the run must have. If not, kConflict.
+};
+
 /// A snapshot to write, and the head version that its run must have (0: the run does not exist yet). It becomes the
 /// run's head with `info.version`, which must be larger than `expected_version`.
 struct SnapshotWrite {
@@ -86,6 +108,7 @@ struct SnapshotWrite {
     /// If given, the base must have this id: a version alone may be another snapshot's, of a run that was deleted and
     /// made anew meanwhile. So `FrameRewrite::snapshot_id` and `SnapshotDeletion::snapshot_id`.
     std::string base_snapshot_id = {};
+    std::optional<Lease> lease = {};  ///< If given, the run must be held so. If not, kConflict.
 };
 
 /// The same state in other bytes: how a snapshot is made independent of one that is to go.
@@ -103,7 +126,7 @@ struct SnapshotDeletion {
     std::string snapshot_id = {};  ///< If given, and the version is another snapshot's, it is deleted already.
 };
 
-/// A whole run, with its recovery log.
+/// A whole run, with its recovery log and its lease.
 struct RunDeletion {
     std::string run_id;
     std::int64_t version = 0;      ///< If given: of a snapshot that the run must still have,
@@ -113,6 +136,7 @@ struct RunDeletion {
 /// All of it is applied, or nothing, in the order of the members. Several writes to one run are applied in order, each
 /// expecting the one before.
 struct Batch {
+    std::vector<LeaseWrite> leases = {};
     std::vector<SnapshotWrite> writes = {};
     std::vector<RecoveryRecord> recoveries = {};
     std::vector<FrameRewrite> rewrites = {};
@@ -151,6 +175,8 @@ struct RunInfo {
     Timestamp updated_at;            ///< Of the head.
     std::uint64_t snapshots = 0;
     std::int64_t commit_sequence = 0;  ///< Grows with every write to the store: orders the heads of several runs.
+    std::string metadata;              ///< Of the head.
+    std::optional<LeaseInfo> lease;
 };
 
 /// Runs, the newest created first (by the store's own order, not by clocks).
@@ -228,8 +254,8 @@ public:
     /// Applies all of `batch`, or nothing. Blocks until it is on disk or `deadline` passes.
     /// A write's, a rewrite's base must exist, and no remaining snapshot may need a deleted one: the store checks both
     /// inside the transaction.
-    /// Errors: kConflict (a run's head is not at `expected_version`, a base or a snapshot to rewrite is gone, a
-    /// snapshot
+    /// Errors: kConflict (a run's head is not at `expected_version`, or its lease another one than expected, a base or
+    /// a snapshot to rewrite is gone, a snapshot
     ///   to delete is still needed, or a run to delete is another one now; nothing applied; re-read, then retry),
     ///   kAlreadyExists (a snapshot id is taken in its run, told even if the head moved too; nothing applied),
     ///   kInvalidArgument (the run belongs to another thread or user, an id is empty, versions do not grow, a base is
@@ -240,6 +266,9 @@ public:
 
     /// The run's head as of now, whichever process wrote it. Cheap enough to ask before every save.
     [[nodiscard]] virtual Result<std::optional<Head>> head(std::string_view run_id) = 0;
+
+    /// Who executes the run; nothing if nobody ever did.
+    [[nodiscard]] virtual Result<std::optional<LeaseInfo>> lease(std::string_view /*run_id*/) { return std::nullopt; }
 
     /// One snapshot with its frame and those that this needs, all of one moment; without `snapshot_id`, the head's.
     /// Errors: kCorrupt (a frame that it needs is not there).
@@ -284,6 +313,7 @@ public:
 
     Status commit(const Batch& batch, Deadline deadline) override { return next_->commit(batch, deadline); }
     Result<std::optional<Head>> head(std::string_view run_id) override { return next_->head(run_id); }
+    Result<std::optional<LeaseInfo>> lease(std::string_view run_id) override { return next_->lease(run_id); }
     Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override {
         return next_->get(run_id, snapshot_id);
     }

@@ -1,0 +1,265 @@
+#pragma once
+
+// Pipelines of agents that survive the death of their process.
+
+#include <cairn/config.h>
+#include <cairn/error.h>
+#include <cairn/persistence.h>
+#include <cairn/pipeline_events.h>
+#include <cairn/state.h>
+#include <cairn/store.h>
+#include <cairn/types.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cairn {
+
+/// What an agent is told beside the state.
+struct AgentCall {
+    std::string run_id = {};
+    std::string thread_id = {};
+    std::string user_id = {};
+    std::string pipeline = {};
+    std::string step = {};
+    int attempt = 1;            ///< Grows with every retry and with every resume of a run that stopped in this step.
+    State with = {};            ///< The step's own settings.
+    std::stop_token stop = {};  ///< Asked to stop: the step's time is up, or the run is cancelled.
+    /// Tells the watchers how the step gets on. Never null when the engine calls.
+    std::function<void(std::string_view message)> progress = {};
+};
+
+/// One agent: returns the state after its step. It may be called by several threads at a time, for several runs or for
+/// several steps of a group. What it throws is an error of its step.
+/// Durability: it runs at least once. A step whose result was saved is never run again; one that was interrupted is.
+using Agent = std::function<Result<State>(const State& state, const AgentCall& call)>;
+
+/// An agent that is a program, in any language. It reads the state's normal text from its standard input and writes a
+/// JSON object to its standard output; each line on its standard error is progress. The call's members are in its
+/// environment: CAIRN_RUN_ID, CAIRN_THREAD_ID, CAIRN_USER_ID, CAIRN_PIPELINE, CAIRN_STEP, CAIRN_ATTEMPT, CAIRN_WITH.
+struct CommandOptions {
+    enum class Output : std::uint8_t {
+        kState,      ///< The whole new state.
+        kMergePatch  ///< What changes (RFC 7396): members to set, `null` to remove one.
+    };
+    std::vector<std::string> command =
+        {};  ///< The program, looked up in PATH unless it has a slash, and its arguments.
+    Output output = Output::kState;
+    std::map<std::string, std::string> environment = {};  ///< On top of this process's.
+    std::filesystem::path working_folder = {};            ///< Empty: this process's. A relative program starts there.
+    std::uint64_t output_bytes_max = 64ULL << 20U;        ///< A program that writes more is killed.
+    std::chrono::milliseconds grace{2'000};               ///< From SIGTERM to SIGKILL, for it and its children.
+};
+
+/// Errors of the agent: kNotFound (no such program or folder), kInvalidState (its output is not one JSON object),
+///   kLimitExceeded (too much output), kUnavailable (it was asked to stop), kInvalidArgument (it exited with another
+///   code than 0, or was killed: the message holds the end of its standard error).
+[[nodiscard]] Agent command_agent(CommandOptions options);
+
+/// A top-level member that several agents of a group have changed, each in its own way.
+struct MemberConflict {
+    std::string member;                                  ///< Its key, unescaped.
+    std::optional<std::string> before;                   ///< Normal text; nothing: it was not there.
+    std::vector<std::optional<std::string>> candidates;  ///< In step order; nothing: removed.
+    std::vector<std::string> steps;                      ///< Who made them.
+};
+
+/// Decides such a conflict: the member's normal text, or nothing to remove it.
+using Merger = std::function<Result<std::optional<std::string>>(const MemberConflict& conflict)>;
+
+/// What a step waits for. Of the members that are set, all must hold; one that is empty holds.
+struct Condition {
+    enum class Test : std::uint8_t { kExists, kMissing, kEquals, kNotEquals, kIn };
+    /// About a member of the state: a JSON Pointer ("/risk/level", RFC 6901). Values are normal text; compared as JSON,
+    /// numbers as written.
+    struct Member {
+        std::string pointer;
+        Test test = Test::kExists;
+        std::vector<std::string> values = {};  ///< One for kEquals and kNotEquals.
+    };
+    /// About an earlier step.
+    struct Step {
+        std::string name;
+        StepOutcome outcome = StepOutcome::kCompleted;
+    };
+    std::vector<Member> members = {};
+    std::vector<Step> steps = {};
+
+    bool empty() const { return members.empty() && steps.empty(); }
+};
+
+/// How often a step is tried.
+struct RetryPolicy {
+    int attempts_max = 1;                    ///< In one execution; a resumed run begins anew.
+    std::chrono::milliseconds backoff{200};  ///< Before the second attempt; doubled before each further one.
+    std::chrono::milliseconds backoff_max{30'000};
+};
+
+/// One use of an agent.
+struct Step {
+    std::string name;       ///< Unique in the pipeline; 1 to 255 bytes of UTF-8 without control characters.
+    std::string agent;      ///< As the engine knows it.
+    State with = {};        ///< Settings that the agent is given.
+    AgentPhase phase = {};  ///< Of the work from here on; empty: as before.
+    Condition when = {};    ///< Otherwise the step is skipped.
+    RetryPolicy retry = {};
+    std::chrono::milliseconds timeout{0};  ///< Of one attempt; 0: none. The agent is asked to stop, then awaited.
+    bool may_fail = false;                 ///< Whether the pipeline goes on without it when all attempts have failed.
+};
+
+/// What happens when two agents of a group change one member differently.
+enum class MergePolicy : std::uint8_t { kFail, kLast, kMerger };
+
+/// One step, or several at the same time: each gets a copy of the state, and what they change is merged top-level
+/// member by member, in step order.
+struct Stage {
+    std::vector<Step> steps;
+    MergePolicy on_conflict = MergePolicy::kFail;
+    std::string merger = {};  ///< As the engine knows it, for kMerger.
+};
+
+struct Pipeline {
+    std::string name;
+    std::vector<Stage> stages;
+
+    /// Changes whenever the steps, their agents, settings, conditions or groups do (not with retries or timeouts).
+    std::string fingerprint() const;
+    std::size_t steps_total() const;
+};
+
+/// Knows agents and mergers by name. `append` (lists: what each agent has appended, in step order) and `merge`
+/// (objects: member by member, at every depth) are there from the start. Threads: add everything first; then it is safe
+/// to use concurrently.
+class ExecutionEngine {
+public:
+    ExecutionEngine();
+    ~ExecutionEngine();
+    ExecutionEngine(ExecutionEngine&&) noexcept;
+    ExecutionEngine& operator=(ExecutionEngine&&) noexcept;
+
+    /// Errors: kAlreadyExists (the name is taken), kInvalidArgument (no name, or nothing to call).
+    [[nodiscard]] Status add_agent(std::string name, Agent agent);
+    [[nodiscard]] Status add_merger(std::string name, Merger merger);
+    const Agent* find_agent(std::string_view name) const;
+    const Merger* find_merger(std::string_view name) const;
+
+    /// Whether the pipeline can run here. Errors: kInvalidArgument naming the step: an agent or merger that is not
+    /// known, a name that is missing or used twice, an empty stage, a condition about a step that does not come before
+    /// (or a circle of them, named).
+    [[nodiscard]] Status check(const Pipeline& pipeline) const;
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+/// Whose run it is, and what may be done to go on with it.
+struct PipelineContext {
+    std::string thread_id;
+    std::string user_id;
+    std::stop_token stop = {};    ///< Asked: the steps under way are stopped, what is finished is saved.
+    bool accept_changes = false;  ///< Go on although the pipeline has changed since: after the last completed step.
+    bool take_over = false;       ///< Go on although another executor seems to be at it: its next save is refused.
+};
+
+enum class OnSaveFailure : std::uint8_t {
+    kStop,  ///< The pipeline ends; its result holds the state.
+    kGoOn   ///< The next save contains what this one would have.
+};
+
+struct ExecutorOptions {
+    Config config = {};  ///< Chooses the service, and its durability.
+    OnSaveFailure on_save_failure = OnSaveFailure::kStop;
+    std::chrono::milliseconds heartbeat{2'000};  ///< How often a run says that it is alive.
+    std::chrono::milliseconds silence{10'000};   ///< After so long without, it counts as dead, unless its process is
+                                                 ///< known to live or to be gone (same machine).
+    Runtime runtime = {};
+};
+
+/// How a run stands.
+enum class PipelineStatus : std::uint8_t { kRunning, kCompleted, kFailed, kInterrupted };
+std::string_view to_string(PipelineStatus status) noexcept;  ///< "running", "completed", …
+
+struct StepResult {
+    std::string step;
+    StepOutcome outcome = StepOutcome::kCompleted;
+    int attempt = 0;        ///< The last one's number; 0: it did not run in this execution.
+    bool is_saved = false;  ///< Its result is on disk.
+    std::optional<Error> error = {};
+    std::chrono::microseconds duration{0};
+};
+
+struct PipelineResult {
+    PipelineStatus status = PipelineStatus::kCompleted;
+    State state;                           ///< After the last finished step, whether it could be saved or not.
+    std::string snapshot_id;               ///< Of the last checkpoint; empty: none.
+    std::optional<Error> error = {};       ///< Why it did not complete.
+    std::optional<Error> save_error = {};  ///< The last save that failed, if any.
+    bool is_saved = false;                 ///< `state` is on disk.
+    bool is_resumed = false;               ///< It went on from a checkpoint.
+    std::vector<StepResult> steps;         ///< Of the pipeline's steps, in its order, those that were decided.
+    std::uint64_t saves = 0;
+    std::uint64_t skips = 0;  ///< Saves that were deduplicated.
+};
+
+/// Executes pipelines and persists them by itself: after each step (`intermediate`), where the phase changes
+/// (`phase_transition`), at the end (`pipeline_complete`) and at failure (`recovery`). With durability `exit` it saves
+/// once, at the end or at failure.
+///
+/// The same run id again goes on after the last completed step: completed steps are not run again. Which they are is in
+/// the snapshots' metadata, not in the state. A run has one executor at a time: whoever executes it holds the run's
+/// lease in the store, and one that was superseded is refused with kConflict at its next save.
+///
+/// Threads: safe to call concurrently, for different runs.
+class PipelineExecutor {
+public:
+    /// `websocket_manager` is told every event; it may be null. `db_session` is the store.
+    PipelineExecutor(std::shared_ptr<const ExecutionEngine> engine, std::shared_ptr<EventSink> websocket_manager,
+                     std::shared_ptr<Store> db_session, ExecutorOptions options = {});
+    ~PipelineExecutor();
+    PipelineExecutor(const PipelineExecutor&) = delete;
+    PipelineExecutor& operator=(const PipelineExecutor&) = delete;
+
+    /// Tells one more sink. Before the first run.
+    void add_sink(std::shared_ptr<EventSink> sink);
+
+    /// Runs the pipeline from `state`, or goes on with the run (and `state` is not looked at). A run that is completed
+    /// returns its state at once. Blocks until the run ends; what happened to a run that began is in the result.
+    /// Errors (nothing was run): kInvalidArgument (the pipeline, or a context without thread or user, or a run that
+    ///   belongs to others or is no pipeline's), kConflict (the run is in progress elsewhere, or the pipeline has
+    ///   changed: the message says what to set), and those of the store.
+    [[nodiscard]] Result<PipelineResult> execute_pipeline(const Pipeline& pipeline, const State& state,
+                                                          const std::string& run_id, const PipelineContext& context);
+
+    /// The service that the configuration chose.
+    StatePersistence& state_persistence();
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+/// How a run of a pipeline stands, as its head and its lease say.
+struct PipelineRunStatus {
+    std::string pipeline;
+    PipelineStatus status = PipelineStatus::kRunning;  ///< kInterrupted: nobody is at it, or whoever is shows no life.
+    std::size_t steps_completed = 0;                   ///< Skipped ones included.
+    std::size_t steps_total = 0;
+    std::string step;  ///< The last one that was completed.
+};
+
+/// Nothing if the run's head was not saved by an executor. `silence` as in `ExecutorOptions`.
+[[nodiscard]] std::optional<PipelineRunStatus> pipeline_status(const RunInfo& run, Timestamp now,
+                                                               std::chrono::milliseconds silence);
+
+}  // namespace cairn
