@@ -32,8 +32,8 @@ std::size_t common_prefix_bytes(std::string_view left, std::string_view right) {
 std::uint32_t sum_of_squares(std::string_view bytes) {
     std::uint32_t sum = 0;
     for (const char c : bytes) {
-        const std::int32_t value = c;
-        sum += static_cast<std::uint32_t>(value * value);
+        const std::uint32_t value = static_cast<unsigned char>(c);
+        sum += value * value;
     }
     return sum;
 }
@@ -45,7 +45,7 @@ public:
     Comparison(const TokenTree& left, const TokenTree& right) : left_(left), right_(right) {}
 
     bool equal() {
-        to_compare_.push_back({0, 0});
+        to_compare_.emplace_back(0, 0);
         while (!to_compare_.empty()) {
             const auto [left, right] = to_compare_.back();
             to_compare_.pop_back();
@@ -73,7 +73,7 @@ private:
         ++left;
         ++right;
         while (left < left_end && right < right_end) {
-            to_compare_.push_back({left, right});
+            to_compare_.emplace_back(left, right);
             left = left_.after(left) + 1;
             right = right_.after(right) + 1;
         }
@@ -91,7 +91,7 @@ private:
                 return false;
         }
         for (std::size_t i = 0; i < left_members_.size(); ++i) {
-            to_compare_.push_back({left_members_[i].value, right_members_[i].value});
+            to_compare_.emplace_back(left_members_[i].value, right_members_[i].value);
         }
         return true;
     }

@@ -36,8 +36,8 @@ public:
     /// Nothing at the end. `guess` as above.
     std::optional<std::string_view> next(std::string_view guess = {});
 
-    /// What was not read yet, without the closing bracket: starts with the comma, unless nothing was read.
-    std::string_view rest() const { return rest_.substr(0, rest_.size() - (rest_.empty() ? 0 : 1)); }
+    /// The elements that were not read yet, with the commas between them.
+    std::string_view rest() const { return rest_.size() > 2 ? rest_.substr(1, rest_.size() - 2) : std::string_view(); }
 
 private:
     std::string_view rest_;
