@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <set>
 #include <utility>
 
 namespace cairn {
@@ -34,9 +35,9 @@ const Value* find(const ByName<Value>& known, std::string_view name) {
 }
 
 template <class Value>
-std::vector<std::string> names_of(const ByName<Value>& known) {
-    std::vector<std::string> names;
-    for (const auto& [name, value] : known) names.push_back(name);
+std::set<std::string, std::less<>> names_of(const ByName<Value>& known) {
+    std::set<std::string, std::less<>> names;
+    for (const auto& [name, value] : known) names.insert(name);
     return names;
 }
 
@@ -69,7 +70,7 @@ const Merger* ExecutionEngine::find_merger(std::string_view name) const {
 }
 
 Status ExecutionEngine::check(const Pipeline& pipeline) const {
-    return check_pipeline(pipeline, names_of(impl_->agents), names_of(impl_->mergers));
+    return check_pipeline(pipeline, {.agents = names_of(impl_->agents), .mergers = names_of(impl_->mergers)});
 }
 
 }  // namespace cairn

@@ -55,7 +55,7 @@ void PipelineRun::run_in_group(const Step& step, std::size_t& under_way) {
 }
 
 bool PipelineRun::merge_group(const Stage& stage) {
-    std::vector<GroupResult> results;
+    std::vector<Changed> results;
     for (const Step& step : stage.steps) {
         const auto found = group_results_.find(step.name);
         if (found != group_results_.end()) results.push_back({.step = step.name, .state = found->second});

@@ -157,7 +157,7 @@ AgentPhase PipelineRun::next_phase() const {
 }
 
 bool PipelineRun::is_wanted(const Step& step) {
-    std::map<std::string, StepOutcome, std::less<>> outcomes;
+    StepOutcomes outcomes;
     for (const Condition::Step& earlier : step.when.steps) {
         const auto found = decided_.find(earlier.name);
         if (found != decided_.end()) outcomes.emplace(earlier.name, found->second.outcome);

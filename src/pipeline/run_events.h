@@ -30,7 +30,7 @@ public:
         const std::lock_guard lock(mutex_);
         event.sequence = ++sequence_;
         event.time = runtime_.clock->now();
-        dispatcher_->publish(std::move(event));
+        dispatcher_->publish(event);
     }
 
 private:
