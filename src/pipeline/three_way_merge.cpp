@@ -41,7 +41,8 @@ public:
             if (!decided) return std::unexpected(decided.error());
             write_member(member.key, *decided, text);
         }
-        return text + '}';
+        text += '}';
+        return text;
     }
 
 private:
