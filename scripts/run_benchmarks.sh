@@ -13,4 +13,5 @@ done
 find "$folder" -maxdepth 1 -name '*.json' -size +0 -exec jq --slurp '.[0] * {benchmarks: (map(.benchmarks) | add)}' {} + \
     >build/bench.json
 [[ $# -gt 0 ]] || "$folder/cairn_concurrency_bench"
+[[ $# -gt 0 ]] || "$folder/cairn_pipeline_bench"
 printf '\nThe figures are at build/bench.json\n'
