@@ -141,6 +141,7 @@ TEST_F(GroupCommit, ALargeFrameGoesAlone) {
 }
 
 TEST_F(GroupCommit, SavesOfOneRunInOneBatchChain) {
+    bench.options.batch_limits.run_saves_max = 10;
     bench.hold_up();
     std::vector<Answer> answers;
     for (std::int64_t step = 1; step <= 10; ++step)
