@@ -1,7 +1,7 @@
 #include "cli/pipeline_file.h"
 
+#include "cli/condition_order.h"
 #include "cli/files.h"
-#include "cli/pipeline_rules.h"
 #include "cli/yaml_fields.h"
 
 #include <fmt/format.h>

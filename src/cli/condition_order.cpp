@@ -1,4 +1,4 @@
-#include "cli/pipeline_rules.h"
+#include "cli/condition_order.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
