@@ -181,8 +181,8 @@ struct ExecutorOptions {
     Config config = {};  ///< Chooses the service, and its durability.
     OnSaveFailure on_save_failure = OnSaveFailure::kStop;
     std::chrono::milliseconds heartbeat{2'000};  ///< How often a run says that it is alive.
-    std::chrono::milliseconds silence{10'000};   ///< After so long without, it counts as dead, unless its process is
-                                                 ///< known to live or to be gone (same machine).
+    /// After so long without, it counts as dead; at once if its process is known to be gone (same machine).
+    std::chrono::milliseconds silence{10'000};
     Runtime runtime = {};
 };
 

@@ -27,16 +27,6 @@ std::string shown(std::string_view value) {
     return value.size() > kShownMax ? text + "…" : text;
 }
 
-Status check_name(std::string_view field, std::string_view name, bool may_be_empty) {
-    if (name.empty() && may_be_empty) return {};
-    if (!name.empty() && name.size() <= kNameBytesMax && is_utf8(name) && std::ranges::none_of(name, is_control)) {
-        return {};
-    }
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{} is \"{}\" ({} bytes): give {} to {} bytes of UTF-8 without control characters", field,
-                            shown(name), name.size(), may_be_empty ? 0 : 1, kNameBytesMax));
-}
-
 Status check_snapshot_id(std::string_view field, std::string_view id) {
     const auto printable = [](char c) { return c > ' ' && c <= '~'; };
     if (!id.empty() && id.size() <= kSnapshotIdBytesMax && std::ranges::all_of(id, printable)) return {};
@@ -81,6 +71,16 @@ Status check_id(std::string_view field, std::string_view id) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{} is \"{}\" ({} bytes): give 1 to {} bytes of UTF-8 without control characters", field,
                             shown(id), id.size(), kIdBytesMax));
+}
+
+Status check_name(std::string_view field, std::string_view name, bool may_be_empty) {
+    if (name.empty() && may_be_empty) return {};
+    if (!name.empty() && name.size() <= kNameBytesMax && is_utf8(name) && std::ranges::none_of(name, is_control)) {
+        return {};
+    }
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{} is \"{}\" ({} bytes): give {} to {} bytes of UTF-8 without control characters", field,
+                            shown(name), name.size(), may_be_empty ? 0 : 1, kNameBytesMax));
 }
 
 Status check_save_request(const StatePersistenceRequest& request, const StateLimits& limits) {

@@ -11,6 +11,8 @@ Status check_save_request(const StatePersistenceRequest& request, const StateLim
 Status check_load_request(const LoadRequest& request);
 Status check_recovery_request(const StateRecoveryRequest& request);
 Status check_id(std::string_view field, std::string_view id);
+/// Of a checkpoint type or an agent phase.
+Status check_name(std::string_view field, std::string_view name, bool may_be_empty);
 
 /// Errors: kInvalidArgument if the run that `head` belongs to has another thread or user than `request` names.
 Status check_owner(const StatePersistenceRequest& request, const Head& head);

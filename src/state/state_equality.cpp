@@ -1,14 +1,14 @@
 // Equality of states: exact, and nearly free where the answer is usual. What costs is only asked of texts that differ
 // and whose bytes are permutations of each other, as keys in another order make them.
 
+#include "state/state_equality.h"
+
 #include <cairn/state.h>
 
-#include "state/structural_index.h"
+#include "state/token_tree.h"
 
 #include <algorithm>
-#include <compare>
 #include <new>
-#include <span>
 #include <utility>
 #include <vector>
 
@@ -32,63 +32,10 @@ std::size_t common_prefix_bytes(std::string_view left, std::string_view right) {
 std::uint32_t sum_of_squares(std::string_view bytes) {
     std::uint32_t sum = 0;
     for (const char c : bytes) {
-        const std::int32_t value = c;
-        sum += static_cast<std::uint32_t>(value * value);
+        const std::uint32_t value = static_cast<unsigned char>(c);
+        sum += value * value;
     }
     return sum;
-}
-
-/// The tokens of a normal text, and for each value where the next one starts. Safe with any text; what it tells is
-/// only meaningful for normal text.
-class TokenTree {
-public:
-    explicit TokenTree(std::string_view text) : text_(text) {}
-
-    bool build() {
-        if (index_.index(text_) != StructuralIndex::Outcome::kIndexed) return false;
-        positions_ = index_.positions();
-        after_.resize(positions_.size() - 1);
-        std::vector<std::uint32_t> open;
-        for (std::uint32_t token = 0; token < after_.size(); ++token) {
-            after_[token] = token + 1;
-            const char first = first_byte(token);
-            if (first == '{' || first == '[') open.push_back(token);
-            if (first != '}' && first != ']') continue;
-            if (open.empty()) return false;
-            after_[open.back()] = token + 1;
-            open.pop_back();
-        }
-        return open.empty();
-    }
-
-    char first_byte(std::uint32_t token) const { return text_[positions_[token]]; }
-    std::string_view bytes(std::uint32_t token) const {
-        return text_.substr(positions_[token], positions_[token + 1] - positions_[token]);
-    }
-    /// The token after the value that starts at `token`.
-    std::uint32_t after(std::uint32_t token) const { return after_[token]; }
-
-private:
-    std::string_view text_;
-    StructuralIndex index_;
-    std::span<const std::uint32_t> positions_;
-    std::vector<std::uint32_t> after_;
-};
-
-struct Member {
-    std::string_view key;     ///< As written, with its quotes.
-    std::uint32_t value = 0;  ///< Its first token; sorting keeps the order of duplicates by it.
-
-    friend auto operator<=>(const Member&, const Member&) = default;
-};
-
-void list_members(const TokenTree& tree, std::uint32_t object, std::vector<Member>& members) {
-    members.clear();
-    const std::uint32_t end = tree.after(object) - 1;
-    for (std::uint32_t key = object + 1; key + 2 < end;) {
-        members.push_back({tree.bytes(key), key + 2});
-        key = tree.after(key + 2) + 1;
-    }
 }
 
 /// Compares two trees without recursion: `to_compare_` holds the pairs of values that must still be found equal. Each
@@ -98,7 +45,7 @@ public:
     Comparison(const TokenTree& left, const TokenTree& right) : left_(left), right_(right) {}
 
     bool equal() {
-        to_compare_.push_back({0, 0});
+        to_compare_.emplace_back(0, 0);
         while (!to_compare_.empty()) {
             const auto [left, right] = to_compare_.back();
             to_compare_.pop_back();
@@ -126,7 +73,7 @@ private:
         ++left;
         ++right;
         while (left < left_end && right < right_end) {
-            to_compare_.push_back({left, right});
+            to_compare_.emplace_back(left, right);
             left = left_.after(left) + 1;
             right = right_.after(right) + 1;
         }
@@ -134,16 +81,17 @@ private:
     }
 
     bool pair_members(std::uint32_t left, std::uint32_t right) {
-        list_members(left_, left, left_members_);
-        list_members(right_, right, right_members_);
-        if (!std::ranges::equal(left_members_, right_members_, {}, &Member::key, &Member::key)) {
+        left_.list_members(left, left_members_);
+        right_.list_members(right, right_members_);
+        if (!std::ranges::equal(left_members_, right_members_, {}, &TokenMember::key, &TokenMember::key)) {
             if (left_members_.size() != right_members_.size()) return false;
             std::ranges::sort(left_members_);
             std::ranges::sort(right_members_);
-            if (!std::ranges::equal(left_members_, right_members_, {}, &Member::key, &Member::key)) return false;
+            if (!std::ranges::equal(left_members_, right_members_, {}, &TokenMember::key, &TokenMember::key))
+                return false;
         }
         for (std::size_t i = 0; i < left_members_.size(); ++i) {
-            to_compare_.push_back({left_members_[i].value, right_members_[i].value});
+            to_compare_.emplace_back(left_members_[i].value, right_members_[i].value);
         }
         return true;
     }
@@ -151,8 +99,8 @@ private:
     const TokenTree& left_;
     const TokenTree& right_;
     std::vector<std::pair<std::uint32_t, std::uint32_t>> to_compare_;
-    std::vector<Member> left_members_;
-    std::vector<Member> right_members_;
+    std::vector<TokenMember> left_members_;
+    std::vector<TokenMember> right_members_;
 };
 
 bool equal_up_to_key_order(std::string_view left, std::string_view right) try {
@@ -165,13 +113,16 @@ bool equal_up_to_key_order(std::string_view left, std::string_view right) try {
 
 }  // namespace
 
+bool json_equal(std::string_view left, std::string_view right) noexcept {
+    if (left.size() != right.size()) return false;
+    const std::size_t same_bytes = common_prefix_bytes(left, right);
+    if (same_bytes == left.size()) return true;
+    return sum_of_squares(left.substr(same_bytes)) == sum_of_squares(right.substr(same_bytes)) &&
+           equal_up_to_key_order(left, right);
+}
+
 bool operator==(const State& left, const State& right) {
-    if (left.text_ == right.text_) return true;
-    if (left.size_bytes() != right.size_bytes()) return false;
-    const std::size_t same_bytes = common_prefix_bytes(left.text(), right.text());
-    if (same_bytes == left.size_bytes()) return true;
-    return sum_of_squares(left.text().substr(same_bytes)) == sum_of_squares(right.text().substr(same_bytes)) &&
-           equal_up_to_key_order(left.text(), right.text());
+    return left.text_ == right.text_ || json_equal(left.text(), right.text());
 }
 
 }  // namespace cairn

@@ -1,0 +1,23 @@
+#pragma once
+
+// The mergers that every engine knows.
+
+#include <cairn/pipeline.h>
+
+#include <optional>
+#include <string>
+
+namespace cairn {
+
+/// `append`: the list as it was, and what each step has appended, in step order. The member may be a new one.
+/// Errors: kConflict naming the step that has removed the list, or made it something else than the old one with more
+///   elements behind.
+[[nodiscard]] Result<std::optional<std::string>> append_lists(const MemberConflict& conflict);
+
+/// `merge`: the objects member by member, at every depth, as the members of the state are merged. The member may be
+/// new. Errors: kConflict naming the place that steps have changed, each in its own way, and that is no object in all
+/// of
+///   them; kLimitExceeded where that goes on for more than 128 levels.
+[[nodiscard]] Result<std::optional<std::string>> merge_objects(const MemberConflict& conflict);
+
+}  // namespace cairn

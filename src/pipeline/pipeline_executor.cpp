@@ -1,0 +1,148 @@
+#include "persistence/guarded.h"
+#include "persistence/request_rules.h"
+#include "pipeline/executor_identity.h"
+#include "pipeline/pipeline_run.h"
+#include "pipeline/run_lease.h"
+
+#include <cairn/pipeline.h>
+
+#include <fmt/format.h>
+
+#include <mutex>
+#include <thread>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+constexpr std::chrono::milliseconds kLastEventsPatience{1'000};
+constexpr int kReadsMax = 3;
+
+Status check_context(const std::string& run_id, const PipelineContext& context) {
+    if (Status status = check_id("run_id", run_id); !status) return status;
+    if (Status status = check_id("context.thread_id", context.thread_id); !status) return status;
+    return check_id("context.user_id", context.user_id);
+}
+
+}  // namespace
+
+struct PipelineExecutor::Impl {
+    std::shared_ptr<const ExecutionEngine> engine;
+    std::vector<std::shared_ptr<EventSink>> sinks;
+    std::shared_ptr<Store> store;
+    ExecutorOptions options;
+    std::unique_ptr<StatePersistence> service;
+    std::mutex mutex;
+    std::unique_ptr<EventDispatcher> dispatcher;  // null until the first run, and if nobody watches
+
+    EventDispatcher* watched();
+    Result<PipelineResult> execute(const Pipeline& pipeline, const State& state, const std::string& run_id,
+                                   const PipelineContext& context);
+    PipelineResult run(const Pipeline& pipeline, ResumePoint from, const std::string& run_id,
+                       const PipelineContext& context, RunLease& lease);
+};
+
+EventDispatcher* PipelineExecutor::Impl::watched() {
+    const std::lock_guard lock(mutex);
+    if (dispatcher == nullptr && !sinks.empty()) dispatcher = std::make_unique<EventDispatcher>(sinks, options.runtime);
+    return dispatcher.get();
+}
+
+// The lease is taken for what was read: if the run has moved meanwhile, it is read again.
+Result<PipelineResult> PipelineExecutor::Impl::execute(const Pipeline& pipeline, const State& state,
+                                                       const std::string& run_id, const PipelineContext& context) {
+    if (Status status = engine->check(pipeline); !status) return std::unexpected(std::move(status.error()));
+    if (Status status = check_context(run_id, context); !status) return std::unexpected(std::move(status.error()));
+    const RunLease::Settings settings{.heartbeat = options.heartbeat,
+                                      .silence = options.silence,
+                                      .timeout = options.config.timeout,
+                                      .take_over = context.take_over};
+    for (int reads = 0; reads < kReadsMax; ++reads) {
+        Result<ResumePoint> from = find_resume_point(*service, *store, pipeline, state, run_id, context);
+        if (!from) return std::unexpected(std::move(from.error()));
+        if (from->is_completed(pipeline)) {
+            return PipelineResult{.state = std::move(from->state),
+                                  .snapshot_id = std::move(from->snapshot_id),
+                                  .is_saved = true,
+                                  .is_resumed = true};
+        }
+        Result<std::unique_ptr<RunLease>> lease = RunLease::take(store, run_id, settings, options.runtime);
+        if (!lease) return std::unexpected(std::move(lease.error()));
+        const Result<std::optional<Head>> head = store->head(run_id);
+        if (!head) return std::unexpected(head.error());
+        if ((*head ? (*head)->version : 0) != from->version) continue;
+        return run(pipeline, std::move(*from), run_id, context, **lease);
+    }
+    return fail(ErrorCode::kConflict, fmt::format("others keep saving into run \"{}\": stop them, then retry", run_id));
+}
+
+PipelineResult PipelineExecutor::Impl::run(const Pipeline& pipeline, ResumePoint from, const std::string& run_id,
+                                           const PipelineContext& context, RunLease& lease) {
+    AgentCall call{
+        .run_id = run_id, .thread_id = context.thread_id, .user_id = context.user_id, .pipeline = pipeline.name};
+    RunEvents events(watched(), options.runtime,
+                     {.run_id = run_id,
+                      .thread_id = context.thread_id,
+                      .user_id = context.user_id,
+                      .pipeline = pipeline.name,
+                      .steps_total = pipeline.steps_total()});
+    PipelineRun run({.engine = *engine,
+                     .options = options,
+                     .service = *service,
+                     .events = events,
+                     .call = std::move(call),
+                     .lease = lease.lease()},
+                    pipeline, std::move(from), context);
+    const std::jthread heart = lease.keep_alive([&] { run.supersede(); });
+    PipelineResult result = run.execute();
+    if (run.is_superseded()) lease.abandon();
+    return result;
+}
+
+PipelineExecutor::PipelineExecutor(std::shared_ptr<const ExecutionEngine> engine,
+                                   std::shared_ptr<EventSink> websocket_manager, std::shared_ptr<Store> db_session,
+                                   ExecutorOptions options)
+    : impl_(std::make_unique<Impl>()) {
+    options.runtime = options.runtime.with_defaults();
+    impl_->engine = std::move(engine);
+    impl_->service = make_persistence(options.config, db_session, options.runtime);
+    impl_->store = std::move(db_session);
+    impl_->options = std::move(options);
+    if (websocket_manager) add_sink(std::move(websocket_manager));
+}
+
+PipelineExecutor::~PipelineExecutor() {
+    if (impl_->dispatcher) impl_->dispatcher->drain(kLastEventsPatience);
+}
+
+void PipelineExecutor::add_sink(std::shared_ptr<EventSink> sink) {
+    impl_->sinks.push_back(std::move(sink));
+}
+
+Result<PipelineResult> PipelineExecutor::execute_pipeline(const Pipeline& pipeline, const State& state,
+                                                          const std::string& run_id, const PipelineContext& context) {
+    return guarded([&] { return impl_->execute(pipeline, state, run_id, context); });
+}
+
+StatePersistence& PipelineExecutor::state_persistence() {
+    return *impl_->service;
+}
+
+std::optional<PipelineRunStatus> pipeline_status(const RunInfo& run, Timestamp now, std::chrono::milliseconds silence) {
+    const std::optional<RunProgress> progress = RunProgress::parse(run.metadata);
+    if (!progress) return std::nullopt;
+    PipelineRunStatus status{.pipeline = progress->pipeline,
+                             .status = progress->status,
+                             .steps_completed = progress->steps_completed,
+                             .steps_total = progress->steps_total,
+                             .step = progress->step};
+    const bool is_executed = run.lease && is_alive(*run.lease, now, silence);
+    if (is_executed) {
+        status.status = PipelineStatus::kRunning;
+    } else if (status.status == PipelineStatus::kRunning) {
+        status.status = PipelineStatus::kInterrupted;
+    }
+    return status;
+}
+
+}  // namespace cairn

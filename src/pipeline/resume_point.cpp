@@ -1,0 +1,134 @@
+#include "pipeline/resume_point.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+Status check_owner(const Head& head, const std::string& run_id, const PipelineContext& context) {
+    if (head.thread_id == context.thread_id && head.user_id == context.user_id) return {};
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("run \"{}\" belongs to another thread or user than \"{}\" and \"{}\": name its own, or "
+                            "another run",
+                            run_id, context.thread_id, context.user_id));
+}
+
+std::unexpected<Error> not_a_pipeline(const std::string& run_id, const std::string& snapshot_id) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("run \"{}\" cannot be gone on with: its head {} was not saved by a pipeline; roll it back "
+                            "to a checkpoint of one, or name another run",
+                            run_id, snapshot_id));
+}
+
+std::unexpected<Error> has_changed(const Pipeline& pipeline, const std::string& run_id, const RunProgress& progress) {
+    return fail(
+        ErrorCode::kConflict,
+        fmt::format(
+            "pipeline \"{}\" has changed since run \"{}\" was saved (fingerprint {} instead of {}): to go on {} "
+            "all the same, accept the changes (accept_changes, --accept-changes); or start another run",
+            pipeline.name, run_id, pipeline.fingerprint(), progress.fingerprint,
+            progress.step.empty() ? "from the start" : fmt::format("after step \"{}\"", progress.step)));
+}
+
+bool has_step(const Stage& stage, std::string_view name) {
+    return std::ranges::find(stage.steps, name, &Step::name) != stage.steps.end();
+}
+
+// The stages that are completed in a pipeline that was changed: up to the one with the last completed step.
+Result<std::size_t> stages_completed(const Pipeline& pipeline, const std::string& step) {
+    if (step.empty()) return 0;
+    for (std::size_t i = 0; i < pipeline.stages.size(); ++i) {
+        if (has_step(pipeline.stages[i], step)) return i + 1;
+    }
+    return fail(
+        ErrorCode::kConflict,
+        fmt::format("pipeline \"{}\" has no step \"{}\" any more, the last one that was completed: it cannot be "
+                    "told where to go on; start another run",
+                    pipeline.name, step));
+}
+
+// What the saved progress means for the pipeline as it is now.
+Status adapt(RunProgress& progress, const Pipeline& pipeline, const std::string& run_id, bool accept_changes) {
+    const std::string fingerprint = pipeline.fingerprint();
+    if (progress.fingerprint != fingerprint || progress.pipeline != pipeline.name) {
+        if (!accept_changes) return has_changed(pipeline, run_id, progress);
+        const Result<std::size_t> completed = stages_completed(pipeline, progress.step);
+        if (!completed) return std::unexpected(completed.error());
+        progress.stages_completed = *completed;
+        progress.pipeline = pipeline.name;
+        progress.fingerprint = fingerprint;
+    }
+    progress.steps_total = pipeline.steps_total();
+    return {};
+}
+
+// Results of steps that are not in the stage under way, because the pipeline was changed, are left out.
+Status load_group(StatePersistence& service, const Pipeline& pipeline, LoadRequest request, ResumePoint& point) {
+    request.snapshot_id = point.progress.group_base;
+    Result<LoadedState> base = service.load_agent_state(request);
+    if (!base) return std::unexpected(std::move(base.error()));
+    point.state = std::move(base->state);
+    if (point.progress.stages_completed >= pipeline.stages.size()) return {};
+    const Stage& stage = pipeline.stages[point.progress.stages_completed];
+    for (const auto& [step, snapshot_id] : point.progress.group_finished) {
+        if (!has_step(stage, step)) continue;
+        request.snapshot_id = snapshot_id;
+        Result<LoadedState> result = service.load_agent_state(request);
+        if (!result) return std::unexpected(std::move(result.error()));
+        point.group_results.emplace(step, std::move(result->state));
+    }
+    return {};
+}
+
+ResumePoint start_of(const Pipeline& pipeline, const State& input) {
+    return {
+        .state = input,
+        .progress = {
+            .pipeline = pipeline.name, .fingerprint = pipeline.fingerprint(), .steps_total = pipeline.steps_total()}};
+}
+
+}  // namespace
+
+Result<ResumePoint> find_resume_point(StatePersistence& service, Store& store, const Pipeline& pipeline,
+                                      const State& input, const std::string& run_id, const PipelineContext& context) {
+    const Result<std::optional<Head>> head = store.head(run_id);
+    if (!head) return std::unexpected(head.error());
+    if (!*head) return start_of(pipeline, input);
+    if (Status status = check_owner(**head, run_id, context); !status)
+        return std::unexpected(std::move(status.error()));
+
+    const LoadRequest request{.run_id = run_id, .thread_id = context.thread_id, .user_id = context.user_id};
+    Result<LoadedState> loaded = service.load_agent_state(request);
+    if (!loaded) return std::unexpected(std::move(loaded.error()));
+    std::optional<RunProgress> progress = RunProgress::parse(loaded->info.metadata);
+    if (!progress) return not_a_pipeline(run_id, loaded->info.snapshot_id);
+    ResumePoint point{.state = std::move(loaded->state),
+                      .progress = std::move(*progress),
+                      .snapshot_id = loaded->info.snapshot_id,
+                      .version = loaded->info.version};
+    if (Status status = adapt(point.progress, pipeline, run_id, context.accept_changes); !status) {
+        return std::unexpected(std::move(status.error()));
+    }
+    if (!point.progress.group_base.empty()) {
+        if (Status status = load_group(service, pipeline, request, point); !status) {
+            return std::unexpected(std::move(status.error()));
+        }
+    }
+    return point;
+}
+
+// Every execution since the checkpoint has tried the steps of this stage once at least, and so has the one that saved
+// it, unless that was its end: then it has counted its attempts.
+int attempts_before(const RunProgress& progress, const std::string& step, std::int64_t epoch) {
+    const auto counted = progress.attempts.find(step);
+    const int known = counted == progress.attempts.end() ? 0 : counted->second;
+    const std::int64_t since = epoch - progress.epoch - (progress.status == PipelineStatus::kRunning ? 0 : 1);
+    return known + static_cast<int>(std::max<std::int64_t>(since, 0));
+}
+
+}  // namespace cairn

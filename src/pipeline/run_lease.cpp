@@ -1,0 +1,92 @@
+#include "pipeline/run_lease.h"
+
+#include "persistence/guarded.h"
+#include "pipeline/executor_identity.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+std::unexpected<Error> is_in_progress(const std::string& run_id, const LeaseInfo& held, Timestamp now) {
+    const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(now - held.heartbeat_at);
+    return fail(
+        ErrorCode::kConflict,
+        fmt::format("run \"{}\" is in progress: {} showed life {} ms ago; wait for it, stop it, or take the run "
+                    "over (take_over, --take-over)",
+                    run_id, describe_owner(held.lease.owner), age.count()));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<RunLease>> RunLease::take(std::shared_ptr<Store> store, const std::string& run_id,
+                                                 Settings settings, Runtime runtime) {
+    const Result<std::optional<LeaseInfo>> held = store->lease(run_id);
+    if (!held) return std::unexpected(held.error());
+    const Timestamp now = runtime.clock->now();
+    if (*held && !settings.take_over && is_alive(**held, now, settings.silence)) {
+        return is_in_progress(run_id, **held, now);
+    }
+    const Lease before = *held ? (*held)->lease : Lease{};
+    Lease taken{.owner = make_owner(runtime), .epoch = before.epoch + 1};
+    std::unique_ptr<RunLease> lease(
+        new RunLease(std::move(store), run_id, settings, std::move(runtime), std::move(taken)));
+    Status written = lease->write(lease->lease_, before);
+    if (!written && written.error().code == ErrorCode::kOutcomeUnknown) {
+        const Result<std::optional<LeaseInfo>> now_held = lease->store_->lease(run_id);
+        if (now_held && *now_held && (*now_held)->lease == lease->lease_) written = {};
+    }
+    if (written) return lease;
+    lease->abandon();
+    if (written.error().code != ErrorCode::kConflict) return std::unexpected(std::move(written.error()));
+    return fail(ErrorCode::kConflict,
+                fmt::format("run \"{}\" has just been taken by another executor: wait for it, or take it over "
+                            "(take_over, --take-over)",
+                            run_id));
+}
+
+RunLease::RunLease(std::shared_ptr<Store> store, std::string run_id, Settings settings, Runtime runtime, Lease lease)
+    : store_(std::move(store)),
+      run_id_(std::move(run_id)),
+      settings_(settings),
+      runtime_(std::move(runtime)),
+      lease_(std::move(lease)) {}
+
+// What cannot be given up is found to be dead by its process or its silence.
+RunLease::~RunLease() {
+    if (is_abandoned_) return;
+    [[maybe_unused]] const Status given_up =
+        guarded([&] { return write({.owner = {}, .epoch = lease_.epoch}, lease_); });
+}
+
+Status RunLease::write(const Lease& lease, const Lease& expected) {
+    Batch batch;
+    batch.leases.push_back(
+        {.run_id = run_id_, .lease = lease, .heartbeat_at = runtime_.clock->now(), .expected = expected});
+    return store_->commit(batch, std::chrono::steady_clock::now() + settings_.timeout);
+}
+
+std::jthread RunLease::keep_alive(std::function<void()> on_lost) {
+    return std::jthread(
+        [this, on_lost = std::move(on_lost)](const std::stop_token& stop) { renew_until(stop, on_lost); });
+}
+
+// A renewal that fails for another reason than a new holder is tried again: only silence costs the lease.
+void RunLease::renew_until(const std::stop_token& stop, const std::function<void()>& on_lost) {
+    std::mutex mutex;
+    std::condition_variable_any woken;
+    std::unique_lock lock(mutex);
+    while (!woken.wait_for(lock, stop, settings_.heartbeat, [&] { return stop.stop_requested(); })) {
+        const Status renewed = guarded([&] { return write(lease_, lease_); });
+        if (renewed || renewed.error().code != ErrorCode::kConflict) continue;
+        on_lost();
+        return;
+    }
+}
+
+}  // namespace cairn

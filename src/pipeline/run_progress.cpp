@@ -1,0 +1,95 @@
+#include "pipeline/run_progress.h"
+
+#include <nlohmann/json.hpp>
+
+#include <array>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::optional<PipelineStatus> parse_status(std::string_view text) {
+    for (const PipelineStatus status : {PipelineStatus::kRunning, PipelineStatus::kCompleted, PipelineStatus::kFailed,
+                                        PipelineStatus::kInterrupted}) {
+        if (to_string(status) == text) return status;
+    }
+    return std::nullopt;
+}
+
+Json names_of(const RunProgress& progress, StepOutcome outcome) {
+    Json names = Json::array();
+    for (const auto& [step, how] : progress.exceptions) {
+        if (how == outcome) names.push_back(step);
+    }
+    return names;
+}
+
+void read_names(const Json& document, StepOutcome outcome, RunProgress& progress) {
+    const auto found = document.find(to_string(outcome));
+    if (found == document.end()) return;
+    for (const Json& name : *found) progress.exceptions.emplace(name.get<std::string>(), outcome);
+}
+
+std::optional<RunProgress> read(const Json& document) {
+    RunProgress progress;
+    const std::optional<PipelineStatus> status = parse_status(document.at("status").get<std::string>());
+    if (!status) return std::nullopt;
+    progress.status = *status;
+    progress.pipeline = document.at("pipeline");
+    progress.fingerprint = document.at("fingerprint");
+    progress.epoch = document.at("epoch");
+    progress.stages_completed = document.at("stages_completed");
+    progress.steps_completed = document.at("steps_completed");
+    progress.steps_total = document.at("steps_total");
+    progress.step = document.value("step", "");
+    progress.phase = AgentPhase(document.value("phase", ""));
+    progress.error = document.value("error", "");
+    read_names(document, StepOutcome::kSkipped, progress);
+    read_names(document, StepOutcome::kFailed, progress);
+    if (const auto attempts = document.find("attempts"); attempts != document.end()) {
+        for (const auto& [step, count] : attempts->items()) progress.attempts.emplace(step, count.get<int>());
+    }
+    if (const auto group = document.find("group"); group != document.end()) {
+        progress.group_base = group->at("base");
+        for (const auto& [step, id] : group->at("finished").items()) {
+            progress.group_finished.emplace(step, id.get<std::string>());
+        }
+    }
+    return progress;
+}
+
+}  // namespace
+
+// What is empty is left out: this is stored with every step.
+State RunProgress::to_metadata() const {
+    Json document = {{"pipeline", pipeline},
+                     {"status", to_string(status)},
+                     {"steps_completed", steps_completed},
+                     {"steps_total", steps_total}};
+    if (!step.empty()) document["step"] = step;
+    if (!phase.name().empty()) document["phase"] = phase.name();
+    document["stages_completed"] = stages_completed;
+    document["fingerprint"] = fingerprint;
+    document["epoch"] = epoch;
+    for (const StepOutcome outcome : {StepOutcome::kSkipped, StepOutcome::kFailed}) {
+        if (Json names = names_of(*this, outcome); !names.empty()) document[std::string(to_string(outcome))] = names;
+    }
+    if (!attempts.empty()) document["attempts"] = attempts;
+    if (!group_base.empty()) document["group"] = {{"base", group_base}, {"finished", group_finished}};
+    if (!error.empty()) document["error"] = error;
+    return State::from_normal_text(document.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+std::optional<RunProgress> RunProgress::parse(std::string_view metadata) {
+    const Json document = Json::parse(metadata, nullptr, false);
+    if (!document.is_object()) return std::nullopt;
+    try {
+        return read(document);
+    } catch (const Json::exception&) {
+        return std::nullopt;
+    }
+}
+
+}  // namespace cairn

@@ -1,0 +1,42 @@
+#pragma once
+
+// How far a run has come: what every checkpoint of a pipeline carries in its snapshot's metadata.
+
+#include <cairn/error.h>
+#include <cairn/pipeline.h>
+#include <cairn/state.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace cairn {
+
+struct RunProgress {
+    std::string pipeline = {};
+    PipelineStatus status = PipelineStatus::kRunning;
+    std::string fingerprint = {};      ///< Of the pipeline that was executed.
+    std::int64_t epoch = 0;            ///< Of the lease under which this was saved.
+    std::size_t stages_completed = 0;  ///< Of the pipeline's stages; the next one is under way.
+    std::size_t steps_completed = 0;   ///< Of the pipeline's steps, with those that ended otherwise.
+    std::size_t steps_total = 0;
+    std::string step = {};  ///< The last one of the last completed stage.
+    AgentPhase phase = {};
+    std::map<std::string, StepOutcome, std::less<>> exceptions = {};  ///< Steps that ended otherwise than completed.
+    std::map<std::string, int, std::less<>> attempts = {};            ///< Of the steps that made the run fail.
+    std::string error = {};                                           ///< Why it failed.
+
+    /// The group under way: the snapshot that its steps started from, and those with the results of steps that have
+    /// finished.
+    std::string group_base = {};
+    std::map<std::string, std::string, std::less<>> group_finished = {};
+
+    State to_metadata() const;
+    /// Nothing if no executor wrote it.
+    static std::optional<RunProgress> parse(std::string_view metadata);
+};
+
+}  // namespace cairn

@@ -1,0 +1,55 @@
+#pragma once
+
+// The tokens of a normal text with its structure: what the algorithms stand on that walk a whole state without
+// recursion and in linear time.
+
+#include "state/structural_index.h"
+
+#include <compare>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace cairn {
+
+/// A member of an object in a `TokenTree`.
+struct TokenMember {
+    std::string_view key;     ///< As written, with its quotes.
+    std::uint32_t value = 0;  ///< Its first token; sorting keeps the order of duplicates by it.
+
+    friend auto operator<=>(const TokenMember&, const TokenMember&) = default;
+};
+
+/// The tokens of a normal text, and for each value where the next one starts. Safe with any text; what it tells is
+/// only meaningful for normal text. Views the text. May throw std::bad_alloc.
+class TokenTree {
+public:
+    explicit TokenTree(std::string_view text) : text_(text) {}
+
+    /// False if the brackets do not match, or what `StructuralIndex` refuses. Nothing else may be called then.
+    bool build();
+
+    char first_byte(std::uint32_t token) const { return text_[positions_[token]]; }
+    std::string_view bytes(std::uint32_t token) const {
+        return text_.substr(positions_[token], positions_[token + 1] - positions_[token]);
+    }
+    /// The whole value that starts at `token`.
+    std::string_view value(std::uint32_t token) const {
+        const std::uint32_t last = after(token) - 1;
+        return text_.substr(positions_[token], positions_[last + 1] - positions_[token]);
+    }
+    /// The token after the value that starts at `token`.
+    std::uint32_t after(std::uint32_t token) const { return after_[token]; }
+
+    /// Replaces `members` by those of the object that starts at `object`.
+    void list_members(std::uint32_t object, std::vector<TokenMember>& members) const;
+
+private:
+    std::string_view text_;
+    StructuralIndex index_;
+    std::span<const std::uint32_t> positions_;
+    std::vector<std::uint32_t> after_;
+};
+
+}  // namespace cairn
