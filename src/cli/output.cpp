@@ -1,5 +1,7 @@
 #include "cli/output.h"
 
+#include "base/error_detail.h"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -20,21 +22,11 @@ std::size_t width_of(std::string_view text) {
     return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return !continues_character(c); }));
 }
 
-// The engine's words and the errors behind, which the object has no members for.
-std::string detail_of(const Error& error) {
-    std::string detail = error.detail;
-    for (const Error* behind = error.cause.get(); behind != nullptr; behind = behind->cause.get()) {
-        detail += fmt::format("{}<- {}: {}", detail.empty() ? "" : " ", error_info(behind->code).name, behind->message);
-        if (!behind->detail.empty()) detail += fmt::format(" [{}]", behind->detail);
-    }
-    return detail;
-}
-
 std::string error_object(const Error& error) {
     const ErrorInfo& info = error_info(error.code);
     return to_line(
         {{"error",
-          {{"code", info.name}, {"message", error.message}, {"detail", detail_of(error)}, {"advice", info.advice}}}});
+          {{"code", info.name}, {"message", error.message}, {"detail", full_detail(error)}, {"advice", info.advice}}}});
 }
 
 }  // namespace

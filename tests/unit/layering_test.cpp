@@ -37,7 +37,7 @@ const std::map<std::string, std::vector<std::string>> kLibraries{
     {"CLI/", {"src/cli/"}},
     {"spdlog/", {"src/cli/"}},
     {"yaml-cpp/", {"src/cli/"}},
-    {"nlohmann/", {"src/state/", "src/cli/", "include/cairn/state_json.h"}},
+    {"nlohmann/", {"src/state/", "src/pipeline/", "src/cli/", "include/cairn/state_json.h"}},
 };
 
 struct Include {

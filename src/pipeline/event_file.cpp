@@ -1,0 +1,86 @@
+#include "persistence/guarded.h"
+#include "pipeline/descriptor.h"
+
+#include <cairn/pipeline_events.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <mutex>
+#include <system_error>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+/// One write(2) an event, so that lines of several processes never mix.
+class EventFile final : public EventSink {
+public:
+    explicit EventFile(Descriptor file) : file_(std::move(file)) {}
+
+    void on_event(const PipelineEvent& event) override {
+        const std::string line = to_json(event) + "\n";
+        const std::lock_guard lock(mutex_);
+        write(ends_inside_line_ ? "\n" + line : line);
+    }
+
+private:
+    void write(const std::string& line) {
+        ssize_t written = 0;
+        do {
+            written = ::write(file_.get(), line.data(), line.size());
+        } while (written < 0 && errno == EINTR);
+        const int error_number = written < 0 ? errno : ENOSPC;
+        const bool is_whole = written == static_cast<ssize_t>(line.size());
+        // The disk is full: the next event that fits begins a line of its own.
+        if (written > 0) ends_inside_line_ = !is_whole;
+        if (!is_whole) throw std::system_error(error_number, std::generic_category(), "event file");
+    }
+
+    std::mutex mutex_;
+    Descriptor file_;
+    bool ends_inside_line_ = false;
+};
+
+ErrorCode code_of(int error_number) {
+    switch (error_number) {
+        case ENOENT:
+        case ENOTDIR:
+            return ErrorCode::kNotFound;
+        case EACCES:
+        case EPERM:
+        case EROFS:
+            return ErrorCode::kReadOnly;
+        case ENOSPC:
+        case EDQUOT:
+            return ErrorCode::kStorageFull;
+        case EMFILE:
+        case ENFILE:
+        case ENOMEM:
+            return ErrorCode::kUnavailable;
+        default:
+            return ErrorCode::kInvalidArgument;
+    }
+}
+
+Result<std::shared_ptr<EventSink>> open_file(const std::filesystem::path& path) {
+    constexpr int kModeBeforeUmask = 0666;
+    Descriptor file(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, kModeBeforeUmask));
+    if (!file) {
+        const int error_number = errno;
+        return fail(code_of(error_number), fmt::format("event file \"{}\" cannot be opened to append", path.string()),
+                    std::generic_category().message(error_number));
+    }
+    return std::make_shared<EventFile>(std::move(file));
+}
+
+}  // namespace
+
+Result<std::shared_ptr<EventSink>> open_event_file(const std::filesystem::path& path) {
+    return guarded([&] { return open_file(path); });
+}
+
+}  // namespace cairn
