@@ -90,7 +90,9 @@ void print_next(const Cli& cli, const RunOutcome& outcome) {
 
 void print_text(const Cli& cli, const RunOutcome& outcome) {
     const PipelineResult& result = outcome.result;
-    print_steps(outcome);
+    const bool was_completed = outcome.run.before && outcome.run.before->status == PipelineStatus::kCompleted;
+    was_completed&& result.steps.empty() ? print_line("This run is completed already: nothing was run.")
+                                         : print_steps(outcome);
     print("\n");
     Table facts({{"RUN"}, {outcome.run.run_id}});
     facts.add({"status", std::string(to_string(result.status)) + (result.is_resumed ? " (resumed)" : "")});
