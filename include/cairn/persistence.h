@@ -121,8 +121,9 @@ public:
     /// Saves `request.state_data` as the run's new head, or (optimised service only) finds that the head equals it.
     /// Durability: on success that of the receipt is reached. `sync`: the state is on disk. `async`, `exit` (optimised
     ///   service only): it is queued and its outcome `queued`; `flush` makes it durable.
-    /// Errors: kInvalidArgument (names the field, or the run belongs to another thread or user), kConflict (only with
-    ///   `on_conflict` = kFail), kAlreadyExists (own snapshot id, other state), kOutcomeUnknown (the message holds the
+    /// Errors: kInvalidArgument (names the field, or the run belongs to another thread or user), kConflict (with
+    ///   `on_conflict` = kFail: another writer moved the head; with `lease`: the run is executed by another now),
+    ///   kAlreadyExists (own snapshot id, other state), kOutcomeUnknown (the message holds the
     ///   snapshot id to retry with), and those of `Store::commit`. On any error the run's head is unharmed.
     [[nodiscard]] virtual Result<Receipt> save_agent_state(const StatePersistenceRequest& request) = 0;
 
@@ -259,7 +260,8 @@ struct OptimizedOptions : PersistenceOptions {
     Durability durability = Durability::kSync;  ///< Of saves that do not say.
     /// Under `async` and `exit`: a newer state takes the place of an older one of its run that is still queued, and its
     /// snapshot id, so that only the newest is stored. Saves that are critical, or have a snapshot id, a parent or
-    /// metadata of their own, are neither replaced nor replacing.
+    /// metadata of their own, are neither replaced nor replacing; nor do saves under different leases replace each
+    /// other.
     bool latest_only = false;
     BatchLimits batch_limits = {};
     QueueLimits queue_limits = {};

@@ -254,21 +254,21 @@ public:
     /// Applies all of `batch`, or nothing. Blocks until it is on disk or `deadline` passes.
     /// A write's, a rewrite's base must exist, and no remaining snapshot may need a deleted one: the store checks both
     /// inside the transaction.
-    /// Errors: kConflict (a run's head is not at `expected_version`, or its lease another one than expected, a base or
-    /// a snapshot to rewrite is gone, a snapshot
-    ///   to delete is still needed, or a run to delete is another one now; nothing applied; re-read, then retry),
+    /// Errors: kConflict (a run's head is not at `expected_version`, its lease is another one than expected, a base or
+    ///   a snapshot to rewrite is gone, a snapshot to delete is still needed, or a run to delete is another one now;
+    ///   nothing applied; re-read, then retry, but a writer whose lease is gone must stop),
     ///   kAlreadyExists (a snapshot id is taken in its run, told even if the head moved too; nothing applied),
     ///   kInvalidArgument (the run belongs to another thread or user, an id is empty, versions do not grow, a base is
-    ///   not older, writes to one run do not chain, or a head is to be deleted; nothing applied), kUnavailable (nothing
-    ///   applied; retry), kStorageFull, kReadOnly (nothing applied), kOutcomeUnknown (may have been applied: look the
-    ///   snapshot id up, then retry with the same ids, which is safe).
+    ///   not older, writes to one run do not chain, an epoch does not grow with a new owner, or a head is to be
+    ///   deleted; nothing applied), kUnavailable (nothing applied; retry), kStorageFull, kReadOnly (nothing applied),
+    ///   kOutcomeUnknown (may have been applied: look the snapshot id up, then retry with the same ids, which is safe).
     [[nodiscard]] virtual Status commit(const Batch& batch, Deadline deadline) = 0;
 
     /// The run's head as of now, whichever process wrote it. Cheap enough to ask before every save.
     [[nodiscard]] virtual Result<std::optional<Head>> head(std::string_view run_id) = 0;
 
     /// Who executes the run; nothing if nobody ever did.
-    [[nodiscard]] virtual Result<std::optional<LeaseInfo>> lease(std::string_view /*run_id*/) { return std::nullopt; }
+    [[nodiscard]] virtual Result<std::optional<LeaseInfo>> lease(std::string_view run_id) = 0;
 
     /// One snapshot with its frame and those that this needs, all of one moment; without `snapshot_id`, the head's.
     /// Errors: kCorrupt (a frame that it needs is not there).

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <new>
 #include <string_view>
 #include <unordered_set>
@@ -127,21 +128,24 @@ Status SaveCommitter::commit_together(std::span<const Save> saves) {
     return {};
 }
 
-// Those whose run's head is where they expect it: other writers have moved that of the rest.
+// Those whose run's head is where they expect it and whose leases hold: other writers have moved the rest.
 Status SaveCommitter::commit_others_together(std::span<const Save> saves) {
-    std::vector<Save> others;
+    std::unordered_set<std::string_view> seen_runs;
     std::unordered_set<std::string_view> moved_runs;
-    std::unordered_set<std::string_view> sound_runs;
     for (const Save& save : saves) {
         const std::string_view run_id = save->request.run_id;
-        if (!moved_runs.contains(run_id) && !sound_runs.contains(run_id)) {
+        if (moved_runs.contains(run_id)) continue;
+        if (seen_runs.insert(run_id).second) {
             const Result<std::optional<Head>> head = store_->head(run_id);
             if (!head) return std::unexpected(head.error());
             const std::int64_t version = *head ? (*head)->version : 0;
-            (version == save->write.write.expected_version ? sound_runs : moved_runs).insert(run_id);
+            if (version != save->write.write.expected_version) moved_runs.insert(run_id);
         }
-        if (sound_runs.contains(run_id)) others.push_back(save);
+        if (!writer_->check_lease(save->request)) moved_runs.insert(run_id);
     }
+    std::vector<Save> others;
+    std::ranges::copy_if(saves, std::back_inserter(others),
+                         [&](const Save& save) { return !moved_runs.contains(save->request.run_id); });
     if (others.size() < 2 || others.size() == saves.size()) return {};
     return commit_together(others);
 }

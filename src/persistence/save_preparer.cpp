@@ -34,15 +34,19 @@ Result<PreparedSave> SavePreparer::prepare(const StatePersistenceRequest& reques
                                            Deadline deadline, bool may_replace) {
     Result<Found> found = find_head(request, deadline);
     if (!found) return std::unexpected(std::move(found.error()));
-    if (found->is_equal && may_be_skipped(request, *found->head)) {
+    // What becomes of a save under another lease says nothing about this one.
+    const bool is_another_holders = found->pending && found->pending->request.lease != request.lease;
+    if (found->is_equal && !is_another_holders && may_be_skipped(request, *found->head)) {
         if (found->pending) return PreparedSave{.twin = std::move(found->pending)};
+        if (Status status = core_.writer->check_lease(request); !status) return std::unexpected(status.error());
         core_.writer->saw(request.run_id, found->head->version);
         return PreparedSave{.skipped = Receipt{.snapshot_id = std::move(found->head->snapshot_id),
                                                .outcome = Outcome::kDeduplicated,
                                                .version = found->head->version}};
     }
     Save replaced;
-    if (may_replace && found->pending && found->pending->is_replaceable && is_replaceable(request)) {
+    if (may_replace && found->pending && !is_another_holders && found->pending->is_replaceable &&
+        is_replaceable(request)) {
         replaced = std::exchange(found->pending, nullptr);
         new_id = replaced->becomes->info.snapshot_id;
         --found->head->version;  // what it grows from; its owner is the same

@@ -2,6 +2,7 @@
 
 #include "persistence/request_rules.h"
 #include "persistence/snapshot_reader.h"
+#include "store/batch_rules.h"
 
 #include <fmt/format.h>
 
@@ -64,9 +65,10 @@ std::unexpected<Error> outcome_unknown(const Snapshot& snapshot, Error cause) {
 PreparedWrite SnapshotWriter::prepare(const StatePersistenceRequest& request, const std::string& snapshot_id,
                                       Timestamp created_at, EncodedState encoded, std::int64_t head_version,
                                       std::optional<std::int64_t> parent_version) {
-    PreparedWrite prepared{.write = {.snapshot = {}, .base_snapshot_id = std::move(encoded.base_snapshot_id)},
-                           .parent_version = parent_version,
-                           .required_version = {}};
+    PreparedWrite prepared{
+        .write = {.snapshot = {}, .base_snapshot_id = std::move(encoded.base_snapshot_id), .lease = request.lease},
+        .parent_version = parent_version,
+        .required_version = {}};
     prepared.write.snapshot = make_snapshot(request, snapshot_id, created_at, std::move(encoded));
     put_after(prepared.write, head_version, prepared.parent_version);
     return prepared;
@@ -110,6 +112,7 @@ Result<std::optional<Head>> SnapshotWriter::rebase(const StatePersistenceRequest
     if (Status status = check_head(request, *head, prepared.required_version); !status) {
         return std::unexpected(std::move(status.error()));
     }
+    if (Status status = check_lease(request); !status) return std::unexpected(std::move(status.error()));
     const std::int64_t version = *head ? (*head)->version : 0;
     if (has_lost_its_base(write, version)) {
         return fail(ErrorCode::kUnavailable,
@@ -155,6 +158,15 @@ Status SnapshotWriter::check_head(const StatePersistenceRequest& request, const 
     return fail(ErrorCode::kConflict, fmt::format("the head of run \"{}\" is at version {}, not at {}: another writer "
                                                   "saved it",
                                                   request.run_id, version, *required_version));
+}
+
+Status SnapshotWriter::check_lease(const StatePersistenceRequest& request) const {
+    if (!request.lease) return {};
+    const Result<std::optional<LeaseInfo>> found = store_->lease(request.run_id);
+    if (!found) return std::unexpected(found.error());
+    const Lease current = *found ? (*found)->lease : Lease{};
+    if (current == *request.lease) return {};
+    return is_executed_by_another(request.run_id, *request.lease, current);
 }
 
 Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::commit(const Batch& batch, const State& state,

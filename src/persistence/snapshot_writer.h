@@ -35,8 +35,8 @@ public:
 
     /// Makes `prepared` the run's head.
     ///  - The head moved meanwhile: skipped if it may be and equals the new one, else re-based on that, or kConflict,
-    ///  as
-    ///    `required_version` says.
+    ///    as `required_version` says.
+    ///  - The run is executed under another lease than the request's: kConflict.
     ///  - The outcome is unknown, or the id is taken: the id is looked up; if it holds this very state, that is this
     ///    save, done. Otherwise the same id is tried again, so nothing is ever saved twice.
     /// Errors: those of `StatePersistence::save_agent_state`.
@@ -48,6 +48,10 @@ public:
     /// Errors: kConflict if `head` is not at `required_version`; kInvalidArgument if it has another owner.
     static Status check_head(const StatePersistenceRequest& request, const std::optional<Head>& head,
                              std::optional<std::int64_t> required_version);
+
+    /// Errors: kConflict if the run is not held as the request requires. To be asked after the head that a save is
+    /// compared with or put on: whoever held the run then was the only one to move it.
+    Status check_lease(const StatePersistenceRequest& request) const;
 
     /// This service now knows that the run's head was at `version`.
     void saw(const std::string& run_id, std::int64_t version) { seen_.note(run_id, version); }

@@ -24,6 +24,10 @@ Status check_ids(const SnapshotInfo& info) {
     return require(info.snapshot_id, "snapshot_id");
 }
 
+std::string describe(const Lease& lease) {
+    return lease == Lease{} ? "no lease" : fmt::format("the lease of \"{}\", epoch {}", lease.owner, lease.epoch);
+}
+
 Status check_base(std::string_view run_id, std::int64_t version, std::int64_t base_version) {
     if (base_version >= 0 && base_version < version) return {};
     return fail(ErrorCode::kInvalidArgument,
@@ -49,6 +53,16 @@ Status check_versions(const SnapshotWrite& write) {
                                 info.run_id, info.parent_version, info.version));
     }
     return check_base(info.run_id, info.version, info.base_version);
+}
+
+Status check_epoch(const LeaseWrite& write) {
+    const Lease& lease = write.lease;
+    const bool is_taken = !lease.owner.empty() && lease.owner != write.expected.owner;
+    const bool goes_on = is_taken ? lease.epoch > write.expected.epoch : lease.epoch >= write.expected.epoch;
+    if (goes_on && lease.epoch >= 1) return {};
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("run \"{}\": epoch {} of a lease after epoch {}: give {} one, and at least 1", write.run_id,
+                            lease.epoch, write.expected.epoch, is_taken ? "a larger" : "no smaller"));
 }
 
 Status check_rewrite(const FrameRewrite& rewrite) {
@@ -86,6 +100,10 @@ Status check_chains(const std::vector<SnapshotWrite>& writes) {
 }  // namespace
 
 Status check_batch(const Batch& batch) {
+    for (const LeaseWrite& write : batch.leases) {
+        if (Status status = require(write.run_id, "run_id of a lease"); !status) return status;
+        if (Status status = check_epoch(write); !status) return status;
+    }
     for (const SnapshotWrite& write : batch.writes) {
         if (Status status = check_ids(write.snapshot.info); !status) return status;
         if (Status status = check_versions(write); !status) return status;
@@ -118,6 +136,22 @@ Status check_owner(const SnapshotWrite& write, std::string_view thread_id, std::
                                 info.run_id, info.user_id));
     }
     return {};
+}
+
+Status check_lease(const LeaseWrite& write, const Lease& current) {
+    if (current == write.expected) return {};
+    return fail(ErrorCode::kConflict, fmt::format("run \"{}\" has {}, not the expected {}", write.run_id,
+                                                  describe(current), describe(write.expected)));
+}
+
+Status check_lease(const SnapshotWrite& write, const Lease& current) {
+    if (!write.lease || current == *write.lease) return {};
+    return is_executed_by_another(write.snapshot.info.run_id, *write.lease, current);
+}
+
+std::unexpected<Error> is_executed_by_another(std::string_view run_id, const Lease& lease, const Lease& current) {
+    return fail(ErrorCode::kConflict, fmt::format("run \"{}\" is executed by another now: it has {}, the save {}",
+                                                  run_id, describe(current), describe(lease)));
 }
 
 std::unexpected<Error> conflict(const SnapshotWrite& write, std::int64_t head_version) {

@@ -4,16 +4,18 @@
 //
 // A commit asks in this order; the first failure is returned and nothing is applied:
 //   1. `check_batch`: what is wrong whatever the store holds (kInvalidArgument, kAlreadyExists).
-//   2. For each write in order, against its run as the writes before it leave it:
+//   2. For each lease to write in order: the run's lease is not the expected one: `check_lease`.
+//   3. For each write in order, against its run as the writes before it leave it:
 //      a. `check_owner` (kInvalidArgument),
-//      b. the snapshot id is taken in its run: `already_exists` (also if the head has moved, so that a writer that
-//         repeats a commit of unknown outcome learns that it was applied),
-//      c. the head is not at `expected_version`: `conflict`,
-//      d. the base is not there: `base_is_gone`.
-//   3. For each rewrite in order: the snapshot or its new base is not there: `snapshot_is_gone`, `base_is_gone`.
-//   4. For each deletion in order: it is its run's head (`head_stays`); then, all deletions done, for each run: a
+//      b. the snapshot id is taken in its run: `already_exists` (also if the head has moved or the lease is another's,
+//         so that a writer that repeats a commit of unknown outcome learns that it was applied),
+//      c. the run is not held under the write's lease: `check_lease`,
+//      d. the head is not at `expected_version`: `conflict`,
+//      e. the base is not there: `base_is_gone`.
+//   4. For each rewrite in order: the snapshot or its new base is not there: `snapshot_is_gone`, `base_is_gone`.
+//   5. For each deletion in order: it is its run's head (`head_stays`); then, all deletions done, for each run: a
 //      snapshot that is left needs one that is not (`still_needed`).
-//   5. For each run to delete that is there: it has not the snapshot that it must have (`is_another_run`).
+//   6. For each run to delete that is there: it has not the snapshot that it must have (`is_another_run`).
 
 #include <cairn/store.h>
 
@@ -27,12 +29,22 @@
 namespace cairn {
 
 /// The rules of a batch by itself: ids and owners are given, versions grow, parents and bases come before their
-/// children, the writes to one run chain (each expects the one before, under the same owners), no snapshot id twice.
+/// children, the writes to one run chain (each expects the one before, under the same owners), no snapshot id twice,
+/// epochs of leases never shrink and grow with each new owner.
 /// Errors: kInvalidArgument, kAlreadyExists (one snapshot id twice in one run).
 [[nodiscard]] Status check_batch(const Batch& batch);
 
 /// A run keeps the thread and the user of its first snapshot. Errors: kInvalidArgument.
 [[nodiscard]] Status check_owner(const SnapshotWrite& write, std::string_view thread_id, std::string_view user_id);
+
+/// Whether the run that has the lease `current` (Lease{}: none) may get that of `write`. Errors: kConflict.
+[[nodiscard]] Status check_lease(const LeaseWrite& write, const Lease& current);
+
+/// Whether the run that has the lease `current` is held as `write` requires, if it does. Errors: kConflict.
+[[nodiscard]] Status check_lease(const SnapshotWrite& write, const Lease& current);
+
+/// The error for who saves under `lease` while the run has `current`.
+std::unexpected<Error> is_executed_by_another(std::string_view run_id, const Lease& lease, const Lease& current);
 
 /// The error for a run whose head is at `head_version` (0: there is no such run) and not where `write` expects it.
 std::unexpected<Error> conflict(const SnapshotWrite& write, std::int64_t head_version);

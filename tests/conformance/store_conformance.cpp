@@ -19,6 +19,10 @@ std::vector<SnapshotInfo> whole_history(Store& store, const std::string& run_id)
     return store.history({.run_id = run_id, .limit = std::numeric_limits<std::size_t>::max()}).value();
 }
 
+std::string describe(const LeaseInfo& info) {
+    return fmt::format("{} {} {}", info.lease.owner, info.lease.epoch, micros(info.heartbeat_at));
+}
+
 }  // namespace
 
 std::string describe(const SnapshotInfo& info) {
@@ -39,10 +43,11 @@ std::string describe(const Head& head) {
 
 // Without commit_sequence: what it is, is the store's own affair.
 std::string describe(const RunInfo& run) {
-    return fmt::format("run {} thread {} user {}: head {} {} type {} phase {} created {} updated {} snapshots {}",
-                       run.run_id, run.thread_id, run.user_id, run.head_version, run.head_snapshot_id,
-                       run.checkpoint_type.name(), run.agent_phase.name(), micros(run.created_at),
-                       micros(run.updated_at), run.snapshots);
+    return fmt::format(
+        "run {} thread {} user {}: head {} {} type {} phase {} created {} updated {} snapshots {} metadata {} lease {}",
+        run.run_id, run.thread_id, run.user_id, run.head_version, run.head_snapshot_id, run.checkpoint_type.name(),
+        run.agent_phase.name(), micros(run.created_at), micros(run.updated_at), run.snapshots, run.metadata,
+        run.lease ? describe(*run.lease) : "none");
 }
 
 std::string describe(const ThreadInfo& thread) {

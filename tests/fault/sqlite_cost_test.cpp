@@ -81,6 +81,20 @@ TEST_F(SqliteCost, ASaveIsFiveStatements) {
     EXPECT_EQ(counts.executed, 5);  // BEGIN, find the run, insert the snapshot, move the head, COMMIT
 }
 
+TEST_F(SqliteCost, ALeaseCostsOnlyTheSaveThatNamesItAndThatOneStatement) {
+    const Lease lease{.owner = "ann", .epoch = 1};
+    ASSERT_TRUE(store_->commit({.leases = {{.run_id = "run", .lease = lease}}}, soon()).has_value());
+    EXPECT_EQ(counts.executed, 4);  // BEGIN, find the lease, write it, COMMIT
+    counts = {};
+    commit(4);
+    EXPECT_EQ(counts.executed, 5);
+    counts = {};
+    Batch batch = make_batch(make_snapshot("run", 5));
+    batch.writes.front().lease = lease;
+    ASSERT_TRUE(store_->commit(batch, soon()).has_value());
+    EXPECT_EQ(counts.executed, 6);
+}
+
 TEST_F(SqliteCost, AHeadIsOneStatement) {
     ASSERT_TRUE(store_->head("run").value().has_value());
     EXPECT_EQ(counts.executed, 1);

@@ -1,9 +1,10 @@
 // Goal: a store that an earlier cairn wrote is read exactly, whether it may be migrated or only read, and a migration
 // that is cut short anywhere leaves it as it was.
-// Method: a file that the last build of schema 1 wrote, kept beside this test; what it holds is compared field by field
-// and byte by byte with what was put into it.
+// Method: files that the last builds of schema 1 and of schema 2 wrote, kept beside this test; what they hold is
+// compared field by field and byte by byte with what was put into them.
 
 #include "fault/schema_1_snapshots.h"
+#include "fault/schema_2_snapshots.h"
 #include "frame/frame.h"
 #include "store/sqlite/sqlite_schema.h"
 #include "store/sqlite/sqlite_store.h"
@@ -37,16 +38,21 @@ std::string unpack(const std::filesystem::path& path) {
     return content;
 }
 
-class SqliteMigration : public testing::Test {
+// By the schema of the file.
+class SqliteMigration : public testing::TestWithParam<int> {
 protected:
     void SetUp() override { put_old_store(path_); }
 
     static void put_old_store(const std::filesystem::path& path) {
-        static const std::string kOldStore =
-            unpack(std::filesystem::path(CAIRN_SOURCE_DIR) / "tests/fault/data/schema_1.db.zst");
-        ASSERT_EQ(kOldStore.substr(0, 15), "SQLite format 3");
-        std::ofstream(path, std::ios::binary) << kOldStore;
+        const std::string name = "tests/fault/data/schema_" + std::to_string(GetParam()) + ".db.zst";
+        const std::string old_store = unpack(std::filesystem::path(CAIRN_SOURCE_DIR) / name);
+        ASSERT_EQ(old_store.substr(0, 15), "SQLite format 3");
+        std::ofstream(path, std::ios::binary) << old_store;
     }
+
+    static bool has_tree() { return GetParam() >= 2; }
+    static void expect_listings(Store& store);
+    static void expect_all(Store& store);
 
     std::shared_ptr<Store> open(const OpenOptions& options = {}) {
         auto store = open_sqlite_store(path_, options);
@@ -109,8 +115,30 @@ void expect_recoveries(Store& store) {
     }
 }
 
-void expect_listings(Store& store) {
-    const auto runs = store.runs({}).value().items;
+void expect_tree(Store& store) {
+    for (const Snapshot& wanted : schema_2_snapshots()) {
+        SCOPED_TRACE(wanted.info.snapshot_id);
+        const Snapshot found = store.get("tree", wanted.info.snapshot_id).value().value();
+        EXPECT_EQ(found.frame, wanted.frame);
+        EXPECT_EQ(found.info.metadata, wanted.info.metadata);
+        EXPECT_EQ(found.info.parent_version, wanted.info.parent_version);
+        EXPECT_EQ(found.info.base_version, wanted.info.base_version);
+    }
+    EXPECT_EQ(store.get("tree", "tree-4").value()->bases.size(), 2U);
+    EXPECT_EQ(store.history({.run_id = "tree", .metadata = {{"step", "3"}}}).value().size(), 1U);
+}
+
+void SqliteMigration::expect_listings(Store& store) {
+    auto runs = store.runs({}).value().items;
+    for (const RunInfo& run : runs) {
+        EXPECT_FALSE(run.lease);
+        EXPECT_FALSE(store.lease(run.run_id).value());
+    }
+    if (has_tree()) {
+        ASSERT_EQ(runs.at(0).run_id, "tree");
+        EXPECT_EQ(runs[0].metadata, R"({"step":4})");
+        runs.erase(runs.begin());
+    }
     ASSERT_EQ(runs.size(), 3U);
     EXPECT_EQ(runs[0].run_id, "gap");
     EXPECT_EQ(runs[1].run_id, "plain");
@@ -119,6 +147,7 @@ void expect_listings(Store& store) {
     EXPECT_EQ(runs[1].updated_at, schema_1_snapshots()[8].info.created_at);
     EXPECT_EQ(runs[2].checkpoint_type, CheckpointType::kPipelineComplete);
     EXPECT_EQ(runs[2].commit_sequence, 6);
+    EXPECT_EQ(runs[2].metadata, "");
     EXPECT_EQ(store.threads({}).value().items.size(), 2U);
     EXPECT_EQ(store.history({.run_id = "usual", .agent_phase = AgentPhase::kTriage}).value().size(), 3U);
     EXPECT_EQ(store.history({.run_id = "plain", .is_recovery_point = true}).value().size(), 1U);
@@ -126,26 +155,27 @@ void expect_listings(Store& store) {
     EXPECT_TRUE(store.history({.run_id = "usual", .metadata = {{"key", "1"}}}).value().empty());
 }
 
-void expect_all(Store& store) {
+void SqliteMigration::expect_all(Store& store) {
     expect_snapshots(store);
+    if (has_tree()) expect_tree(store);
     expect_recoveries(store);
     expect_listings(store);
     const StoreStats stats = store.stats().value();
-    EXPECT_EQ(stats.snapshots, 10U);
-    EXPECT_EQ(stats.forks, 2U);
-    EXPECT_EQ(stats.chain_frames_max, 1U);
+    EXPECT_EQ(stats.snapshots, has_tree() ? 14U : 10U);
+    EXPECT_EQ(stats.forks, has_tree() ? 3U : 2U);
+    EXPECT_EQ(stats.chain_frames_max, has_tree() ? 3U : 1U);
     const CheckReport report = store.check().value();
-    EXPECT_EQ(report.snapshots, 10U);
+    EXPECT_EQ(report.snapshots, stats.snapshots);
     for (const auto& finding : report.findings) ADD_FAILURE() << finding.run_id << ": " << finding.problem;
 }
 
-TEST_F(SqliteMigration, AStoreOfSchemaOneIsMigratedAndHoldsWhatItHeld) {
+TEST_P(SqliteMigration, AnOldStoreIsMigratedAndHoldsWhatItHeld) {
     const auto store = open();
     EXPECT_EQ(store->migrate().value(), kNewest);
     expect_all(*store);
 }
 
-TEST_F(SqliteMigration, AMigratedStoreGoesOn) {
+TEST_P(SqliteMigration, AMigratedStoreGoesOn) {
     const auto store = open();
     const auto commit = [&](Snapshot snapshot, std::int64_t expected) {
         return store->commit({.writes = {{.snapshot = std::move(snapshot), .expected_version = expected}}}, soon());
@@ -159,21 +189,25 @@ TEST_F(SqliteMigration, AMigratedStoreGoesOn) {
     ASSERT_TRUE(commit(delta, 6).has_value());
     EXPECT_EQ(store->get("usual", std::nullopt).value()->bases.size(), 1U);
     EXPECT_EQ(store->history({.run_id = "usual", .metadata = {{"key", "1"}}}).value().size(), 1U);
-    EXPECT_EQ(store->runs({}).value().items[2].commit_sequence, 11);
+    EXPECT_EQ(store->runs({}).value().items[has_tree() ? 3 : 2].commit_sequence, has_tree() ? 15 : 11);
     Snapshot first = make_snapshot("new", 1);
     EXPECT_TRUE(commit(first, 0).has_value());
+    const Lease lease{.owner = "ann", .epoch = 1};
+    ASSERT_TRUE(store->commit({.leases = {{.run_id = "usual", .lease = lease, .heartbeat_at = kEpoch}}}, soon()));
+    EXPECT_EQ(store->lease("usual").value()->lease, lease);
     EXPECT_TRUE(store->check().value().findings.empty());
 }
 
-TEST_F(SqliteMigration, AMigratedStoreIsSmallerOnceItsSpaceIsReclaimed) {
+TEST_P(SqliteMigration, AMigratedStoreIsSmallerOnceItsSpaceIsReclaimed) {
     const auto old_bytes = std::filesystem::file_size(path_);
     const auto store = open();
     ASSERT_TRUE(store->reclaim(soon()).has_value());
-    EXPECT_LE(store->stats().value().store_bytes, old_bytes + 2 * 8192U) << "labels and their index are new";
+    const std::uint64_t new_pages = has_tree() ? 1 : 3;  // leases; and before schema 2, labels and their index
+    EXPECT_LE(store->stats().value().store_bytes, old_bytes + new_pages * 8192U);
     expect_all(*store);
 }
 
-TEST_F(SqliteMigration, ReadOnlyOpeningReadsSchemaOneAsItIs) {
+TEST_P(SqliteMigration, ReadOnlyOpeningReadsAnOldStoreAsItIs) {
     std::ifstream file(path_, std::ios::binary);
     const std::string before((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
     {
@@ -188,7 +222,7 @@ TEST_F(SqliteMigration, ReadOnlyOpeningReadsSchemaOneAsItIs) {
     EXPECT_TRUE(before == std::string((std::istreambuf_iterator<char>(again)), std::istreambuf_iterator<char>()));
 }
 
-TEST_F(SqliteMigration, AMigrationKilledAtAnyStepLeavesTheOldStoreOrTheNew) {
+TEST_P(SqliteMigration, AMigrationKilledAtAnyStepLeavesTheOldStoreOrTheNew) {
     int steps = 0;
     for (bool was_killed = true; was_killed; ++steps) {
         const TempDir dir;
@@ -202,7 +236,7 @@ TEST_F(SqliteMigration, AMigrationKilledAtAnyStepLeavesTheOldStoreOrTheNew) {
     EXPECT_GT(steps, 10) << "fewer than a migration has: nothing was tested";
 }
 
-TEST_F(SqliteMigration, PowerLostAtAnyMomentOfAMigrationLeavesTheOldStoreOrTheNew) {
+TEST_P(SqliteMigration, PowerLostAtAnyMomentOfAMigrationLeavesTheOldStoreOrTheNew) {
     const std::uint64_t first_seed = seed();
     SCOPED_TRACE(replay_line(first_seed));
     std::vector<DiskImage> disks;
@@ -223,6 +257,9 @@ TEST_F(SqliteMigration, PowerLostAtAnyMomentOfAMigrationLeavesTheOldStoreOrTheNe
         }
     }
 }
+
+INSTANTIATE_TEST_SUITE_P(Schemas, SqliteMigration, testing::Values(1, 2),
+                         [](const auto& test) { return "FromSchema" + std::to_string(test.param); });
 
 }  // namespace
 }  // namespace cairn::test

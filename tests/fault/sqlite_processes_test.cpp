@@ -93,6 +93,52 @@ TEST(SqliteProcesses, TwoWritersOfOneFileBothFinishWithGaplessVersions) {
     expect_sound(*store);
 }
 
+// Each child takes the lease over again and again, and saves as its holder.
+TEST(SqliteProcesses, EveryEpochOfALeaseHasOneHolderAndNobodyElseSavesUnderIt) {
+    const TempDir dir;
+    constexpr std::int64_t kEach = 40;
+    const auto body = [&](std::string name) {
+        return [&dir, name](const Channel&) {
+            const auto store = open_sqlite_store(dir / "cairn.db");
+            if (!store) return 2;
+            for (std::int64_t claimed = 0; claimed < kEach;) {
+                const auto found = (*store)->lease("run");
+                if (!found) return 3;
+                const Lease before = *found ? (*found)->lease : Lease{};
+                const Lease mine{.owner = name, .epoch = before.epoch + 1};
+                const Status taken =
+                    (*store)->commit({.leases = {{.run_id = "run", .lease = mine, .expected = before}}}, soon());
+                if (!taken && taken.error().code != ErrorCode::kConflict) return 4;
+                if (!taken) continue;
+                ++claimed;
+                const auto head = (*store)->head("run");
+                if (!head) return 5;
+                const std::int64_t before_mine = *head ? (*head)->version : 0;
+                if (before_mine > mine.epoch) continue;  // superseded already
+                // The epoch is the version: two holders of one epoch could not both save.
+                Snapshot snapshot = make_snapshot("run", mine.epoch);
+                snapshot.info.snapshot_id = fmt::format("{}-{}", name, mine.epoch);
+                const SnapshotWrite write{
+                    .snapshot = std::move(snapshot), .expected_version = before_mine, .lease = mine};
+                const Status saved = (*store)->commit({.writes = {write}}, soon());
+                if (!saved && saved.error().code != ErrorCode::kConflict) return 6;
+                if (saved) continue;
+                // Only because it was superseded: nobody else may write under this epoch.
+                const auto now = (*store)->lease("run");
+                if (!now || !*now || (*now)->lease.epoch <= mine.epoch) return 7;
+            }
+            return 0;
+        };
+    };
+    ChildProcess first(body("a"));
+    ChildProcess second(body("b"));
+    EXPECT_EQ(first.wait(), 0);
+    EXPECT_EQ(second.wait(), 0);
+    const auto store = open_sqlite_store(dir / "cairn.db", {.create = false}).value();
+    EXPECT_EQ(store->lease("run").value()->lease.epoch, 2 * kEach) << "an epoch was given twice, or none";
+    expect_sound(*store);
+}
+
 TEST(SqliteProcesses, WritersOfOneRunConflictAndLoseNothing) {
     const TempDir dir;
     constexpr std::int64_t kEach = 60;

@@ -64,7 +64,8 @@ public:
     /// "step_started a", "checkpoint intermediate", …
     std::vector<std::string> summary() const {
         std::vector<std::string> lines;
-        for (const PipelineEvent& event : events()) {
+        const std::vector<PipelineEvent> all = events();
+        for (const PipelineEvent& event : all) {
             std::string line(to_string(event.type));
             if (event.checkpoint_type) line += " " + event.checkpoint_type->name();
             if (!event.checkpoint_type && !event.step.empty()) line += " " + event.step;
@@ -150,7 +151,8 @@ public:
         return names;
     }
     PipelineRunStatus status(const std::string& run_id = "run") {
-        for (const RunInfo& run : store->runs({}).value().items) {
+        const Page<RunInfo> runs = store->runs({}).value();
+        for (const RunInfo& run : runs.items) {
             if (run.run_id != run_id) continue;
             const auto status = pipeline_status(run, Runtime().with_defaults().clock->now(), options.silence);
             if (status) return *status;

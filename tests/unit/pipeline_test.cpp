@@ -91,11 +91,12 @@ TEST_F(PipelineTest, AnAgentIsToldWhatItWorksFor) {
                 ElementsAre("started", "checkpoint auto", "step_started a", "step_progress a", "step_completed a",
                             "checkpoint pipeline_complete", "completed completed"));
     std::uint64_t sequence = 0;
-    for (const PipelineEvent& event : recorder->events()) {
+    const std::vector<PipelineEvent> events = recorder->events();
+    for (const PipelineEvent& event : events) {
         EXPECT_EQ(event.sequence, ++sequence);
         EXPECT_EQ(event.run_id + event.thread_id + event.user_id, "runthreaduser");
         EXPECT_EQ(event.steps_total, 1U);
-        if (event.type == PipelineEvent::Type::kCheckpoint) EXPECT_TRUE(event.receipt.has_value());
+        EXPECT_EQ(event.receipt.has_value(), event.type == PipelineEvent::Type::kCheckpoint);
     }
 }
 

@@ -16,7 +16,7 @@ class Outlook {
 public:
     explicit Outlook(const MemoryRun* run) : run_(run) {}
 
-    Status write(const SnapshotWrite& write);
+    Status write(const SnapshotWrite& write, const Lease& lease);
     Status rewrite(const FrameRewrite& rewrite);
     Status remove(const SnapshotDeletion& deletion);
     Status check_needs() const;
@@ -59,12 +59,13 @@ bool Outlook::has_base(std::int64_t base_version, std::string_view snapshot_id) 
     return base && (snapshot_id.empty() || snapshot_id == base->snapshot_id);
 }
 
-Status Outlook::write(const SnapshotWrite& write) {
+Status Outlook::write(const SnapshotWrite& write, const Lease& lease) {
     const SnapshotInfo& info = write.snapshot.info;
     if (run_ != nullptr) {
         if (Status status = check_owner(write, run_->thread_id, run_->user_id); !status) return status;
         if (run_->versions.contains(info.snapshot_id)) return already_exists(write);
     }
+    if (Status status = check_lease(write, lease); !status) return status;
     if (head_version() != write.expected_version) return conflict(write, head_version());
     if (!has_base(info.base_version, write.base_snapshot_id)) {
         return base_is_gone(info.run_id, info.version, info.base_version);
@@ -120,6 +121,27 @@ Status Outlook::check_is_same(const RunDeletion& deletion) const {
     return is_another_run(deletion);
 }
 
+// The leases that the runs will have.
+class LeaseOutlook {
+public:
+    explicit LeaseOutlook(const MemoryLeases& leases) : leases_(leases) {}
+
+    Lease find(std::string_view run_id) const {
+        if (const auto changed = changed_.find(run_id); changed != changed_.end()) return changed->second;
+        const auto found = leases_.find(run_id);
+        return found == leases_.end() ? Lease{} : found->second.lease;
+    }
+    Status write(const LeaseWrite& write) {
+        if (Status status = check_lease(write, find(write.run_id)); !status) return status;
+        changed_[write.run_id] = write.lease;
+        return {};
+    }
+
+private:
+    const MemoryLeases& leases_;
+    std::map<std::string_view, Lease> changed_;
+};
+
 }  // namespace
 
 Result<Snapshot> with_bases(const MemoryRun& run, const Snapshot& snapshot) {
@@ -149,14 +171,19 @@ std::uint64_t chain_frames_max(const MemoryRun& run) {
     return longest;
 }
 
-Status check_against(const MemoryRuns& runs, const Batch& batch) {
+Status check_against(const MemoryRuns& runs, const MemoryLeases& leases, const Batch& batch) {
     std::map<std::string_view, Outlook> outlooks;
     const auto outlook = [&](const std::string& run_id) -> Outlook& {
         const auto run = runs.find(run_id);
         return outlooks.try_emplace(run_id, run == runs.end() ? nullptr : &run->second).first->second;
     };
+    LeaseOutlook lease_outlook(leases);
+    for (const LeaseWrite& write : batch.leases) {
+        if (Status status = lease_outlook.write(write); !status) return status;
+    }
     for (const SnapshotWrite& write : batch.writes) {
-        if (Status status = outlook(write.snapshot.info.run_id).write(write); !status) return status;
+        const std::string& run_id = write.snapshot.info.run_id;
+        if (Status status = outlook(run_id).write(write, lease_outlook.find(run_id)); !status) return status;
     }
     for (const FrameRewrite& rewrite : batch.rewrites) {
         if (Status status = outlook(rewrite.run_id).rewrite(rewrite); !status) return status;

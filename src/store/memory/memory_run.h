@@ -25,6 +25,7 @@ struct MemoryRun {
 };
 
 using MemoryRuns = std::map<std::string, MemoryRun, std::less<>>;
+using MemoryLeases = std::map<std::string, LeaseInfo, std::less<>>;  // by run, which need not have snapshots
 
 /// The snapshot with the frames that it needs. Errors: kCorrupt (one is missing).
 [[nodiscard]] Result<Snapshot> with_bases(const MemoryRun& run, const Snapshot& snapshot);
@@ -34,6 +35,6 @@ std::uint64_t chain_frames_max(const MemoryRun& run);
 
 /// What store/batch_rules.h says about a batch and the runs it meets, in that order. Changes nothing.
 /// Errors: kInvalidArgument, kAlreadyExists, kConflict.
-[[nodiscard]] Status check_against(const MemoryRuns& runs, const Batch& batch);
+[[nodiscard]] Status check_against(const MemoryRuns& runs, const MemoryLeases& leases, const Batch& batch);
 
 }  // namespace cairn

@@ -18,7 +18,7 @@
 namespace cairn {
 namespace {
 
-constexpr int kSchemaVersion = 2;
+constexpr int kSchemaVersion = 3;
 
 template <class T>
 bool matches(const std::optional<T>& wanted, const T& value) {
@@ -34,7 +34,7 @@ bool matches(const HistoryQuery& query, const SnapshotInfo& info) {
            has_members(info.metadata, query.metadata);
 }
 
-RunInfo describe(const std::string& run_id, const MemoryRun& run) {
+RunInfo describe(const std::string& run_id, const MemoryRun& run, std::optional<LeaseInfo> lease) {
     const SnapshotInfo& head = run.head();
     return {.run_id = run_id,
             .thread_id = run.thread_id,
@@ -46,7 +46,9 @@ RunInfo describe(const std::string& run_id, const MemoryRun& run) {
             .created_at = run.created_at,
             .updated_at = head.created_at,
             .snapshots = run.snapshots.size(),
-            .commit_sequence = run.commit_sequence};
+            .commit_sequence = run.commit_sequence,
+            .metadata = head.metadata,
+            .lease = std::move(lease)};
 }
 
 void count(const Snapshot& snapshot, StoreStats& stats) {
@@ -73,6 +75,7 @@ public:
 
     Status commit(const Batch& batch, Deadline deadline) override;
     Result<std::optional<Head>> head(std::string_view run_id) override;
+    Result<std::optional<LeaseInfo>> lease(std::string_view run_id) override;
     Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override;
     Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) override;
     Result<Page<RunInfo>> runs(const RunQuery& query) override;
@@ -102,6 +105,7 @@ private:
 
     // These expect the lock to be held.
     const MemoryRun* find_run(std::string_view run_id) const;
+    std::optional<LeaseInfo> find_lease(std::string_view run_id) const;
     void apply(Batch batch);
     void append(Snapshot snapshot);
     void rewrite(FrameRewrite rewrite);
@@ -113,12 +117,18 @@ private:
     bool closed_ = false;
     std::int64_t last_sequence_ = 0;
     MemoryRuns runs_;
+    MemoryLeases leases_;
     std::map<std::string, std::vector<RecoveryRecord>, std::less<>> recoveries_;  // by run, oldest first
 };
 
 const MemoryRun* MemoryStore::find_run(std::string_view run_id) const {
     const auto found = runs_.find(run_id);
     return found == runs_.end() ? nullptr : &found->second;
+}
+
+std::optional<LeaseInfo> MemoryStore::find_lease(std::string_view run_id) const {
+    const auto found = leases_.find(run_id);
+    return found == leases_.end() ? std::nullopt : std::optional(found->second);
 }
 
 // ---- writing ----
@@ -158,6 +168,9 @@ void MemoryStore::remove(const SnapshotDeletion& deletion) {
 }
 
 void MemoryStore::apply(Batch batch) {
+    for (LeaseWrite& write : batch.leases) {
+        leases_[write.run_id] = {.lease = std::move(write.lease), .heartbeat_at = write.heartbeat_at};
+    }
     for (SnapshotWrite& write : batch.writes) append(std::move(write.snapshot));
     for (RecoveryRecord& recovery : batch.recoveries) {
         std::vector<RecoveryRecord>& log = recoveries_[recovery.run_id];
@@ -168,6 +181,7 @@ void MemoryStore::apply(Batch batch) {
     for (const RunDeletion& deletion : batch.run_deletions) {
         runs_.erase(deletion.run_id);
         recoveries_.erase(deletion.run_id);
+        leases_.erase(deletion.run_id);
     }
 }
 
@@ -178,7 +192,7 @@ Status MemoryStore::commit(const Batch& batch, Deadline /*deadline*/) {
         const std::unique_lock lock(mutex_);
         if (closed_) return closed();
         if (read_only_) return fail(ErrorCode::kReadOnly, "the memory store was opened read-only");
-        if (Status status = check_against(runs_, copy); !status) return status;
+        if (Status status = check_against(runs_, leases_, copy); !status) return status;
         apply(std::move(copy));
         return {};
     } catch (const std::bad_alloc&) {
@@ -201,6 +215,10 @@ Result<std::optional<Head>> MemoryStore::head(std::string_view run_id) {
                     .checksum = head.checksum,
                     .expires_at = head.expires_at};
     });
+}
+
+Result<std::optional<LeaseInfo>> MemoryStore::lease(std::string_view run_id) {
+    return read<std::optional<LeaseInfo>>([&] { return find_lease(run_id); });
 }
 
 Result<std::optional<Snapshot>> MemoryStore::get(std::string_view run_id, std::optional<std::string_view> snapshot_id) {
@@ -254,7 +272,9 @@ Result<Page<RunInfo>> MemoryStore::runs(const RunQuery& query) {
 
         Page<RunInfo> page;
         if (cut(found, query.limit)) page.next_cursor = encode_run_cursor(found.back()->second.created_sequence);
-        for (const auto* entry : found) page.items.push_back(describe(entry->first, entry->second));
+        for (const auto* entry : found) {
+            page.items.push_back(describe(entry->first, entry->second, find_lease(entry->first)));
+        }
         return page;
     });
 }
@@ -347,6 +367,7 @@ Status MemoryStore::close() {
     const std::unique_lock lock(mutex_);
     closed_ = true;
     runs_.clear();
+    leases_.clear();
     recoveries_.clear();
     return {};
 }

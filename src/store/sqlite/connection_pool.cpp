@@ -11,23 +11,23 @@ constexpr std::chrono::milliseconds kPatience{5};
 
 }  // namespace
 
-Lease::~Lease() {
+Loan::~Loan() {
     if (pool_ != nullptr) pool_->give_back(std::move(connection_));
 }
 
-Result<Lease> ConnectionPool::acquire(Deadline deadline) {
+Result<Loan> ConnectionPool::acquire(Deadline deadline) {
     if (!take_turn(deadline)) {
         return fail(ErrorCode::kUnavailable, "all connections to the store were in use until the deadline");
     }
-    Lease lease(*this);
-    lease.connection_ = take_idle();
-    if (lease.connection_ == nullptr) {
+    Loan loan(*this);
+    loan.connection_ = take_idle();
+    if (loan.connection_ == nullptr) {
         Result<std::unique_ptr<Connection>> opened = opener_(deadline);
         if (!opened) return std::unexpected(std::move(opened.error()));
-        lease.connection_ = std::move(*opened);
+        loan.connection_ = std::move(*opened);
     }
-    lease->set_deadline(deadline);
-    return lease;
+    loan->set_deadline(deadline);
+    return loan;
 }
 
 /// Who waits for a connection.

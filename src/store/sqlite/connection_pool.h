@@ -23,21 +23,21 @@ namespace cairn::sqlite {
 class ConnectionPool;
 
 /// A connection on loan. A broken one is closed when it is given back, and the next caller gets a new one.
-class Lease {
+class Loan {
 public:
-    ~Lease();
-    Lease(Lease&& other) noexcept
+    ~Loan();
+    Loan(Loan&& other) noexcept
         : pool_(std::exchange(other.pool_, nullptr)), connection_(std::move(other.connection_)) {}
-    Lease& operator=(Lease&&) = delete;
-    Lease(const Lease&) = delete;
-    Lease& operator=(const Lease&) = delete;
+    Loan& operator=(Loan&&) = delete;
+    Loan(const Loan&) = delete;
+    Loan& operator=(const Loan&) = delete;
 
     Connection& operator*() const { return *connection_; }
     Connection* operator->() const { return connection_.get(); }
 
 private:
     friend class ConnectionPool;
-    explicit Lease(ConnectionPool& pool) : pool_(&pool) {}
+    explicit Loan(ConnectionPool& pool) : pool_(&pool) {}
 
     ConnectionPool* pool_;                    // null once moved from
     std::unique_ptr<Connection> connection_;  // null until it is found or opened
@@ -55,14 +55,14 @@ public:
 
     /// A sound connection to the file that the path names now, which waits for locks until `deadline` too.
     /// Errors: kUnavailable (all were in use until `deadline`, or the file is gone), and those of opening.
-    [[nodiscard]] Result<Lease> acquire(Deadline deadline);
+    [[nodiscard]] Result<Loan> acquire(Deadline deadline);
     /// Puts a connection that was opened elsewhere into the pool.
     void adopt(std::unique_ptr<Connection> connection);
     /// Closes all connections that are not on loan.
     void close();
 
 private:
-    friend class Lease;
+    friend class Loan;
     struct Caller;
 
     bool take_turn(Deadline deadline);

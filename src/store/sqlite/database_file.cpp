@@ -201,20 +201,6 @@ Status use_log(Connection& connection) {
                 fmt::format("the file system cannot hold a write-ahead log (journal mode stays \"{}\")", *mode));
 }
 
-Status check_readable(Connection& connection, std::span<const Migration> known) {
-    const Result<int> version = schema_version(connection, known);
-    if (!version) return std::unexpected(version.error());
-    const Migration& newest = known.back();
-    if (*version == newest.version) return {};
-    if (*version == newest.version - 1 && newest.views_of_older != nullptr) {
-        return connection.execute(newest.views_of_older);
-    }
-    return fail(
-        ErrorCode::kReadOnly,
-        fmt::format("the store has schema {} and this cairn reads {}: open it once for writing, which migrates it",
-                    *version, newest.version));
-}
-
 // Whether a log beside the file says that it is ours. Leaves a log that is not ours as it is.
 bool is_ours_by_its_log(Connection& connection, const fs::path& path) {
     static constexpr char kReadApplicationId[] = "PRAGMA application_id";
@@ -254,7 +240,7 @@ Status prepare_readable(Connection& connection, Content content, const fs::path&
                         std::span<const Migration> known) {
     if (content == Content::kNothing) return not_ours(path, "it is empty");
     if (Status status = connection.execute(kEachConnection); !status) return status;
-    return check_readable(connection, known);
+    return read_as_newest(connection, known);
 }
 
 }  // namespace

@@ -72,6 +72,8 @@ constexpr std::array kRules{
     "SELECT run_key, snapshot_id, sequence, lag(sequence, 1, 0) OVER (PARTITION BY run_key ORDER BY version) AS before "
     "FROM snapshots) t JOIN runs r ON r.run_key = t.run_key WHERE t.sequence <= t.before",
 
+    "SELECT run_id, '', 'the epoch of the run''s lease is impossible' FROM leases WHERE epoch < 1",
+
     "SELECT r.run_id, s.snapshot_id, 'the snapshot''s checksum is not one' "
     "FROM snapshots s JOIN runs r ON r.run_key = s.run_key WHERE length(s.checksum) <> 16",
 };

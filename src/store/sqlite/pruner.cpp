@@ -47,6 +47,8 @@ constexpr char kDeleteRun[] = "DELETE FROM runs WHERE run_key = ?";
 
 constexpr char kDeleteRecoveries[] = "DELETE FROM recovery_log WHERE run_id = ?";
 
+constexpr char kDeleteLease[] = "DELETE FROM leases WHERE run_id = ?";
+
 // A few milliseconds of work.
 constexpr char kGiveBackPages[] = "PRAGMA incremental_vacuum(64)";
 constexpr char kPageCount[] = "PRAGMA page_count";
@@ -165,8 +167,11 @@ Status apply(Connection& connection, const RunDeletion& deletion) {
             if (Status status = remove_run(connection, run.integer(0), run.integer(1)); !status) return status;
         }
     }
-    Cursor remove = connection.use(kDeleteRecoveries);
-    return remove.bind(deletion.run_id).run();
+    for (const char* sql : {kDeleteRecoveries, kDeleteLease}) {
+        Cursor remove = connection.use(sql);
+        if (Status status = remove.bind(deletion.run_id).run(); !status) return status;
+    }
+    return {};
 }
 
 }  // namespace

@@ -31,6 +31,8 @@ constexpr char kHead[] =
     "SELECT thread_id, user_id, head_snapshot_id, head_version, head_state_bytes, head_checksum, head_expires_at "
     "FROM runs WHERE run_id = ?";
 
+constexpr char kLease[] = "SELECT owner, epoch, heartbeat_at FROM leases WHERE run_id = ?";
+
 constexpr char kGetHead[] =
     "SELECT s.sequence, s.run_key, " CAIRN_INFO_COLUMNS
     ", s.frame FROM runs r "
@@ -61,7 +63,8 @@ constexpr char kHistoryOldestFirst[] = CAIRN_HISTORY "ORDER BY s.version LIMIT ?
 #define CAIRN_RUNS(condition)                                                                                  \
     "SELECT r.run_key, r.run_id, r.thread_id, r.user_id, r.head_version, r.head_snapshot_id, "                 \
     "l.checkpoint_type, l.agent_phase, r.created_at, r.created_at, s.created_after, r.snapshots, "             \
-    "r.head_sequence FROM runs r "                                                                             \
+    "r.head_sequence, s.metadata, g.owner, g.epoch, g.heartbeat_at FROM runs r "                               \
+    "LEFT JOIN leases g ON g.run_id = r.run_id "                                                               \
     "LEFT JOIN snapshots s ON s.sequence = r.head_sequence" CAIRN_LABELS "WHERE r.run_key < ?1 AND " condition \
     " ORDER BY r.run_key DESC LIMIT ?2"
 constexpr char kRuns[] = CAIRN_RUNS("true");
@@ -104,6 +107,10 @@ SnapshotInfo read_info(RowReader& row) {
     return info;
 }
 
+LeaseInfo read_lease(RowReader& row) {
+    return {.lease = {.owner = row.text(), .epoch = row.integer()}, .heartbeat_at = row.time()};
+}
+
 RunInfo read_run(RowReader& row) {
     return {.run_id = row.text(),
             .thread_id = row.text(),
@@ -115,7 +122,9 @@ RunInfo read_run(RowReader& row) {
             .created_at = row.time(),
             .updated_at = row.time_after(),
             .snapshots = row.count(),
-            .commit_sequence = row.integer()};
+            .commit_sequence = row.integer(),
+            .metadata = row.text(),
+            .lease = row.is_null() ? std::nullopt : std::optional(read_lease(row))};
 }
 
 ThreadInfo read_thread(RowReader& row) {
@@ -256,6 +265,15 @@ Result<std::optional<Head>> head(Connection& connection, std::string_view run_id
               .expires_at = row.optional_time()};
     if (Status status = row.finish(); !status) return std::unexpected(status.error());
     return head;
+}
+
+Result<std::optional<LeaseInfo>> lease(Connection& connection, std::string_view run_id) {
+    Cursor cursor = connection.use(kLease);
+    const Result<bool> found = cursor.bind(run_id).step();
+    if (!found) return std::unexpected(found.error());
+    if (!*found) return std::nullopt;
+    RowReader row(cursor);
+    return read_lease(row);
 }
 
 Result<std::optional<Snapshot>> get(Connection& connection, std::string_view run_id,

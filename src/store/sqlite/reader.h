@@ -15,6 +15,7 @@
 namespace cairn::sqlite {
 
 [[nodiscard]] Result<std::optional<Head>> head(Connection& connection, std::string_view run_id);
+[[nodiscard]] Result<std::optional<LeaseInfo>> lease(Connection& connection, std::string_view run_id);
 [[nodiscard]] Result<std::optional<Snapshot>> get(Connection& connection, std::string_view run_id,
                                                   std::optional<std::string_view> snapshot_id);
 [[nodiscard]] Result<std::vector<SnapshotInfo>> history(Connection& connection, const HistoryQuery& query);

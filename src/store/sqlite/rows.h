@@ -76,6 +76,8 @@ public:
     std::int64_t base_version(std::int64_t version);
     Checksum checksum();
     RecoveryType recovery_type();
+    /// Whether the next column holds nothing.
+    bool is_null() const { return cursor_.is_null(column_); }
     void skip() { ++column_; }
 
     /// Errors: kCorrupt (a value that no column of its kind can have).

@@ -136,9 +136,24 @@ CREATE TEMP VIEW snapshots(sequence, run_key, version, parent_steps, base_steps,
     FROM main.snapshots s;
 )sql";
 
+// Who executes a run, which need not have a row in `runs` yet. Apart from it, since the head of a run is rewritten by
+// every save and a lease only now and then.
+constexpr char kVersion3[] = R"sql(
+CREATE TABLE leases(
+    run_id        TEXT PRIMARY KEY,
+    owner         TEXT NOT NULL,
+    epoch         INTEGER NOT NULL,
+    heartbeat_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+)sql";
+
+constexpr char kVersion2AsVersion3[] =
+    "CREATE TEMP VIEW leases(run_id, owner, epoch, heartbeat_at) AS SELECT '', '', 0, 0 WHERE false";
+
 constexpr std::array kMigrations{
     Migration{.version = 1, .sql = kVersion1},
     Migration{.version = 2, .sql = kVersion2, .views_of_older = kVersion1AsVersion2},
+    Migration{.version = 3, .sql = kVersion3, .views_of_older = kVersion2AsVersion3},
 };
 
 constexpr char kUserVersion[] = "PRAGMA user_version";
@@ -190,6 +205,22 @@ Result<int> schema_version(Connection& connection, std::span<const Migration> kn
                                 known.back().version));
     }
     return static_cast<int>(*version);
+}
+
+Status read_as_newest(Connection& connection, std::span<const Migration> known) {
+    const Result<int> version = schema_version(connection, known);
+    if (!version) return std::unexpected(version.error());
+    for (const Migration& migration : known) {
+        if (migration.version <= *version) continue;
+        if (*version == 0 || migration.views_of_older == nullptr) {
+            return fail(ErrorCode::kReadOnly,
+                        fmt::format("the store has schema {} and this cairn reads {}: open it once for writing, which "
+                                    "migrates it",
+                                    *version, known.back().version));
+        }
+        if (Status status = connection.execute(migration.views_of_older); !status) return status;
+    }
+    return {};
 }
 
 Result<int> bring_up_to_date(Connection& connection, std::span<const Migration> known) {

@@ -24,7 +24,7 @@ struct Migration {
     int version;
     const char* sql;
     /// Temporary views by which the queries of `version` read `version - 1`, for who may not write; null if they
-    /// cannot.
+    /// cannot. On top of the views of the versions before, if it is older still.
     const char* views_of_older = nullptr;
 };
 
@@ -33,6 +33,10 @@ std::span<const Migration> migrations();
 
 /// The schema version that the database has. Errors: kIncompatible (newer than the last of `known`).
 [[nodiscard]] Result<int> schema_version(Connection& connection, std::span<const Migration> known);
+
+/// Makes an older schema look like the newest on this connection, and changes nothing in the file.
+/// Errors: kIncompatible, kReadOnly (it cannot be read without a migration).
+[[nodiscard]] Status read_as_newest(Connection& connection, std::span<const Migration> known);
 
 /// Applies what is missing, all of it or nothing, and returns the version. Safe when several processes do it at once.
 /// Errors: kIncompatible.

@@ -29,13 +29,13 @@ using sqlite::Connection;
 using sqlite::ConnectionPool;
 using sqlite::DatabaseFile;
 using sqlite::ForkGuard;
-using sqlite::Lease;
+using sqlite::Loan;
 
 constexpr std::chrono::milliseconds kLogPatience(1000);
 
 bool is_empty(const Batch& batch) {
-    return batch.writes.empty() && batch.recoveries.empty() && batch.rewrites.empty() && batch.deletions.empty() &&
-           batch.run_deletions.empty();
+    return batch.leases.empty() && batch.writes.empty() && batch.recoveries.empty() && batch.rewrites.empty() &&
+           batch.deletions.empty() && batch.run_deletions.empty();
 }
 
 Deadline after(std::chrono::milliseconds patience) {
@@ -72,6 +72,7 @@ public:
 
     Status commit(const Batch& batch, Deadline deadline) override;
     Result<std::optional<Head>> head(std::string_view run_id) override;
+    Result<std::optional<LeaseInfo>> lease(std::string_view run_id) override;
     Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override;
     Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) override;
     Result<Page<RunInfo>> runs(const RunQuery& query) override;
@@ -102,7 +103,7 @@ private:
     template <class T, class Work>
     Result<T> with_connection(ConnectionPool Engine::* pool, Deadline deadline, Work work) {
         return while_open<T>([&]() -> Result<T> {
-            const Result<Lease> connection = ((*engine_).*pool).acquire(deadline);
+            const Result<Loan> connection = ((*engine_).*pool).acquire(deadline);
             if (!connection) return std::unexpected(connection.error());
             return work(**connection);
         });
@@ -166,6 +167,10 @@ Result<std::optional<Head>> SqliteStore::head(std::string_view run_id) {
     return read<std::optional<Head>>([&](Connection& connection) { return sqlite::head(connection, run_id); });
 }
 
+Result<std::optional<LeaseInfo>> SqliteStore::lease(std::string_view run_id) {
+    return read<std::optional<LeaseInfo>>([&](Connection& connection) { return sqlite::lease(connection, run_id); });
+}
+
 Result<std::optional<Snapshot>> SqliteStore::get(std::string_view run_id, std::optional<std::string_view> snapshot_id) {
     return read<std::optional<Snapshot>>(
         [&](Connection& connection) { return sqlite::get(connection, run_id, snapshot_id); });
@@ -191,7 +196,7 @@ Result<std::vector<RecoveryRecord>> SqliteStore::recovery_log(std::string_view r
 // False: readers or writers of other processes are in the way, which is no error, and later they may not be. A disk
 // that fails is no error here either, but there is nothing to wait for.
 bool SqliteStore::shrink_log() {
-    const Result<Lease> writer = engine_->writer.acquire(after(std::chrono::milliseconds(100)));
+    const Result<Loan> writer = engine_->writer.acquire(after(std::chrono::milliseconds(100)));
     return !writer || !sqlite::is_busy((*writer)->checkpoint(true));
 }
 

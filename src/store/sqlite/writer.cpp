@@ -2,6 +2,7 @@
 
 #include "store/batch_rules.h"
 #include "store/sqlite/pruner.h"
+#include "store/sqlite/reader.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/sqlite_error.h"
 #include "store/sqlite/sqlite_schema.h"
@@ -47,6 +48,10 @@ UPDATE runs SET snapshots = snapshots + 1, head_version = ?, head_sequence = ?, 
 WHERE run_key = ?
 )sql";
 
+constexpr char kWriteLease[] =
+    "INSERT INTO leases(run_id, owner, epoch, heartbeat_at) VALUES(?1, ?2, ?3, ?4) "
+    "ON CONFLICT(run_id) DO UPDATE SET owner = ?2, epoch = ?3, heartbeat_at = ?4";
+
 constexpr char kInsertRecovery[] = R"sql(
 INSERT INTO recovery_log(run_id, recovery_type, failure_reason, auto_recovery, source_snapshot_id, result_snapshot_id,
                          result, detail, started_at, duration_us)
@@ -73,6 +78,29 @@ bool is_base(const SnapshotWrite& write, const Cursor& run, int found) {
     return write.base_snapshot_id.empty() || StoredId(write.base_snapshot_id).is_at(run, found);
 }
 
+// Lease{} if the run has none.
+Result<Lease> current_lease(Connection& connection, std::string_view run_id) {
+    const Result<std::optional<LeaseInfo>> found = lease(connection, run_id);
+    if (!found) return std::unexpected(found.error());
+    return *found ? (*found)->lease : Lease{};
+}
+
+// Costs a write without a lease nothing.
+Status check_lease(Connection& connection, const SnapshotWrite& write) {
+    if (!write.lease) return {};
+    const Result<Lease> current = current_lease(connection, write.snapshot.info.run_id);
+    if (!current) return std::unexpected(current.error());
+    return cairn::check_lease(write, *current);
+}
+
+Status apply(Connection& connection, const LeaseWrite& write) {
+    const Result<Lease> current = current_lease(connection, write.run_id);
+    if (!current) return std::unexpected(current.error());
+    if (Status status = cairn::check_lease(write, *current); !status) return status;
+    Cursor upsert = connection.use(kWriteLease);
+    return upsert.bind(write.run_id, write.lease.owner, write.lease.epoch, to_column(write.heartbeat_at)).run();
+}
+
 // The run that `write` may grow.
 Result<RunRow> run_for(Connection& connection, const SnapshotWrite& write) {
     const SnapshotInfo& info = write.snapshot.info;
@@ -81,12 +109,14 @@ Result<RunRow> run_for(Connection& connection, const SnapshotWrite& write) {
     const Result<bool> row = run.bind(info.run_id, id.value(), info.base_version).step();
     if (!row) return std::unexpected(row.error());
     if (!*row) {
+        if (Status status = check_lease(connection, write); !status) return std::unexpected(status.error());
         if (write.expected_version != 0) return conflict(write, 0);
         if (info.base_version != 0) return base_is_gone(info.run_id, info.version, info.base_version);
         return insert_run(connection, info);
     }
     if (Status status = check_owner(write, run.text(3), run.text(4)); !status) return std::unexpected(status.error());
     if (run.integer(5) != 0) return already_exists(write);
+    if (Status status = check_lease(connection, write); !status) return std::unexpected(status.error());
     if (run.integer(2) != write.expected_version) return conflict(write, run.integer(2));
     if (!is_base(write, run, 6)) return base_is_gone(info.run_id, info.version, info.base_version);
     return RunRow{.key = run.integer(0), .created_at = Timestamp(std::chrono::microseconds(run.integer(1)))};
@@ -151,6 +181,9 @@ Status apply(Connection& connection, const RecoveryRecord& recovery) {
 }
 
 Status apply(Connection& connection, const Batch& batch) {
+    for (const LeaseWrite& write : batch.leases) {
+        if (Status status = apply(connection, write); !status) return status;
+    }
     for (const SnapshotWrite& write : batch.writes) {
         if (Status status = apply(connection, write); !status) return status;
     }
