@@ -27,18 +27,17 @@ cairn run "$pipeline" --set folder="$PWD" --dry-run
 say "2. It runs, and is killed (kill -9) while its fourth agent is at work:"
 cairn run "$pipeline" --set folder="$PWD" --run-id analysis --events "$events" &
 pid=$!
-until has_event step_started rank_files; do
+until has_event step_started rank_files && grep -q '^rank_files ' "$REPO_ANALYST_JOURNAL"; do
     kill -0 "$pid" 2>/dev/null || { echo "run_example: the run ended too early" >&2 && exit 1; }
 done
-kill -9 "$pid"
-wait "$pid" 2>/dev/null || true
+{ kill -9 "$pid" && wait "$pid" || true; } 2>/dev/null
 finished=$(sed -n 's/.*"type":"step_completed".*"step":"\([a-z_]*\)".*/\1/p' "$events" | sort -u)
 
 say "3. What the store knows of it:"
 cairn runs
 
 say "4. It goes on where it stopped:"
-cairn run "$pipeline" --run-id analysis --resume --take-over --events "$events"
+cairn run "$pipeline" --run-id analysis --resume --events "$events"
 
 say "5. Who ran how often (each agent writes a line when it begins: $REPO_ANALYST_JOURNAL):"
 twice=0

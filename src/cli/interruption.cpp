@@ -36,7 +36,6 @@ void wait_for_signal(int wake, const std::function<void()>& stop) {
     while (read(wake, &byte, 1) < 0 && errno == EINTR) {
     }
     if (byte == '!') stop();
-    close(wake);
 }
 
 }  // namespace
@@ -68,9 +67,10 @@ void Interruption::end_program() {
 StopAtInterruption::StopAtInterruption(std::function<void()> stop) {
     std::array<int, 2> ends{};
     if (pipe2(ends.data(), O_CLOEXEC) != 0) throw std::system_error(errno, std::generic_category(), "pipe2");
+    waited_ = ends[0];
     wake_ = ends[1];
     listener = wake_;
-    waiting_ = std::thread([wake = ends[0], stop = std::move(stop)] { wait_for_signal(wake, stop); });
+    waiting_ = std::thread([wake = waited_, stop = std::move(stop)] { wait_for_signal(wake, stop); });
 }
 
 StopAtInterruption::~StopAtInterruption() {
@@ -78,6 +78,7 @@ StopAtInterruption::~StopAtInterruption() {
     [[maybe_unused]] const ssize_t written = write(wake_, ".", 1);
     waiting_.join();
     close(wake_);
+    close(waited_);
 }
 
 }  // namespace cairn::cli

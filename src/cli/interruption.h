@@ -36,7 +36,8 @@ public:
 
 private:
     Interruption interruption_;
-    int wake_ = -1;
+    int waited_ = -1;  ///< The end of a pipe that `waiting_` reads,
+    int wake_ = -1;    ///< and the one that wakes it.
     std::thread waiting_;
 };
 

@@ -39,6 +39,14 @@ steps:
 )");
     }
 
+    void edit_pipeline(std::string_view from, std::string_view to) {
+        const std::string text = read("p.yaml");
+        const auto at = text.find(from);
+        std::string edited = text.substr(0, at);
+        edited.append(to).append(text, at + from.size());
+        write("p.yaml", edited);
+    }
+
     ProgramResult run_demo(const std::vector<std::string>& more = {}, std::string_view input = {},
                            const Environment& environment = {}) {
         return run(std::vector<std::string>{"run", "p.yaml"} + more, input, environment);
@@ -148,9 +156,7 @@ TEST_F(CairnRun, AFailedStepEndsItWithItsErrorAndPlaceAndResumeGoesOn) {
 TEST_F(CairnRun, AChangedPipelineIsRefusedUnlessAccepted) {
     write_pipeline("exit 1");
     run_demo({"--run-id", "r1"});
-    std::string text = read("p.yaml");
-    text.replace(text.find("1.50"), 4, "2");
-    write("p.yaml", text);
+    edit_pipeline("1.50", "2");
     write("second.sh", "true");
     const auto refused = run_demo({"--run-id", "r1", "--resume"});
     EXPECT_EQ(refused.exit_code, exit_code_of(ErrorCode::kConflict));
@@ -201,9 +207,7 @@ TEST_F(CairnRun, CtrlCStopsTheStepAndTheRunGoesOnLater) {
 // The agent does not care for SIGTERM and has an hour's grace: only the second Ctrl-C ends it.
 TEST_F(CairnRun, ASecondCtrlCLeavesAtOnce) {
     write_pipeline("trap '' TERM; touch working; while [ ! -e go ]; do sleep 0.05; done");
-    std::string text = read("p.yaml");
-    text.replace(text.find("100ms"), 5, "1h");
-    write("p.yaml", text);
+    edit_pipeline("100ms", "1h");
     const auto left = run_shell(
         "\"$CAIRN\" run p.yaml --run-id r1 --json > report 2> errors & pid=$!\n"
         "until [ -e working ]; do :; done\n"
