@@ -94,7 +94,8 @@ Result<ChosenRun> choose_run(Store* store, const std::string& pipeline, const Ru
     if (store != nullptr && !wish.run_id.empty()) {
         const auto found = find_run(*store, wish.run_id);
         if (!found) return std::unexpected(found.error());
-        if (*found) return existing(**found, wish, runtime);
+        const std::optional<RunInfo>& there = *found;
+        if (there) return existing(*there, wish, runtime);
     }
     const Runtime real = runtime.with_defaults();
     return ChosenRun{.run_id = wish.run_id.empty() ? make_snapshot_id(*real.clock, *real.random) : wish.run_id,

@@ -85,7 +85,7 @@ void RunProgress::on_event(const PipelineEvent& event) {
     if (show_ == Show::kNothing) return;
     const bool is_shown_below = show_ == Show::kLive && event.type == Type::kStepStarted;
     const std::string line = is_shown_below ? "" : line_of(event, steps_completed_);
-    if (line.empty() && show_ == Show::kLines) return;
+    if (line.empty() && (show_ == Show::kLines || event.type == Type::kStepProgress)) return;  // soon redrawn anyway
     erase_live();
     if (!line.empty()) fmt::print(stderr, "{}\n", printable(line));
     draw_live();

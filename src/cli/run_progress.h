@@ -29,6 +29,8 @@ public:
 
     explicit RunProgress(Show show);
     ~RunProgress() override;
+    RunProgress(const RunProgress&) = delete;
+    RunProgress& operator=(const RunProgress&) = delete;
 
     void on_event(const PipelineEvent& event) override;
     Totals totals() const;

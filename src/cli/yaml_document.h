@@ -28,8 +28,8 @@ struct YamlNode {
     YamlMark mark = {};
     std::string text = {};  ///< Of a scalar.
     bool is_plain = false;  ///< It stands there without quotes, so that it may be a number.
-    std::vector<YamlNode> items = {};
-    std::vector<YamlMember> members = {};
+    std::vector<YamlNode> items;
+    std::vector<YamlMember> members;
 };
 
 struct YamlMember {

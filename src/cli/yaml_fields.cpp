@@ -24,7 +24,7 @@ std::optional<std::uint64_t> measured(std::string_view text, const std::array<Un
     const auto digits = std::min(text.find_first_not_of("0123456789"), text.size());
     const auto* unit = std::ranges::find(units, text.substr(digits), &Unit::name);
     std::uint64_t number = 0;
-    const auto [stopped, error] = std::from_chars(text.data(), text.data() + digits, number);
+    const auto [stopped, error] = std::from_chars(text.begin(), text.begin() + digits, number);
     if (unit == units.end() || digits == 0 || error != std::errc() || number > most / unit->factor) return std::nullopt;
     return number * unit->factor;
 }
