@@ -3,6 +3,7 @@
 #include <cairn/cairn.h>
 #include <cairn/state_json.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <future>
 #include <iostream>
@@ -65,6 +66,28 @@ void save_unless_somebody_else_did(cairn::StatePersistence& persistence, const c
     });
     if (!receipt && receipt.error().code == cairn::ErrorCode::kConflict) {
         std::cout << "somebody else has saved since: load the new head, then decide\n";
+    }
+}
+
+void save_as_the_only_executor(cairn::StatePersistence& persistence, cairn::Store& store, const cairn::State& state,
+                               cairn::Timestamp now, cairn::Deadline deadline) {
+    auto found = store.lease("run-1");
+    if (!found) return;
+    const cairn::Lease before = *found ? (*found)->lease : cairn::Lease{};
+    const cairn::Lease mine{.owner = "worker-7", .epoch = before.epoch + 1};
+    const cairn::Status taken = store.commit(
+        {.leases = {{.run_id = "run-1", .lease = mine, .heartbeat_at = now, .expected = before}}}, deadline);
+    if (!taken) return;
+
+    auto receipt = persistence.save_agent_state({
+        .run_id = "run-1",
+        .thread_id = "thread-1",
+        .user_id = "user-1",
+        .state_data = state,
+        .lease = mine,
+    });
+    if (!receipt && receipt.error().code == cairn::ErrorCode::kConflict) {
+        std::cout << "another executes the run now: stop\n";
     }
 }
 
@@ -173,6 +196,9 @@ int main() {
     save(persistence, state_of_step(2));
     save_before_something_risky(persistence, state_of_step(2));
     save_unless_somebody_else_did(persistence, state_of_step(3), 1);
+    const auto now = std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now());
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    save_as_the_only_executor(persistence, *store, state_of_step(2), now, deadline);
     load(persistence, first);
     list_history(*store);
     recover(persistence, first);

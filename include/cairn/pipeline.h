@@ -61,8 +61,11 @@ struct CommandOptions {
     std::chrono::milliseconds grace{2'000};               ///< From SIGTERM to SIGKILL, for it and its children.
 };
 
-/// Errors of the agent: kNotFound (no such program or folder), kInvalidState (its output is not one JSON object),
-///   kLimitExceeded (too much output), kUnavailable (it was asked to stop), kInvalidArgument (it exited with another
+/// A program that is asked to stop gets SIGTERM, and SIGKILL after `grace`, with all that it has started, unless that
+/// has left its process group. It is killed with this process; what it has started is not. Errors of the agent:
+/// kNotFound (no such program or folder), kInvalidState (its output is not one JSON object),
+///   kLimitExceeded (too much output, or arguments and environment too long for the kernel), kUnavailable (it was asked
+///   to stop, or the machine has no process or descriptor left), kInvalidArgument (it exited with another
 ///   code than 0, or was killed: the message holds the end of its standard error).
 [[nodiscard]] Agent command_agent(CommandOptions options);
 
@@ -144,6 +147,8 @@ class ExecutionEngine {
 public:
     ExecutionEngine();
     ~ExecutionEngine();
+    ExecutionEngine(const ExecutionEngine&) = delete;
+    ExecutionEngine& operator=(const ExecutionEngine&) = delete;
     ExecutionEngine(ExecutionEngine&&) noexcept;
     ExecutionEngine& operator=(ExecutionEngine&&) noexcept;
 

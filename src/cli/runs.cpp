@@ -160,7 +160,7 @@ void print_context_text(const ThreadContext& context, const Runtime& runtime) {
 
 Status print_context(const Cli& cli, std::shared_ptr<Store> store, const RunsOptions& options) {
     const auto service = make_persistence(cli.config(), std::move(store), cli.runtime);
-    const auto context = service->get_thread_context(*options.thread_id, options.user_id);
+    const auto context = service->get_thread_context(options.thread_id.value_or(""), options.user_id);
     if (!context) return std::unexpected(context.error());
     cli.json ? print_context_json(*context, cli.runtime) : print_context_text(*context, cli.runtime);
     return {};

@@ -13,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -77,7 +78,7 @@ Result<Descriptor> make_input(std::string_view bytes) {
 }
 
 std::string_view path_of(const std::vector<std::string>& environment) {
-    constexpr std::string_view kName = "PATH=";
+    static constexpr std::string_view kName = "PATH=";
     const auto found = std::ranges::find_if(environment, [](const auto& line) { return line.starts_with(kName); });
     return found == environment.end() ? "/usr/local/bin:/usr/bin:/bin" : std::string_view(*found).substr(kName.size());
 }
@@ -107,7 +108,7 @@ std::vector<char*> pointers_to(std::vector<std::string>& texts) {
 
 // Why the child could not become the program: what it writes before it ends.
 struct Failure {
-    enum class Stage : int { kFolder, kExecution, kOther };
+    enum class Stage : std::uint8_t { kFolder, kExecution, kOther };
     Stage stage = Stage::kOther;
     int error_number = 0;
 };
@@ -123,6 +124,7 @@ public:
           arguments_(pointers_to(words_)),
           environment_(pointers_to(variables_)),
           parent_(::getpid()) {}
+    ~Launch() = default;
     Launch(const Launch&) = delete;
     Launch& operator=(const Launch&) = delete;
 

@@ -38,6 +38,8 @@ public:
     [[nodiscard]] static Result<ChildProcess> start(const Program& program, std::string_view standard_input);
 
     ~ChildProcess();
+    ChildProcess(const ChildProcess&) = delete;
+    ChildProcess& operator=(const ChildProcess&) = delete;
     ChildProcess(ChildProcess&& other) noexcept;
     ChildProcess& operator=(ChildProcess&&) = delete;
 

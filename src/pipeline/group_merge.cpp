@@ -62,8 +62,9 @@ public:
         }
         Decision decision = call(*merger_, conflict);
         if (!decision) return failed("could not decide", conflict, std::move(decision.error()));
-        if (!*decision) return decision;
-        Result<std::string> value = normal_json_value(**decision, limits_);
+        const std::optional<std::string>& answer = *decision;
+        if (!answer) return std::nullopt;
+        Result<std::string> value = normal_json_value(*answer, limits_);
         if (!value) return failed("gave a value that cannot be used for", conflict, std::move(value.error()));
         return *std::move(value);
     }

@@ -69,6 +69,7 @@ private:
 
     Decision refuse(const std::vector<std::size_t>& steps) const {
         std::vector<std::string> names;
+        names.reserve(steps.size());
         for (const std::size_t step : steps) names.push_back(conflict_.steps[step]);
         return fail(ErrorCode::kConflict,
                     fmt::format("at {} steps {} have changed, each in its own way, what is not an object in all of "

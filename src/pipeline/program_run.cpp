@@ -156,7 +156,7 @@ private:
 Result<ProgramEnd> run_program(const Program& program, std::string_view standard_input, const ProgramLimits& limits,
                                const std::stop_token& stop, const ErrorOutput& on_errors) {
     if (stop.stop_requested()) return ProgramEnd{.cause = ProgramEnd::Cause::kStopped};
-    StopSignal stop_signal(stop);
+    const StopSignal stop_signal(stop);
     if (!stop_signal.event()) {
         const std::string reason = std::generic_category().message(errno);
         return fail(ErrorCode::kUnavailable, "no descriptor to run a program with", reason);

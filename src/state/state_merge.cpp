@@ -51,7 +51,8 @@ class PatchWriter {
 public:
     PatchWriter(const TokenTree& base, const TokenTree& patch) : base_(base), patch_(patch) {}
 
-    std::string write() {
+    std::string write(std::size_t bytes_expected) {
+        text_.reserve(bytes_expected);
         open_object(0, 0);
         while (!to_write_.empty()) {
             const Piece piece = to_write_.back();
@@ -137,7 +138,7 @@ Result<std::string> merged_text(std::string_view base_text, std::string_view pat
     TokenTree base(base_text);
     TokenTree patch(patch_text);
     if (base.build() && patch.build() && base.first_byte(0) == '{' && patch.first_byte(0) == '{') {
-        return PatchWriter(base, patch).write();
+        return PatchWriter(base, patch).write(base_text.size() + patch_text.size());
     }
     return fail(ErrorCode::kInternal, "a state that is to be patched, or the patch, cannot be read");
 } catch (const std::bad_alloc&) {

@@ -222,7 +222,7 @@ TEST_P(PipelineKill, InsideEveryStep) {
 TEST(PipelineKills, AtRandomMomentsUntilTheRunIsThrough) {
     std::mt19937_64 random(seed());
     std::uint64_t kills = 0;
-    Soak soak(30);
+    Soak soak(60);
     while (soak.next()) {
         Scene scene(random());
         scene.config.enable_optimized_persistence = random() % 4 != 0;
@@ -230,7 +230,7 @@ TEST(PipelineKills, AtRandomMomentsUntilTheRunIsThrough) {
         std::map<std::string, int> lines;
         for (bool is_through = false; !is_through;) {
             ChildProcess child([&](const Channel&) { return scene.execute({}); });
-            std::this_thread::sleep_for(std::chrono::microseconds(random() % 12'000));
+            std::this_thread::sleep_for(std::chrono::microseconds(random() % 5'000));
             const int ending = child.kill();
             is_through = ending == 0;
             ASSERT_TRUE(is_through || ending == -SIGKILL) << replay_line(seed()) << ": " << ending;

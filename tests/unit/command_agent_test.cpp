@@ -68,7 +68,7 @@ Error error_of(const Result<State>& result) {
 struct Progress {
     std::vector<std::string> lines;
 
-    AgentCall call(std::function<void(std::string_view)> also = nullptr) {
+    AgentCall call(const std::function<void(std::string_view)>& also = nullptr) {
         return {.progress = [this, also](std::string_view line) {
             lines.emplace_back(line);
             if (also) also(line);
@@ -507,11 +507,12 @@ TEST(CommandAgent, ManyInParallelLeaveNeitherDescriptorsNorZombies) {
     std::vector<std::string> outputs(50);
     {
         std::vector<std::jthread> threads;
+        threads.reserve(outputs.size());
         for (std::size_t i = 0; i < outputs.size(); ++i) {
             threads.emplace_back([&output = outputs[i], i] {
                 const State state = state_of("{\"i\":" + std::to_string(i) + "}");
-                static_cast<void>(run({.command = {"/no/such/program"}}, state));
-                static_cast<void>(run(shell("sleep 1000 & exit 1"), state));
+                [[maybe_unused]] const auto ignored = run({.command = {"/no/such/program"}}, state);
+                [[maybe_unused]] const auto ignored_too = run(shell("sleep 1000 & exit 1"), state);
                 output = text_of(run(shell("echo note >&2; cat"), state));
             });
         }
@@ -525,7 +526,7 @@ TEST(CommandAgent, DoesNotOutliveAKilledExecutor) {
     const Witness witness;
     ChildProcess executor([&](const Channel& channel) {
         const AgentCall call{.progress = [&](std::string_view) { channel.say(1); }};
-        static_cast<void>(run(witness.shell("echo ready >&2; exec sleep 1000"), {}, call));
+        [[maybe_unused]] const auto ignored = run(witness.shell("echo ready >&2; exec sleep 1000"), {}, call);
         return 0;
     });
     ASSERT_TRUE(executor.channel().hear());

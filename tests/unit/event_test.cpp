@@ -34,7 +34,6 @@
 namespace cairn::test {
 namespace {
 
-using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Json = nlohmann::json;
@@ -49,6 +48,9 @@ PipelineEvent make_event(std::uint64_t sequence, Type type = Type::kStepProgress
 /// A sink that keeps what it is told, and stops at a gate while that is closed.
 class GatedSink final : public EventSink {
 public:
+    GatedSink() = default;
+    GatedSink(const GatedSink&) = delete;
+    GatedSink& operator=(const GatedSink&) = delete;
     ~GatedSink() override { gone_.set_value(); }
 
     void on_event(const PipelineEvent& event) override {
@@ -105,7 +107,7 @@ struct Log {
     Runtime runtime() {
         return {.log = [this](const LogRecord& record) {
             std::string line(record.event);
-            for (const auto& [name, value] : record.fields) line += " " + std::string(name) + "=" + value;
+            for (const auto& [name, value] : record.fields) line.append(" ").append(name).append("=").append(value);
             const std::lock_guard lock(mutex);
             lines.push_back(line);
         }};
@@ -114,6 +116,7 @@ struct Log {
 
 std::vector<std::uint64_t> sequences(const std::vector<PipelineEvent>& events) {
     std::vector<std::uint64_t> numbers;
+    numbers.reserve(events.size());
     for (const PipelineEvent& event : events) numbers.push_back(event.sequence);
     return numbers;
 }
@@ -165,7 +168,7 @@ TEST(EventJson, HasAnErrorInTheShapeOfTheCommandLine) {
     EXPECT_EQ(json.at("status"), "failed");
     EXPECT_EQ(json.at("error"), Json({{"code", "unavailable"},
                                       {"message", "busy"},
-                                      {"detail", "SQLITE_BUSY (5)<- closed: shut"},
+                                      {"detail", "SQLITE_BUSY (5) <- closed: shut"},
                                       {"advice", error_info(ErrorCode::kUnavailable).advice}}));
 }
 
@@ -373,7 +376,7 @@ TEST(EventDispatcher, DrainGivesUpOnAStuckSink) {
 TEST(EventDispatcher, ItsEndAbandonsAStuckSinkWhichIsKeptUntilItReturns) {
     Log log;
     auto sink = std::make_shared<GatedSink>();
-    std::future<void> gone = sink->gone();
+    const std::future<void> gone = sink->gone();
     sink->close_gate();
     {
         EventDispatcher dispatcher({sink}, log.runtime());
@@ -398,6 +401,7 @@ TEST(EventDispatcher, KeepsTheOrderOfEachRunAmongMany) {
     EventDispatcher dispatcher({sink}, {});
     {
         std::vector<std::jthread> threads;
+        threads.reserve(4);
         for (int run = 0; run < 4; ++run) {
             threads.emplace_back([&, run_id = std::to_string(run)] {
                 for (std::uint64_t i = 1; i < kEventsPerRun; ++i) {

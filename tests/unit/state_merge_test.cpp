@@ -1,7 +1,7 @@
 // Goal: a merge patch does what RFC 7396 says, and leaves every token that it does not name as it was written; pointers
 //   find what RFC 6901 says.
 // Method: the RFCs' own examples; odd tokens, keys and duplicates by hand; seeded random pairs (CAIRN_TEST_SEED=n
-//   replays) against nlohmann's merge_patch, in meaning and in order of keys; texts that are deep, and wide.
+//   replays) against nlohmann's merge_patch; texts that are deep, and wide.
 
 #include "state/state_merge.h"
 
