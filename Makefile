@@ -21,7 +21,7 @@ build: ## Build the Release program build/release/cairn and the examples
 	@[ -e build/release/build.ninja ] || cmake --preset program
 	@cmake --build --preset program --parallel $(JOBS)
 
-run: build ## Run the example agent in both ways, then replay recorded agents if they are there
+run: build ## Run a pipeline of agents, kill it, let it go on; then compare both services
 	@scripts/run_example.sh
 
 test: ## Build, run all tests, and end with "N passed, N failed, N skipped"

@@ -10,9 +10,9 @@ set -euo pipefail
 
 packages_of() {
     case "$1" in
-    build) # the compiler and the libraries: enough for the library, the program and the examples
+    build) # the compiler and the libraries: enough for the library, the program and the examples (one agent is in Python)
         echo g++ cmake ninja-build ccache make pkg-config libsimdjson-dev nlohmann-json3-dev libzstd-dev libxxhash-dev \
-            libsqlite3-dev libfmt-dev libspdlog-dev libcli11-dev
+            libsqlite3-dev libfmt-dev libspdlog-dev libcli11-dev libyaml-cpp-dev python3
         ;;
     test) # binutils: nm, for the rule that the library never aborts or prints; python3: the trajectories' own expander
         echo libgtest-dev libgmock-dev librapidcheck-dev binutils python3

@@ -1,5 +1,7 @@
 #include "agent.h"
 
+#include "key_files.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -22,27 +24,6 @@ constexpr std::array<std::string_view, 6> kGoals{
 // Worth a second look wherever they stand; none of them is wrong by itself.
 constexpr std::array<std::string_view, 10> kConcerns{"TODO",  "FIXME", "strcpy(",    "sprintf(",         "system(",
                                                      "eval(", "goto ", "const_cast", "reinterpret_cast", "catch (...)"};
-
-constexpr std::size_t kCandidates = 24;
-
-std::string file_name(const std::string& path) {
-    return path.substr(path.find_last_of('/') + 1);
-}
-
-// How other files speak of this one: C and C++ by a header's name, most others by the name without its suffix.
-// Empty: they hardly ever do.
-std::string spoken_name(const Entry& file) {
-    const std::string_view language = language_of(file.path);
-    const std::string name = file_name(file.path);
-    if (language == "C++" || language == "C") return name.contains(".h") ? "/" + name : "";
-    const std::string stem = name.substr(0, name.find('.'));
-    return stem.size() < 4 ? "" : stem;
-}
-
-bool is_program_text(const Entry& file) {
-    const std::string_view language = language_of(file.path);
-    return language != "Markdown" && language != "Make" && language != "CMake";
-}
 
 std::string describe(const std::vector<Entry>& entries) {
     std::string text;
@@ -138,15 +119,8 @@ Status Agent::count_lines() {
 // The largest files that others can refer to, then those of them that the most other files do refer to.
 Status Agent::choose_key_files() {
     if (auto entered = enter_phase(AgentPhase::kDataAnalysis, kGoals[2]); !entered) return entered;
-    std::vector<Entry> candidates = files_;
-    std::erase_if(candidates, [](const Entry& f) { return !is_program_text(f) || spoken_name(f).empty(); });
-    std::ranges::sort(candidates, [](const Entry& a, const Entry& b) {
-        return a.bytes != b.bytes ? a.bytes > b.bytes : a.path < b.path;
-    });
-    candidates.resize(std::min(candidates.size(), kCandidates));
-
     std::vector<std::pair<std::size_t, std::string>> ranking;  // files that mention it, its path
-    for (const Entry& candidate : candidates) {
+    for (const Entry& candidate : key_file_candidates(files_)) {
         const SearchResult found = tree_.search(spoken_name(candidate), source_paths_);
         if (found.files > 0) ranking.emplace_back(found.files, candidate.path);
         observe("search", {{"text", spoken_name(candidate)}}, describe(found));

@@ -31,6 +31,7 @@ struct Cli {
     Result<std::shared_ptr<Store>> open_existing_for_writing() const;
 };
 
+void add_run_command(CLI::App& app, Cli& cli);
 void add_save_command(CLI::App& app, Cli& cli);
 void add_load_command(CLI::App& app, Cli& cli);
 void add_log_command(CLI::App& app, Cli& cli);

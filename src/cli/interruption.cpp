@@ -1,6 +1,13 @@
 #include "cli/interruption.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
 #include <atomic>
+#include <cerrno>
+#include <system_error>
+#include <utility>
 
 namespace cairn::cli {
 namespace {
@@ -8,8 +15,27 @@ namespace {
 std::atomic<int> requested_signal = 0;
 static_assert(std::atomic<int>::is_always_lock_free, "a signal handler writes it");
 
+// Where the first signal is told, if anybody waits for it; the second then ends the program.
+std::atomic<int> listener = -1;
+
+constexpr int kInterruptedExitCode = 130;
+
 void note(int signal) {
-    requested_signal = signal;
+    const int error_number = errno;
+    const bool is_first = requested_signal.exchange(signal) == 0;
+    const int told = listener;
+    if (told >= 0 && !is_first) _exit(kInterruptedExitCode);
+    if (told >= 0) [[maybe_unused]]
+        const ssize_t written = write(told, "!", 1);
+    errno = error_number;
+}
+
+// Waits for the first byte; "." means that nothing came.
+void wait_for_signal(int wake, const std::function<void()>& stop) {
+    char byte = '.';
+    while (read(wake, &byte, 1) < 0 && errno == EINTR) {
+    }
+    if (byte == '!') stop();
 }
 
 }  // namespace
@@ -36,6 +62,23 @@ void Interruption::end_program() {
     if (!requested()) return;
     std::signal(requested_signal, SIG_DFL);
     std::raise(requested_signal);
+}
+
+StopAtInterruption::StopAtInterruption(std::function<void()> stop) {
+    std::array<int, 2> ends{};
+    if (pipe2(ends.data(), O_CLOEXEC) != 0) throw std::system_error(errno, std::generic_category(), "pipe2");
+    waited_ = ends[0];
+    wake_ = ends[1];
+    listener = wake_;
+    waiting_ = std::thread([wake = waited_, stop = std::move(stop)] { wait_for_signal(wake, stop); });
+}
+
+StopAtInterruption::~StopAtInterruption() {
+    listener = -1;
+    [[maybe_unused]] const ssize_t written = write(wake_, ".", 1);
+    waiting_.join();
+    close(wake_);
+    close(waited_);
 }
 
 }  // namespace cairn::cli

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <csignal>
+#include <functional>
+#include <thread>
 
 namespace cairn::cli {
 
@@ -21,6 +23,22 @@ public:
 private:
     struct sigaction interrupt_before_{};
     struct sigaction terminate_before_{};
+};
+
+/// While one lives, the first such signal calls `stop` (from a thread of its own), so that what is under way can be
+/// ended well; the second ends the program at once with exit code 130.
+class StopAtInterruption {
+public:
+    explicit StopAtInterruption(std::function<void()> stop);
+    ~StopAtInterruption();
+    StopAtInterruption(const StopAtInterruption&) = delete;
+    StopAtInterruption& operator=(const StopAtInterruption&) = delete;
+
+private:
+    Interruption interruption_;
+    int waited_ = -1;  ///< The end of a pipe that `waiting_` reads,
+    int wake_ = -1;    ///< and the one that wakes it.
+    std::thread waiting_;
 };
 
 }  // namespace cairn::cli

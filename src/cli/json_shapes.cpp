@@ -49,17 +49,19 @@ std::string to_json(const RecoveryRecord& record) {
                     {"duration_us", record.duration.count()}});
 }
 
-std::string to_json(const RunInfo& run) {
-    return to_line({{"run_id", run.run_id},
-                    {"thread_id", run.thread_id},
-                    {"user_id", run.user_id},
-                    {"head_version", run.head_version},
-                    {"head_snapshot_id", run.head_snapshot_id},
-                    {"checkpoint_type", run.checkpoint_type.name()},
-                    {"agent_phase", run.agent_phase.name()},
-                    {"created_at", format_timestamp(run.created_at)},
-                    {"updated_at", format_timestamp(run.updated_at)},
-                    {"snapshots", run.snapshots}});
+std::string to_json(const RunInfo& run, const Json& more) {
+    Json object{{"run_id", run.run_id},
+                {"thread_id", run.thread_id},
+                {"user_id", run.user_id},
+                {"head_version", run.head_version},
+                {"head_snapshot_id", run.head_snapshot_id},
+                {"checkpoint_type", run.checkpoint_type.name()},
+                {"agent_phase", run.agent_phase.name()},
+                {"created_at", format_timestamp(run.created_at)},
+                {"updated_at", format_timestamp(run.updated_at)},
+                {"snapshots", run.snapshots}};
+    object.update(more);
+    return to_line(object);
 }
 
 std::string to_json(const ThreadInfo& thread) {

@@ -17,7 +17,8 @@ std::string to_json(const SnapshotInfo& info, const Json& more);
 /// A parent that is gone has no id.
 std::string to_json(const SnapshotInfo& info, const std::optional<std::string>& parent_snapshot_id);
 std::string to_json(const RecoveryRecord& record);
-std::string to_json(const RunInfo& run);
+/// `more`: how it stands.
+std::string to_json(const RunInfo& run, const Json& more);
 std::string to_json(const ThreadInfo& thread);
 
 /// `object` with one member more, whose value is JSON text that must not change (a state).

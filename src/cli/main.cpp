@@ -24,6 +24,7 @@ namespace {
 constexpr int kUnexpected = 1;
 
 void add_commands(CLI::App& app, Cli& cli) {
+    add_run_command(app, cli);
     add_save_command(app, cli);
     add_load_command(app, cli);
     add_log_command(app, cli);
@@ -59,6 +60,7 @@ void set_up(CLI::App& app, Cli& cli) {
     app.footer("Settings come from the environment and from .env (`cairn config` shows them).\n\n" + exit_codes() +
                ".\n\n"
                "Examples:\n"
+               "  cairn run pipeline.yaml\n"
                "  echo '{\"step\":1}' | cairn save --run r1 --thread t1 --user u1\n"
                "  cairn load --run r1 | jq .\n"
                "  cairn log --run r1\n"

@@ -2,10 +2,13 @@
 #include "cli/json_shapes.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/run_choice.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace cairn::cli {
@@ -21,12 +24,64 @@ struct RunsOptions {
 
 Table runs_table() {
     using enum Table::Align;
-    return Table({{"RUN"}, {"THREAD"}, {"USER"}, {"VERSION", kRight}, {"SNAPSHOTS", kRight}, {"PHASE"}, {"UPDATED"}});
+    return Table({{"RUN"},
+                  {"THREAD"},
+                  {"USER"},
+                  {"VERSION", kRight},
+                  {"SNAPSHOTS", kRight},
+                  {"PHASE"},
+                  {"UPDATED"},
+                  {"STATUS"},
+                  {"STEP"},
+                  {"AGE", kRight}});
 }
 
-void add_row(Table& table, const RunInfo& run) {
-    table.add({run.run_id, run.thread_id, run.user_id, std::to_string(run.head_version), std::to_string(run.snapshots),
-               run.agent_phase.name(), format_seconds(run.updated_at)});
+std::chrono::microseconds age_of(const RunInfo& run, const Runtime& runtime) {
+    return std::max(std::chrono::microseconds(0), runtime.with_defaults().clock->now() - run.updated_at);
+}
+
+// "35 s", "12 min", "5 h", "3 d": of a run's last checkpoint.
+std::string format_age(std::chrono::microseconds age) {
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(age).count();
+    if (seconds < 120) return fmt::format("{} s", seconds);
+    if (seconds < 120L * 60) return fmt::format("{} min", seconds / 60);
+    return seconds < 48L * 3600 ? fmt::format("{} h", seconds / 3600) : fmt::format("{} d", seconds / 86'400);
+}
+
+void add_row(Table& table, const RunInfo& run, const Runtime& runtime) {
+    std::vector<std::string> cells{run.run_id,
+                                   run.thread_id,
+                                   run.user_id,
+                                   std::to_string(run.head_version),
+                                   std::to_string(run.snapshots),
+                                   run.agent_phase.name(),
+                                   format_seconds(run.updated_at)};
+    const auto status = status_now(run, runtime);
+    cells.emplace_back(status ? to_string(status->status) : "");
+    cells.push_back(status ? fmt::format("{} of {}", status->steps_completed, status->steps_total) : "");
+    cells.push_back(status ? format_age(age_of(run, runtime)) : "");
+    table.add(std::move(cells));
+}
+
+// How its pipeline stands; null for a run that is no pipeline's.
+std::string to_json(const RunInfo& run, const Runtime& runtime) {
+    const auto status = status_now(run, runtime);
+    Json members{{"pipeline", nullptr},    {"status", nullptr}, {"steps_completed", nullptr},
+                 {"steps_total", nullptr}, {"step", nullptr},   {"checkpoint_age_ms", nullptr}};
+    if (status) {
+        const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(age_of(run, runtime));
+        members = {{"pipeline", status->pipeline},
+                   {"status", to_string(status->status)},
+                   {"steps_completed", status->steps_completed},
+                   {"steps_total", status->steps_total},
+                   {"step", status->step},
+                   {"checkpoint_age_ms", age.count()}};
+    }
+    return cli::to_json(run, members);
+}
+
+std::string to_json(const ThreadInfo& thread, const Runtime& /*runtime*/) {
+    return cli::to_json(thread);
 }
 
 Table threads_table() {
@@ -34,20 +89,23 @@ Table threads_table() {
     return Table({{"THREAD"}, {"USER"}, {"RUNS", kRight}, {"SNAPSHOTS", kRight}, {"UPDATED"}});
 }
 
-void add_row(Table& table, const ThreadInfo& thread) {
+void add_row(Table& table, const ThreadInfo& thread, const Runtime& /*runtime*/) {
     table.add({thread.thread_id, thread.user_id, std::to_string(thread.runs), std::to_string(thread.snapshots),
                format_seconds(thread.updated_at)});
 }
 
 // `next_page(cursor, limit)` asks the store for runs or threads.
 template <class NextPage>
-Status print_pages(Table table, const RowLimit& limit, bool json, NextPage next_page) {
+Status print_pages(Table table, const RowLimit& limit, const Cli& cli, NextPage next_page) {
+    const bool json = cli.json;
     JsonArray array;
     std::string cursor;
     for (std::uint64_t printed = 0; !limit.reached(printed);) {
         auto page = next_page(cursor, limit.next_page(printed));
         if (!page) return std::unexpected(page.error());
-        for (const auto& item : page->items) json ? array.add(to_json(item)) : add_row(table, item);
+        for (const auto& item : page->items) {
+            json ? array.add(to_json(item, cli.runtime)) : add_row(table, item, cli.runtime);
+        }
         if (!json) table.print();
         printed += page->items.size();
         cursor = std::move(page->next_cursor);
@@ -58,22 +116,22 @@ Status print_pages(Table table, const RowLimit& limit, bool json, NextPage next_
     return {};
 }
 
-Status print_runs(Store& store, const RunsOptions& options, bool json) {
-    return print_pages(runs_table(), options.limit, json, [&](const std::string& cursor, std::size_t limit) {
+Status print_runs(Store& store, const RunsOptions& options, const Cli& cli) {
+    return print_pages(runs_table(), options.limit, cli, [&](const std::string& cursor, std::size_t limit) {
         return store.runs(
             {.thread_id = options.thread_id, .user_id = options.user_id, .cursor = cursor, .limit = limit});
     });
 }
 
-Status print_threads(Store& store, const RunsOptions& options, bool json) {
-    return print_pages(threads_table(), options.limit, json, [&](const std::string& cursor, std::size_t limit) {
+Status print_threads(Store& store, const RunsOptions& options, const Cli& cli) {
+    return print_pages(threads_table(), options.limit, cli, [&](const std::string& cursor, std::size_t limit) {
         return store.threads({.user_id = options.user_id, .cursor = cursor, .limit = limit});
     });
 }
 
-void print_context_json(const ThreadContext& context) {
+void print_context_json(const ThreadContext& context, const Runtime& runtime) {
     std::string runs;
-    for (const RunInfo& run : context.runs) runs += (runs.empty() ? "" : ",") + to_json(run);
+    for (const RunInfo& run : context.runs) runs += (runs.empty() ? "" : ",") + to_json(run, runtime);
     const Json object{{"thread_id", context.thread_id},
                       {"user_id", context.user_id},
                       {"snapshots", context.snapshots},
@@ -84,7 +142,7 @@ void print_context_json(const ThreadContext& context) {
     print_line(with_member(to_line(object), "runs", "[" + runs + "]"));
 }
 
-void print_context_text(const ThreadContext& context) {
+void print_context_text(const ThreadContext& context, const Runtime& runtime) {
     Table facts({{"THREAD"}, {context.thread_id}});
     facts.add({"user", context.user_id});
     facts.add({"runs", std::to_string(context.runs.size())});
@@ -96,15 +154,15 @@ void print_context_text(const ThreadContext& context) {
     facts.print();
     print("\n");
     Table runs = runs_table();
-    for (const RunInfo& run : context.runs) add_row(runs, run);
+    for (const RunInfo& run : context.runs) add_row(runs, run, runtime);
     runs.print();
 }
 
 Status print_context(const Cli& cli, std::shared_ptr<Store> store, const RunsOptions& options) {
     const auto service = make_persistence(cli.config(), std::move(store), cli.runtime);
-    const auto context = service->get_thread_context(*options.thread_id, options.user_id);
+    const auto context = service->get_thread_context(options.thread_id.value_or(""), options.user_id);
     if (!context) return std::unexpected(context.error());
-    cli.json ? print_context_json(*context) : print_context_text(*context);
+    cli.json ? print_context_json(*context, cli.runtime) : print_context_text(*context, cli.runtime);
     return {};
 }
 
@@ -116,8 +174,8 @@ Status runs(const Cli& cli, const RunsOptions& options) {
     const auto store = cli.open_for_reading();
     if (!store) return std::unexpected(store.error());
     if (options.context) return print_context(cli, *store, options);
-    if (options.threads) return print_threads(**store, options, cli.json);
-    return print_runs(**store, options, cli.json);
+    if (options.threads) return print_threads(**store, options, cli);
+    return print_runs(**store, options, cli);
 }
 
 }  // namespace
@@ -132,12 +190,13 @@ void add_runs_command(CLI::App& app, Cli& cli) {
     command->add_flag("--context", options->context, "With --thread: its runs, newest snapshot and phase");
     command->callback([&cli, options] { cli.action = [&cli, options] { return runs(cli, *options); }; });
     command->footer(
-        "Runs are listed the newest created first, threads by their ids.\n\n"
+        "Runs are listed the newest created first, threads by their ids. Those of pipelines have a status (running,\n"
+        "completed, failed, interrupted), how many of their steps are done, and the age of their last checkpoint.\n\n"
         "Examples:\n"
         "  cairn runs --user u1\n"
         "  cairn runs --threads --limit 0\n"
         "  cairn runs --thread t1 --context\n"
-        "  cairn runs --json | jq -r '.[].run_id'");
+        "  cairn runs --json | jq -r '.[] | select(.status == \"interrupted\") | .run_id'");
 }
 
 }  // namespace cairn::cli

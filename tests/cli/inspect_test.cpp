@@ -108,8 +108,11 @@ TEST_F(Cairn, RunsAndThreadsAreListedAndFiltered) {
     EXPECT_THAT(run({"runs", "--threads"}).output, StartsWith("THREAD  USER  RUNS"));
 
     const Json item = parsed(run({"runs", "--json", "--limit", "1"}))[0];
-    EXPECT_THAT(keys_of(item), ElementsAre("run_id", "thread_id", "user_id", "head_version", "head_snapshot_id",
-                                           "checkpoint_type", "agent_phase", "created_at", "updated_at", "snapshots"));
+    EXPECT_THAT(keys_of(item),
+                ElementsAre("run_id", "thread_id", "user_id", "head_version", "head_snapshot_id", "checkpoint_type",
+                            "agent_phase", "created_at", "updated_at", "snapshots", "pipeline", "status",
+                            "steps_completed", "steps_total", "step", "checkpoint_age_ms"));
+    EXPECT_TRUE(item["status"].is_null()) << "it is no pipeline's";
 }
 
 TEST_F(Cairn, TheContextOfAThreadIsTold) {

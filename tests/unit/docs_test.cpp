@@ -23,7 +23,8 @@ namespace cairn::test {
 namespace {
 
 const std::vector<std::string> kDocuments{"README.md",         "docs/start.md",     "docs/guide.md",
-                                          "docs/operating.md", "docs/reference.md", "docs/internals.md"};
+                                          "docs/operating.md", "docs/reference.md", "docs/internals.md",
+                                          "docs/pipelines.md"};
 
 std::string reference() {
     return read_file(project_path("docs/reference.md"));

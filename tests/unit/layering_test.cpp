@@ -36,6 +36,7 @@ const std::map<std::string, std::vector<std::string>> kLibraries{
     {"xxhash.h", {"src/base/", "src/frame/"}},
     {"CLI/", {"src/cli/"}},
     {"spdlog/", {"src/cli/"}},
+    {"yaml-cpp/", {"src/cli/"}},
     {"nlohmann/", {"src/state/", "src/pipeline/", "src/cli/", "include/cairn/state_json.h"}},
 };
 

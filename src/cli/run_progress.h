@@ -1,0 +1,70 @@
+#pragma once
+
+// How a run of a pipeline gets on, for the person in front of it.
+
+#include <cairn/pipeline_events.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace cairn::cli {
+
+/// Prints events to standard error: each thing of note as a line, and on a terminal below them what is under way, with
+/// its time, drawn anew a few times a second. Counts whether it prints or not.
+class RunProgress : public EventSink {
+public:
+    enum class Show : std::uint8_t { kNothing, kLines, kLive };
+    struct Totals {
+        std::uint64_t saves = 0;
+        std::uint64_t skips = 0;  ///< Saves that were deduplicated.
+        std::uint64_t bytes_stored = 0;
+        std::uint64_t dropped = 0;  ///< Events that did not arrive: so much may be missing above.
+    };
+
+    explicit RunProgress(Show show);
+    ~RunProgress() override;
+    RunProgress(const RunProgress&) = delete;
+    RunProgress& operator=(const RunProgress&) = delete;
+
+    void on_event(const PipelineEvent& event) override;
+    Totals totals() const;
+
+private:
+    using Time = std::chrono::steady_clock::time_point;
+    struct Running {
+        std::string step;
+        std::string message;
+        Time since;
+    };
+
+    void note(const PipelineEvent& event);  // The next four under mutex_.
+    std::vector<std::string> live_lines() const;
+    void erase_live();
+    void draw_live();
+    void redraw_until(const std::stop_token& stop);
+
+    const Show show_;
+    mutable std::mutex mutex_;
+    std::condition_variable_any woken_;
+    Totals totals_;
+    std::vector<Running> running_;
+    std::size_t steps_completed_ = 0;
+    std::size_t steps_total_ = 0;
+    Time started_ = std::chrono::steady_clock::now();
+    std::size_t lines_drawn_ = 0;
+    std::jthread redrawing_;  // last: it uses what stands above
+};
+
+/// "[2/5] scan completed, 1.2 s"; empty for what is not of note.
+std::string line_of(const PipelineEvent& event, std::size_t steps_completed);
+
+/// "350 ms", "1.2 s", "2 min 03 s".
+std::string format_duration(std::chrono::microseconds duration);
+
+}  // namespace cairn::cli

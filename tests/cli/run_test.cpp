@@ -1,0 +1,223 @@
+// Goal: `cairn run` does what a pipeline's file says, tells how it ended by words and exit code, and goes on with what
+// was left; `cairn runs` tells the same of it.
+// Method: runs the built program on small pipelines of shell agents, each of which writes a line to a journal. Where
+// the program must be in the middle of its work, an agent says so in a file and waits.
+
+#include "cli/program_fixture.h"
+
+#include <csignal>
+#include <filesystem>
+
+namespace cairn::test {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+class CairnRun : public Cairn {
+protected:
+    // Three steps, of which the second does as the file "second.sh" says, a line each in "journal".
+    void write_pipeline(const std::string& second = "true") {
+        write("second.sh", second);
+        write("p.yaml", R"(name: demo
+agents:
+  mark:
+    command: [sh, -c, 'echo "$CAIRN_STEP $CAIRN_ATTEMPT" >> journal; printf "{\"%s\":%s}" "$CAIRN_STEP" "$CAIRN_WITH"']
+    output: merge_patch
+  second:
+    command: [sh, -c, 'echo "$CAIRN_STEP $CAIRN_ATTEMPT" >> journal; . ./second.sh; echo "{\"second\":true}"']
+    output: merge_patch
+    grace: 100ms
+steps:
+  - {step: first, agent: mark, with: {n: 1.50}}
+  - {step: second, timeout: 1h}
+  - {step: third, agent: mark, when: {member: /skip, not_equals: true}}
+)");
+    }
+
+    void edit_pipeline(std::string_view from, std::string_view to) {
+        const std::string text = read("p.yaml");
+        const auto at = text.find(from);
+        std::string edited = text.substr(0, at);
+        edited.append(to).append(text, at + from.size());
+        write("p.yaml", edited);
+    }
+
+    ProgramResult run_demo(const std::vector<std::string>& more = {}, std::string_view input = {},
+                           const Environment& environment = {}) {
+        return run(std::vector<std::string>{"run", "p.yaml"} + more, input, environment);
+    }
+
+    Json outcome(const std::vector<std::string>& more = {}, std::string_view input = {},
+                 const Environment& environment = {}) {
+        return parsed(run_demo(std::vector<std::string>{"--run-id", "r1", "--json"} + more, input, environment));
+    }
+
+    Json only_run() { return parsed(run({"runs", "--json"}))[0]; }
+};
+
+const std::vector<std::string> kOutcome{"run_id",       "thread_id",   "user_id",      "pipeline", "status",
+                                        "is_resumed",   "is_saved",    "snapshot_id",  "saves",    "skips",
+                                        "bytes_stored", "duration_us", "unsaved_file", "error",    "steps"};
+
+TEST_F(CairnRun, RunsEveryStepAndSavesIt) {
+    write_pipeline();
+    const Json done = outcome({"--thread-id", "t1", "--user-id", "u1"});
+    EXPECT_EQ(keys_of(done), kOutcome);
+    EXPECT_EQ(done["status"], "completed");
+    EXPECT_EQ(done["is_saved"], true);
+    EXPECT_EQ(done["is_resumed"], false);
+    EXPECT_TRUE(done["error"].is_null());
+    EXPECT_TRUE(done["unsaved_file"].is_null());
+    EXPECT_GT(done["bytes_stored"], 0);
+    ASSERT_EQ(done["steps"].size(), 3U);
+    EXPECT_EQ(done["steps"][1]["step"], "second");
+    EXPECT_EQ(done["steps"][1]["attempt"], 1);
+    EXPECT_EQ(read("journal"), "first 1\nsecond 1\nthird 1\n");
+    EXPECT_EQ(run({"load", "--run", "r1", "--thread", "t1", "--user", "u1"}).output,
+              "{\"first\":{\"n\":1.50},\"second\":true,\"third\":{}}\n");
+    const Json listed = only_run();
+    EXPECT_EQ(listed["pipeline"], "demo");
+    EXPECT_EQ(listed["status"], "completed");
+    EXPECT_EQ(listed["steps_completed"], 3);
+    EXPECT_EQ(listed["steps_total"], 3);
+    EXPECT_GE(listed["checkpoint_age_ms"], 0);
+}
+
+TEST_F(CairnRun, TellsAPersonWhatHappenedAndWhatToDoNext) {
+    write_pipeline();
+    const auto result = run_demo({"--set", "skip=true"});
+    EXPECT_EQ(result.exit_code, 0);
+    EXPECT_THAT(result.errors, AllOf(StartsWith("run "), HasSubstr("(thread cli, user "),
+                                     HasSubstr("[1/3] first completed"), HasSubstr("[3/3] third skipped")));
+    const std::string run_id = only_run()["run_id"];
+    EXPECT_EQ(run_id.size(), 36U);
+    EXPECT_THAT(result.errors, StartsWith("run " + run_id));
+    EXPECT_THAT(result.output, AllOf(StartsWith("STEP    OUTCOME"), HasSubstr("cairn load --run " + run_id),
+                                     HasSubstr("cairn log --run " + run_id), Not(HasSubstr("--resume"))));
+    EXPECT_THAT(run({"runs"}).output, AllOf(HasSubstr("STATUS"), HasSubstr("completed  3 of 3")));
+}
+
+TEST_F(CairnRun, BeginsWithTheInputAndWhatIsSet) {
+    write_pipeline();
+    write("in.json", R"({"big": 12345678901234567890, "b": 1})");
+    outcome({"--input", "in.json", "--set", "b=[2]", "--set", "c=some text"});
+    EXPECT_THAT(run({"load", "--run", "r1"}).output,
+                StartsWith(R"({"big":12345678901234567890,"b":[2],"c":"some text",)"));
+    parsed(run_demo({"--run-id", "r2", "--json", "--input", "-"}, "{\"x\":1}"));
+    EXPECT_THAT(run({"load", "--run", "r2"}).output, StartsWith("{\"x\":1,"));
+    expect_error(run_demo({"--input", "-"}, "[]"), ErrorCode::kInvalidState, "--input (standard input): ");
+    expect_error(run_demo({"--input", "none.json"}), ErrorCode::kNotFound, "none.json");
+    expect_error(run_demo({"--set", "b"}), ErrorCode::kInvalidArgument, "--set \"b\": give KEY=VALUE");
+}
+
+TEST_F(CairnRun, DryRunRunsAndWritesNothing) {
+    write_pipeline();
+    const auto told = run_demo({"--dry-run", "--events", "events.jsonl"});
+    EXPECT_EQ(told.exit_code, 0) << told.errors;
+    EXPECT_THAT(told.output, AllOf(StartsWith("STAGE  STEP"), HasSubstr("/skip != true"),
+                                   HasSubstr("it would begin at its first step. Nothing was run or written.")));
+    const Json plan = outcome({"--dry-run"});
+    EXPECT_EQ(plan["steps_total"], 3);
+    EXPECT_EQ(plan["stages"][2]["steps"][0]["when"], "/skip != true");
+    for (const char* file : {"cairn.db", "journal", "events.jsonl"}) {
+        EXPECT_FALSE(std::filesystem::exists(folder_ / file)) << file;
+    }
+}
+
+TEST_F(CairnRun, AFailedStepEndsItWithItsErrorAndPlaceAndResumeGoesOn) {
+    write_pipeline("echo broken >&2; exit 3");
+    const auto failed = run_demo({"--run-id", "r1"});
+    EXPECT_EQ(failed.exit_code, exit_code_of(ErrorCode::kInvalidArgument));
+    EXPECT_THAT(last_line_of(failed.errors),
+                AllOf(StartsWith("cairn: invalid_argument: p.yaml:12:12: step \"second\": "), HasSubstr("broken")));
+    EXPECT_THAT(failed.output, HasSubstr("cairn run p.yaml --run-id r1 --resume"));
+    EXPECT_EQ(only_run()["status"], "failed");
+    EXPECT_EQ(only_run()["steps_completed"], 1);
+
+    expect_error(run_demo({"--run-id", "r1"}), ErrorCode::kInvalidArgument,
+                 "run \"r1\" is there already and failed (1 of 3 steps done): add --resume");
+    EXPECT_THAT(run_demo({"--resume", "--dry-run"}).output, HasSubstr("run r1: it would begin after step \"first\""));
+    write("second.sh", "true");
+    const Json done = parsed(run_demo({"--resume", "--json"}));
+    EXPECT_EQ(done["run_id"], "r1");
+    EXPECT_EQ(done["is_resumed"], true);
+    EXPECT_EQ(done["steps"][0]["attempt"], 0);
+    EXPECT_EQ(read("journal"), "first 1\nsecond 1\nsecond 2\nthird 1\n");
+    expect_error(run_demo({"--resume"}), ErrorCode::kNotFound, "no run of pipeline \"demo\" is unfinished");
+    EXPECT_THAT(run_demo({"--run-id", "r1"}).output, HasSubstr("This run is completed already: nothing was run."));
+    EXPECT_EQ(read("journal"), "first 1\nsecond 1\nsecond 2\nthird 1\n");
+}
+
+TEST_F(CairnRun, AChangedPipelineIsRefusedUnlessAccepted) {
+    write_pipeline("exit 1");
+    run_demo({"--run-id", "r1"});
+    edit_pipeline("1.50", "2");
+    write("second.sh", "true");
+    const auto refused = run_demo({"--run-id", "r1", "--resume"});
+    EXPECT_EQ(refused.exit_code, exit_code_of(ErrorCode::kConflict));
+    EXPECT_EQ(outcome({"--resume", "--accept-changes"})["status"], "completed");
+    EXPECT_EQ(read("journal"), "first 1\nsecond 1\nsecond 2\nthird 1\n");
+}
+
+TEST_F(CairnRun, EventsAreAppendedAsJsonLines) {
+    write_pipeline();
+    outcome({"--events", "events.jsonl"});
+    std::istringstream lines(read("events.jsonl"));
+    std::vector<std::string> types;
+    for (std::string line; std::getline(lines, line);) types.push_back(Json::parse(line)["type"]);
+    ASSERT_THAT(types, ::testing::SizeIs(::testing::Ge(8U)));
+    EXPECT_EQ(types.front(), "started");
+    EXPECT_EQ(types.back(), "completed");
+    expect_error(run_demo({"--events", "none/events.jsonl"}), ErrorCode::kNotFound, "events.jsonl");
+}
+
+TEST_F(CairnRun, MistakesInTheFileEndItBeforeAnythingIsMade) {
+    write("p.yaml", "name: p\nagents: {}\nsteps:\n  - step: a\n");
+    expect_error(run_demo(), ErrorCode::kInvalidArgument, "p.yaml:4:11: step \"a\": there is no agent \"a\"");
+    expect_error(run({"run", "none.yaml"}), ErrorCode::kNotFound, "none.yaml");
+    EXPECT_NE(run({"run"}).exit_code, 0);
+    EXPECT_NE(run_demo({"--on-save-failure", "ignore"}).exit_code, 0);
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "cairn.db"));
+}
+
+// The agent says that it is at work by making a file, and waits for one that never comes.
+TEST_F(CairnRun, CtrlCStopsTheStepAndTheRunGoesOnLater) {
+    write_pipeline("touch working; while [ ! -e go ]; do sleep 0.05; done");
+    const auto stopped = run_shell(
+        "\"$CAIRN\" run p.yaml --run-id r1 --json > report & pid=$!\n"
+        "until [ -e working ]; do :; done\n"
+        "kill -INT $pid; wait $pid");
+    EXPECT_EQ(stopped.exit_code, 128 + SIGINT) << stopped.errors;
+    EXPECT_THAT(stopped.errors, HasSubstr("finishing: press Ctrl-C again to leave at once"));
+    const Json report = Json::parse(read("report"));
+    EXPECT_EQ(report["status"], "interrupted");
+    EXPECT_EQ(report["is_saved"], true);
+    EXPECT_EQ(only_run()["status"], "interrupted");
+    EXPECT_EQ(only_run()["step"], "first");
+    write("go", "");
+    EXPECT_EQ(outcome({"--resume"})["status"], "completed");
+    EXPECT_EQ(read("journal"), "first 1\nsecond 1\nsecond 2\nthird 1\n");
+}
+
+// The agent does not care for SIGTERM and has an hour's grace: only the second Ctrl-C ends it.
+TEST_F(CairnRun, ASecondCtrlCLeavesAtOnce) {
+    write_pipeline("trap '' TERM; touch working; while [ ! -e go ]; do sleep 0.05; done");
+    edit_pipeline("100ms", "1h");
+    const auto left = run_shell(
+        "\"$CAIRN\" run p.yaml --run-id r1 --json > report 2> errors & pid=$!\n"
+        "until [ -e working ]; do :; done\n"
+        "kill -INT $pid\n"
+        "until grep -q finishing errors; do :; done\n"
+        "kill -INT $pid; wait $pid; code=$?; touch go; exit $code");
+    EXPECT_EQ(left.exit_code, 130) << left.errors;
+    EXPECT_THAT(read("report"), IsEmpty());
+    EXPECT_EQ(only_run()["steps_completed"], 1);
+}
+
+}  // namespace
+}  // namespace cairn::test
