@@ -44,7 +44,7 @@ bool EventQueue::make_room() {
 }
 
 // What the event had to say of drops before it, the one after it says now.
-void EventQueue::drop(Entries::const_iterator entry) {
+void EventQueue::drop(const Entries::const_iterator& entry) {
     const std::uint64_t gap = entry->event.dropped + 1;
     const auto next = events_.erase(entry);
     (next == events_.end() ? dropped_since_push_ : next->event.dropped) += gap;

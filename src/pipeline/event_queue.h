@@ -38,7 +38,7 @@ private:
     using Entries = std::deque<Entry>;
 
     bool make_room();
-    void drop(Entries::const_iterator entry);
+    void drop(const Entries::const_iterator& entry);
 
     Entries events_;
     std::uint64_t last_number_ = 0;
