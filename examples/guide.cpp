@@ -178,6 +178,32 @@ void tune(cairn::OptimizedStatePersistence& persistence) {
               << " bytes saved\n";
 }
 
+/// Prints how each step ends.
+class StepPrinter final : public cairn::EventSink {
+public:
+    void on_event(const cairn::PipelineEvent& event) override {
+        if (event.type == cairn::PipelineEvent::Type::kStepCompleted) std::cout << event.step << " completed\n";
+    }
+};
+
+void run_a_pipeline(std::shared_ptr<cairn::Store> store, const cairn::Config& config) {
+    auto engine = std::make_shared<cairn::ExecutionEngine>();
+    auto plan = [](const cairn::State&, const cairn::AgentCall&) { return cairn::State::parse(R"({"plan":"ask"})"); };
+    auto added = engine->add_agent("plan", plan);
+    auto also_added =
+        engine->add_agent("ask", cairn::command_agent({.command = {"sh", "-c", "echo '{\"answer\":42}'"},
+                                                       .output = cairn::CommandOptions::Output::kMergePatch}));
+    if (!added || !also_added) return;
+
+    const cairn::Pipeline pipeline{
+        .name = "answers",
+        .stages = {{.steps = {{.name = "plan", .agent = "plan"}}}, {.steps = {{.name = "ask", .agent = "ask"}}}}};
+    cairn::PipelineExecutor executor(engine, std::make_shared<StepPrinter>(), store, {.config = config});
+    auto result =
+        executor.execute_pipeline(pipeline, cairn::State(), "run-2", {.thread_id = "thread-1", .user_id = "user-1"});
+    if (result && !result->error) std::cout << result->state.text() << '\n';
+}
+
 std::unique_ptr<cairn::StatePersistence> choose_by_configuration() {
     auto loaded = cairn::load_config();  // the environment, then .env
     if (!loaded) return nullptr;
@@ -209,5 +235,6 @@ int main() {
     save_with_a_completion(
         persistence, {.run_id = "run-1", .thread_id = "thread-1", .user_id = "user-1", .state_data = state_of_step(5)});
     tune(persistence);
+    run_a_pipeline(store, {.enable_optimized_persistence = true});
     return choose_by_configuration() == nullptr ? 1 : 0;
 }
