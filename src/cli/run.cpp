@@ -106,7 +106,11 @@ Result<std::string> rescue(const PipelineResult& result, const std::string& run_
     return name;
 }
 
-void print_beginning(const Cli& cli, const ChosenRun& run) {
+void print_beginning(const Cli& cli, const RunOptions& options, const ChosenRun& run) {
+    if (run.before && !(options.input.empty() && options.settings.empty())) {
+        fmt::print(stderr, "note: run {} goes on with the state that it has: --input and --set are for a new run\n",
+                   printable(run.run_id));
+    }
     if (cli.json) return;
     fmt::print(stderr, "{}\n",
                printable(fmt::format("run {} (thread {}, user {})", run.run_id, run.thread_id, run.user_id)));
@@ -114,7 +118,7 @@ void print_beginning(const Cli& cli, const ChosenRun& run) {
 
 Status run_to_its_end(const Cli& cli, const RunOptions& options, const Parts& parts, const PipelineFile& file,
                       const ChosenRun& run, const State& input) {
-    print_beginning(cli, run);
+    print_beginning(cli, options, run);
     const auto started = std::chrono::steady_clock::now();
     const auto result = execute(cli, options, parts, file, run, input);
     if (!result) return std::unexpected(result.error());

@@ -41,8 +41,8 @@ std::string format_duration(std::chrono::microseconds duration) {
     return fmt::format("{} min {:02} s", whole / 60, whole % 60);
 }
 
-std::string line_of(const PipelineEvent& event, std::size_t steps_completed) {
-    const std::string place = fmt::format("[{}/{}] ", steps_completed, event.steps_total);
+std::string line_of(const PipelineEvent& event) {
+    const std::string place = fmt::format("[{}/{}] ", event.steps_completed, event.steps_total);
     switch (event.type) {
         case Type::kStarted:
             return place + (event.message.empty() ? "started" : event.message);
@@ -84,7 +84,7 @@ void RunProgress::on_event(const PipelineEvent& event) {
     note(event);
     if (show_ == Show::kNothing) return;
     const bool is_shown_below = show_ == Show::kLive && event.type == Type::kStepStarted;
-    const std::string line = is_shown_below ? "" : line_of(event, steps_completed_);
+    const std::string line = is_shown_below ? "" : line_of(event);
     if (line.empty() && (show_ == Show::kLines || event.type == Type::kStepProgress)) return;  // soon redrawn anyway
     erase_live();
     if (!line.empty()) fmt::print(stderr, "{}\n", printable(line));
@@ -97,7 +97,7 @@ RunProgress::Totals RunProgress::totals() const {
 }
 
 void RunProgress::note(const PipelineEvent& event) {
-    steps_completed_ = std::max(steps_completed_, event.steps_completed);
+    steps_completed_ = event.steps_completed;
     steps_total_ = event.steps_total;
     totals_.dropped += event.dropped;
     const auto running = std::ranges::find(running_, event.step, &Running::step);

@@ -62,7 +62,7 @@ private:
 };
 
 /// "[2/5] scan completed, 1.2 s"; empty for what is not of note.
-std::string line_of(const PipelineEvent& event, std::size_t steps_completed);
+std::string line_of(const PipelineEvent& event);
 
 /// "350 ms", "1.2 s", "2 min 03 s".
 std::string format_duration(std::chrono::microseconds duration);

@@ -17,7 +17,6 @@ Status Checkpointer::save(const Checkpoint& checkpoint) {
     events_.tell(PipelineEvent::Type::kCheckpoint, [&](PipelineEvent& event) {
         event.step = checkpoint.step;
         event.checkpoint_type = checkpoint.type;
-        event.steps_completed = checkpoint.progress.steps_completed;
         if (receipt) event.receipt = *receipt;
         if (!receipt) event.error = receipt.error();
     });

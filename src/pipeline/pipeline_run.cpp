@@ -51,6 +51,7 @@ PipelineRun::PipelineRun(const Parts& parts, const Pipeline& pipeline, ResumePoi
         state_id_ = progress_.group_base;
         grew_from_ = progress_.group_base;
     }
+    saved_phase_ = progress_.phase;
     result_.is_resumed = !is_new_;
     result_.is_saved = !is_new_;
     result_.snapshot_id = from.snapshot_id;
@@ -84,15 +85,14 @@ void PipelineRun::begin() {
         }
     }
     events_.tell(Type::kStarted, [&](PipelineEvent& event) {
-        event.steps_completed = progress_.steps_completed;
         if (is_new_) return;
         event.message =
             progress_.step.empty() ? "resumed from the start" : fmt::format("resumed after {}", progress_.step);
     });
     if (!is_new_ || saves_once() || pipeline_.stages.empty()) return;
-    const AgentPhase first = next_phase();
-    progress_.phase = first;
-    if (save({.type = CheckpointType::kAuto, .state = state_, .progress = progress_, .phase = first})) {
+    progress_.phase = next_phase();
+    if (save({.type = CheckpointType::kAuto, .state = state_, .progress = progress_, .phase = progress_.phase})) {
+        saved_phase_ = progress_.phase;
         state_id_ = checkpointer_.last().snapshot_id;
     }
 }
@@ -129,18 +129,18 @@ void PipelineRun::complete_stage(const Stage& stage) {
     const bool is_last = progress_.stages_completed == pipeline_.stages.size();
     const bool did_run = std::ranges::any_of(
         stage.steps, [&](const Step& step) { return decided_.at(step.name).outcome != StepOutcome::kSkipped; });
+    progress_.phase = next_phase();
     if (is_last || saves_once() || !did_run) return;
-    const AgentPhase next = next_phase();
-    const bool is_transition = next != progress_.phase;
-    progress_.phase = next;
+    const bool is_transition = progress_.phase != saved_phase_;
     const Checkpoint checkpoint{
         .type = is_transition ? CheckpointType::kPhaseTransition : CheckpointType::kIntermediate,
         .state = state_,
         .progress = progress_,
         .step = progress_.step,
-        .phase = next,
+        .phase = progress_.phase,
         .parent = grew_from_};
     if (save(checkpoint)) {
+        saved_phase_ = progress_.phase;
         state_id_ = checkpointer_.last().snapshot_id;
         grew_from_.reset();
     }
@@ -165,10 +165,7 @@ bool PipelineRun::is_wanted(const Step& step) {
     if (holds(step.when, state_, outcomes)) return true;
     progress_.exceptions.insert_or_assign(step.name, StepOutcome::kSkipped);
     decide(step, {.step = step.name, .outcome = StepOutcome::kSkipped});
-    events_.tell(Type::kStepSkipped, [&](PipelineEvent& event) {
-        event.step = step.name;
-        event.steps_completed = progress_.steps_completed;
-    });
+    events_.tell(Type::kStepSkipped, [&](PipelineEvent& event) { event.step = step.name; });
     return false;
 }
 
@@ -214,7 +211,6 @@ bool PipelineRun::note(const Step& step, const StepRun& run) {
         event.step = step.name;
         event.attempt = run.attempt;
         event.duration = run.duration;
-        event.steps_completed = progress_.steps_completed;
         event.error = result.error;
     });
     return run.state.has_value();
@@ -223,6 +219,7 @@ bool PipelineRun::note(const Step& step, const StepRun& run) {
 void PipelineRun::decide(const Step& step, StepResult result) {
     const bool is_finished = result.outcome != StepOutcome::kFailed || step.may_fail;
     if (decided_.insert_or_assign(step.name, std::move(result)).second && is_finished) ++progress_.steps_completed;
+    events_.set_steps_completed(progress_.steps_completed);
 }
 
 void PipelineRun::end_by(const Step& step, const StepRun& run) {
@@ -292,7 +289,6 @@ void PipelineRun::conclude() {
     }
     events_.tell(Type::kCompleted, [&](PipelineEvent& event) {
         event.status = to_string(result_.status);
-        event.steps_completed = progress_.steps_completed;
         event.duration =
             std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - started_);
         event.error = result_.error;

@@ -95,6 +95,7 @@ private:
     RunProgress progress_;
     State state_;                           // after the last completed stage
     std::string state_id_;                  // its snapshot; empty: it is not saved
+    AgentPhase saved_phase_;                // of the last checkpoint
     std::optional<std::string> grew_from_;  // what the next checkpoint of it grows from, if not from the head
     std::map<std::string, State, std::less<>> group_results_;
     std::map<std::string, StepResult, std::less<>> decided_;

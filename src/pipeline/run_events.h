@@ -7,6 +7,8 @@
 #include <cairn/pipeline_events.h>
 #include <cairn/runtime.h>
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <utility>
@@ -20,12 +22,16 @@ public:
     RunEvents(EventDispatcher* dispatcher, Runtime runtime, PipelineEvent common)
         : dispatcher_(dispatcher), runtime_(std::move(runtime)), common_(std::move(common)) {}
 
+    /// What all further events say.
+    void set_steps_completed(std::size_t count) { steps_completed_ = count; }
+
     /// `fill` sets what is special to this event. Not called if nobody watches.
     template <class Fill>
     void tell(PipelineEvent::Type type, const Fill& fill) {
         if (dispatcher_ == nullptr) return;
         PipelineEvent event = common_;
         event.type = type;
+        event.steps_completed = steps_completed_;
         fill(event);
         const std::lock_guard lock(mutex_);
         event.sequence = ++sequence_;
@@ -37,6 +43,7 @@ private:
     EventDispatcher* const dispatcher_;  // null: nobody watches
     const Runtime runtime_;
     const PipelineEvent common_;
+    std::atomic<std::size_t> steps_completed_ = 0;
     std::mutex mutex_;
     std::uint64_t sequence_ = 0;  // guarded by mutex_
 };

@@ -115,6 +115,27 @@ TEST_F(CairnRun, BeginsWithTheInputAndWhatIsSet) {
     expect_error(run_demo({"--set", "b"}), ErrorCode::kInvalidArgument, "--set \"b\": give KEY=VALUE");
 }
 
+TEST_F(CairnRun, AResumedRunKeepsItsStateAndSaysThatTheInputIsNotUsed) {
+    write_pipeline("exit 3");
+    run_demo({"--run-id", "r1", "--set", "a=1"});
+    write("second.sh", "true");
+    const auto resumed = run_demo({"--run-id", "r1", "--resume", "--set", "a=2"});
+    EXPECT_THAT(resumed.errors, StartsWith("note: run r1 goes on with the state that it has: --input and --set"));
+    EXPECT_THAT(run({"load", "--run", "r1"}).output, StartsWith(R"({"a":1,)"));
+}
+
+TEST_F(CairnRun, AStateThatCannotBeSavedIsWrittenToAFile) {
+    write_pipeline("printf '{\"long\":\"%2000s\"}'; exit 0");
+    const auto result = run_demo({"--run-id", "r1", "--json"}, {}, {{"CAIRN_STATE_BYTES_MAX", "1000"}});
+    expect_error(result, ErrorCode::kLimitExceeded, "state_data has 2030 bytes");
+    const Json ended = Json::parse(result.output);
+    EXPECT_EQ(ended["status"], "interrupted");
+    EXPECT_EQ(ended["is_saved"], false);
+    EXPECT_EQ(ended["unsaved_file"], "cairn-r1.json");
+    EXPECT_EQ(Json::parse(read("cairn-r1.json"))["long"].get<std::string>().size(), 2000U);
+    EXPECT_EQ(only_run()["steps_completed"], 1);
+}
+
 TEST_F(CairnRun, DryRunRunsAndWritesNothing) {
     write_pipeline();
     const auto told = run_demo({"--dry-run", "--events", "events.jsonl"});

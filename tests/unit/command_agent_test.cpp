@@ -471,7 +471,9 @@ TEST(CommandAgent, StartsWithDefaultSignals) {
     std::signal(SIGHUP, hangup_before);
     sigset_t after;
     ::pthread_sigmask(SIG_SETMASK, &before, &after);
-    EXPECT_EQ(text_of(result), R"({"Blk":"0000000000000000","Ign":"0000000000000000"})");
+    // 32 and 33 are the C library's own: whoever was started by posix_spawn (as by make) has them ignored for good.
+    EXPECT_THAT(text_of(result), ::testing::AnyOf(R"({"Blk":"0000000000000000","Ign":"0000000000000000"})",
+                                                  R"({"Blk":"0000000000000000","Ign":"0000000180000000"})"));
     EXPECT_EQ(sigismember(&after, SIGUSR1), 1) << "the caller's mask has changed";
 }
 

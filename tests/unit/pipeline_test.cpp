@@ -19,6 +19,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Pair;
 using testing::SizeIs;
 using testing::UnorderedElementsAre;
 
@@ -63,6 +64,35 @@ TEST_F(PipelineTest, EveryStepIsSavedWithWhatItWas) {
     EXPECT_EQ(history[2].agent_phase, AgentPhase::kReporting);
     EXPECT_THAT(history[1].metadata, HasSubstr(R"("status":"running","steps_completed":1,"steps_total":4,"step":"a")"));
     EXPECT_THAT(history[4].metadata, HasSubstr(R"("status":"completed","steps_completed":4)"));
+}
+
+TEST_F(PipelineTest, ThePhaseMovesOnAlsoWhereAStepIsSkipped) {
+    Pipeline pipeline{.name = "p", .stages = {alone("a"), alone("b"), alone("c")}};
+    pipeline.stages[0].steps[0].phase = AgentPhase::kTriage;
+    pipeline.stages[1].steps[0].when.members = {{.pointer = "/nothing"}};
+    pipeline.stages[2].steps[0].phase = AgentPhase::kReporting;
+    bench.complete(pipeline);
+    const auto history = bench.history();
+    ASSERT_THAT(bench.types(), ElementsAre("auto", "intermediate", "pipeline_complete"));
+    EXPECT_EQ(history[1].agent_phase, AgentPhase::kTriage);
+    EXPECT_EQ(history[2].agent_phase, AgentPhase::kReporting);
+}
+
+TEST_F(PipelineTest, EveryEventSaysHowManyStepsAreCompleted) {
+    const auto recorder = std::make_shared<EventRecorder>();
+    bench.add("talks", [](const State& state, const AgentCall& call) -> Result<State> {
+        call.progress("half way");
+        return state;
+    });
+    ASSERT_TRUE(bench.executor(recorder)->execute_pipeline({.name = "p", .stages = {alone("a"), alone("b", "talks")}},
+                                                           bench.input, "run", bench.context));
+    std::vector<std::pair<std::string, std::size_t>> steps;
+    for (const PipelineEvent& event : recorder->events())
+        steps.emplace_back(to_string(event.type), event.steps_completed);
+    EXPECT_THAT(steps, ElementsAre(Pair("started", 0), Pair("checkpoint", 0), Pair("step_started", 0),
+                                   Pair("step_completed", 1), Pair("checkpoint", 1), Pair("step_started", 1),
+                                   Pair("step_progress", 1), Pair("step_completed", 2), Pair("checkpoint", 2),
+                                   Pair("completed", 2)));
 }
 
 TEST_F(PipelineTest, TheFlagChoosesTheService) {
