@@ -1,20 +1,20 @@
 # A thin shell: CMake's presets do the work (CMakePresets.json), and every target installs what it lacks first.
 # Everything that is made stands in build/.
 .DEFAULT_GOAL := help
-.PHONY: help deps build run test test-asan test-tsan soak bench fuzz lint format format-check install clean
+.PHONY: help deps build run python test test-asan test-tsan soak bench fuzz lint format format-check install clean
 
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 
 install_dependencies := scripts/install_dependencies.sh
 sources = $(shell git ls-files 'include/*.h' 'src/*.h' 'src/*.cpp' 'tests/*.h' 'tests/*.cpp' 'examples/*.h' \
-	'examples/*.cpp' 'bench/*.h' 'bench/*.cpp' 'fuzz/*.h' 'fuzz/*.cpp')
+	'examples/*.cpp' 'bench/*.h' 'bench/*.cpp' 'fuzz/*.h' 'fuzz/*.cpp' 'bindings/*.h' 'bindings/*.cpp')
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z][a-z -]*:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: ## Install every package that any target needs (apt-get)
-	@$(install_dependencies) build test sanitize lint bench
+	@$(install_dependencies) build python test sanitize lint bench
 
 build: ## Build the Release program build/release/cairn and the examples
 	@$(install_dependencies) build
@@ -24,8 +24,13 @@ build: ## Build the Release program build/release/cairn and the examples
 run: build ## Run a pipeline of agents, kill it, let it go on; then compare both services
 	@scripts/run_example.sh
 
+python: ## Build the Python package; build/python is what to put on PYTHONPATH
+	@$(install_dependencies) build python
+	@cmake --preset python
+	@cmake --build --preset python --parallel $(JOBS)
+
 test: ## Build, run all tests, and end with "N passed, N failed, N skipped"
-	@$(install_dependencies) build test
+	@$(install_dependencies) build python test
 	@cmake --preset release
 	@cmake --build --preset release --parallel $(JOBS)
 	@scripts/run_tests.sh release
@@ -37,7 +42,7 @@ test-asan test-tsan: test-%: ## The same tests under AddressSanitizer + UBSan, o
 	@scripts/run_tests.sh $*
 
 soak: ## Kill, cut the power and fail I/O and memory, two minutes each (SOAK_SECONDS=…)
-	@$(install_dependencies) build test
+	@$(install_dependencies) build python test
 	@cmake --preset release
 	@cmake --build --preset release --parallel $(JOBS)
 	@CAIRN_SOAK_SECONDS=$(or $(SOAK_SECONDS),120) scripts/run_soak.sh
@@ -54,10 +59,10 @@ fuzz: ## Let libFuzzer at the frame decoders, a minute each (FUZZ_SECONDS=…)
 	@cmake --build --preset fuzz --parallel $(JOBS)
 	@SECONDS_EACH=$(or $(FUZZ_SECONDS),60) fuzz/run.sh
 
-lint: ## clang-tidy over src/, include/ and examples/
-	@$(install_dependencies) build test lint
+lint: ## clang-tidy over src/, include/, bindings/ and examples/
+	@$(install_dependencies) build python test lint
 	@cmake --preset release >/dev/null
-	@git ls-files 'src/*.cpp' 'examples/*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy-19 -p build/release --quiet
+	@git ls-files 'src/*.cpp' 'bindings/*.cpp' 'examples/*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy-19 -p build/release --quiet
 
 format: ## clang-format all sources in place
 	@$(install_dependencies) lint

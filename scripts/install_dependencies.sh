@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian 12 packages that a step of cairn's build needs. Every make target calls this first.
 #
-#   scripts/install_dependencies.sh GROUP...      groups: build test sanitize lint bench
+#   scripts/install_dependencies.sh GROUP...      groups: build python test sanitize lint bench
 #   scripts/install_dependencies.sh --list GROUP...   print the packages, install nothing
 #
 # If all is installed it says nothing, uses no network and needs no rights. Otherwise it says what is missing and runs
@@ -17,13 +17,17 @@ packages_of() {
     test) # binutils: nm, for the rule that the library never aborts or prints; python3: the trajectories' own expander
         echo libgtest-dev libgmock-dev librapidcheck-dev binutils python3
         ;;
+    python) # the binding; and for its tests what its users have
+        echo pybind11-dev python3-dev python3-pytest python3-pytest-asyncio python3-pydantic python3-sqlalchemy \
+            python3-aiosqlite python3-asyncpg python3-greenlet mypy
+        ;;
     sanitize) # clang with the runtimes of AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
         echo clang-19 libclang-rt-19-dev llvm-19
         ;;
     lint) echo clang-tidy-19 clang-format-19 ;;
     bench) echo libbenchmark-dev jq ;;
     *)
-        echo "install_dependencies: no package group '$1'; there are: build test sanitize lint bench" >&2
+        echo "install_dependencies: no package group '$1'; there are: build python test sanitize lint bench" >&2
         exit 2
         ;;
     esac

@@ -10,7 +10,7 @@ namespace {
 // In the order of the enumeration; a test fails on a gap. Exit code 1 is left to the unexpected, 2 to usage errors of
 // the command line, which are the caller's as kInvalidArgument is.
 constexpr std::array kErrorTable{
-    ErrorInfo{ErrorCode::kInvalidArgument, "invalid_argument", Retry::kNo, 400, 2, "ValueError",
+    ErrorInfo{ErrorCode::kInvalidArgument, "invalid_argument", Retry::kNo, 400, 2, "InvalidArgumentError",
               "CAIRN_INVALID_ARGUMENT", "Correct what the message names."},
     ErrorInfo{ErrorCode::kInvalidState, "invalid_state", Retry::kNo, 422, 3, "InvalidStateError", "CAIRN_INVALID_STATE",
               "Give one JSON object in UTF-8; the message names the place."},

@@ -1,0 +1,26 @@
+#pragma once
+
+// Errors of the engine as Python exceptions.
+
+#include <cairn/error.h>
+
+#include <pybind11/pybind11.h>
+
+#include <utility>
+
+namespace cairn::python {
+
+/// Raises the exception of `cairn.errors` for the error's code. The GIL must be held.
+[[noreturn]] void raise(const Error& error);
+
+/// The value, or the error as an exception. The GIL must be held.
+template <class T>
+T value_of(Result<T>&& result) {
+    if (!result) raise(result.error());
+    if constexpr (!std::is_void_v<T>) return std::move(*result);
+}
+
+/// The rows of the error table, for `cairn.errors`: (name, python_exception, retry, advice).
+pybind11::list error_rows();
+
+}  // namespace cairn::python

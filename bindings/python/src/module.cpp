@@ -1,0 +1,30 @@
+// The module `cairn._cairn`: the engine as the package `cairn` uses it.
+
+#include "errors.h"
+#include "state_reader.h"
+#include "state_writer.h"
+
+#include <pybind11/pybind11.h>
+
+namespace cairn::python {
+namespace {
+
+namespace py = pybind11;
+
+py::str dumps(py::handle object, std::string_view name) {
+    const State state = state_of(object, name, {});
+    return {state.text().data(), state.text().size()};
+}
+
+}  // namespace
+}  // namespace cairn::python
+
+PYBIND11_MODULE(_cairn, module) {
+    namespace py = pybind11;
+    using namespace cairn::python;
+    module.attr("__version__") = CAIRN_VERSION;
+    module.def("error_rows", &error_rows);
+    module.def("dumps", &dumps, py::arg("object"), py::arg("name") = "state_data",
+               "The normal text that is saved for an object.");
+    module.def("loads", &object_of, py::arg("text"), "The dict that a normal text says.");
+}

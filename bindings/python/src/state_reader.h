@@ -1,0 +1,16 @@
+#pragma once
+
+// States as Python objects.
+
+#include <pybind11/pybind11.h>
+
+#include <string_view>
+
+namespace cairn::python {
+
+/// The dict that `text`, a normal text, says, as `json.loads` would make it: of duplicate keys the last wins, integers
+/// are exact, lone surrogate escapes become lone surrogates. The GIL must be held.
+/// Raises: cairn.LimitExceededError (an integer has more digits than `sys.get_int_max_str_digits()` allows).
+pybind11::object object_of(std::string_view text);
+
+}  // namespace cairn::python
