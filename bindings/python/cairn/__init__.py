@@ -1,5 +1,49 @@
-"""Batched state persistence for AI agents."""
+"""Batched state persistence for AI agents: a save costs what changed."""
 
 from cairn import _cairn
+from cairn.config import Config, ConfigEntry, config_entries, load_config
+from cairn.errors import (
+    AlreadyExistsError,
+    CairnError,
+    ClosedError,
+    ConfigError,
+    ConflictError,
+    CorruptError,
+    IncompatibleError,
+    InternalError,
+    InvalidArgumentError,
+    InvalidStateError,
+    LimitExceededError,
+    NotFoundError,
+    OutcomeUnknownError,
+    ReadOnlyError,
+    StorageFullError,
+    UnavailableError,
+)
+from cairn.events import CheckpointEvent, Events
+from cairn.names import AgentPhase, CheckpointType, Durability, OnConflict, Outcome, RecoveryType
+from cairn.persistence import (
+    OptimizedStatePersistence,
+    StatePersistence,
+    StatePersistenceService,
+    make_persistence,
+)
+from cairn.requests import StatePersistenceRequest, StateRecoveryRequest
+from cairn.results import (
+    CheckReport,
+    Damaged,
+    Finding,
+    LoadedState,
+    Receipt,
+    RecoveryRecord,
+    RecoveryResult,
+    RunInfo,
+    SnapshotInfo,
+    ThreadContext,
+    ThreadInfo,
+)
+from cairn.store import History, Store, open
 
 __version__: str = _cairn.__version__
+
+__all__ = [name for name in dir() if not name.startswith("_")]

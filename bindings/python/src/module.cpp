@@ -1,8 +1,13 @@
 // The module `cairn._cairn`: the engine as the package `cairn` uses it.
 
+#include "calls.h"
 #include "errors.h"
+#include "log_queue.h"
+#include "service_handle.h"
+#include "settings.h"
 #include "state_reader.h"
 #include "state_writer.h"
+#include "store_handle.h"
 
 #include <pybind11/pybind11.h>
 
@@ -23,6 +28,11 @@ PYBIND11_MODULE(_cairn, module) {
     namespace py = pybind11;
     using namespace cairn::python;
     module.attr("__version__") = CAIRN_VERSION;
+    bind_calls(module);
+    bind_log(module);
+    bind_config(module);
+    bind_store(module);
+    bind_service(module);
     module.def("error_rows", &error_rows);
     module.def("dumps", &dumps, py::arg("object"), py::arg("name") = "state_data",
                "The normal text that is saved for an object.");

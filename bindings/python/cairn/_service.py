@@ -1,0 +1,105 @@
+"""What the synchronous and the asyncio services share: how they ask the engine, and what they tell watchers."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, Mapping, Optional, TypeVar
+
+from cairn import _cairn, _logging
+from cairn.config import Config, changed
+from cairn.errors import CairnError
+from cairn.events import CheckpointEvent
+from cairn.rebuild import rebuild
+from cairn.requests import StatePersistenceRequest, StateRecoveryRequest
+from cairn.results import LoadedState, Receipt, SnapshotInfo, microseconds_of
+from cairn.store import Store
+
+_Request = TypeVar("_Request", StatePersistenceRequest, StateRecoveryRequest)
+
+
+def request_of(kind: type[_Request], request: Optional[_Request], fields: Mapping[str, Any]) -> _Request:
+    """The request that was given, or one of the fields that were. ``state`` is another word for ``state_data``."""
+    if request is None:
+        renamed = dict(fields)
+        if "state" in renamed:
+            renamed["state_data"] = renamed.pop("state")
+        return kind(**renamed)
+    if fields:
+        raise TypeError(f"give a request, or fields ({', '.join(fields)}), not both")
+    if not isinstance(request, kind):
+        raise TypeError(f"request must be a {kind.__name__}, not {type(request).__name__}")
+    return request
+
+
+def milliseconds_of(timeout: Optional[float]) -> Optional[int]:
+    return None if timeout is None else round(timeout * 1000)
+
+
+class Calls:
+    """The calls of one service. Each is made by whoever waits for it."""
+
+    def __init__(self, store: Store, config: Optional[Config], settings: Mapping[str, Any], is_optimized: bool) -> None:
+        if not isinstance(store, Store):
+            raise TypeError(f"store must be a cairn.Store, not {type(store).__name__}: open one with cairn.open(url)")
+        _logging.start()
+        self.store = store
+        self.engine = _cairn.Service(store._handle, changed(config, settings), is_optimized=is_optimized)
+
+    def save(self, request: StatePersistenceRequest) -> _cairn.Call:
+        return self.engine.save(
+            run_id=request.run_id,
+            thread_id=request.thread_id,
+            user_id=request.user_id,
+            state=request.state_data,
+            checkpoint_type=str(request.checkpoint_type),
+            agent_phase="" if request.agent_phase is None else str(request.agent_phase),
+            execution_context=request.execution_context,
+            is_recovery_point=request.is_recovery_point,
+            expires_at=microseconds_of(request.expires_at),
+            parent_snapshot_id=request.parent_snapshot_id,
+            metadata=request.metadata,
+            snapshot_id=request.snapshot_id or "",
+            on_conflict=str(request.on_conflict),
+            expected_version=request.expected_version,
+            timeout_ms=milliseconds_of(request.timeout),
+            durability=None if request.durability is None else str(request.durability),
+        )
+
+    def load(
+        self, run_id: str, snapshot_id: Optional[str], thread_id: Optional[str], user_id: Optional[str]
+    ) -> _cairn.Call:
+        return self.engine.load(run_id, snapshot_id=snapshot_id, thread_id=thread_id, user_id=user_id)
+
+    def recover(self, request: StateRecoveryRequest) -> _cairn.Call:
+        return self.engine.recover(
+            run_id=request.run_id,
+            recovery_type=str(request.recovery_type),
+            target_snapshot_id=request.target_snapshot_id,
+            failure_reason=request.failure_reason or "",
+            auto_recovery=request.auto_recovery,
+            thread_id=request.thread_id,
+            user_id=request.user_id,
+        )
+
+    def tell(self, request: StatePersistenceRequest, receipt: Optional[Receipt], error: Optional[CairnError]) -> None:
+        hub = self.store._hub
+        if not hub.is_watched:
+            return
+        hub.tell(
+            CheckpointEvent(
+                run_id=request.run_id,
+                thread_id=request.thread_id,
+                user_id=request.user_id,
+                checkpoint_type=str(request.checkpoint_type),
+                agent_phase="" if request.agent_phase is None else str(request.agent_phase),
+                time=datetime.datetime.now(datetime.timezone.utc),
+                sequence=0,
+                receipt=receipt,
+                error=error,
+            )
+        )
+
+
+def loaded_of(raw: tuple[Any, str, tuple[Any, ...]], state_type: Optional[type[Any]]) -> LoadedState[Any]:
+    state = raw[0] if state_type is None else rebuild(raw[0], state_type)
+    return LoadedState(state, raw[1], SnapshotInfo.of(raw[2]))

@@ -1,0 +1,54 @@
+"""Settings: variables of the environment, and of the file `.env`."""
+
+from __future__ import annotations
+
+import copy
+import os
+from dataclasses import dataclass
+from typing import Any, Mapping, Optional
+
+from cairn import _cairn
+
+Config = _cairn.Config
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigEntry:
+    """One setting. ``origin`` is "default", ".env" or "environment"."""
+
+    variable: str
+    value: str
+    origin: str
+    accepts: str
+    description: str
+
+
+def _load(environment: Optional[Mapping[str, str]], dotenv: str) -> _cairn.LoadedConfig:
+    return _cairn.load_config(dict(os.environ if environment is None else environment), dotenv)
+
+
+def load_config(environment: Optional[Mapping[str, str]] = None, dotenv: str = ".env") -> Config:
+    """Every variable, from ``environment`` (``os.environ``) first, else from the file ``dotenv``, else the default.
+
+    Raises ConfigError naming the variable, its value and what is accepted.
+    """
+    return _load(environment, dotenv).config
+
+
+def config_entries(environment: Optional[Mapping[str, str]] = None, dotenv: str = ".env") -> list[ConfigEntry]:
+    """Where each setting comes from, in the documentation's order."""
+    return [ConfigEntry(*entry) for entry in _load(environment, dotenv).entries]
+
+
+def changed(config: Optional[Config], settings: Mapping[str, Any]) -> Config:
+    """The configuration (that of the environment if None) with some settings replaced."""
+    result = load_config() if config is None else copy.copy(config)
+    for name, value in settings.items():
+        if not isinstance(getattr(Config, name, None), property):
+            known = sorted(key for key, kind in vars(Config).items() if isinstance(kind, property))
+            raise TypeError(f"unknown setting {name!r}: there are {', '.join(known)}")
+        try:
+            setattr(result, name, value)
+        except TypeError:
+            raise TypeError(f"{name} cannot be {value!r}") from None
+    return result

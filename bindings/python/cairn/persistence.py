@@ -1,0 +1,152 @@
+"""The services, for threads that wait. `cairn.aio` has the same for asyncio."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Optional, TypeVar, overload
+
+from cairn._service import Calls, loaded_of, milliseconds_of, request_of
+from cairn.config import Config, load_config
+from cairn.errors import CairnError
+from cairn.requests import StatePersistenceRequest, StateRecoveryRequest
+from cairn.results import LoadedState, Receipt, RecoveryResult, ThreadContext
+from cairn.store import Store
+
+_Self = TypeVar("_Self", bound="StatePersistence")
+_State = TypeVar("_State")
+
+
+class StatePersistence:
+    """What both services do. Safe to use from any thread; the GIL is let go while the engine works."""
+
+    _is_optimized: bool
+
+    def __init__(self, store: Store, config: Optional[Config] = None, **settings: Any) -> None:
+        """``config``: instead of the environment's; ``settings``: members of it to replace (``durability="async"``)."""
+        self._calls = Calls(store, config, settings, self._is_optimized)
+
+    @property
+    def store(self) -> Store:
+        return self._calls.store
+
+    def save_agent_state(self, request: Optional[StatePersistenceRequest] = None, **fields: Any) -> Receipt:
+        """Saves a state as its run's new head. Give a request, or its fields (``state=`` for ``state_data``).
+
+        Returns when the durability is reached that was asked for. On any error the run's head is unharmed.
+        """
+        wanted = request_of(StatePersistenceRequest, request, fields)
+        try:
+            receipt = Receipt.of(self._calls.save(wanted).wait())
+        except CairnError as error:
+            self._calls.tell(wanted, None, error)
+            raise
+        self._calls.tell(wanted, receipt, None)
+        return receipt
+
+    @overload
+    def load_agent_state(
+        self,
+        run_id: str,
+        snapshot_id: Optional[str] = None,
+        *,
+        thread_id: Optional[str] = None,
+        user_id: Optional[str] = None,
+    ) -> LoadedState[dict[str, Any]]: ...
+
+    @overload
+    def load_agent_state(
+        self,
+        run_id: str,
+        snapshot_id: Optional[str] = None,
+        *,
+        thread_id: Optional[str] = None,
+        user_id: Optional[str] = None,
+        state_type: type[_State],
+    ) -> LoadedState[_State]: ...
+
+    def load_agent_state(
+        self,
+        run_id: str,
+        snapshot_id: Optional[str] = None,
+        *,
+        thread_id: Optional[str] = None,
+        user_id: Optional[str] = None,
+        state_type: Optional[type[Any]] = None,
+    ) -> LoadedState[Any]:
+        """The run's newest state, or one of its snapshots. ``state_type``: a pydantic model or dataclass to build.
+
+        Raises NotFoundError (also if it belongs to another thread or user than is given), CorruptError.
+        """
+        return loaded_of(self._calls.load(run_id, snapshot_id, thread_id, user_id).wait(), state_type)
+
+    def recover_agent_state(self, request: Optional[StateRecoveryRequest] = None, **fields: Any) -> RecoveryResult:
+        """Recovers a run and writes a line to its recovery log, also when that fails."""
+        wanted = request_of(StateRecoveryRequest, request, fields)
+        return RecoveryResult.of(self._calls.recover(wanted).wait())
+
+    def get_thread_context(self, thread_id: str, user_id: Optional[str] = None) -> ThreadContext:
+        """What is known of a conversation. Raises NotFoundError, and ValueError if several users have such a thread."""
+        return ThreadContext.of(self._calls.engine.thread_context(thread_id, user_id=user_id).wait())
+
+    def flush(self, run_id: str, *, timeout: Optional[float] = None) -> None:
+        """Waits until all that was saved of the run is on disk. ``timeout`` in seconds."""
+        self._calls.engine.flush(run_id=run_id, timeout_ms=milliseconds_of(timeout)).wait()
+
+    def flush_all(self, *, timeout: Optional[float] = None) -> None:
+        """`flush` for all runs."""
+        self._calls.engine.flush(run_id=None, timeout_ms=milliseconds_of(timeout)).wait()
+
+    def close(self) -> None:
+        """Commits what is queued and refuses further calls. The store stays open."""
+        self._calls.engine.close().wait()
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()
+
+
+class StatePersistenceService(StatePersistence):
+    """The standard service: every save writes the whole state in a durable transaction of its own."""
+
+    _is_optimized = False
+
+
+class OptimizedStatePersistence(StatePersistence):
+    """The optimised service: skips what is stored already, writes what changed, commits many saves together."""
+
+    _is_optimized = True
+
+    def configure(
+        self,
+        *,
+        enable_deduplication: Optional[bool] = None,
+        enable_compression: Optional[bool] = None,
+        cache_max_size: Optional[int] = None,
+        cache_max_bytes: Optional[int] = None,
+    ) -> None:
+        """Takes effect for saves that begin afterwards. What is not given stays as it is."""
+        self._calls.engine.configure(
+            enable_deduplication=enable_deduplication,
+            enable_compression=enable_compression,
+            cache_max_size=cache_max_size,
+            cache_max_bytes=cache_max_bytes,
+        )
+
+    def get_cache_stats(self) -> dict[str, Any]:
+        """Cache, queue and counters: ``cache_size``, ``cache_entries`` (run ids), ``skips``, ``batches``, …"""
+        return self._calls.engine.cache_stats()
+
+    def clear_cache(self) -> None:
+        """Forgets all cached heads. Never needed for correctness."""
+        self._calls.engine.clear_cache()
+
+
+def make_persistence(store: Store, config: Optional[Config] = None, **settings: Any) -> StatePersistence:
+    """The service that the configuration chooses: the optimised one if ENABLE_OPTIMIZED_PERSISTENCE."""
+    chosen = load_config() if config is None else config
+    kind = OptimizedStatePersistence if chosen.enable_optimized_persistence else StatePersistenceService
+    return kind(store, chosen, **settings)

@@ -1,0 +1,135 @@
+"""Typed objects from what was loaded: pydantic models (version 1 or 2) and dataclasses."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime
+import decimal
+import enum
+import types
+import typing
+import uuid
+from typing import Any, TypeVar, Union, cast
+
+_T = TypeVar("_T")
+
+
+def rebuild(value: Any, wanted: type[_T]) -> _T:
+    """``value``, which is plain JSON, as ``wanted``.
+
+    A pydantic model validates it itself. A dataclass is built from its annotations, at every depth. Raises TypeError
+    or ValueError naming the place (``state.tools[3]``), or what pydantic raises.
+    """
+    return cast(_T, _build(value, wanted, "state"))
+
+
+def _build(value: Any, wanted: Any, place: str) -> Any:
+    if wanted is Any or wanted is dataclasses.MISSING:
+        return value
+    origin = typing.get_origin(wanted)
+    if origin is not None:
+        return _build_generic(value, origin, typing.get_args(wanted), wanted, place)
+    if hasattr(wanted, "model_validate"):
+        return wanted.model_validate(value)
+    if hasattr(wanted, "parse_obj"):
+        return wanted.parse_obj(value)
+    if dataclasses.is_dataclass(wanted):
+        return _build_dataclass(value, wanted, place)
+    return _build_scalar(value, wanted, place)
+
+
+def _build_dataclass(value: Any, wanted: Any, place: str) -> Any:
+    if not isinstance(value, dict):
+        raise _mismatch(value, wanted, place)
+    hints = typing.get_type_hints(wanted)
+    fields = {field.name: field for field in dataclasses.fields(wanted) if field.init}
+    if unknown := [name for name in value if name not in hints]:
+        raise TypeError(f"{place}: {wanted.__name__} has no field {unknown[0]!r}")
+    try:
+        return wanted(**{n: _build(v, hints[n], f"{place}.{n}") for n, v in value.items() if n in fields})
+    except TypeError as error:
+        missing = [n for n, f in fields.items() if n not in value and _is_required(f)]
+        if not missing:
+            raise
+        raise TypeError(f"{place}: {wanted.__name__} needs the field {missing[0]!r}") from error
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _build_generic(value: Any, origin: Any, arguments: tuple[Any, ...], wanted: Any, place: str) -> Any:
+    if origin is Union or origin is types.UnionType:
+        return _build_union(value, arguments, wanted, place)
+    if origin is typing.Literal:
+        if value in arguments:
+            return value
+        raise _mismatch(value, wanted, place)
+    if origin is typing.Annotated:
+        return _build(value, arguments[0], place)
+    if isinstance(origin, type) and issubclass(origin, typing.Mapping) or origin is dict:
+        if not isinstance(value, dict):
+            raise _mismatch(value, wanted, place)
+        return {_key(k, arguments[0]): _build(v, arguments[1], f"{place}[{k!r}]") for k, v in value.items()}
+    if not isinstance(value, list):
+        raise _mismatch(value, wanted, place)
+    if origin is tuple and len(arguments) != 2 or origin is tuple and arguments[-1] is not Ellipsis:
+        if len(value) != len(arguments):
+            raise _mismatch(value, wanted, place)
+        return tuple(_build(v, a, f"{place}[{i}]") for i, (v, a) in enumerate(zip(value, arguments)))
+    items = [_build(v, arguments[0], f"{place}[{i}]") for i, v in enumerate(value)]
+    return origin(items) if origin in (tuple, set, frozenset) else items
+
+
+def _build_union(value: Any, arguments: tuple[Any, ...], wanted: Any, place: str) -> Any:
+    if value is None and type(None) in arguments:
+        return None
+    for argument in arguments:
+        if argument is type(None):
+            continue
+        try:
+            return _build(value, argument, place)
+        except (TypeError, ValueError):
+            continue
+    raise _mismatch(value, wanted, place)
+
+
+def _key(key: str, wanted: Any) -> Any:
+    return key if wanted in (str, Any) else _build(int(key) if wanted is int else key, wanted, "key")
+
+
+_PARSERS: dict[Any, Any] = {
+    datetime.datetime: datetime.datetime.fromisoformat,
+    datetime.date: datetime.date.fromisoformat,
+    datetime.time: datetime.time.fromisoformat,
+    uuid.UUID: uuid.UUID,
+    decimal.Decimal: lambda text: decimal.Decimal(str(text)),
+    bytes: lambda text: base64.b64decode(text, validate=True),
+    bytearray: lambda text: bytearray(base64.b64decode(text, validate=True)),
+    datetime.timedelta: lambda seconds: datetime.timedelta(seconds=seconds),
+}
+
+
+def _build_scalar(value: Any, wanted: Any, place: str) -> Any:
+    try:
+        if isinstance(wanted, type) and issubclass(wanted, enum.Enum):
+            return wanted(value)
+        if wanted in _PARSERS:
+            return _PARSERS[wanted](value)
+        if wanted in (set, frozenset, tuple) and isinstance(value, list):
+            return wanted(value)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise _mismatch(value, wanted, place) from error
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if wanted is None or wanted is type(None):
+        wanted = type(None)
+    if isinstance(wanted, type) and isinstance(value, wanted) and (wanted is not int or not isinstance(value, bool)):
+        return value
+    raise _mismatch(value, wanted, place)
+
+
+def _mismatch(value: Any, wanted: Any, place: str) -> TypeError:
+    name = getattr(wanted, "__name__", None) or str(wanted)
+    return TypeError(f"{place}: a {type(value).__name__} cannot become a {name}")

@@ -1,0 +1,197 @@
+"""What calls answer with."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import Any, Generic, Optional, TypeVar
+
+from cairn.names import Durability, Outcome
+
+State = TypeVar("State")
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+def _time(microseconds: int) -> datetime.datetime:
+    return _EPOCH + datetime.timedelta(microseconds=microseconds)
+
+
+def _optional_time(microseconds: Optional[int]) -> Optional[datetime.datetime]:
+    return None if microseconds is None else _time(microseconds)
+
+
+def microseconds_of(time: Optional[datetime.datetime]) -> Optional[int]:
+    """Since 1970; a naive time is taken as UTC."""
+    if time is None:
+        return None
+    aware = time if time.tzinfo else time.replace(tzinfo=datetime.timezone.utc)
+    return (aware - _EPOCH) // datetime.timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a save did. ``snapshot_id`` loads the state that was saved; ``durability`` is the one that was reached."""
+
+    snapshot_id: str
+    outcome: Outcome
+    durability: Durability
+    version: int
+    frame_bytes: int
+
+    @staticmethod
+    def of(raw: tuple[Any, ...]) -> Receipt:
+        return Receipt(raw[0], _OUTCOMES[raw[1]], _DURABILITIES[raw[2]], raw[3], raw[4])
+
+
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+_DURABILITIES = {durability.value: durability for durability in Durability}
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """What is known of a snapshot without its state. ``version`` grows within the run; 0 as a parent: none."""
+
+    run_id: str
+    thread_id: str
+    user_id: str
+    snapshot_id: str
+    version: int
+    parent_version: int
+    checkpoint_type: str
+    agent_phase: str
+    is_recovery_point: bool
+    created_at: datetime.datetime
+    expires_at: Optional[datetime.datetime]
+    state_bytes: int
+    frame_bytes: int
+    execution_context: Optional[dict[str, Any]]
+    metadata: Optional[dict[str, Any]]
+
+    @staticmethod
+    def of(raw: tuple[Any, ...]) -> SnapshotInfo:
+        return SnapshotInfo(*raw[:9], _time(raw[9]), _optional_time(raw[10]), *raw[11:])
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedState(Generic[State]):
+    """A state that was loaded: a plain dict, or what ``state_type`` asked for. ``text`` is it as it was saved."""
+
+    state: State
+    text: str
+    info: SnapshotInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    snapshot_id: str
+    version: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryResult:
+    """``source_snapshot_id`` is whose state it is, ``snapshot_id`` the run's head now."""
+
+    state: dict[str, Any]
+    source_snapshot_id: str
+    snapshot_id: str
+    version: int
+    damaged: list[Damaged]
+    duration: datetime.timedelta
+
+    @staticmethod
+    def of(raw: tuple[Any, ...]) -> RecoveryResult:
+        damaged = [Damaged(*each) for each in raw[4]]
+        return RecoveryResult(*raw[:4], damaged, datetime.timedelta(microseconds=raw[5]))
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryRecord:
+    """A line of the recovery log. ``result`` is "recovered" or an error's code."""
+
+    run_id: str
+    recovery_type: str
+    failure_reason: str
+    auto_recovery: bool
+    source_snapshot_id: str
+    result_snapshot_id: str
+    result: str
+    detail: str
+    started_at: datetime.datetime
+    duration: datetime.timedelta
+
+    @staticmethod
+    def of(raw: tuple[Any, ...]) -> RecoveryRecord:
+        return RecoveryRecord(*raw[:8], _time(raw[8]), datetime.timedelta(microseconds=raw[9]))
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    run_id: str
+    thread_id: str
+    user_id: str
+    head_version: int
+    head_snapshot_id: str
+    checkpoint_type: str
+    agent_phase: str
+    created_at: datetime.datetime
+    updated_at: datetime.datetime
+    snapshots: int
+    metadata: Optional[dict[str, Any]]
+
+    @staticmethod
+    def of(raw: tuple[Any, ...]) -> RunInfo:
+        return RunInfo(*raw[:7], _time(raw[7]), _time(raw[8]), *raw[9:])
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadInfo:
+    thread_id: str
+    user_id: str
+    runs: int
+    snapshots: int
+    updated_at: datetime.datetime
+
+    @staticmethod
+    def of(raw: tuple[Any, ...]) -> ThreadInfo:
+        return ThreadInfo(*raw[:4], _time(raw[4]))
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadContext:
+    """What is known of a conversation. ``runs`` stand with the newest created first."""
+
+    thread_id: str
+    user_id: str
+    runs: list[RunInfo]
+    snapshots: int
+    newest_run_id: str
+    newest_snapshot_id: str
+    agent_phase: str
+    updated_at: datetime.datetime
+
+    @staticmethod
+    def of(raw: tuple[Any, ...]) -> ThreadContext:
+        runs = [RunInfo.of(run) for run in raw[2]]
+        return ThreadContext(raw[0], raw[1], runs, *raw[3:7], _time(raw[7]))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Damage: of the whole store if ``run_id`` is empty, of a whole run if ``snapshot_id`` is."""
+
+    run_id: str
+    snapshot_id: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    runs: int
+    snapshots: int
+    findings: list[Finding]
+
+    @staticmethod
+    def of(raw: tuple[Any, ...]) -> CheckReport:
+        return CheckReport(raw[0], raw[1], [Finding(*each) for each in raw[2]])

@@ -1,0 +1,214 @@
+"""Where snapshots live."""
+
+from __future__ import annotations
+
+import datetime
+from types import TracebackType
+from typing import Any, AsyncIterator, Iterator, Mapping, Optional
+
+from cairn import _cairn, _logging, _loop
+from cairn.config import load_config
+from cairn.events import EventHub, Events
+from cairn.results import CheckReport, RecoveryRecord, RunInfo, SnapshotInfo, ThreadInfo, microseconds_of
+
+_PAGE = 100
+
+
+def open(url: Optional[str] = None, *, read_only: bool = False, create: bool = True) -> Store:
+    """Opens the store that ``url`` names: ``sqlite:PATH`` (made if it is not there), or ``memory:``.
+
+    Without ``url`` it is the one of the variable CAIRN_STORE (``sqlite:cairn.db``). Use it as ``with`` or
+    ``async with``. Raises NotFoundError, ReadOnlyError, IncompatibleError (not a cairn store) and others.
+    """
+    _logging.start()
+    url = load_config().store_url if url is None else url
+    return Store(_cairn.open(url, read_only=read_only, create=create), url)
+
+
+class Store:
+    """An open store, safe to use from any thread. Methods block, with the GIL let go; what iterates does both."""
+
+    def __init__(self, handle: _cairn.Store, url: str) -> None:
+        self._handle = handle
+        self._url = url
+        self._hub = EventHub()
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    def __repr__(self) -> str:
+        return f"<cairn.Store {self._url}>"
+
+    def history(
+        self,
+        run_id: str,
+        *,
+        thread_id: Optional[str] = None,
+        user_id: Optional[str] = None,
+        checkpoint_type: Optional[str] = None,
+        agent_phase: Optional[str] = None,
+        is_recovery_point: Optional[bool] = None,
+        created_from: Optional[datetime.datetime] = None,
+        created_until: Optional[datetime.datetime] = None,
+        metadata: Optional[Mapping[str, Any]] = None,
+        oldest_first: bool = False,
+        limit: Optional[int] = None,
+    ) -> History:
+        """The run's snapshots, the newest first: ``for`` or ``async for``. Read page by page, as far as is asked for.
+
+        ``metadata`` holds members that the snapshots' must have; ``created_until`` is exclusive.
+        """
+        return History(
+            self._handle,
+            limit,
+            run_id,
+            thread_id=thread_id,
+            user_id=user_id,
+            checkpoint_type=None if checkpoint_type is None else str(checkpoint_type),
+            agent_phase=None if agent_phase is None else str(agent_phase),
+            is_recovery_point=is_recovery_point,
+            created_from=microseconds_of(created_from),
+            created_until=microseconds_of(created_until),
+            metadata=dict(metadata or {}),
+            oldest_first=oldest_first,
+        )
+
+    def runs(self, *, thread_id: Optional[str] = None, user_id: Optional[str] = None) -> Iterator[RunInfo]:
+        """Runs, the newest created first."""
+        cursor = ""
+        while True:
+            call = self._handle.runs(thread_id=thread_id, user_id=user_id, cursor=cursor, limit=_PAGE)
+            items, cursor = call.wait()
+            yield from map(RunInfo.of, items)
+            if not cursor:
+                return
+
+    def threads(self, *, user_id: Optional[str] = None) -> Iterator[ThreadInfo]:
+        """Threads, by id. One thread id under two users is two threads."""
+        cursor = ""
+        while True:
+            items, cursor = self._handle.threads(user_id=user_id, cursor=cursor, limit=_PAGE).wait()
+            yield from map(ThreadInfo.of, items)
+            if not cursor:
+                return
+
+    def recovery_log(self, run_id: str, *, limit: int = 100) -> list[RecoveryRecord]:
+        """The run's recoveries, the newest first."""
+        return [RecoveryRecord.of(raw) for raw in self._handle.recovery_log(run_id, limit=limit).wait()]
+
+    def stats(self) -> dict[str, int]:
+        """Counts and sizes. Reads all rows."""
+        stats: dict[str, int] = self._handle.stats().wait()
+        return stats
+
+    def check(self, *, deep: bool = False) -> CheckReport:
+        """Looks for damage; ``deep`` decodes every snapshot."""
+        return CheckReport.of(self._handle.check(deep=deep).wait())
+
+    def prune(
+        self,
+        *,
+        keep_last: Optional[int] = None,
+        age_max: Optional[datetime.timedelta] = None,
+        expired: bool = False,
+        include_recovery_points: bool = False,
+        run_id: Optional[str] = None,
+        thread_id: Optional[str] = None,
+        user_id: Optional[str] = None,
+        dry_run: bool = False,
+    ) -> dict[str, int]:
+        """Deletes what the rules let go, and says how much. Heads stay, and all that stays loads."""
+        report: dict[str, int] = self._handle.prune(
+            keep_last=keep_last,
+            age_max_seconds=None if age_max is None else age_max.total_seconds(),
+            expired=expired,
+            include_recovery_points=include_recovery_points,
+            run_id=run_id,
+            thread_id=thread_id,
+            user_id=user_id,
+            dry_run=dry_run,
+        ).wait()
+        return report
+
+    def delete_runs(
+        self,
+        *,
+        run_id: Optional[str] = None,
+        thread_id: Optional[str] = None,
+        user_id: Optional[str] = None,
+        dry_run: bool = False,
+    ) -> dict[str, int]:
+        """Deletes whole runs: one, a thread's, or a user's. Further arguments narrow it down."""
+        report: dict[str, int] = self._handle.delete_runs(
+            run_id=run_id, thread_id=thread_id, user_id=user_id, dry_run=dry_run
+        ).wait()
+        return report
+
+    def events(self, *, queue_size: int = 1000) -> Events:
+        """What is saved through this store from now on: ``async for event in store.events()``.
+
+        A watcher that is too slow loses the oldest of ``queue_size`` events; the next one says how many.
+        """
+        return self._hub.watch(queue_size)
+
+    def close(self) -> None:
+        """Waits for calls under way. Close the services first: their queues are emptied into the store."""
+        self._handle.close().wait()
+        self._hub.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Store:
+        return self
+
+    async def __aexit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        await _loop.start(self._handle.close())
+        self._hub.close()
+
+
+class History:
+    """Snapshots of a run, for ``for`` and ``async for``; each begins anew."""
+
+    def __init__(self, handle: _cairn.Store, limit: Optional[int], run_id: str, **query: Any) -> None:
+        self._handle = handle
+        self._limit = limit
+        self._run_id = run_id
+        self._query = query
+
+    def _page(self, after_version: Optional[int], found: int) -> _cairn.Call:
+        wanted = _PAGE if self._limit is None else min(_PAGE, self._limit - found)
+        return self._handle.history(self._run_id, after_version=after_version, limit=wanted, **self._query)
+
+    def _is_last(self, page: list[Any], found: int) -> bool:
+        return len(page) < _PAGE or found == self._limit
+
+    def __iter__(self) -> Iterator[SnapshotInfo]:
+        found, last = 0, None
+        while self._limit != found:
+            page = self._page(last, found).wait()
+            for raw in page:
+                yield SnapshotInfo.of(raw)
+            found += len(page)
+            if self._is_last(page, found):
+                return
+            last = page[-1][4]
+
+    async def __aiter__(self) -> AsyncIterator[SnapshotInfo]:
+        found, last = 0, None
+        while self._limit != found:
+            page = await _loop.start(self._page(last, found))
+            for raw in page:
+                yield SnapshotInfo.of(raw)
+            found += len(page)
+            if self._is_last(page, found):
+                return
+            last = page[-1][4]

@@ -1,0 +1,147 @@
+#include "calls.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <exception>
+#include <stdexcept>
+#include <system_error>
+#include <utility>
+
+namespace cairn::python {
+
+namespace py = pybind11;
+
+// The thread that ends the lanes may be one of them: it drops the last call, and with that all that the call used.
+Lanes::~Lanes() {
+    for (const auto& lane : lanes_) {
+        const std::lock_guard lock(lane->mutex);
+        lane->is_ending = true;
+        lane->woken.notify_one();
+    }
+    for (std::thread& thread : threads_) {
+        thread.get_id() == std::this_thread::get_id() ? thread.detach() : thread.join();
+    }
+}
+
+void Lanes::submit(std::string_view key, std::function<void()> work) {
+    const std::lock_guard lock(mutex_);
+    if (lanes_.empty()) {
+        for (std::size_t i = 0; i < kLanes; ++i) {
+            lanes_.push_back(std::make_shared<Lane>());
+            threads_.emplace_back([lane = lanes_.back()] { run(*lane); });
+        }
+    }
+    Lane& lane = *lanes_[std::hash<std::string_view>()(key) % kLanes];
+    const std::lock_guard lane_lock(lane.mutex);
+    lane.work.push_back(std::move(work));
+    lane.woken.notify_one();
+}
+
+void Lanes::run(Lane& lane) {
+    std::unique_lock lock(lane.mutex);
+    while (true) {
+        lane.woken.wait(lock, [&] { return lane.is_ending || !lane.work.empty(); });
+        if (lane.work.empty()) return;
+        std::function<void()> work = std::move(lane.work.front());
+        lane.work.pop_front();
+        lock.unlock();
+        work();
+        work = nullptr;
+        lock.lock();
+    }
+}
+
+CompletionQueue::CompletionQueue() : descriptor_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    if (descriptor_ < 0) throw std::system_error(errno, std::generic_category(), "cannot make an event descriptor");
+}
+
+CompletionQueue::~CompletionQueue() {
+    ::close(descriptor_);
+}
+
+void CompletionQueue::push(std::uint64_t key, Answer answer) {
+    const std::lock_guard lock(mutex_);
+    completions_.push_back({key, std::move(answer)});
+    if (completions_.size() > 1) return;  // it is readable already
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = ::write(descriptor_, &one, sizeof one);
+}
+
+bool CompletionQueue::pop(Completion& into) {
+    const std::lock_guard lock(mutex_);
+    if (completions_.empty()) return false;
+    into = std::move(completions_.front());
+    completions_.pop_front();
+    if (completions_.empty()) {
+        std::uint64_t count = 0;
+        [[maybe_unused]] const ssize_t read = ::read(descriptor_, &count, sizeof count);
+    }
+    return true;
+}
+
+namespace {
+
+py::object exception_of(const std::exception& error) {
+    return py::module_::import("builtins").attr("RuntimeError")(error.what());
+}
+
+// What the engine promises not to throw could still be thrown by what stands between it and the loop.
+Answer answer_of(const std::function<Answer()>& run) {
+    try {
+        return run();
+    } catch (const std::exception& error) {
+        return [what = std::string(error.what())]() -> py::object { throw std::runtime_error(what); };
+    }
+}
+
+}  // namespace
+
+py::list CompletionQueue::drain(std::size_t count, double seconds) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+    py::list ended;
+    Completion completion;
+    while (ended.size() < count && pop(completion)) {
+        try {
+            ended.append(py::make_tuple(completion.key, completion.answer(), py::none()));
+        } catch (py::error_already_set& error) {
+            ended.append(py::make_tuple(completion.key, py::none(), error.value()));
+        } catch (const std::exception& error) {
+            ended.append(py::make_tuple(completion.key, py::none(), exception_of(error)));
+        }
+        if (std::chrono::steady_clock::now() >= until) break;
+    }
+    return ended;
+}
+
+py::object Call::wait() const {
+    Answer answer;
+    {
+        const py::gil_scoped_release unlocked;
+        answer = run_();
+    }
+    return answer();
+}
+
+void Call::start(const std::shared_ptr<CompletionQueue>& queue, std::uint64_t key) const {
+    const Done done = [queue, key](Answer answer) { queue->push(key, std::move(answer)); };
+    if (begin_) {
+        lanes_->submit(key_, [begin = begin_, done] { begin(done); });
+    } else {
+        lanes_->submit(key_, [run = run_, done] { done(answer_of(run)); });
+    }
+}
+
+void bind_calls(py::module_& module) {
+    py::class_<CompletionQueue, std::shared_ptr<CompletionQueue>>(module, "CompletionQueue")
+        .def(py::init<>())
+        .def("fileno", &CompletionQueue::descriptor)
+        .def("drain", &CompletionQueue::drain, py::arg("count"), py::arg("seconds"));
+    py::class_<Call>(module, "Call")
+        .def("wait", &Call::wait)
+        .def("start", &Call::start, py::arg("queue"), py::arg("key"));
+}
+
+}  // namespace cairn::python

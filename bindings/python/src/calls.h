@@ -1,0 +1,98 @@
+#pragma once
+
+// Calls of the engine, made by a thread that waits or for an event loop that is told.
+
+#include <pybind11/pybind11.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+namespace cairn::python {
+
+/// What a call came to: returns the value as a Python object, or raises. Holds no Python object itself, so that it may
+/// be made and dropped without the GIL; to be called once, with it.
+using Answer = std::function<pybind11::object()>;
+using Done = std::function<void(Answer)>;
+
+/// A few threads that begin calls for event loops. What has one key is begun in order.
+/// Threads: safe to call concurrently. The destructor lets everything begin that was submitted.
+class Lanes {
+public:
+    ~Lanes();
+    void submit(std::string_view key, std::function<void()> work);
+
+private:
+    struct Lane {
+        std::mutex mutex;
+        std::condition_variable woken;
+        std::deque<std::function<void()>> work;  // guarded by mutex
+        bool is_ending = false;                  // guarded by mutex
+    };
+    static void run(Lane& lane);
+
+    static constexpr std::size_t kLanes = 4;
+    std::mutex mutex_;
+    std::vector<std::shared_ptr<Lane>> lanes_;  // guarded by mutex_; empty until first used
+    std::vector<std::thread> threads_;          // guarded by mutex_
+};
+
+/// Calls that have ended, for one event loop. Its descriptor is readable as long as there are any.
+/// Threads: `push` from any, without the GIL; the rest with it.
+class CompletionQueue {
+public:
+    CompletionQueue();
+    ~CompletionQueue();
+    CompletionQueue(const CompletionQueue&) = delete;
+    CompletionQueue& operator=(const CompletionQueue&) = delete;
+
+    int descriptor() const { return descriptor_; }
+    void push(std::uint64_t key, Answer answer);
+    /// (key, value, exception) of each call that has ended, `count` of them at the most; after `seconds` the rest is
+    /// left for the next time, so that the loop gets its turn.
+    pybind11::list drain(std::size_t count, double seconds);
+
+private:
+    struct Completion {
+        std::uint64_t key;
+        Answer answer;
+    };
+    bool pop(Completion& into);
+
+    int descriptor_;
+    std::mutex mutex_;
+    std::deque<Completion> completions_;  // guarded by mutex_
+};
+
+/// One call, not made yet.
+class Call {
+public:
+    /// `run` blocks and is called without the GIL.
+    Call(std::shared_ptr<Lanes> lanes, std::string key, std::function<Answer()> run)
+        : lanes_(std::move(lanes)), key_(std::move(key)), run_(std::move(run)) {}
+    /// `begin` is for calls that need no thread of their own while they wait.
+    Call(std::shared_ptr<Lanes> lanes, std::string key, std::function<Answer()> run, std::function<void(Done)> begin)
+        : lanes_(std::move(lanes)), key_(std::move(key)), run_(std::move(run)), begin_(std::move(begin)) {}
+
+    /// Makes it here. With the GIL, which is let go meanwhile.
+    pybind11::object wait() const;
+    /// Makes it elsewhere; `queue` is told. Returns at once.
+    void start(const std::shared_ptr<CompletionQueue>& queue, std::uint64_t key) const;
+
+private:
+    std::shared_ptr<Lanes> lanes_;
+    std::string key_;
+    std::function<Answer()> run_;
+    std::function<void(Done)> begin_;
+};
+
+void bind_calls(pybind11::module_& module);
+
+}  // namespace cairn::python

@@ -1,0 +1,81 @@
+#include "log_queue.h"
+
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+namespace cairn::python {
+
+namespace py = pybind11;
+
+// The one from before a fork may have been locked then, by a thread that is not there any more: it is left alone.
+std::shared_ptr<LogQueue> LogQueue::of_this_process() {
+    static std::mutex mutex;
+    static pid_t process = 0;
+    static auto* queue = new std::shared_ptr<LogQueue>();
+    const std::lock_guard lock(mutex);
+    if (process != ::getpid()) {
+        process = ::getpid();
+        queue = new std::shared_ptr<LogQueue>(std::make_shared<LogQueue>());
+    }
+    return *queue;
+}
+
+void LogQueue::push(const LogRecord& record) {
+    Entry entry{.level = record.level, .event = std::string(record.event), .message = record.message, .fields = {}};
+    for (const auto& [name, value] : record.fields) entry.fields.emplace_back(name, value);
+    const std::lock_guard lock(mutex_);
+    if (entries_.size() == kEntriesMax) {
+        ++dropped_;
+        return;
+    }
+    entries_.push_back(std::move(entry));
+    woken_.notify_one();
+}
+
+py::tuple LogQueue::to_python(const Entry& entry) {
+    py::dict fields;
+    for (const auto& [name, value] : entry.fields) fields[py::str(name)] = value;
+    return py::make_tuple(to_string(entry.level), entry.event, entry.message, fields);
+}
+
+py::object LogQueue::take() {
+    std::deque<Entry> entries;
+    {
+        const py::gil_scoped_release unlocked;
+        std::unique_lock lock(mutex_);
+        woken_.wait(lock, [&] { return is_closed_ || !entries_.empty(); });
+        entries.swap(entries_);
+        if (const std::uint64_t dropped = std::exchange(dropped_, 0); dropped > 0) {
+            entries.push_back({.level = LogLevel::kWarning,
+                               .event = "log_overflow",
+                               .message = fmt::format("{} log records were dropped: they came too fast", dropped),
+                               .fields = {}});
+        }
+    }
+    if (entries.empty()) return py::none();
+    py::list records;
+    for (const Entry& entry : entries) records.append(to_python(entry));
+    return records;
+}
+
+void LogQueue::close() {
+    const std::lock_guard lock(mutex_);
+    is_closed_ = true;
+    woken_.notify_all();
+}
+
+Runtime logging_runtime() {
+    Runtime runtime;
+    runtime.log = [queue = LogQueue::of_this_process()](const LogRecord& record) { queue->push(record); };
+    return runtime;
+}
+
+void bind_log(py::module_& module) {
+    py::class_<LogQueue, std::shared_ptr<LogQueue>>(module, "LogQueue")
+        .def_static("of_this_process", &LogQueue::of_this_process)
+        .def("take", &LogQueue::take)
+        .def("close", &LogQueue::close);
+}
+
+}  // namespace cairn::python

@@ -1,0 +1,56 @@
+#pragma once
+
+// What the engine logs, on its way to Python's `logging`.
+
+#include <cairn/runtime.h>
+
+#include <pybind11/pybind11.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace cairn::python {
+
+/// Records wait here for a thread of Python's: the engine's own never wait for the GIL. At the limit the newest is
+/// dropped, and counted.
+/// Threads: safe to call concurrently.
+class LogQueue {
+public:
+    /// This process's; a forked child has one of its own.
+    static std::shared_ptr<LogQueue> of_this_process();
+
+    void push(const LogRecord& record);
+    /// Waits for records and returns them, each as (level, event, message, fields); None when closed and empty. The GIL
+    /// must be held, and is let go meanwhile.
+    pybind11::object take();
+    void close();
+
+private:
+    struct Entry {
+        LogLevel level;
+        std::string event;
+        std::string message;
+        std::vector<std::pair<std::string, std::string>> fields;
+    };
+    static pybind11::tuple to_python(const Entry& entry);
+
+    static constexpr std::size_t kEntriesMax = 10'000;
+    std::mutex mutex_;
+    std::condition_variable woken_;
+    std::deque<Entry> entries_;  // guarded by mutex_
+    std::uint64_t dropped_ = 0;  // guarded by mutex_
+    bool is_closed_ = false;     // guarded by mutex_
+};
+
+/// A runtime whose log goes to this process's queue.
+Runtime logging_runtime();
+
+void bind_log(pybind11::module_& module);
+
+}  // namespace cairn::python

@@ -1,0 +1,201 @@
+#include "service_handle.h"
+
+#include "answers.h"
+#include "log_queue.h"
+#include "process.h"
+#include "state_reader.h"
+#include "state_writer.h"
+#include "store_handle.h"
+
+#include <cairn/config.h>
+#include <cairn/persistence.h>
+
+#include <pybind11/stl.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace cairn::python {
+
+namespace py = pybind11;
+
+namespace {
+
+using OptionalText = std::optional<std::string>;
+using OptionalCount = std::optional<std::int64_t>;
+
+std::optional<std::chrono::milliseconds> milliseconds_of(OptionalCount count) {
+    if (!count) return std::nullopt;
+    return std::chrono::milliseconds(*count);
+}
+
+// What is kept alive by every call that was not made yet.
+struct Service {
+    std::unique_ptr<StatePersistence> service;
+    OptimizedStatePersistence* optimized;  ///< Null: it is the standard one.
+};
+
+class ServiceHandle {
+public:
+    ServiceHandle(const StoreHandle& store, Config config, bool is_optimized)
+        : limits_(config.state_limits()), lanes_(store.lanes()), process_(store.process()) {
+        config.enable_optimized_persistence = is_optimized;
+        auto service = make_persistence(config, value_of(store.store()), logging_runtime());
+        auto* const optimized = dynamic_cast<OptimizedStatePersistence*>(service.get());
+        service_ = bound_to_process(std::make_shared<Service>(Service{std::move(service), optimized}));
+    }
+
+    const StateLimits& limits() const { return limits_; }
+
+    std::shared_ptr<Service> service() const {
+        if (::getpid() != process_) raise(made_before_fork("the service", process_));
+        return service_;
+    }
+
+    /// A call that blocks. What has one key is made in order.
+    template <class Ask>
+    Call call(std::string key, Ask ask) const {
+        return {lanes_, std::move(key), [service = service(), ask] { return ask(*service->service); }};
+    }
+
+    Call save(const StatePersistenceRequest& request) const {
+        const auto run = [service = service(), request] {
+            return answer(service->service->save_agent_state(request), kTuple);
+        };
+        if (service()->optimized == nullptr) return {lanes_, request.run_id, run};
+        const auto begin = [service = service(), request](const Done& done) {
+            service->optimized->save_async(
+                request, [done](Result<Receipt> receipt) { done(answer(std::move(receipt), kTuple)); });
+        };
+        return {lanes_, request.run_id, run, begin};
+    }
+
+private:
+    StateLimits limits_;
+    std::shared_ptr<Lanes> lanes_;
+    pid_t process_;
+    std::shared_ptr<Service> service_;
+};
+
+[[noreturn]] void refuse(const char* field, const std::string& value, const char* accepted) {
+    raise({.code = ErrorCode::kInvalidArgument,
+           .message = std::string(field) + " is \"" + value + "\": give " + accepted});
+}
+
+Call save(const ServiceHandle& handle, std::string run_id, std::string thread_id, std::string user_id,
+          const py::object& state, std::string checkpoint_type, std::string agent_phase,
+          const py::object& execution_context, bool is_recovery_point, OptionalCount expires_at,
+          OptionalText parent_snapshot_id, const py::object& metadata, std::string snapshot_id,
+          const std::string& on_conflict, OptionalCount expected_version, OptionalCount timeout_ms,
+          const OptionalText& durability) {
+    StatePersistenceRequest request{.run_id = std::move(run_id),
+                                    .thread_id = std::move(thread_id),
+                                    .user_id = std::move(user_id),
+                                    .state_data = state_of(state, "state_data", handle.limits()),
+                                    .checkpoint_type = CheckpointType(std::move(checkpoint_type)),
+                                    .agent_phase = AgentPhase(std::move(agent_phase)),
+                                    .is_recovery_point = is_recovery_point,
+                                    .parent_snapshot_id = std::move(parent_snapshot_id),
+                                    .snapshot_id = std::move(snapshot_id),
+                                    .expected_version = expected_version,
+                                    .timeout = milliseconds_of(timeout_ms)};
+    if (!execution_context.is_none()) {
+        request.execution_context = state_of(execution_context, "execution_context", handle.limits());
+    }
+    if (!metadata.is_none()) request.metadata = state_of(metadata, "metadata", handle.limits());
+    if (expires_at) request.expires_at = timestamp_of(*expires_at);
+    const auto conflict = parse_on_conflict(on_conflict);
+    if (!conflict) refuse("on_conflict", on_conflict, "rebase or fail");
+    request.on_conflict = *conflict;
+    if (durability) {
+        request.durability = parse_durability(*durability);
+        if (!request.durability) refuse("durability", *durability, "sync, async or exit");
+    }
+    return handle.save(request);
+}
+
+py::object loaded_to_python(const LoadedState& loaded) {
+    return py::make_tuple(object_of(loaded.state.text()), text_of(loaded.state.text()), tuple_of(loaded.info));
+}
+
+Call load(const ServiceHandle& handle, const std::string& run_id, OptionalText snapshot_id, OptionalText thread_id,
+          OptionalText user_id) {
+    const LoadRequest request{run_id, std::move(snapshot_id), std::move(thread_id), std::move(user_id)};
+    return handle.call(run_id, [request](StatePersistence& service) {
+        return answer(service.load_agent_state(request), &loaded_to_python);
+    });
+}
+
+Call recover(const ServiceHandle& handle, const std::string& run_id, const std::string& recovery_type,
+             OptionalText target_snapshot_id, std::string failure_reason, bool auto_recovery, OptionalText thread_id,
+             OptionalText user_id) {
+    const auto type = parse_recovery_type(recovery_type);
+    if (!type) refuse("recovery_type", recovery_type, "restart, resume or rollback");
+    const StateRecoveryRequest request{.run_id = run_id,
+                                       .recovery_type = *type,
+                                       .target_snapshot_id = std::move(target_snapshot_id),
+                                       .failure_reason = std::move(failure_reason),
+                                       .auto_recovery = auto_recovery,
+                                       .thread_id = std::move(thread_id),
+                                       .user_id = std::move(user_id)};
+    return handle.call(
+        run_id, [request](StatePersistence& service) { return answer(service.recover_agent_state(request), kTuple); });
+}
+
+Call thread_context(const ServiceHandle& handle, const std::string& thread_id, const OptionalText& user_id) {
+    return handle.call(
+        "", [=](StatePersistence& service) { return answer(service.get_thread_context(thread_id, user_id), kTuple); });
+}
+
+Call flush(const ServiceHandle& handle, const OptionalText& run_id, OptionalCount timeout_ms) {
+    const auto timeout = milliseconds_of(timeout_ms);
+    return handle.call(run_id.value_or(""), [=](StatePersistence& service) {
+        return answer(run_id ? service.flush(*run_id, timeout) : service.flush_all(timeout));
+    });
+}
+
+Call close(const ServiceHandle& handle) {
+    return handle.call("", [](StatePersistence& service) { return answer(service.close()); });
+}
+
+OptimizedStatePersistence& optimized(const ServiceHandle& handle) {
+    auto* const service = handle.service()->optimized;
+    if (service == nullptr) throw py::type_error("the standard service has no cache");
+    return *service;
+}
+
+void configure(const ServiceHandle& handle, std::optional<bool> enable_deduplication,
+               std::optional<bool> enable_compression, std::optional<std::size_t> cache_max_size,
+               std::optional<std::size_t> cache_max_bytes) {
+    value_of(optimized(handle).configure({enable_deduplication, enable_compression, cache_max_size, cache_max_bytes}));
+}
+
+}  // namespace
+
+void bind_service(py::module_& module) {
+    py::class_<ServiceHandle>(module, "Service")
+        .def(py::init<const StoreHandle&, Config, bool>(), py::arg("store"), py::arg("config"), py::kw_only(),
+             py::arg("is_optimized"))
+        .def("save", &save, py::kw_only(), py::arg("run_id"), py::arg("thread_id"), py::arg("user_id"),
+             py::arg("state"), py::arg("checkpoint_type"), py::arg("agent_phase"), py::arg("execution_context"),
+             py::arg("is_recovery_point"), py::arg("expires_at"), py::arg("parent_snapshot_id"), py::arg("metadata"),
+             py::arg("snapshot_id"), py::arg("on_conflict"), py::arg("expected_version"), py::arg("timeout_ms"),
+             py::arg("durability"))
+        .def("load", &load, py::arg("run_id"), py::kw_only(), py::arg("snapshot_id"), py::arg("thread_id"),
+             py::arg("user_id"))
+        .def("recover", &recover, py::kw_only(), py::arg("run_id"), py::arg("recovery_type"),
+             py::arg("target_snapshot_id"), py::arg("failure_reason"), py::arg("auto_recovery"), py::arg("thread_id"),
+             py::arg("user_id"))
+        .def("thread_context", &thread_context, py::arg("thread_id"), py::kw_only(), py::arg("user_id"))
+        .def("flush", &flush, py::kw_only(), py::arg("run_id"), py::arg("timeout_ms"))
+        .def("close", &close)
+        .def("configure", &configure, py::kw_only(), py::arg("enable_deduplication"), py::arg("enable_compression"),
+             py::arg("cache_max_size"), py::arg("cache_max_bytes"))
+        .def("cache_stats", [](const ServiceHandle& handle) { return dict_of(optimized(handle).get_cache_stats()); })
+        .def("clear_cache", [](const ServiceHandle& handle) { optimized(handle).clear_cache(); });
+}
+
+}  // namespace cairn::python

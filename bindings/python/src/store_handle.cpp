@@ -1,0 +1,172 @@
+#include "store_handle.h"
+
+#include "answers.h"
+#include "errors.h"
+#include "log_queue.h"
+#include "process.h"
+#include "state_writer.h"
+#include "values.h"
+
+#include <cairn/persistence.h>
+#include <cairn/retention.h>
+
+#include <fmt/format.h>
+#include <pybind11/stl.h>
+
+#include <chrono>
+#include <optional>
+#include <utility>
+
+namespace cairn::python {
+
+namespace py = pybind11;
+
+namespace {
+
+using OptionalText = std::optional<std::string>;
+using OptionalTime = std::optional<std::int64_t>;
+
+// A call of the store that blocks.
+template <class Ask, class ToPython>
+Call call(const StoreHandle& handle, std::string key, Ask ask, ToPython to_python) {
+    const auto store = value_of(handle.store());
+    return {handle.lanes(), std::move(key), [store, ask, to_python] { return answer(ask(*store), to_python); }};
+}
+
+const auto kTuples = [](const auto& values) -> py::object {
+    py::list list;
+    for (const auto& value : values) list.append(tuple_of(value));
+    return list;
+};
+const auto kPage = [](const auto& page) -> py::object { return py::make_tuple(kTuples(page.items), page.next_cursor); };
+
+std::shared_ptr<StoreHandle> open(const std::string& url, bool read_only, bool create) {
+    const OpenOptions options{.read_only = read_only, .create = create, .runtime = logging_runtime()};
+    std::optional<Result<std::shared_ptr<Store>>> opened;
+    {
+        const py::gil_scoped_release unlocked;
+        opened = open_store(url, options);
+    }
+    return std::make_shared<StoreHandle>(value_of(std::move(*opened)));
+}
+
+Call close(const StoreHandle& handle) {
+    const auto store = value_of(handle.store());
+    return {handle.lanes(), "", [store] { return answer(store->close()); }};
+}
+
+// The members that metadata must have, as the engine compares them: key, normal text.
+std::vector<std::pair<std::string, std::string>> members_of(const py::dict& metadata) {
+    std::vector<std::pair<std::string, std::string>> members;
+    for (const auto& [key, value] : metadata) {
+        py::dict one;
+        one[key] = value;
+        const State state = state_of(one, "metadata", {});
+        const auto name = key.cast<std::string>();
+        members.emplace_back(name, std::string(state.member(name).value_or("null")));
+    }
+    return members;
+}
+
+Call history(const StoreHandle& handle, const std::string& run_id, OptionalText thread_id, OptionalText user_id,
+             const OptionalText& checkpoint_type, const OptionalText& agent_phase,
+             std::optional<bool> is_recovery_point, OptionalTime created_from, OptionalTime created_until,
+             const py::dict& metadata, bool oldest_first, std::optional<std::int64_t> after_version,
+             std::size_t limit) {
+    HistoryQuery query{.run_id = run_id, .thread_id = std::move(thread_id), .user_id = std::move(user_id)};
+    if (checkpoint_type) query.checkpoint_type = CheckpointType(*checkpoint_type);
+    if (agent_phase) query.agent_phase = AgentPhase(*agent_phase);
+    query.is_recovery_point = is_recovery_point;
+    if (created_from) query.created_from = timestamp_of(*created_from);
+    if (created_until) query.created_until = timestamp_of(*created_until);
+    query.metadata = members_of(metadata);
+    query.order = oldest_first ? HistoryQuery::Order::kOldestFirst : HistoryQuery::Order::kNewestFirst;
+    query.after_version = after_version;
+    query.limit = limit;
+    return call(handle, run_id, [query](Store& store) { return store.history(query); }, kTuples);
+}
+
+Call runs(const StoreHandle& handle, OptionalText thread_id, OptionalText user_id, std::string cursor,
+          std::size_t limit) {
+    const RunQuery query{std::move(thread_id), std::move(user_id), std::move(cursor), limit};
+    return call(handle, "", [query](Store& store) { return store.runs(query); }, kPage);
+}
+
+Call threads(const StoreHandle& handle, OptionalText user_id, std::string cursor, std::size_t limit) {
+    const ThreadQuery query{std::move(user_id), std::move(cursor), limit};
+    return call(handle, "", [query](Store& store) { return store.threads(query); }, kPage);
+}
+
+Call recovery_log(const StoreHandle& handle, const std::string& run_id, std::size_t limit) {
+    return call(handle, run_id, [=](Store& store) { return store.recovery_log(run_id, limit); }, kTuples);
+}
+
+Call check(const StoreHandle& handle, bool deep) {
+    return call(handle, "", [deep](Store& store) { return deep ? check_deep(store) : store.check(); }, kTuple);
+}
+
+Call prune(const StoreHandle& handle, std::optional<std::size_t> keep_last, std::optional<double> age_max_seconds,
+           bool expired, bool include_recovery_points, OptionalText run_id, OptionalText thread_id,
+           OptionalText user_id, bool dry_run) {
+    RetentionPolicy policy{.keep_last = keep_last,
+                           .expired = expired,
+                           .include_recovery_points = include_recovery_points,
+                           .run_id = std::move(run_id),
+                           .thread_id = std::move(thread_id),
+                           .user_id = std::move(user_id)};
+    if (age_max_seconds) {
+        policy.age_max =
+            std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::duration<double>(*age_max_seconds));
+    }
+    const RetentionOptions options{.dry_run = dry_run, .runtime = logging_runtime()};
+    return call(handle, "", [=](Store& store) { return cairn::prune(store, policy, options); }, kDict);
+}
+
+Call delete_runs(const StoreHandle& handle, OptionalText run_id, OptionalText thread_id, OptionalText user_id,
+                 bool dry_run) {
+    const DeletionTarget target{std::move(run_id), std::move(thread_id), std::move(user_id)};
+    const RetentionOptions options{.dry_run = dry_run, .runtime = logging_runtime()};
+    return call(handle, "", [=](Store& store) { return cairn::delete_runs(store, target, options); }, kDict);
+}
+
+}  // namespace
+
+StoreHandle::StoreHandle(std::shared_ptr<Store> store)
+    : store_(bound_to_process(std::move(store))), lanes_(bound_to_process(std::make_shared<Lanes>())) {}
+
+Error made_before_fork(const std::string& what, pid_t process) {
+    return {.code = ErrorCode::kClosed,
+            .message = fmt::format("{} belongs to process {}, of which this one is a fork: open the store anew here",
+                                   what, process)};
+}
+
+Result<std::shared_ptr<Store>> StoreHandle::store() const {
+    if (::getpid() != process_) return std::unexpected(made_before_fork("the store", process_));
+    return store_;
+}
+
+void bind_store(py::module_& module) {
+    module.def("open", &open, py::arg("url"), py::kw_only(), py::arg("read_only"), py::arg("create"));
+    py::class_<StoreHandle, std::shared_ptr<StoreHandle>>(module, "Store")
+        .def("close", &close)
+        .def("history", &history, py::arg("run_id"), py::kw_only(), py::arg("thread_id"), py::arg("user_id"),
+             py::arg("checkpoint_type"), py::arg("agent_phase"), py::arg("is_recovery_point"), py::arg("created_from"),
+             py::arg("created_until"), py::arg("metadata"), py::arg("oldest_first"), py::arg("after_version"),
+             py::arg("limit"))
+        .def("runs", &runs, py::kw_only(), py::arg("thread_id"), py::arg("user_id"), py::arg("cursor"),
+             py::arg("limit"))
+        .def("threads", &threads, py::kw_only(), py::arg("user_id"), py::arg("cursor"), py::arg("limit"))
+        .def("recovery_log", &recovery_log, py::arg("run_id"), py::kw_only(), py::arg("limit"))
+        .def("stats",
+             [](const StoreHandle& handle) {
+                 return call(handle, "", [](Store& store) { return store.stats(); }, kDict);
+             })
+        .def("check", &check, py::kw_only(), py::arg("deep"))
+        .def("prune", &prune, py::kw_only(), py::arg("keep_last"), py::arg("age_max_seconds"), py::arg("expired"),
+             py::arg("include_recovery_points"), py::arg("run_id"), py::arg("thread_id"), py::arg("user_id"),
+             py::arg("dry_run"))
+        .def("delete_runs", &delete_runs, py::kw_only(), py::arg("run_id"), py::arg("thread_id"), py::arg("user_id"),
+             py::arg("dry_run"));
+}
+
+}  // namespace cairn::python

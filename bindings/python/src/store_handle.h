@@ -1,0 +1,38 @@
+#pragma once
+
+// A store as the package holds it.
+
+#include "calls.h"
+
+#include <cairn/error.h>
+#include <cairn/store.h>
+
+#include <pybind11/pybind11.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+
+namespace cairn::python {
+
+class StoreHandle {
+public:
+    explicit StoreHandle(std::shared_ptr<Store> store);
+
+    /// Errors: kClosed (this is a forked child of the process that opened it).
+    Result<std::shared_ptr<Store>> store() const;
+    std::shared_ptr<Lanes> lanes() const { return lanes_; }
+    pid_t process() const { return process_; }
+
+private:
+    std::shared_ptr<Store> store_;
+    std::shared_ptr<Lanes> lanes_;
+    pid_t process_ = ::getpid();
+};
+
+/// What a forked child is told.
+Error made_before_fork(const std::string& what, pid_t process);
+
+void bind_store(pybind11::module_& module);
+
+}  // namespace cairn::python
