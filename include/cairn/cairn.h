@@ -4,6 +4,7 @@
 
 #include <cairn/checksum.h>         // IWYU pragma: export
 #include <cairn/config.h>           // IWYU pragma: export
+#include <cairn/dotenv.h>           // IWYU pragma: export
 #include <cairn/error.h>            // IWYU pragma: export
 #include <cairn/persistence.h>      // IWYU pragma: export
 #include <cairn/pipeline.h>         // IWYU pragma: export

@@ -1,7 +1,7 @@
-#include <cairn/config.h>
-
-#include "config/dotenv.h"
 #include "config/settings.h"
+
+#include <cairn/config.h>
+#include <cairn/dotenv.h>
 
 #include <fmt/format.h>
 

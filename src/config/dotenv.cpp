@@ -1,4 +1,4 @@
-#include "config/dotenv.h"
+#include <cairn/dotenv.h>
 
 #include <fmt/format.h>
 

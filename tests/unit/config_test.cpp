@@ -2,11 +2,11 @@
 // Method: `load_config` with an environment made of a map and a .env file in a folder of its own; the table of
 // settings is walked, so that a new setting without good and bad examples here fails.
 
-#include <cairn/config.h>
-
-#include "config/dotenv.h"
 #include "config/settings.h"
 #include "support/temp_dir.h"
+
+#include <cairn/config.h>
+#include <cairn/dotenv.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

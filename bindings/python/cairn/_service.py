@@ -43,7 +43,7 @@ class Calls:
             raise TypeError(f"store must be a cairn.Store, not {type(store).__name__}: open one with cairn.open(url)")
         _logging.start()
         self.store = store
-        self.engine = _cairn.Service(store._handle, changed(config, settings), is_optimized=is_optimized)
+        self.engine = store.service_of(changed(config, settings), is_optimized=is_optimized)
 
     def save(self, request: StatePersistenceRequest) -> _cairn.Call:
         return self.engine.save(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import datetime
+import os
+import weakref
 from types import TracebackType
 from typing import Any, AsyncIterator, Iterator, Mapping, Optional
 
 from cairn import _cairn, _logging, _loop
-from cairn.config import load_config
+from cairn.config import Config, load_config
+from cairn.errors import CairnError
 from cairn.events import EventHub, Events
 from cairn.results import CheckReport, RecoveryRecord, RunInfo, SnapshotInfo, ThreadInfo, microseconds_of
 
@@ -25,6 +30,22 @@ def open(url: Optional[str] = None, *, read_only: bool = False, create: bool = T
     return Store(_cairn.open(url, read_only=read_only, create=create), url)
 
 
+# A program that ends without closing its stores still has what it has saved.
+_open_stores: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for store in list(_open_stores):
+        try:
+            store.close()
+        except CairnError as error:
+            _logging.logger.error("%r could not be closed: %s", store, error)
+
+
+atexit.register(_close_all)
+os.register_at_fork(after_in_child=_open_stores.clear)
+
+
 class Store:
     """An open store, safe to use from any thread. Methods block, with the GIL let go; what iterates does both."""
 
@@ -32,6 +53,8 @@ class Store:
         self._handle = handle
         self._url = url
         self._hub = EventHub()
+        self._services: weakref.WeakSet[_cairn.Service] = weakref.WeakSet()
+        _open_stores.add(self)
 
     @property
     def url(self) -> str:
@@ -152,10 +175,20 @@ class Store:
         """
         return self._hub.watch(queue_size)
 
+    def service_of(self, config: Config, *, is_optimized: bool) -> _cairn.Service:
+        """The engine of a service; it is closed with the store."""
+        service = _cairn.Service(self._handle, config, is_optimized=is_optimized)
+        self._services.add(service)
+        return service
+
     def close(self) -> None:
-        """Waits for calls under way. Close the services first: their queues are emptied into the store."""
-        self._handle.close().wait()
-        self._hub.close()
+        """Closes the services that use it, which commits what they have queued, and waits for calls under way."""
+        try:
+            for service in list(self._services):
+                service.close().wait()
+        finally:
+            self._handle.close().wait()
+            self._hub.close()
 
     def __enter__(self) -> Store:
         return self
@@ -171,8 +204,7 @@ class Store:
     async def __aexit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        await _loop.start(self._handle.close())
-        self._hub.close()
+        await asyncio.get_running_loop().run_in_executor(None, self.close)
 
 
 class History:

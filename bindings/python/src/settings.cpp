@@ -3,6 +3,7 @@
 #include "errors.h"
 
 #include <cairn/config.h>
+#include <cairn/dotenv.h>
 
 #include <pybind11/stl.h>
 
@@ -72,6 +73,7 @@ void bind_config(py::module_& module) {
     py::class_<LoadedConfig>(module, "LoadedConfig")
         .def_readonly("config", &LoadedConfig::config)
         .def_property_readonly("entries", &entries_of);
+    module.def("read_dotenv", [](const std::string& path) { return value_of(read_dotenv(path)); }, py::arg("path"));
     module.def("load_config", &load, py::arg("variables"), py::arg("dotenv"));
 }
 

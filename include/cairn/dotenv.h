@@ -1,6 +1,6 @@
 #pragma once
 
-// The `.env` file: `NAME=value` lines in the syntax that `load_config` documents. It knows nothing of cairn's settings.
+// The `.env` file: `NAME=value` lines in the syntax that `load_config` documents, whoever's settings they are.
 
 #include <cairn/error.h>
 

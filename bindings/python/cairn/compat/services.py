@@ -1,0 +1,192 @@
+"""The documented services: the same calls, answered with ``(success, snapshot_id)``."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, Optional, Union, cast
+
+import cairn
+from cairn import CairnError, NotFoundError, StatePersistenceRequest, StateRecoveryRequest, aio
+from cairn._logging import logger
+from cairn._service import request_of
+from cairn.compat.environment import get_env
+from cairn.compat.stores import store_of
+
+Answer = tuple[bool, Optional[str]]
+
+# Errors of what the caller wrote are raised; what the store could not do is answered and logged.
+_CALLERS_OWN = (cairn.InvalidArgumentError, cairn.InvalidStateError, cairn.LimitExceededError, cairn.ConfigError)
+
+
+class _Service:
+    _kind: type[aio.StatePersistence]
+
+    def __init__(self) -> None:
+        self._services: weakref.WeakKeyDictionary[cairn.Store, aio.StatePersistence] = weakref.WeakKeyDictionary()
+
+    def _service_of(self, db_session: Any) -> aio.StatePersistence:
+        store = store_of(db_session)
+        service = self._services.get(store)
+        if service is None:
+            service = self._services[store] = self._made(store)
+        return service
+
+    def _made(self, store: cairn.Store) -> aio.StatePersistence:
+        return self._kind(store, get_env().load_config())
+
+    async def save_agent_state(
+        self, request: Optional[StatePersistenceRequest] = None, db_session: Any = None, **fields: Any
+    ) -> Answer:
+        """Saves a state: a request, or its fields as keywords (``run_id``, ``thread_id``, ``user_id``, ``state``, …).
+
+        Returns ``(True, snapshot_id)``; if the store could not save it, ``(False, None)``, and the reason is logged as
+        an error. Raises TypeError or ValueError naming the field if the request itself is wrong.
+        """
+        wanted = request_of(StatePersistenceRequest, request, fields)
+        try:
+            receipt = await self._service_of(db_session).save_agent_state(wanted)
+        except _CALLERS_OWN:
+            raise
+        except CairnError as error:
+            logger.error("run %s was not saved: %s", wanted.run_id, error)
+            return False, None
+        return True, receipt.snapshot_id
+
+    async def load_agent_state(
+        self,
+        run_id: str,
+        snapshot_id: Optional[str] = None,
+        db_session: Any = None,
+        *,
+        thread_id: Optional[str] = None,
+        user_id: Optional[str] = None,
+        state_type: Optional[type[Any]] = None,
+    ) -> Any:
+        """The run's newest state, or that of a snapshot, as a dict (or ``state_type``); None if there is none."""
+        service = self._service_of(db_session)
+        try:
+            loaded = await service.load_agent_state(
+                run_id, snapshot_id, thread_id=thread_id, user_id=user_id, state_type=cast(Any, state_type)
+            )
+        except NotFoundError:
+            return None
+        return loaded.state
+
+    async def recover_agent_state(
+        self, request: Optional[StateRecoveryRequest] = None, db_session: Any = None, **fields: Any
+    ) -> Answer:
+        """Recovers a run. Returns ``(True, snapshot_id)`` with the run's head now; failures as for saves."""
+        wanted = request_of(StateRecoveryRequest, request, fields)
+        try:
+            result = await self._service_of(db_session).recover_agent_state(wanted)
+        except _CALLERS_OWN:
+            raise
+        except CairnError as error:
+            logger.error("run %s was not recovered: %s", wanted.run_id, error)
+            return False, None
+        return True, result.snapshot_id
+
+    async def get_thread_context(
+        self, thread_id: str, user_id: Optional[str] = None, db_session: Any = None
+    ) -> Optional[dict[str, Any]]:
+        """What is known of a conversation, as a dict; None if there is no such thread."""
+        try:
+            context = await self._service_of(db_session).get_thread_context(thread_id, user_id)
+        except NotFoundError:
+            return None
+        newest = context.runs[0] if context.runs else None
+        return {
+            "thread_id": context.thread_id,
+            "user_id": context.user_id,
+            "run_ids": [run.run_id for run in context.runs],
+            "snapshots": context.snapshots,
+            "current_run_id": context.newest_run_id,
+            "current_snapshot_id": context.newest_snapshot_id,
+            "agent_phase": context.agent_phase,
+            "created_at": None if newest is None else min(run.created_at for run in context.runs),
+            "updated_at": context.updated_at,
+        }
+
+
+class StatePersistenceService(_Service):
+    """The standard service: every save writes the whole state."""
+
+    _kind = aio.StatePersistenceService
+
+
+class OptimizedStatePersistence(_Service):
+    """The optimised service, with one cache per store."""
+
+    _kind = aio.OptimizedStatePersistence
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fallback_service = StatePersistenceService()
+        self._settings: dict[str, Union[bool, int]] = {}
+
+    def _made(self, store: cairn.Store) -> aio.StatePersistence:
+        service = aio.OptimizedStatePersistence(store, get_env().load_config())
+        service.configure(**self._settings)
+        return service
+
+    def _optimized(self) -> list[aio.OptimizedStatePersistence]:
+        """Those of its stores; one that saves nothing as long as there is no other."""
+        services = [cast(aio.OptimizedStatePersistence, service) for service in self._services.values()]
+        return services or [cast(aio.OptimizedStatePersistence, self._made(cairn.open("memory:")))]
+
+    def configure(
+        self,
+        *,
+        enable_deduplication: Optional[bool] = None,
+        enable_compression: Optional[bool] = None,
+        cache_max_size: Optional[int] = None,
+        cache_max_bytes: Optional[int] = None,
+    ) -> None:
+        """Takes effect for saves that begin afterwards, in every store. What is not given stays as it is."""
+        settings = {
+            "enable_deduplication": enable_deduplication,
+            "enable_compression": enable_compression,
+            "cache_max_size": cache_max_size,
+            "cache_max_bytes": cache_max_bytes,
+        }
+        given = {name: value for name, value in settings.items() if value is not None}
+        for service in self._optimized():
+            service.configure(**cast(Any, given))
+        self._settings.update(cast(Any, given))
+
+    def get_cache_stats(self) -> dict[str, Any]:
+        """``cache_size``, ``cache_max_size``, ``deduplication_enabled``, ``compression_enabled``, ``cache_entries``
+        (run ids) and the engine's counters; of several stores their sums."""
+        first, *others = [service.get_cache_stats() for service in self._optimized()]
+        for stats in others:
+            for name in ("cache_size", "cache_bytes", "cache_entries", *_COUNTERS):
+                first[name] += stats[name]
+            for name in ("fallbacks_by_cause", "saves_by_outcome"):
+                first[name] = {k: first[name].get(k, 0) + stats[name].get(k, 0) for k in {**first[name], **stats[name]}}
+            for name in ("save_latency", "skip_latency", "load_latency"):
+                first[name] = max(first[name], stats[name], key=lambda latency: latency["count"])
+        return first
+
+    def clear_cache(self) -> None:
+        """Forgets all cached heads. Never needed for correctness."""
+        for service in self._optimized():
+            service.clear_cache()
+
+
+_COUNTERS = (
+    "hits",
+    "misses",
+    "evictions",
+    "skips",
+    "bytes_saved",
+    "critical",
+    "queue_size",
+    "queue_bytes",
+    "batches",
+    "batched",
+    "failed_batches",
+    "lost",
+)
+
+state_persistence_service = StatePersistenceService()
+optimized_state_persistence = OptimizedStatePersistence()

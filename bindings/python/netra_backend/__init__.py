@@ -1,0 +1,1 @@
+"""The documented system's import paths. Everything is `cairn`'s."""

@@ -1,0 +1,3 @@
+from cairn.compat.executor import PipelineExecutor
+
+__all__ = ["PipelineExecutor"]

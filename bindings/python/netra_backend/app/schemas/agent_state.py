@@ -1,0 +1,3 @@
+from cairn import AgentPhase, CheckpointType, RecoveryType, StatePersistenceRequest, StateRecoveryRequest
+
+__all__ = ["AgentPhase", "CheckpointType", "RecoveryType", "StatePersistenceRequest", "StateRecoveryRequest"]
