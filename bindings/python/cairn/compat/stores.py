@@ -7,7 +7,7 @@ import pathlib
 import threading
 import urllib.parse
 import weakref
-from typing import Any
+from typing import Any, Optional
 
 import cairn
 from cairn import Store
@@ -78,7 +78,7 @@ def _store_of_engine(engine: Any) -> Store:
         raise ValueError(
             f'db_session is of a "{backend}" engine: there are stores for sqlite and postgresql; give a store URL'
         )
-    path = _sqlite_path(engine.url.database or "")
+    path = _sqlite_path(engine.url)
     if path is not None:
         return _opened(f"sqlite:{_file_for_store(path)}")
     with _lock:
@@ -88,14 +88,14 @@ def _store_of_engine(engine: Any) -> Store:
         return store
 
 
-def _sqlite_path(database: str) -> pathlib.Path | None:
+def _sqlite_path(url: Any) -> Optional[pathlib.Path]:
     """None: the database is in memory."""
+    database: str = url.database or ""
     if database.startswith("file:"):
-        uri = urllib.parse.urlsplit(database)
-        if urllib.parse.parse_qs(uri.query).get("mode") == ["memory"]:
-            return None
-        database = urllib.parse.unquote(uri.path)
-    return None if database in ("", ":memory:") else pathlib.Path(database)
+        database = urllib.parse.unquote(urllib.parse.urlsplit(database).path)
+    if database in ("", ":memory:") or url.query.get("mode") == "memory":
+        return None
+    return pathlib.Path(database)
 
 
 def _file_for_store(path: pathlib.Path) -> pathlib.Path:

@@ -1,0 +1,454 @@
+# Goal: code written for the documented system runs on cairn as it is, and does what that system's users were promised.
+# Method: every Python block of docs/migration.md and docs/python.md is run as it stands there, in order, with the names
+# that its reader has already (an engine, a session); then each promise by itself.
+
+import ast
+import inspect
+import os
+import pathlib
+import re
+import types
+import weakref
+
+import pytest
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+DOCUMENTATION = SOURCE.parent / "shared" / "BatchedStatePersistence.md"
+
+
+def python_blocks(page):
+    text = page.read_text()
+    for match in re.finditer(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        yield text.count("\n", 0, match.start()) + 2, match.group(1)
+
+
+async def run_block(code, names, place):
+    """Runs a block that may await at its top level, as in a notebook."""
+    compiled = compile(code, place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    result = eval(compiled, names)
+    if inspect.isawaitable(result):
+        await result
+
+
+async def run_page(page, names):
+    for line, code in python_blocks(page):
+        await run_block("\n" * (line - 1) + code, names, str(page))
+
+
+class Result:
+    def __init__(self, state, success=True):
+        self.success = success
+        self.state = state
+
+
+class Engine:
+    """The user's own: each "agent" of the pipeline is a dict to merge, or an exception."""
+
+    async def execute_pipeline(self, pipeline, context, state):
+        results = []
+        for step in pipeline:
+            if isinstance(step, Exception):
+                raise step
+            results.append(step if isinstance(step, Result) else Result(step))
+        return results
+
+
+class Watcher:
+    def __init__(self, error=None):
+        self.messages = []
+        self.error = error
+
+    async def send_to_thread(self, thread_id, message):
+        self.messages.append((thread_id, message["type"]))
+        if self.error:
+            raise self.error
+
+
+@pytest.fixture
+def netra(monkeypatch, tmp_path):
+    """The documented modules, as a process that has just started sees them, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith(("CAIRN_", "OPTIMIZED_PERSISTENCE_", "ENABLE_OPTIMIZED")):
+            monkeypatch.delenv(name)
+    from netra_backend.app.agents.supervisor import pipeline_executor
+    from netra_backend.app.core import isolated_environment
+    from netra_backend.app.schemas import agent_state
+    from netra_backend.app.services import state_persistence, state_persistence_optimized
+
+    from cairn.compat import stores
+
+    optimized = state_persistence_optimized.optimized_state_persistence
+    for service in (state_persistence.state_persistence_service, optimized):
+        monkeypatch.setattr(service, "_services", weakref.WeakKeyDictionary())
+    monkeypatch.setattr(optimized, "_settings", {})
+    monkeypatch.setattr(stores, "_stores", {})
+    monkeypatch.setattr(isolated_environment.get_env(), "_set", {})
+    return types.SimpleNamespace(
+        PipelineExecutor=pipeline_executor.PipelineExecutor,
+        get_env=isolated_environment.get_env,
+        standard=state_persistence.state_persistence_service,
+        optimized=optimized,
+        OptimizedStatePersistence=state_persistence_optimized.OptimizedStatePersistence,
+        **{name: getattr(agent_state, name) for name in agent_state.__all__},
+    )
+
+
+CONTEXT = {"thread_id": "thread-1", "user_id": "user-1"}
+
+
+def request(netra, **fields):
+    known = {"run_id": "r", "thread_id": "t", "user_id": "u", "state_data": {"n": 1}}
+    return netra.StatePersistenceRequest(**{**known, **fields})
+
+
+# ---- the pages ----
+
+
+def known_names(db_session=None):
+    return {
+        "engine": Engine(),
+        "websocket_manager": None,
+        "db_session": db_session,
+        "pipeline": [{"plan": "ask"}, {"answer": 42}],
+        "state": {"question": "why"},
+        "run_id": "run-1",
+        "context": CONTEXT,
+    }
+
+
+@pytest.mark.parametrize("page", ["migration.md", "python.md"])
+async def test_every_block_of_the_pages_runs(netra, page, capsys):
+    assert list(python_blocks(SOURCE / "docs" / page))
+    await run_page(SOURCE / "docs" / page, known_names())
+
+
+@pytest.mark.parametrize("enabled_by", ["nothing", "environment", "dotenv"])
+async def test_the_documentations_own_blocks_run_verbatim(netra, enabled_by, monkeypatch, capsys):
+    if not DOCUMENTATION.exists():
+        pytest.skip(f"{DOCUMENTATION} is not here")
+    if enabled_by == "environment":
+        monkeypatch.setenv("ENABLE_OPTIMIZED_PERSISTENCE", "true")
+    if enabled_by == "dotenv":
+        pathlib.Path(".env").write_text("ENABLE_OPTIMIZED_PERSISTENCE=true\n")
+    names = known_names()
+    await run_page(DOCUMENTATION, names)
+    assert names["success"] is True
+    is_optimized = names["executor"].state_persistence is netra.optimized
+    assert is_optimized == (enabled_by != "nothing")
+    assert names["state"] == {"question": "why", "plan": "ask", "answer": 42}
+    assert "Cache size: 1" in capsys.readouterr().out
+
+
+def test_the_pages_hold_the_documentations_blocks_verbatim():
+    if not DOCUMENTATION.exists():
+        pytest.skip(f"{DOCUMENTATION} is not here")
+    ours = [code for _, code in python_blocks(SOURCE / "docs" / "migration.md")]
+    for line, code in python_blocks(DOCUMENTATION):
+        assert code in ours, f"the block at line {line} of the documentation"
+
+
+def test_the_documented_package_only_re_exports():
+    for path in (SOURCE / "bindings" / "python" / "netra_backend").rglob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            is_list = isinstance(node, ast.Assign) and node.targets[0].id == "__all__"
+            assert isinstance(node, ast.ImportFrom) or is_docstring or is_list, f"{path}:{node.lineno}"
+
+
+# ---- which service ----
+
+
+async def test_with_the_flag_off_the_executor_skips_nothing(netra):
+    executor = netra.PipelineExecutor(Engine(), None, None)
+    assert executor.state_persistence is netra.standard
+    for _ in range(2):
+        await executor.execute_pipeline([{"a": 1}], {"q": 1}, "r", CONTEXT)
+    assert (await netra.standard.get_thread_context("thread-1"))["snapshots"] == 2
+
+
+@pytest.mark.parametrize("how", ["environment", "dotenv", "get_env"])
+async def test_with_the_flag_on_the_executor_skips_what_is_stored(netra, how, monkeypatch):
+    if how == "environment":
+        monkeypatch.setenv("ENABLE_OPTIMIZED_PERSISTENCE", "true")
+    elif how == "dotenv":
+        pathlib.Path(".env").write_text("export ENABLE_OPTIMIZED_PERSISTENCE='true'\n")
+    else:
+        netra.get_env().set("ENABLE_OPTIMIZED_PERSISTENCE", "true")
+    executor = netra.PipelineExecutor(Engine(), None, None)
+    assert executor.state_persistence is netra.optimized
+    for _ in range(2):
+        await executor.execute_pipeline([{"a": 1}], {"q": 1}, "r", CONTEXT)
+    assert (await netra.standard.get_thread_context("thread-1"))["snapshots"] == 1
+
+
+def test_a_flag_that_cannot_be_read_is_an_error_that_names_it(netra, monkeypatch):
+    monkeypatch.setenv("ENABLE_OPTIMIZED_PERSISTENCE", "perhaps")
+    with pytest.raises(ValueError, match='ENABLE_OPTIMIZED_PERSISTENCE.*"perhaps".*true or false'):
+        netra.PipelineExecutor(Engine(), None, None)
+
+
+@pytest.mark.parametrize("flag", ["true", "false"])
+async def test_whoever_imports_the_optimised_service_has_chosen_it(netra, flag, monkeypatch):
+    monkeypatch.setenv("ENABLE_OPTIMIZED_PERSISTENCE", flag)
+    first = await netra.optimized.save_agent_state(request(netra), None)
+    assert await netra.optimized.save_agent_state(request(netra), None) == first
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"checkpoint_type": "manual"}, {"checkpoint_type": "recovery"}, {"is_recovery_point": True}],
+    ids=["manual", "recovery", "recovery_point"],
+)
+async def test_critical_saves_are_never_skipped(netra, fields):
+    ids = {(await netra.optimized.save_agent_state(request(netra, **fields), None))[1] for _ in range(3)}
+    assert len(ids) == 3
+
+
+# ---- saving and loading ----
+
+
+async def test_both_forms_of_a_save_are_one(netra):
+    by_request = await netra.optimized.save_agent_state(request(netra), None)
+    by_keywords = await netra.optimized.save_agent_state(
+        run_id="r", thread_id="t", user_id="u", state={"n": 1}, db_session=None
+    )
+    assert by_keywords == by_request
+    with pytest.raises(TypeError, match="not both"):
+        await netra.optimized.save_agent_state(request(netra), None, run_id="r")
+
+
+async def test_a_snapshot_is_found_only_under_its_run(netra):
+    _, first = await netra.optimized.save_agent_state(request(netra), None)
+    await netra.optimized.save_agent_state(request(netra, state_data={"n": 2}), None)
+    await netra.optimized.save_agent_state(request(netra, run_id="other"), None)
+    assert await netra.optimized.load_agent_state("r") == {"n": 2}
+    assert await netra.optimized.load_agent_state("r", first) == {"n": 1}
+    assert await netra.optimized.load_agent_state("r", snapshot_id=first, db_session=None) == {"n": 1}
+    assert await netra.optimized.load_agent_state("other", first) is None
+    assert await netra.optimized.load_agent_state("nobody") is None
+
+
+async def test_a_run_is_rolled_back(netra):
+    _, first = await netra.optimized.save_agent_state(request(netra), None)
+    await netra.optimized.save_agent_state(request(netra, state_data={"n": 2}), None)
+    recovery = netra.StateRecoveryRequest(
+        run_id="r", recovery_type=netra.RecoveryType.ROLLBACK, target_snapshot_id=first, failure_reason="a bad step"
+    )
+    success, head = await netra.optimized.recover_agent_state(recovery, None)
+    assert success and head != first
+    assert await netra.standard.load_agent_state("r") == {"n": 1}
+    missing = netra.StateRecoveryRequest(run_id="nobody", recovery_type=netra.RecoveryType.RESUME)
+    assert await netra.optimized.recover_agent_state(missing, None) == (False, None)
+
+
+async def test_the_context_of_a_thread_tells_its_runs(netra):
+    for run_id in ("r1", "r2"):
+        await netra.optimized.save_agent_state(
+            request(netra, run_id=run_id, agent_phase=netra.AgentPhase.TRIAGE), None
+        )
+    context = await netra.optimized.get_thread_context("t")
+    assert context["run_ids"] == ["r2", "r1"]
+    assert (context["current_run_id"], context["agent_phase"], context["user_id"]) == ("r2", "triage", "u")
+    assert await netra.optimized.get_thread_context("nobody") is None
+
+
+async def test_what_the_store_cannot_save_is_answered_and_logged(netra, caplog):
+    await netra.optimized.save_agent_state(request(netra), None)
+    taken = request(netra, state_data={"n": 2}, snapshot_id="mine")
+    assert (await netra.optimized.save_agent_state(taken, None))[0]
+    again = request(netra, state_data={"n": 3}, snapshot_id="mine")
+    assert await netra.optimized.save_agent_state(again, None) == (False, None)
+    record = next(record for record in caplog.records if record.levelname == "ERROR")
+    assert record.name == "cairn" and "run r was not saved" in record.message and '"mine"' in record.message
+
+
+@pytest.mark.parametrize(
+    "fields, error",
+    [
+        ({"run_id": ""}, "run_id is empty"),
+        ({"run_id": 7}, "run_id must be a str, not int"),
+        ({"user_id": None}, "user_id must be a str"),
+        ({"state_data": [1]}, "state_data must be a dict.* not list"),
+        ({"state_data": None}, "state_data must be a dict"),
+        ({"checkpoint_type": 3}, "checkpoint_type must be a CheckpointType or a str"),
+        ({"checkpoint_type": ""}, "checkpoint_type is empty"),
+        ({"agent_phase": 3}, "agent_phase must be"),
+        ({"execution_context": "x"}, "execution_context must be a dict"),
+        ({"is_recovery_point": "yes"}, "is_recovery_point must be a bool"),
+        ({"expires_at": "soon"}, "expires_at must be a datetime"),
+        ({"nonsense": 1}, "nonsense"),
+    ],
+)
+def test_a_wrong_field_is_named(netra, fields, error):
+    with pytest.raises((TypeError, ValueError), match=error):
+        request(netra, **fields)
+
+
+@pytest.mark.parametrize(
+    "fields, error",
+    [
+        ({"run_id": ""}, "run_id is empty"),
+        ({"recovery_type": "undo"}, 'recovery_type is "undo": give restart, resume or rollback'),
+        ({"failure_reason": 7}, "failure_reason must be a str"),
+        ({"auto_recovery": None}, "auto_recovery must be a bool"),
+    ],
+)
+def test_a_wrong_field_of_a_recovery_is_named(netra, fields, error):
+    with pytest.raises((TypeError, ValueError), match=error):
+        netra.StateRecoveryRequest(**{"run_id": "r", **fields})
+
+
+async def test_a_state_that_is_no_json_is_refused_with_its_path(netra):
+    with pytest.raises(TypeError, match=r"state_data\['tools'\]\[1\]"):
+        await netra.optimized.save_agent_state(request(netra, state_data={"tools": [1, object()]}), None)
+    assert await netra.optimized.load_agent_state("r") is None
+
+
+# ---- settings ----
+
+
+async def test_settings_hold_for_stores_in_use_and_for_later_ones(netra):
+    service = netra.OptimizedStatePersistence()
+    await service.save_agent_state(request(netra), "sqlite:one.db")
+    service.configure(enable_deduplication=False, enable_compression=False, cache_max_size=7)
+    await service.save_agent_state(request(netra), "sqlite:two.db")
+    for url in ("sqlite:one.db", "sqlite:two.db"):
+        _, first = await service.save_agent_state(request(netra), url)
+        assert (await service.save_agent_state(request(netra), url))[1] != first
+    stats = service.get_cache_stats()
+    assert (stats["cache_max_size"], stats["deduplication_enabled"], stats["compression_enabled"]) == (7, False, False)
+    assert stats["cache_size"] == 2 and stats["cache_entries"] == ["r", "r"]
+    assert stats["saves_by_outcome"]["persisted"] == 6
+    service.clear_cache()
+    assert service.get_cache_stats()["cache_size"] == 0
+
+
+def test_an_unknown_or_wrong_setting_changes_nothing(netra):
+    service = netra.OptimizedStatePersistence()
+    with pytest.raises(TypeError, match="cache_size"):
+        service.configure(cache_size=3)
+    with pytest.raises(ValueError, match="cache_max_size is 0"):
+        service.configure(cache_max_size=0)
+    with pytest.raises(TypeError):
+        service.configure(enable_deduplication="no")
+    assert service.get_cache_stats()["cache_max_size"] == 1000
+
+
+def test_statistics_before_the_first_save_are_those_of_the_settings(netra, monkeypatch):
+    monkeypatch.setenv("OPTIMIZED_PERSISTENCE_CACHE_SIZE", "12")
+    stats = netra.OptimizedStatePersistence().get_cache_stats()
+    assert (stats["cache_size"], stats["cache_max_size"], stats["cache_entries"]) == (0, 12, [])
+    assert not pathlib.Path("cairn.db").exists()
+
+
+def test_the_fallback_service_is_the_standard_one(netra):
+    assert type(netra.optimized.fallback_service) is type(netra.standard)
+
+
+def test_the_environment_is_asked_in_order(netra, monkeypatch):
+    environment = netra.get_env()
+    pathlib.Path(".env").write_text("A=dotenv\nB=dotenv\nC=dotenv\n")
+    monkeypatch.setenv("B", "process")
+    monkeypatch.setenv("C", "process")
+    environment.set("C", "set")
+    assert [environment.get(name) for name in "ABC"] == ["dotenv", "process", "set"]
+    assert environment.get("NOT_THERE") is None and environment.get("NOT_THERE", "x") == "x"
+    assert {**environment.get_all(), **os.environ}.keys() == environment.get_all().keys()
+    assert os.environ["C"] == "process"
+    with pytest.raises(TypeError, match="must be str"):
+        environment.set("C", 1)
+
+
+# ---- the executor ----
+
+
+class Model:
+    def __init__(self, **members):
+        self.__dict__.update(members)
+
+    def merge_from(self, other):
+        self.merged = getattr(self, "merged", []) + [other.name]
+
+
+async def test_states_are_merged_by_their_own_merge_or_by_member(netra):
+    executor = netra.PipelineExecutor(Engine(), None, None)
+    state = Model()
+    await executor.execute_pipeline([Model(name="a"), Result(Model(name="b"), False), Model(name="c")], state, "r", CONTEXT)
+    assert state.merged == ["a", "c"]
+    plain = types.SimpleNamespace(q=1, a=0)
+    executor = netra.PipelineExecutor(Engine(), None, None)
+    results = await executor.execute_pipeline([types.SimpleNamespace(a=1), {"b": 2}], plain, "r2", CONTEXT)
+    assert vars(plain) == {"q": 1, "a": 1, "b": 2}
+    assert [result.success for result in results] == [True, True]
+
+
+async def test_a_failed_result_or_engine_leaves_a_recovery_checkpoint(netra):
+    import cairn
+
+    executor = netra.PipelineExecutor(Engine(), None, "sqlite:states.db")
+    await executor.execute_pipeline([{"a": 1}, Result({"b": 2}, success=False)], {}, "failed", CONTEXT)
+    with pytest.raises(RuntimeError, match="broken"):
+        await executor.execute_pipeline([RuntimeError("broken")], {"q": 1}, "raised", CONTEXT)
+    await executor.execute_pipeline([{"a": 1}], {}, "good", CONTEXT)
+    with cairn.open("sqlite:states.db", read_only=True) as store:
+        types_of = {run: [info.checkpoint_type for info in store.history(run)] for run in ("failed", "raised", "good")}
+    assert types_of == {"failed": ["recovery"], "raised": ["recovery"], "good": ["pipeline_complete"]}
+    assert await netra.standard.load_agent_state("failed", db_session="sqlite:states.db") == {"a": 1}
+
+
+@pytest.mark.parametrize("context", [{}, {"thread_id": "t"}, {"thread_id": "", "user_id": "u"}, None])
+async def test_a_context_without_owner_is_refused_before_anything_runs(netra, context):
+    class Never(Engine):
+        async def execute_pipeline(self, *arguments):
+            raise AssertionError("the engine ran")
+
+    with pytest.raises(ValueError, match="context has no (thread_id|user_id)"):
+        await netra.PipelineExecutor(Never(), None, None).execute_pipeline([], {}, "r", context)
+
+
+async def test_the_owner_may_be_attributes_of_the_context(netra):
+    executor = netra.PipelineExecutor(Engine(), None, None)
+    await executor.execute_pipeline([{"a": 1}], {}, "r", types.SimpleNamespace(thread_id="t9", user_id="u9"))
+    assert (await netra.standard.get_thread_context("t9"))["user_id"] == "u9"
+
+
+async def test_watchers_are_told_in_order_and_their_failures_are_only_logged(netra, caplog):
+    watcher = Watcher()
+    await netra.PipelineExecutor(Engine(), watcher, None).execute_pipeline([{"a": 1}], {}, "r", CONTEXT)
+    told = [("thread-1", kind) for kind in ("pipeline_started", "checkpoint", "pipeline_completed")]
+    assert watcher.messages == told
+    broken = Watcher(RuntimeError("gone"))
+    results = await netra.PipelineExecutor(Engine(), broken, None).execute_pipeline([{"a": 2}], {}, "r", CONTEXT)
+    assert results[0].success and broken.messages == told
+    assert sum("was not told" in record.message for record in caplog.records) == 3
+
+
+async def test_a_watcher_that_hangs_does_not_hold_the_pipeline_up(netra, monkeypatch, caplog):
+    import asyncio
+
+    from cairn.compat import executor as executor_module
+
+    monkeypatch.setattr(executor_module, "_LAST_MESSAGES_SECONDS", 0.01)
+
+    class Hanging:
+        async def send_to_thread(self, thread_id, message):
+            await asyncio.Event().wait()
+
+    results = await netra.PipelineExecutor(Engine(), Hanging(), None).execute_pipeline([{"a": 1}], {}, "r", CONTEXT)
+    assert results[0].success
+    assert any("too slow" in record.message for record in caplog.records)
+
+
+async def test_results_are_returned_also_if_they_cannot_be_saved(netra, caplog):
+    watcher = Watcher()
+    executor = netra.PipelineExecutor(Engine(), watcher, None)
+    state = {}
+    results = await executor.execute_pipeline([{"a": object()}], state, "r", CONTEXT)
+    assert results[0].success and "a" in state
+    assert any(record.levelname == "ERROR" and "state_data['a']" in record.message for record in caplog.records)
+
+
+def test_an_engine_that_cannot_execute_is_refused(netra):
+    with pytest.raises(TypeError, match="execute_pipeline"):
+        netra.PipelineExecutor(object(), None, None)
