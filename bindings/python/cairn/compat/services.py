@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, Optional, Union, cast
+from typing import Any, Optional, cast
 
 import cairn
 from cairn import CairnError, NotFoundError, StatePersistenceRequest, StateRecoveryRequest, aio
@@ -122,11 +122,11 @@ class OptimizedStatePersistence(_Service):
     def __init__(self) -> None:
         super().__init__()
         self.fallback_service = StatePersistenceService()
-        self._settings: dict[str, Union[bool, int]] = {}
+        self._settings: dict[str, Any] = {}
 
     def _made(self, store: cairn.Store) -> aio.StatePersistence:
-        service = aio.OptimizedStatePersistence(store, get_env().load_config())
-        service.configure(**self._settings)
+        service = super()._made(store)
+        cast(aio.OptimizedStatePersistence, service).configure(**self._settings)
         return service
 
     def _optimized(self) -> list[aio.OptimizedStatePersistence]:
@@ -149,10 +149,10 @@ class OptimizedStatePersistence(_Service):
             "cache_max_size": cache_max_size,
             "cache_max_bytes": cache_max_bytes,
         }
-        given = {name: value for name, value in settings.items() if value is not None}
+        given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
         for service in self._optimized():
-            service.configure(**cast(Any, given))
-        self._settings.update(cast(Any, given))
+            service.configure(**given)
+        self._settings.update(given)
 
     def get_cache_stats(self) -> dict[str, Any]:
         """``cache_size``, ``cache_max_size``, ``deduplication_enabled``, ``compression_enabled``, ``cache_entries``
@@ -164,7 +164,7 @@ class OptimizedStatePersistence(_Service):
             for name in ("fallbacks_by_cause", "saves_by_outcome"):
                 first[name] = {k: first[name].get(k, 0) + stats[name].get(k, 0) for k in {**first[name], **stats[name]}}
             for name in ("save_latency", "skip_latency", "load_latency"):
-                first[name] = max(first[name], stats[name], key=lambda latency: latency["count"])
+                first[name] = stats[name] if stats[name]["count"] > first[name]["count"] else first[name]
         return first
 
     def clear_cache(self) -> None:
