@@ -16,9 +16,13 @@ namespace {
 
 namespace py = pybind11;
 
-py::str dumps(py::handle object, std::string_view name) {
+py::bytes dumps(py::handle object, std::string_view name) {
     const State state = state_of(object, name, {});
     return {state.text().data(), state.text().size()};
+}
+
+py::object loads(std::string_view text) {
+    return object_of(value_of(State::parse(text)).text());
 }
 
 }  // namespace
@@ -35,6 +39,6 @@ PYBIND11_MODULE(_cairn, module) {
     bind_service(module);
     module.def("error_rows", &error_rows);
     module.def("dumps", &dumps, py::arg("object"), py::arg("name") = "state_data",
-               "The normal text that is saved for an object.");
-    module.def("loads", &object_of, py::arg("text"), "The dict that a normal text says.");
+               "The normal text that is saved for an object, in UTF-8.");
+    module.def("loads", &loads, py::arg("text"), "The dict that a JSON text says.");
 }
