@@ -73,7 +73,7 @@ void save_as_the_only_executor(cairn::StatePersistence& persistence, cairn::Stor
                                cairn::Timestamp now, cairn::Deadline deadline) {
     auto found = store.lease("run-1");
     if (!found) return;
-    const cairn::Lease before = *found ? (*found)->lease : cairn::Lease{};
+    const cairn::Lease before = found->value_or(cairn::LeaseInfo{}).lease;
     const cairn::Lease mine{.owner = "worker-7", .epoch = before.epoch + 1};
     const cairn::Status taken = store.commit(
         {.leases = {{.run_id = "run-1", .lease = mine, .heartbeat_at = now, .expected = before}}}, deadline);
@@ -154,8 +154,8 @@ void save_without_waiting(cairn::OptimizedStatePersistence& persistence, const c
     cairn::StatePersistenceRequest request{
         .run_id = "run-1", .thread_id = "thread-1", .user_id = "user-1", .state_data = state};
     request.durability = cairn::Durability::kAsync;
-    auto queued = persistence.save_agent_state(request);  // outcome "queued"
-    cairn::Status flushed = persistence.flush("run-1");   // now it is on disk, or this says what was lost
+    auto queued = persistence.save_agent_state(request);       // outcome "queued"
+    const cairn::Status flushed = persistence.flush("run-1");  // now it is on disk, or this says what was lost
     if (!queued || !flushed) return;
     std::cout << to_string(queued->outcome) << ", then flushed\n";
 }
@@ -186,7 +186,7 @@ public:
     }
 };
 
-void run_a_pipeline(std::shared_ptr<cairn::Store> store, const cairn::Config& config) {
+void run_a_pipeline(const std::shared_ptr<cairn::Store>& store, const cairn::Config& config) {
     auto engine = std::make_shared<cairn::ExecutionEngine>();
     auto plan = [](const cairn::State&, const cairn::AgentCall&) { return cairn::State::parse(R"({"plan":"ask"})"); };
     auto added = engine->add_agent("plan", plan);

@@ -111,6 +111,7 @@ void Table::add(std::vector<std::string> cells) {
 void Table::print() {
     if (!std::exchange(titles_printed_, true)) {
         std::vector<std::string> titles;
+        titles.reserve(columns_.size());
         for (const Column& column : columns_) titles.push_back(column.title);
         print_row(titles);
     }

@@ -100,6 +100,7 @@ std::string beginning_of(const ChosenRun& run) {
 
 std::string to_text(const Condition& condition) {
     std::vector<std::string> parts;
+    parts.reserve(condition.members.size() + condition.steps.size());
     for (const auto& member : condition.members) parts.push_back(member_text(member));
     for (const auto& step : condition.steps) parts.push_back(fmt::format("{} {}", step.name, to_string(step.outcome)));
     return fmt::format("{}", fmt::join(parts, " and "));

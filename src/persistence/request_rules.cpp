@@ -57,6 +57,18 @@ Status check_conflict_rule(const StatePersistenceRequest& request) {
                             *request.expected_version));
 }
 
+Status check_recovery_target(const StateRecoveryRequest& request) {
+    if (request.recovery_type == RecoveryType::kRollback) {
+        if (request.target_snapshot_id) return check_snapshot_id("target_snapshot_id", *request.target_snapshot_id);
+        return fail(ErrorCode::kInvalidArgument,
+                    "target_snapshot_id is missing: a rollback needs the snapshot to go back to");
+    }
+    if (!request.target_snapshot_id) return {};
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("target_snapshot_id is given: {} takes none, only rollback does",
+                            to_string(request.recovery_type)));
+}
+
 Status check_size(const State& state, std::uint64_t bytes_max) {
     if (state.size_bytes() <= bytes_max) return {};
     return fail(
@@ -120,17 +132,7 @@ Status check_recovery_request(const StateRecoveryRequest& request) {
         return fail(ErrorCode::kInvalidArgument, fmt::format("failure_reason has {} bytes: give at most {} of UTF-8",
                                                              request.failure_reason.size(), kReasonBytesMax));
     }
-    const bool is_rollback = request.recovery_type == RecoveryType::kRollback;
-    if (is_rollback && !request.target_snapshot_id) {
-        return fail(ErrorCode::kInvalidArgument,
-                    "target_snapshot_id is missing: a rollback needs the snapshot to go back to");
-    }
-    if (!is_rollback && request.target_snapshot_id) {
-        return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("target_snapshot_id is given: {} takes none, only rollback does",
-                                to_string(request.recovery_type)));
-    }
-    return is_rollback ? check_snapshot_id("target_snapshot_id", *request.target_snapshot_id) : Status{};
+    return check_recovery_target(request);
 }
 
 Status check_owner(const StatePersistenceRequest& request, const Head& head) {
@@ -148,7 +150,7 @@ Status check_owner(const StatePersistenceRequest& request, const Head& head) {
 
 std::unexpected<Error> no_such_parent(const StatePersistenceRequest& request) {
     return fail(ErrorCode::kNotFound, fmt::format("parent_snapshot_id is \"{}\": run \"{}\" has no such snapshot",
-                                                  *request.parent_snapshot_id, request.run_id));
+                                                  request.parent_snapshot_id.value_or(""), request.run_id));
 }
 
 bool may_be_skipped(const StatePersistenceRequest& request, const Head& head) {

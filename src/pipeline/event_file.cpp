@@ -1,3 +1,4 @@
+#include "base/system_error_code.h"
 #include "persistence/guarded.h"
 #include "pipeline/descriptor.h"
 
@@ -45,33 +46,13 @@ private:
     bool ends_inside_line_ = false;
 };
 
-ErrorCode code_of(int error_number) {
-    switch (error_number) {
-        case ENOENT:
-        case ENOTDIR:
-            return ErrorCode::kNotFound;
-        case EACCES:
-        case EPERM:
-        case EROFS:
-            return ErrorCode::kReadOnly;
-        case ENOSPC:
-        case EDQUOT:
-            return ErrorCode::kStorageFull;
-        case EMFILE:
-        case ENFILE:
-        case ENOMEM:
-            return ErrorCode::kUnavailable;
-        default:
-            return ErrorCode::kInvalidArgument;
-    }
-}
-
 Result<std::shared_ptr<EventSink>> open_file(const std::filesystem::path& path) {
     constexpr int kModeBeforeUmask = 0666;
     Descriptor file(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, kModeBeforeUmask));
     if (!file) {
         const int error_number = errno;
-        return fail(code_of(error_number), fmt::format("event file \"{}\" cannot be opened to append", path.string()),
+        return fail(code_of_system_error(error_number, ErrorCode::kInvalidArgument),
+                    fmt::format("event file \"{}\" cannot be opened to append", path.string()),
                     std::generic_category().message(error_number));
     }
     return std::make_shared<EventFile>(std::move(file));

@@ -70,7 +70,7 @@ Result<PipelineResult> PipelineExecutor::Impl::execute(const Pipeline& pipeline,
         if (!lease) return std::unexpected(std::move(lease.error()));
         const Result<std::optional<Head>> head = store->head(run_id);
         if (!head) return std::unexpected(head.error());
-        if ((*head ? (*head)->version : 0) != from->version) continue;
+        if (head->value_or(Head{}).version != from->version) continue;
         return run(pipeline, std::move(*from), run_id, context, **lease);
     }
     return fail(ErrorCode::kConflict, fmt::format("others keep saving into run \"{}\": stop them, then retry", run_id));

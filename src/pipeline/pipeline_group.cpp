@@ -17,6 +17,7 @@ void PipelineRun::run_group(const Stage& stage) {
     if (has_ended()) return;
     std::size_t under_way = steps.size();
     std::vector<std::jthread> threads;
+    threads.reserve(steps.size());
     for (const Step* step : steps) threads.emplace_back([&, step] { run_in_group(*step, under_way); });
     threads.clear();
     if (has_ended() || !merge_group(stage)) return;

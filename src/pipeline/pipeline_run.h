@@ -37,6 +37,7 @@ public:
     PipelineRun(const Parts& parts, const Pipeline& pipeline, ResumePoint from, const PipelineContext& context);
     PipelineRun(const PipelineRun&) = delete;
     PipelineRun& operator=(const PipelineRun&) = delete;
+    ~PipelineRun() = default;
 
     /// Once.
     PipelineResult execute();

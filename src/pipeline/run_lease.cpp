@@ -26,20 +26,21 @@ std::unexpected<Error> is_in_progress(const std::string& run_id, const LeaseInfo
 
 Result<std::unique_ptr<RunLease>> RunLease::take(std::shared_ptr<Store> store, const std::string& run_id,
                                                  Settings settings, Runtime runtime) {
-    const Result<std::optional<LeaseInfo>> held = store->lease(run_id);
-    if (!held) return std::unexpected(held.error());
+    const Result<std::optional<LeaseInfo>> found = store->lease(run_id);
+    if (!found) return std::unexpected(found.error());
+    const std::optional<LeaseInfo>& held = *found;
     const Timestamp now = runtime.clock->now();
-    if (*held && !settings.take_over && is_alive(**held, now, settings.silence)) {
-        return is_in_progress(run_id, **held, now);
+    if (held && !settings.take_over && is_alive(*held, now, settings.silence)) {
+        return is_in_progress(run_id, *held, now);
     }
-    const Lease before = *held ? (*held)->lease : Lease{};
+    const Lease before = held ? held->lease : Lease{};
     Lease taken{.owner = make_owner(runtime), .epoch = before.epoch + 1};
     std::unique_ptr<RunLease> lease(
         new RunLease(std::move(store), run_id, settings, std::move(runtime), std::move(taken)));
     Status written = lease->write(lease->lease_, before);
     if (!written && written.error().code == ErrorCode::kOutcomeUnknown) {
         const Result<std::optional<LeaseInfo>> now_held = lease->store_->lease(run_id);
-        if (now_held && *now_held && (*now_held)->lease == lease->lease_) written = {};
+        if (now_held && now_held->value_or(LeaseInfo{}).lease == lease->lease_) written = {};
     }
     if (written) return lease;
     lease->abandon();

@@ -74,7 +74,8 @@ State RunProgress::to_metadata() const {
     document["fingerprint"] = fingerprint;
     document["epoch"] = epoch;
     for (const StepOutcome outcome : {StepOutcome::kSkipped, StepOutcome::kFailed}) {
-        if (Json names = names_of(*this, outcome); !names.empty()) document[std::string(to_string(outcome))] = names;
+        if (const Json names = names_of(*this, outcome); !names.empty())
+            document[std::string(to_string(outcome))] = names;
     }
     if (!attempts.empty()) document["attempts"] = attempts;
     if (!group_base.empty()) document["group"] = {{"base", group_base}, {"finished", group_finished}};

@@ -1,5 +1,7 @@
 #include "store/sqlite/database_file.h"
 
+#include "base/system_error_code.h"
+
 #include <fmt/format.h>
 #include <sqlite3.h>
 
@@ -93,19 +95,7 @@ std::unexpected<Error> fail_with(ErrorCode code, const fs::path& path, std::stri
 }
 
 ErrorCode code_for(int system_error) {
-    switch (system_error) {
-        case EACCES:
-        case EPERM:
-        case EROFS:
-            return ErrorCode::kReadOnly;
-        case ENOSPC:
-        case EDQUOT:
-            return ErrorCode::kStorageFull;
-        case ENOENT:
-            return ErrorCode::kNotFound;
-        default:
-            return ErrorCode::kUnavailable;
-    }
+    return code_of_system_error(system_error, ErrorCode::kUnavailable);
 }
 
 // Whether there is a file, and that nothing else is there.
