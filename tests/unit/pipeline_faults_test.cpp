@@ -14,10 +14,39 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <dlfcn.h>
+#include <pthread.h>
+
+#include <atomic>
+#include <cerrno>
 #include <chrono>
-#include <latch>
+#include <limits>
 #include <set>
-#include <stdexcept>
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define CAIRN_TEST_HAS_OWN_THREADS 0  // the sanitizers need a pthread_create of their own
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define CAIRN_TEST_HAS_OWN_THREADS 0
+#endif
+#endif
+#ifndef CAIRN_TEST_HAS_OWN_THREADS
+#define CAIRN_TEST_HAS_OWN_THREADS 1
+#endif
+
+namespace {
+std::atomic<int> threads_until_failure = std::numeric_limits<int>::max();
+}  // namespace
+
+#if CAIRN_TEST_HAS_OWN_THREADS
+// Stands before the system's: the thread with this number cannot be had, once.
+extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
+                              void* argument) {
+    if (--threads_until_failure == 0) return EAGAIN;
+    static const auto next = reinterpret_cast<decltype(&pthread_create)>(::dlsym(RTLD_NEXT, "pthread_create"));
+    return next(thread, attributes, start, argument);
+}
+#endif
 
 namespace cairn::test {
 namespace {
@@ -203,6 +232,33 @@ TEST_F(PipelineFaults, AConflictThatIsNotAboutTheLeaseIsAFailedSave) {
     EXPECT_THAT(result->error->message, testing::Not(HasSubstr("taken over")));
     EXPECT_EQ(result->state.text(), R"({"question":"why","a":true})");
     EXPECT_FALSE(result->is_saved);
+}
+
+// ---- threads ----
+
+TEST_F(PipelineFaults, AThreadThatCannotBeHadIsAnErrorAndNoFinishedStepIsLost) {
+    if (!CAIRN_TEST_HAS_OWN_THREADS) GTEST_SKIP() << "a sanitizer makes the threads";
+    Pipeline pipeline{.name = "p", .stages = {alone("a"), together({"x", "y", "z"}), alone("b")}};
+    pipeline.stages[2].steps[0].timeout = std::chrono::hours(1);
+    bool has_failed = true;
+    int nth = 1;
+    for (; has_failed; ++nth) {
+        SCOPED_TRACE(testing::Message() << "thread " << nth);
+        bench.store = std::make_shared<FaultyStore>(make_memory_store());
+        bench.journal.clear();
+        threads_until_failure = nth;
+        const auto disturbed = bench.execute(pipeline, "run");
+        has_failed = threads_until_failure.exchange(std::numeric_limits<int>::max()) <= 0;
+        const auto& error = disturbed ? disturbed->error : std::optional(disturbed.error());
+        EXPECT_EQ(error.has_value(), has_failed);
+        if (error) {
+            EXPECT_EQ(error->code, ErrorCode::kUnavailable) << error->to_string();
+        }
+        EXPECT_EQ(bench.complete(pipeline).state.text(),
+                  R"({"question":"why","a":true,"x":true,"y":true,"z":true,"b":true})");
+        for (const char* step : {"a", "x", "y", "z", "b"}) EXPECT_THAT(bench.journal.attempts(step), SizeIs(1));
+    }
+    EXPECT_EQ(nth, 7);  // the heartbeat, three steps and a timer; the sixth is not needed
 }
 
 // ---- what was deleted between two executions ----
