@@ -107,8 +107,9 @@ private:
 
     // The library says of a missing value where the next thing begins.
     static void add_value(Open& map, YamlNode value) {
-        if (value.kind == YamlNode::Kind::kNull) value.mark = map.key->mark;
-        map.node.members.push_back({.key = *std::exchange(map.key, std::nullopt), .value = std::move(value)});
+        YamlNode key = std::exchange(map.key, std::nullopt).value();
+        if (value.kind == YamlNode::Kind::kNull) value.mark = key.mark;
+        map.node.members.push_back({.key = std::move(key), .value = std::move(value)});
     }
 
     YamlNode root_;

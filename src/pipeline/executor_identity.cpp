@@ -104,7 +104,7 @@ std::string describe_owner(const std::string& owner) {
 }
 
 bool is_alive(const LeaseInfo& lease, Timestamp now, std::chrono::milliseconds silence) {
-    if (lease.lease.owner.empty() || now - lease.heartbeat_at > silence) return false;
+    if (lease.lease.owner.empty() || std::chrono::abs(now - lease.heartbeat_at) > silence) return false;
     const std::optional<Owner> owner = parse(lease.lease.owner);
     return !owner || !is_gone(*owner);
 }

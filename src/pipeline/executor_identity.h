@@ -18,7 +18,8 @@ std::string make_owner(Runtime& runtime);
 std::string describe_owner(const std::string& owner);
 
 /// Whether somebody executes the run: not if nobody holds the lease, if its process is known to be gone (same machine),
-/// or if its last heartbeat is older than `silence`.
+/// or if its last heartbeat is further from `now` than `silence`: clocks of two machines differ a little, but one that
+/// was set back leaves heartbeats far in the future, and they prove no life.
 bool is_alive(const LeaseInfo& lease, Timestamp now, std::chrono::milliseconds silence);
 
 }  // namespace cairn

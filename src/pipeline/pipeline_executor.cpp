@@ -91,7 +91,7 @@ PipelineResult PipelineExecutor::Impl::run(const Pipeline& pipeline, ResumePoint
                      .service = *service,
                      .events = events,
                      .call = std::move(call),
-                     .lease = lease.lease()},
+                     .lease = lease},
                     pipeline, std::move(from), context);
     const std::jthread heart = lease.keep_alive([&] { run.supersede(); });
     PipelineResult result = run.execute();

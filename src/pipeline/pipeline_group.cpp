@@ -6,6 +6,8 @@
 
 #include "persistence/guarded.h"
 
+#include <fmt/format.h>
+
 #include <thread>
 #include <utility>
 
@@ -18,7 +20,13 @@ void PipelineRun::run_group(const Stage& stage) {
     std::size_t under_way = steps.size();
     std::vector<std::jthread> threads;
     threads.reserve(steps.size());
-    for (const Step* step : steps) threads.emplace_back([&, step] { run_in_group(*step, under_way); });
+    for (const Step* step : steps) {
+        Status started = guarded([&]() -> Status {
+            threads.emplace_back([&, step] { run_in_group(*step, under_way); });
+            return {};
+        });
+        if (!started) note_in_group(*step, std::unexpected(std::move(started.error())), under_way);
+    }
     threads.clear();
     if (has_ended() || !merge_group(stage)) return;
     complete_stage(stage);
@@ -40,10 +48,16 @@ std::vector<const Step*> PipelineRun::steps_to_run(const Stage& stage) {
     return steps;
 }
 
-// The last one's result is saved with the merged state, unless there will be none.
 void PipelineRun::run_in_group(const Step& step, std::size_t& under_way) {
-    Result<StepRun> ran = guarded([&] { return Result<StepRun>(run(step)); });
-    if (!ran) ran = StepRun{.state = std::unexpected(std::move(ran.error())), .attempt = 1};
+    note_in_group(step, guarded([&] { return Result<StepRun>(run(step)); }), under_way);
+}
+
+// The last one's result is saved with the merged state, unless there will be none. An error: the step did not run.
+void PipelineRun::note_in_group(const Step& step, Result<StepRun> ran, std::size_t& under_way) {
+    if (!ran) {
+        ran.error().message = fmt::format("step \"{}\": {}", step.name, ran.error().message);
+        ran = StepRun{.state = std::unexpected(std::move(ran.error())), .attempt = attempts_before(step)};
+    }
     const std::lock_guard lock(mutex_);
     const bool is_last = --under_way == 0;
     const Status noted = guarded([&]() -> Status {

@@ -33,18 +33,18 @@ PipelineRun::PipelineRun(const Parts& parts, const Pipeline& pipeline, ResumePoi
       service_(parts.service),
       events_(parts.events),
       call_(parts.call),
-      epoch_(parts.lease.epoch),
+      lease_(parts.lease),
       pipeline_(pipeline),
-      found_(from.progress),
       is_new_(from.is_new()),
+      attempts_before_(cairn::attempts_before(from, pipeline, parts.lease.lease().epoch)),
       passed_on_(context.stop, [this] { stop_.request_stop(); }),
       progress_(std::move(from.progress)),
       state_(std::move(from.state)),
       group_results_(std::move(from.group_results)),
-      checkpointer_(parts.service, request_of(parts.call, parts.lease), parts.events) {
+      checkpointer_(parts.service, request_of(parts.call, parts.lease.lease()), parts.events) {
     progress_.status = PipelineStatus::kRunning;
-    progress_.epoch = epoch_;
-    progress_.attempts.clear();
+    progress_.epoch = lease_.lease().epoch;
+    progress_.attempts = attempts_before_;
     progress_.error.clear();
     state_id_ = from.snapshot_id;
     if (!progress_.group_base.empty()) {
@@ -125,6 +125,7 @@ void PipelineRun::complete_stage(const Stage& stage) {
     progress_.step = stage.steps.back().name;
     progress_.group_base.clear();
     progress_.group_finished.clear();
+    progress_.attempts.clear();
     group_results_.clear();
     const bool is_last = progress_.stages_completed == pipeline_.stages.size();
     const bool did_run = std::ranges::any_of(
@@ -190,9 +191,13 @@ StepRun PipelineRun::run(const Step& step) {
                     event.error = error;
                 });
             }};
-    const bool was_under_way = progress_.stages_completed == found_.stages_completed && !is_new_;
-    const int before = was_under_way ? attempts_before(found_, step.name, epoch_) : 0;
-    return run_step(*engine_.find_agent(step.agent), step, state_, call_, before, stop_.get_token(), listener);
+    return run_step(*engine_.find_agent(step.agent), step, state_, call_, attempts_before(step), stop_.get_token(),
+                    listener);
+}
+
+int PipelineRun::attempts_before(const Step& step) const {
+    const auto found = attempts_before_.find(step.name);
+    return found == attempts_before_.end() ? 0 : found->second;
 }
 
 bool PipelineRun::note(const Step& step, const StepRun& run) {
@@ -244,7 +249,7 @@ bool PipelineRun::save(const Checkpoint& checkpoint) {
         for (auto& [name, step] : decided_) step.is_saved = step.is_saved || is_on_disk;
         return true;
     }
-    if (saved.error().code == ErrorCode::kConflict) {
+    if (saved.error().code == ErrorCode::kConflict && lease_.is_lost()) {
         is_superseded_ = true;
         end(PipelineStatus::kInterrupted, saved.error());
         return false;
@@ -264,7 +269,7 @@ void PipelineRun::finish() {
         progress_.group_base.clear();
         progress_.group_finished.clear();
     } else {
-        progress_.error = result_.error->message.substr(0, kErrorBytesMax);
+        progress_.error = result_.error.value_or(Error{}).message.substr(0, kErrorBytesMax);
     }
     save({.type = is_completed ? CheckpointType::kPipelineComplete : CheckpointType::kRecovery,
           .state = state_,

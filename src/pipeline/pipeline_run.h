@@ -5,6 +5,7 @@
 #include "pipeline/checkpointer.h"
 #include "pipeline/resume_point.h"
 #include "pipeline/run_events.h"
+#include "pipeline/run_lease.h"
 #include "pipeline/step_runner.h"
 
 #include <cairn/pipeline.h>
@@ -31,7 +32,7 @@ public:
         StatePersistence& service;
         RunEvents& events;
         AgentCall call;  ///< What every agent is told.
-        Lease lease;
+        const RunLease& lease;
     };
 
     PipelineRun(const Parts& parts, const Pipeline& pipeline, ResumePoint from, const PipelineContext& context);
@@ -57,6 +58,7 @@ private:
     void run_group(const Stage& stage);
     std::vector<const Step*> steps_to_run(const Stage& stage);
     void run_in_group(const Step& step, std::size_t& under_way);
+    void note_in_group(const Step& step, Result<StepRun> ran, std::size_t& under_way);
     bool merge_group(const Stage& stage);
     bool save_base();
     bool save_group_result(const std::string& step, const State& result);
@@ -64,6 +66,7 @@ private:
 
     bool is_wanted(const Step& step);
     StepRun run(const Step& step);
+    int attempts_before(const Step& step) const;
     /// What the end of a step means. True: its result counts.
     bool note(const Step& step, const StepRun& run);
     void decide(const Step& step, StepResult result);
@@ -81,10 +84,10 @@ private:
     StatePersistence& service_;
     RunEvents& events_;
     const AgentCall call_;
-    const std::int64_t epoch_;
+    const RunLease& lease_;
     const Pipeline& pipeline_;
-    const RunProgress found_;  // what the run's head said; the stage that it names was under way then
     const bool is_new_;
+    const std::map<std::string, int, std::less<>> attempts_before_;  // at steps of the stage that was under way
     const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 
     std::stop_source stop_;

@@ -67,20 +67,40 @@ Status adapt(RunProgress& progress, const Pipeline& pipeline, const std::string&
     return {};
 }
 
-// Results of steps that are not in the stage under way, because the pipeline was changed, are left out.
-Status load_group(StatePersistence& service, const Pipeline& pipeline, LoadRequest request, ResumePoint& point) {
+// The last checkpoint of an execution that ended has the same state; that of a step of the group has not.
+Status load_base(StatePersistence& service, LoadRequest request, ResumePoint& point) {
     request.snapshot_id = point.progress.group_base;
     Result<LoadedState> base = service.load_agent_state(request);
-    if (!base) return std::unexpected(std::move(base.error()));
-    point.state = std::move(base->state);
+    if (base) {
+        point.state = std::move(base->state);
+    } else if (base.error().code != ErrorCode::kNotFound) {
+        return std::unexpected(std::move(base.error()));
+    } else if (point.progress.status == PipelineStatus::kRunning) {
+        return fail(ErrorCode::kNotFound,
+                    fmt::format("run \"{}\" cannot be gone on with: snapshot {}, from which the group under way has "
+                                "started, was deleted; roll the run back to an earlier checkpoint, or start another",
+                                request.run_id, point.progress.group_base));
+    } else {
+        point.progress.group_base = point.snapshot_id;
+    }
+    return {};
+}
+
+// Results of steps that are not in the stage under way, because the pipeline was changed, are left out, and so are
+// those that were deleted: their steps run again.
+Status load_group(StatePersistence& service, const Pipeline& pipeline, LoadRequest request, ResumePoint& point) {
+    if (Status status = load_base(service, request, point); !status) return status;
     if (point.progress.stages_completed >= pipeline.stages.size()) return {};
     const Stage& stage = pipeline.stages[point.progress.stages_completed];
-    for (const auto& [step, snapshot_id] : point.progress.group_finished) {
+    const auto saved = std::exchange(point.progress.group_finished, {});
+    for (const auto& [step, snapshot_id] : saved) {
         if (!has_step(stage, step)) continue;
         request.snapshot_id = snapshot_id;
         Result<LoadedState> result = service.load_agent_state(request);
+        if (!result && result.error().code == ErrorCode::kNotFound) continue;
         if (!result) return std::unexpected(std::move(result.error()));
         point.group_results.emplace(step, std::move(result->state));
+        point.progress.group_finished.emplace(step, snapshot_id);
     }
     return {};
 }
@@ -98,9 +118,11 @@ Result<ResumePoint> find_resume_point(StatePersistence& service, Store& store, c
                                       const State& input, const std::string& run_id, const PipelineContext& context) {
     const Result<std::optional<Head>> head = store.head(run_id);
     if (!head) return std::unexpected(head.error());
-    if (!*head) return start_of(pipeline, input);
-    if (Status status = check_owner(**head, run_id, context); !status)
+    const std::optional<Head>& newest = *head;
+    if (!newest) return start_of(pipeline, input);
+    if (Status status = check_owner(*newest, run_id, context); !status) {
         return std::unexpected(std::move(status.error()));
+    }
 
     const LoadRequest request{.run_id = run_id, .thread_id = context.thread_id, .user_id = context.user_id};
     Result<LoadedState> loaded = service.load_agent_state(request);
@@ -124,11 +146,19 @@ Result<ResumePoint> find_resume_point(StatePersistence& service, Store& store, c
 
 // Every execution since the checkpoint has tried the steps of this stage once at least, and so has the one that saved
 // it, unless that was its end: then it has counted its attempts.
-int attempts_before(const RunProgress& progress, const std::string& step, std::int64_t epoch) {
-    const auto counted = progress.attempts.find(step);
-    const int known = counted == progress.attempts.end() ? 0 : counted->second;
+std::map<std::string, int, std::less<>> attempts_before(const ResumePoint& point, const Pipeline& pipeline,
+                                                        std::int64_t epoch) {
+    const RunProgress& progress = point.progress;
+    if (point.is_new() || progress.stages_completed >= pipeline.stages.size()) return {};
     const std::int64_t since = epoch - progress.epoch - (progress.status == PipelineStatus::kRunning ? 0 : 1);
-    return known + static_cast<int>(std::max<std::int64_t>(since, 0));
+    std::map<std::string, int, std::less<>> attempts;
+    for (const Step& step : pipeline.stages[progress.stages_completed].steps) {
+        const auto counted = progress.attempts.find(step.name);
+        const int known = counted == progress.attempts.end() ? 0 : counted->second;
+        const int made = known + static_cast<int>(std::max<std::int64_t>(since, 0));
+        if (made > 0) attempts.emplace(step.name, made);
+    }
+    return attempts;
 }
 
 }  // namespace cairn

@@ -34,7 +34,8 @@ struct ResumePoint {
                                                     const State& input, const std::string& run_id,
                                                     const PipelineContext& context);
 
-/// How many attempts at `step`, of the stage under way, earlier executions have made, seen from the lease's `epoch`.
-int attempts_before(const RunProgress& progress, const std::string& step, std::int64_t epoch);
+/// How many attempts earlier executions have made at the steps of the stage under way, seen from the lease's `epoch`.
+std::map<std::string, int, std::less<>> attempts_before(const ResumePoint& point, const Pipeline& pipeline,
+                                                        std::int64_t epoch);
 
 }  // namespace cairn

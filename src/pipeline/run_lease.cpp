@@ -6,6 +6,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 #include <utility>
@@ -14,7 +15,8 @@ namespace cairn {
 namespace {
 
 std::unexpected<Error> is_in_progress(const std::string& run_id, const LeaseInfo& held, Timestamp now) {
-    const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(now - held.heartbeat_at);
+    const auto age = std::max(std::chrono::duration_cast<std::chrono::milliseconds>(now - held.heartbeat_at),
+                              std::chrono::milliseconds(0));  // its clock may be ahead
     return fail(
         ErrorCode::kConflict,
         fmt::format("run \"{}\" is in progress: {} showed life {} ms ago; wait for it, stop it, or take the run "
@@ -70,6 +72,11 @@ Status RunLease::write(const Lease& lease, const Lease& expected) {
     batch.leases.push_back(
         {.run_id = run_id_, .lease = lease, .heartbeat_at = runtime_.clock->now(), .expected = expected});
     return store_->commit(batch, std::chrono::steady_clock::now() + settings_.timeout);
+}
+
+bool RunLease::is_lost() const {
+    const Result<std::optional<LeaseInfo>> held = store_->lease(run_id_);
+    return held && (!*held || (*held)->lease != lease_);
 }
 
 std::jthread RunLease::keep_alive(std::function<void()> on_lost) {

@@ -33,6 +33,8 @@ public:
     RunLease& operator=(const RunLease&) = delete;
 
     const Lease& lease() const { return lease_; }
+    /// Whether another is known to have taken it.
+    bool is_lost() const;
 
     /// Renews it as long as the returned thread lives. `on_lost` is told by that, once, when another has taken it.
     [[nodiscard]] std::jthread keep_alive(std::function<void()> on_lost);

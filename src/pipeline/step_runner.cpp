@@ -72,12 +72,10 @@ Result<State> try_once(const Agent& agent, const Step& step, const State& state,
     const AttemptStop attempt(stop, step.timeout);
     call.stop = attempt.token();
     Result<State> result = call_agent(agent, state, call);
-    if (result) return result;
-    if (!attempt.is_late()) return std::unexpected(in_step(step, std::move(result.error())));
-    return std::unexpected(
-        Error{.code = ErrorCode::kUnavailable,
-              .message = fmt::format("step \"{}\": its time of {} ms was up", step.name, step.timeout.count()),
-              .cause = std::make_shared<const Error>(std::move(result.error()))});
+    if (result || !attempt.is_late()) return result;
+    return std::unexpected(Error{.code = ErrorCode::kUnavailable,
+                                 .message = fmt::format("its time of {} ms was up", step.timeout.count()),
+                                 .cause = std::make_shared<const Error>(std::move(result.error()))});
 }
 
 std::chrono::milliseconds pause_before(const RetryPolicy& retry, int attempts_made) {
@@ -104,7 +102,8 @@ StepRun run_step(const Agent& agent, const Step& step, const State& state, Agent
         call.attempt = attempts_before + made;
         call.progress = [&](std::string_view message) { listener.progress(call.attempt, message); };
         listener.started(call.attempt);
-        Result<State> result = try_once(agent, step, state, call, stop);
+        Result<State> result = guarded([&] { return try_once(agent, step, state, call, stop); });
+        if (!result) result = std::unexpected(in_step(step, std::move(result.error())));
         if (result || stop.stop_requested() || made >= step.retry.attempts_max) {
             return ended(std::move(result), call.attempt);
         }

@@ -1,0 +1,286 @@
+// Promise: whatever goes wrong in the store, in the machine or between two executions of a run, a result that was told
+// to be saved is there, no finished step runs again, and the run can be gone on with to the state that an undisturbed
+// one has.
+//
+// Method: agents are lambdas over a memory store. The first test lets the n-th commit fail, n = 1, 2, 3 …, with each
+// error, once and for good, then heals the store and goes on with a new executor. The others look at one fault each.
+
+#include "pipeline/executor_identity.h"
+#include "pipeline/run_progress.h"
+#include "support/pipeline_bench.h"
+
+#include <cairn/retention.h>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <dlfcn.h>
+#include <pthread.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <limits>
+#include <set>
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define CAIRN_TEST_HAS_OWN_THREADS 0  // the sanitizers need a pthread_create of their own
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define CAIRN_TEST_HAS_OWN_THREADS 0
+#endif
+#endif
+#ifndef CAIRN_TEST_HAS_OWN_THREADS
+#define CAIRN_TEST_HAS_OWN_THREADS 1
+#endif
+
+namespace {
+std::atomic<int> threads_until_failure = std::numeric_limits<int>::max();
+}  // namespace
+
+#if CAIRN_TEST_HAS_OWN_THREADS
+// Stands before the system's: the thread with this number cannot be had, once.
+extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
+                              void* argument) {
+    if (--threads_until_failure == 0) return EAGAIN;
+    static const auto next = reinterpret_cast<decltype(&pthread_create)>(::dlsym(RTLD_NEXT, "pthread_create"));
+    return next(thread, attributes, start, argument);
+}
+#endif
+
+namespace cairn::test {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+using testing::UnorderedElementsAre;
+
+class PipelineFaults : public testing::Test {
+protected:
+    // Frames that need no other one, so that any snapshot may be deleted.
+    PipelineFaults() { bench.options.config.enable_optimized_persistence = false; }
+
+    /// What the run's head says.
+    RunProgress progress(const std::string& run_id = "run") {
+        const auto head = bench.store->get(run_id, std::nullopt).value();
+        return head ? RunProgress::parse(head->info.metadata).value() : RunProgress{};
+    }
+    /// The steps whose results are saved.
+    std::set<std::string> finished(const Pipeline& pipeline) {
+        const RunProgress saved = progress();
+        std::set<std::string> steps;
+        for (std::size_t i = 0; i < saved.stages_completed; ++i) {
+            for (const Step& step : pipeline.stages[i].steps) steps.insert(step.name);
+        }
+        for (const auto& [step, id] : saved.group_finished) steps.insert(step);
+        return steps;
+    }
+    Status prune(const SnapshotInfo& info) {
+        Batch batch;
+        batch.deletions.push_back({.run_id = info.run_id, .version = info.version, .snapshot_id = info.snapshot_id});
+        return bench.store->commit(batch, soon());
+    }
+
+    PipelineBench bench;
+};
+
+// ---- every commit ----
+
+struct Disturbance {
+    Durability durability;
+    OnSaveFailure policy;
+    bool for_good;
+    bool is_optimized;
+};
+
+class EveryCommit : public PipelineFaults, public testing::WithParamInterface<Disturbance> {
+protected:
+    // False: the execution was over before the commit that was to fail.
+    bool disturb(const Fault& fault) {
+        SCOPED_TRACE(testing::Message() << "commit " << fault.nth << " fails with " << error_info(fault.code).name
+                                        << (fault.after_effect ? " after its effect" : ""));
+        const auto store = std::make_shared<FaultyStore>(make_memory_store());
+        bench.store = store;
+        bench.journal.clear();
+        store->inject(fault);
+        const auto disturbed = bench.execute(pipeline);
+        const bool has_failed = store->failures(StoreCall::kCommit) > 0;
+        store->heal();
+        const std::set<std::string> saved = finished(pipeline);
+        if (disturbed) expect_true(*disturbed, saved);
+        bench.context.take_over = fault.for_good;  // its lease could not be given up
+        EXPECT_EQ(bench.complete(pipeline).state.text(), kUndisturbed);
+        for (const std::string& step : saved) EXPECT_THAT(bench.journal.attempts(step), SizeIs(1)) << step;
+        return has_failed;
+    }
+    static void expect_true(const PipelineResult& result, const std::set<std::string>& saved) {
+        for (const StepResult& step : result.steps) {
+            EXPECT_TRUE(!step.is_saved || saved.contains(step.step)) << step.step << " is told to be saved";
+        }
+        EXPECT_EQ(result.error.has_value(), result.status != PipelineStatus::kCompleted);
+    }
+
+    static constexpr std::string_view kUndisturbed =
+        R"({"question":"why","a":true,"x":true,"y":true,"z":true,"b":true,"v":true,"w":true,"c":true})";
+    const Pipeline pipeline{
+        .name = "p", .stages = {alone("a"), together({"x", "y", "z"}), alone("b"), together({"v", "w"}), alone("c")}};
+};
+
+TEST_P(EveryCommit, MayFailAndTheRunGoesOnFromWhatWasSaved) {
+    bench.options.heartbeat = std::chrono::hours(1);
+    bench.options.config.durability = GetParam().durability;
+    bench.options.config.enable_optimized_persistence = GetParam().is_optimized;
+    bench.options.on_save_failure = GetParam().policy;
+    for (const ErrorCode code : {ErrorCode::kUnavailable, ErrorCode::kStorageFull, ErrorCode::kOutcomeUnknown,
+                                 ErrorCode::kInternal, ErrorCode::kCorrupt, ErrorCode::kConflict}) {
+        for (const bool after_effect : {false, true}) {
+            if (after_effect && code != ErrorCode::kOutcomeUnknown) continue;
+            if (GetParam().for_good && code == ErrorCode::kConflict) continue;  // tried again until its deadline
+            Fault fault{.code = code, .for_good = GetParam().for_good, .after_effect = after_effect};
+            for (fault.nth = 1; disturb(fault); ++fault.nth) {
+            }
+            EXPECT_GT(fault.nth, 3U);
+        }
+    }
+}
+
+std::vector<Disturbance> disturbances() {
+    std::vector<Disturbance> all;
+    for (const Durability durability : {Durability::kSync, Durability::kAsync, Durability::kExit}) {
+        for (const OnSaveFailure policy : {OnSaveFailure::kStop, OnSaveFailure::kGoOn}) {
+            for (const bool for_good : {false, true}) {
+                for (const bool is_optimized : {false, true}) {
+                    if (!is_optimized && durability == Durability::kAsync) continue;
+                    all.push_back({durability, policy, for_good, is_optimized});
+                }
+            }
+        }
+    }
+    return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Policies, EveryCommit, testing::ValuesIn(disturbances()), [](const auto& parameter) {
+    const Disturbance& how = parameter.param;
+    return std::string(to_string(how.durability)) + (how.policy == OnSaveFailure::kStop ? "Stop" : "GoOn") +
+           (how.for_good ? "ForGood" : "Once") + (how.is_optimized ? "Optimized" : "Standard");
+});
+
+// ---- attempts ----
+
+// In its second execution the step dies with its store, after the other's result was saved.
+TEST_F(PipelineFaults, AttemptsAreCountedOnWhenAnotherStepOfTheGroupWasSavedSince) {
+    bench.add_breakable("breakable");
+    bench.add("dies", [&](const State&, const AgentCall& call) -> Result<State> {
+        if (call.attempt == 2) {
+            while (!progress().group_finished.contains("x")) std::this_thread::yield();
+            bench.store->inject({.code = ErrorCode::kUnavailable, .for_good = true});
+        }
+        return fail(ErrorCode::kUnavailable, "not now");
+    });
+    Pipeline pipeline{.name = "p", .stages = {together({"x", "y"}, "breakable")}};
+    pipeline.stages[0].steps[1].agent = "dies";
+    pipeline.stages[0].steps.push_back({.name = "z", .agent = "breakable"});
+    ASSERT_EQ(bench.execute(pipeline)->status, PipelineStatus::kFailed);
+    bench.is_broken = false;
+    ASSERT_TRUE(bench.execute(pipeline));
+    bench.store->heal();
+    bench.context.take_over = true;
+    ASSERT_TRUE(bench.execute(pipeline));
+    EXPECT_THAT(bench.journal.attempts("y"), ElementsAre(1, 2, 3));
+}
+
+TEST_F(PipelineFaults, AttemptsAreCountedOnAfterAnExecutionThatWasCancelledBeforeTheStep) {
+    bench.add_breakable("breakable");
+    const Pipeline pipeline{.name = "p", .stages = {alone("a"), alone("b", "breakable")}};
+    ASSERT_EQ(bench.execute(pipeline)->status, PipelineStatus::kFailed);
+    std::stop_source cancel;
+    cancel.request_stop();
+    bench.context.stop = cancel.get_token();
+    ASSERT_EQ(bench.execute(pipeline)->status, PipelineStatus::kInterrupted);
+    bench.context.stop = {};
+    ASSERT_EQ(bench.execute(pipeline)->status, PipelineStatus::kFailed);
+    EXPECT_THAT(bench.journal.attempts("b"), ElementsAre(1, 2));
+}
+
+// ---- who executes the run ----
+
+TEST(Heartbeat, MayBeALittleAheadButNotFarInTheFuture) {
+    const Timestamp now = Runtime().with_defaults().clock->now();
+    const auto seen = [&](std::chrono::seconds ahead) {
+        return is_alive({.lease = {.owner = "elsewhere", .epoch = 1}, .heartbeat_at = now + ahead}, now,
+                        std::chrono::seconds(10));
+    };
+    EXPECT_TRUE(seen(std::chrono::seconds(-9)));
+    EXPECT_TRUE(seen(std::chrono::seconds(9)));
+    EXPECT_FALSE(seen(std::chrono::seconds(-11)));
+    EXPECT_FALSE(seen(std::chrono::hours(1'000)));
+}
+
+TEST_F(PipelineFaults, AConflictThatIsNotAboutTheLeaseIsAFailedSave) {
+    bench.add("disturbs", [&](const State& state, const AgentCall& call) -> Result<State> {
+        bench.store->inject({.code = ErrorCode::kConflict, .for_good = true});
+        return with_member(state, call.step, true);
+    });
+    bench.options.config.timeout = std::chrono::milliseconds(50);
+    const Pipeline pipeline{.name = "p", .stages = {alone("a", "disturbs"), alone("b")}};
+    const auto result = bench.execute(pipeline);
+    bench.store->heal();
+    ASSERT_TRUE(result);
+    EXPECT_EQ(result->status, PipelineStatus::kInterrupted);
+    EXPECT_THAT(result->error->message, testing::Not(HasSubstr("taken over")));
+    EXPECT_EQ(result->state.text(), R"({"question":"why","a":true})");
+    EXPECT_FALSE(result->is_saved);
+}
+
+// ---- threads ----
+
+TEST_F(PipelineFaults, AThreadThatCannotBeHadIsAnErrorAndNoFinishedStepIsLost) {
+    if (!CAIRN_TEST_HAS_OWN_THREADS) GTEST_SKIP() << "a sanitizer makes the threads";
+    Pipeline pipeline{.name = "p", .stages = {alone("a"), together({"x", "y", "z"}), alone("b")}};
+    pipeline.stages[2].steps[0].timeout = std::chrono::hours(1);
+    bool has_failed = true;
+    int nth = 1;
+    for (; has_failed; ++nth) {
+        SCOPED_TRACE(testing::Message() << "thread " << nth);
+        bench.store = std::make_shared<FaultyStore>(make_memory_store());
+        bench.journal.clear();
+        threads_until_failure = nth;
+        const auto disturbed = bench.execute(pipeline, "run");
+        has_failed = threads_until_failure.exchange(std::numeric_limits<int>::max()) <= 0;
+        const auto& error = disturbed ? disturbed->error : std::optional(disturbed.error());
+        EXPECT_EQ(error.has_value(), has_failed);
+        if (error) {
+            EXPECT_EQ(error->code, ErrorCode::kUnavailable) << error->to_string();
+        }
+        EXPECT_EQ(bench.complete(pipeline).state.text(),
+                  R"({"question":"why","a":true,"x":true,"y":true,"z":true,"b":true})");
+        for (const char* step : {"a", "x", "y", "z", "b"}) EXPECT_THAT(bench.journal.attempts(step), SizeIs(1));
+    }
+    EXPECT_EQ(nth, 7);  // the heartbeat, three steps and a timer; the sixth is not needed
+}
+
+// ---- what was deleted between two executions ----
+
+TEST_F(PipelineFaults, AGroupGoesOnWithoutItsDeletedBaseAndRunsAgainWhatWasDeletedOfIt) {
+    bench.add_breakable("breakable");
+    Pipeline pipeline{.name = "p", .stages = {alone("a"), together({"x", "y", "z"})}};
+    pipeline.stages[1].steps[1].agent = "breakable";
+    ASSERT_EQ(bench.execute(pipeline)->status, PipelineStatus::kFailed);
+    const RunProgress saved = progress();
+    ASSERT_THAT(saved.group_finished, SizeIs(2));
+    for (const SnapshotInfo& info : bench.history()) {
+        if (info.snapshot_id == saved.group_base || info.snapshot_id == saved.group_finished.at("x")) {
+            ASSERT_TRUE(prune(info)) << info.snapshot_id;
+        }
+    }
+    bench.is_broken = false;
+    EXPECT_EQ(bench.complete(pipeline).state.text(), R"({"question":"why","a":true,"x":true,"y":true,"z":true})");
+    EXPECT_THAT(bench.journal.attempts("a"), SizeIs(1));
+    EXPECT_THAT(bench.journal.attempts("x"), SizeIs(2));
+    EXPECT_THAT(bench.journal.attempts("z"), SizeIs(1));
+}
+
+}  // namespace
+}  // namespace cairn::test
