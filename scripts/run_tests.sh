@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs the tests of one preset and ends with the line "N passed, N failed, N skipped".
+# Runs the tests of one preset, the Python package's with release, and ends with the line "N passed, N failed, N skipped".
 #
 #   scripts/run_tests.sh release|asan|tsan [further arguments for ctest]
 #
-# Exit code: ctest's, so 0 only if there were tests and none failed.
+# Exit code: 0 only if there were tests and none failed.
 set -euo pipefail
 
 preset=$1
@@ -23,5 +23,19 @@ fi
 passed=$(grep -c '<testcase .* status="run"' "$report" || true)
 failed=$(grep -c '<testcase .* status="fail"' "$report" || true)
 skipped=$(grep -cE '<testcase .* status="(notrun|disabled)"' "$report" || true)
+
+# Of a test that pytest reports, what stands inside its element says how it ended.
+count_in() { { grep -o "<$1[ />]" "$2" || true; } | wc -l; }
+
+if [[ $preset == release && $# == 0 ]]; then
+    report=$PWD/build/$preset/python_tests.xml
+    rm -f "$report"
+    PYTHONPATH=build/python PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest tests/python --junitxml "$report" || result=$?
+    failures=$(($(count_in failure "$report") + $(count_in error "$report")))
+    skips=$(count_in skipped "$report")
+    passed=$((passed + $(count_in testcase "$report") - failures - skips))
+    failed=$((failed + failures))
+    skipped=$((skipped + skips))
+fi
 printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 exit "$result"

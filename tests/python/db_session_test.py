@@ -17,12 +17,6 @@ from netra_backend.app.services.state_persistence_optimized import optimized_sta
 SAVE = {"run_id": "r", "thread_id": "t", "user_id": "u"}
 
 
-@pytest.fixture(autouse=True)
-def folder(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("CAIRN_STORE", raising=False)
-
-
 async def states_in(path):
     with cairn.open(f"sqlite:{path}", read_only=True, create=False) as store:
         return cairn.StatePersistenceService(store).load_agent_state("r").state

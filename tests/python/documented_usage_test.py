@@ -65,12 +65,8 @@ class Watcher:
 
 
 @pytest.fixture
-def netra(monkeypatch, tmp_path):
-    """The documented modules, as a process that has just started sees them, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.startswith(("CAIRN_", "OPTIMIZED_PERSISTENCE_", "ENABLE_OPTIMIZED")):
-            monkeypatch.delenv(name)
+def netra(monkeypatch, folder):
+    """The documented modules, as a process that has just started sees them."""
     from netra_backend.app.agents.supervisor import pipeline_executor
     from netra_backend.app.core import isolated_environment
     from netra_backend.app.schemas import agent_state

@@ -1,0 +1,23 @@
+"""What the tests of the Python package share."""
+
+import os
+
+import pytest
+
+import cairn
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch, tmp_path):
+    """Each test has a folder of its own, and no settings but its own."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith(("CAIRN_", "OPTIMIZED_PERSISTENCE_", "ENABLE_OPTIMIZED")):
+            monkeypatch.delenv(name)
+    return tmp_path
+
+
+@pytest.fixture
+def store(folder):
+    with cairn.open("sqlite:states.db") as store:
+        yield store
