@@ -34,6 +34,12 @@ def _forward(queue: _cairn.LogQueue) -> None:
             logger.log(_LEVELS[level], "%s%s", message, details, extra={"event": event, "fields": fields})
 
 
+def settle() -> None:
+    """Waits until all that the engine has logged so far was handed to `logging`."""
+    start()
+    _cairn.LogQueue.of_this_process().settle()
+
+
 def _stop() -> None:
     if _thread is not None:
         _cairn.LogQueue.of_this_process().close()

@@ -30,7 +30,7 @@ void LogQueue::push(const LogRecord& record) {
         return;
     }
     entries_.push_back(std::move(entry));
-    woken_.notify_one();
+    woken_.notify_all();
 }
 
 py::tuple LogQueue::to_python(const Entry& entry) {
@@ -44,7 +44,10 @@ py::object LogQueue::take() {
     {
         const py::gil_scoped_release unlocked;
         std::unique_lock lock(mutex_);
+        is_awaited_ = true;
+        woken_.notify_all();
         woken_.wait(lock, [&] { return is_closed_ || !entries_.empty(); });
+        is_awaited_ = false;
         entries.swap(entries_);
         if (const std::uint64_t dropped = std::exchange(dropped_, 0); dropped > 0) {
             entries.push_back({.level = LogLevel::kWarning,
@@ -57,6 +60,12 @@ py::object LogQueue::take() {
     py::list records;
     for (const Entry& entry : entries) records.append(to_python(entry));
     return records;
+}
+
+void LogQueue::settle() {
+    const py::gil_scoped_release unlocked;
+    std::unique_lock lock(mutex_);
+    woken_.wait(lock, [&] { return is_closed_ || (is_awaited_ && entries_.empty()); });
 }
 
 void LogQueue::close() {
@@ -75,6 +84,7 @@ void bind_log(py::module_& module) {
     py::class_<LogQueue, std::shared_ptr<LogQueue>>(module, "LogQueue")
         .def_static("of_this_process", &LogQueue::of_this_process)
         .def("take", &LogQueue::take)
+        .def("settle", &LogQueue::settle)
         .def("close", &LogQueue::close);
 }
 

@@ -29,6 +29,8 @@ public:
     /// Waits for records and returns them, each as (level, event, message, fields); None when closed and empty. The GIL
     /// must be held, and is let go meanwhile.
     pybind11::object take();
+    /// Waits until whoever takes records has done with all that were pushed before.
+    void settle();
     void close();
 
 private:
@@ -45,6 +47,7 @@ private:
     std::condition_variable woken_;
     std::deque<Entry> entries_;  // guarded by mutex_
     std::uint64_t dropped_ = 0;  // guarded by mutex_
+    bool is_awaited_ = false;    // guarded by mutex_; whoever takes records waits for more
     bool is_closed_ = false;     // guarded by mutex_
 };
 

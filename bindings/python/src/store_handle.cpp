@@ -136,7 +136,8 @@ StoreHandle::StoreHandle(std::shared_ptr<Store> store)
 
 Error made_before_fork(const std::string& what, pid_t process) {
     return {.code = ErrorCode::kClosed,
-            .message = fmt::format("{} belongs to process {}, of which this one is a fork: open the store anew here",
+            .message = fmt::format("{} belongs to process {}, of which this one is a fork: open the store after "
+                                   "forking only, or start the process anew (exec, spawn)",
                                    what, process)};
 }
 

@@ -1,0 +1,171 @@
+# Goal: many tasks, loops and cancellations at once: every save is acknowledged once, in order, and nothing hangs.
+# Method: real loops in this process, some of them in threads; a store whose saves take as long as they take.
+
+import asyncio
+import gc
+import threading
+
+import pytest
+
+import cairn
+from cairn import aio
+
+OWNER = {"thread_id": "t", "user_id": "u"}
+
+
+@pytest.fixture
+async def service(store):
+    async with aio.OptimizedStatePersistence(store) as service:
+        yield service
+
+
+def save(service, run_id, state, **fields):
+    return service.save_agent_state(run_id=run_id, **OWNER, state=state, **fields)
+
+
+async def test_saves_of_a_run_keep_the_order_of_their_calls(service, store):
+    runs = [f"run-{number}" for number in range(50)]
+    await asyncio.gather(*(save(service, run, {"step": step}) for step in range(20) for run in runs))
+    for run in runs:
+        versions = [info.version for info in store.history(run, oldest_first=True)]
+        assert versions == list(range(1, 21))
+        states = [(await service.load_agent_state(run, info.snapshot_id)).state for info in store.history(run)]
+        assert [state["step"] for state in states] == list(range(19, -1, -1))
+
+
+async def test_many_tasks_share_commits(service):
+    async def agent(number):
+        for step in range(20):
+            await save(service, f"run-{number}", {"step": step})
+
+    await asyncio.gather(*(agent(number) for number in range(500)))
+    stats = service.get_cache_stats()
+    assert stats["saves_by_outcome"]["persisted"] == 10_000
+    assert stats["batched"] > 2 * stats["batches"] > 0
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 5])
+async def test_a_cancelled_save_is_applied_or_not_and_the_next_ones_are_fine(service, store, turns):
+    task = asyncio.create_task(save(service, "r", {"n": 1}))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    receipt = await save(service, "r", {"n": 2})
+    assert (await service.load_agent_state("r")).state == {"n": 2}
+    assert receipt.version == len(list(store.history("r")))
+
+
+async def test_closing_waits_for_cancelled_saves(store):
+    service = aio.OptimizedStatePersistence(store)
+    tasks = [asyncio.create_task(save(service, f"run-{number}", {"n": 1})) for number in range(100)]
+    await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await service.close()
+    assert len(list(store.runs())) == 100, "they were under way when they were cancelled"
+    with pytest.raises(cairn.ClosedError):
+        await save(service, "r", {})
+
+
+def test_one_service_serves_one_loop_after_the_other(store):
+    service = aio.OptimizedStatePersistence(store)
+    for number in range(5):
+        asyncio.run(save(service, "r", {"n": number}))
+    assert asyncio.run(service.load_agent_state("r")).state == {"n": 4}
+
+
+def test_several_loops_use_one_service_at_a_time(store):
+    service = aio.OptimizedStatePersistence(store)
+    errors = []
+
+    async def agents(name):
+        await asyncio.gather(*(save(service, f"{name}-{number}", {"n": number}) for number in range(200)))
+
+    def loop(name):
+        try:
+            asyncio.run(agents(name))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=loop, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == [] and len(list(store.runs())) == 800
+
+
+def test_a_loop_that_ends_before_its_saves_leaves_them_to_the_engine(store):
+    service = aio.OptimizedStatePersistence(store)
+
+    async def leave():
+        for number in range(200):
+            asyncio.create_task(save(service, f"run-{number}", {"n": 1}))
+        await asyncio.sleep(0)
+
+    asyncio.run(leave())
+    gc.collect()
+    asyncio.run(service.close())
+    assert len(list(store.runs())) == 200
+
+
+def test_a_service_that_nobody_holds_finishes_what_was_begun(store):
+    async def leave():
+        service = aio.OptimizedStatePersistence(store)
+        task = asyncio.create_task(save(service, "r", {"n": 1}))
+        await asyncio.sleep(0)
+        del service
+        gc.collect()
+        return await task
+
+    assert asyncio.run(leave()).outcome == "persisted"
+
+
+async def test_a_service_made_for_nothing_leaves_nothing_behind(folder):
+    threads = threading.active_count()
+    for _ in range(50):
+        async with cairn.open("memory:") as store, aio.OptimizedStatePersistence(store) as service:
+            await save(service, "r", {"n": 1})
+    gc.collect()
+    assert threading.active_count() <= threads + 2, "asyncio's own helper, and the logger's"
+    with open("/proc/self/status") as status:
+        native = next(int(line.split()[1]) for line in status if line.startswith("Threads:"))
+    assert native < 20
+
+
+async def test_events_tell_saves_in_order_and_count_what_a_slow_watcher_missed(store, service):
+    quick, slow = store.events(), store.events(queue_size=3)
+    for number in range(10):
+        await save(service, "r", {"n": number}, agent_phase="triage")
+    with pytest.raises(cairn.CairnError):
+        await service.save_agent_state(run_id="r", thread_id="t", user_id="somebody else", state={})
+    told = [await quick.__anext__() for _ in range(11)]
+    assert [event.sequence for event in told] == list(range(1, 12))
+    assert [event.receipt.version for event in told[:10]] == list(range(1, 11))
+    assert told[0].agent_phase == "triage" and told[10].receipt is None
+    assert told[10].error.code == "invalid_argument"
+    last = [await slow.__anext__() for _ in range(3)]
+    assert [event.sequence for event in last] == [9, 10, 11]
+    assert [event.dropped for event in last] == [8, 0, 0]
+
+
+async def test_events_end_with_the_store_or_their_own_closing():
+    store = cairn.open("memory:")
+    events, other = store.events(), store.events()
+    other.close()
+    waiting = asyncio.create_task(events.__anext__())
+    await asyncio.sleep(0)
+    store.close()
+    with pytest.raises(StopAsyncIteration):
+        await waiting
+    assert [event async for event in other] == []
+
+
+async def test_events_cross_from_threads_to_the_loop(store):
+    events = store.events()
+    service = cairn.OptimizedStatePersistence(store)
+    await asyncio.to_thread(service.save_agent_state, run_id="r", **OWNER, state={"n": 1})
+    assert (await events.__anext__()).run_id == "r"
