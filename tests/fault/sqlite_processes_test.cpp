@@ -334,6 +334,34 @@ TEST(SqliteProcesses, AForkedChildIsRefusedAndItsParentGoesOn) {
     EXPECT_EQ(later.wait(), 0) << "after the parent has closed its store, a child may open the file";
 }
 
+// Locks that other threads hold at that moment, the engine's own among them, would be held for ever in the child.
+TEST(SqliteProcesses, AChildForkedWhileOthersUseAStoreCanOpenAnother) {
+    const TempDir dir;
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    std::atomic<bool> is_over = false;
+    std::vector<std::thread> others;
+    others.emplace_back([&] {
+        for (std::int64_t version = 1; !is_over; ++version) {
+            EXPECT_TRUE(store->commit(make_batch(make_snapshot("run", version)), soon()).has_value());
+        }
+    });
+    for (int i = 0; i < 3; ++i) {
+        others.emplace_back([&] {
+            while (!is_over) EXPECT_TRUE(store->history({.run_id = "run"}).has_value());
+        });
+    }
+    for (int i = 0; i < 60; ++i) {
+        ChildProcess child([&](const Channel&) {
+            ::alarm(30);  // a child that hangs is killed
+            return save_in_child(dir / "other.db", "run-" + std::to_string(i), 3);
+        });
+        EXPECT_EQ(child.wait(), 0);
+    }
+    is_over = true;
+    for (std::thread& other : others) other.join();
+    expect_sound(*store);
+}
+
 TEST(SqliteProcesses, AFileDeletedUnderTheStoreIsNoticedBeforeTheNextCall) {
     const TempDir dir;
     const auto store = open_sqlite_store(dir / "cairn.db").value();

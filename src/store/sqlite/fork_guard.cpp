@@ -2,12 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <pthread.h>
+#include <sqlite3.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <pthread.h>
 #include <algorithm>
+#include <array>
 #include <mutex>
+#include <ranges>
 #include <tuple>
 #include <vector>
 
@@ -21,11 +24,30 @@ struct OpenFiles {
     std::vector<std::tuple<dev_t, ino_t, pid_t>> entries;
 };
 
+// The engine's own locks for the whole process, the outer ones first: memory is allocated under any of them.
+// https://sqlite.org/c3ref/c_mutex_fast.html
+constexpr std::array kEngineMutexes{SQLITE_MUTEX_STATIC_MAIN, SQLITE_MUTEX_STATIC_OPEN, SQLITE_MUTEX_STATIC_VFS1,
+                                    SQLITE_MUTEX_STATIC_LRU,  SQLITE_MUTEX_STATIC_PMEM, SQLITE_MUTEX_STATIC_PRNG,
+                                    SQLITE_MUTEX_STATIC_MEM};
+
+OpenFiles& open_files();
+
+// A lock that another thread holds while a process forks stays locked in the child for ever: no store could be opened
+// there. So the forking thread takes them all.
+void before_fork() {
+    open_files().mutex.lock();
+    for (const int mutex : kEngineMutexes) sqlite3_mutex_enter(sqlite3_mutex_alloc(mutex));
+}
+
+void after_fork() {
+    for (const int mutex : std::views::reverse(kEngineMutexes)) sqlite3_mutex_leave(sqlite3_mutex_alloc(mutex));
+    open_files().mutex.unlock();
+}
+
 OpenFiles& open_files() {
     static OpenFiles* const kFiles = [] {
         auto* const files = new OpenFiles;  // never destroyed: stores may be closed by static destructors
-        pthread_atfork([] { open_files().mutex.lock(); }, [] { open_files().mutex.unlock(); },
-                       [] { open_files().mutex.unlock(); });
+        pthread_atfork(&before_fork, &after_fork, &after_fork);
         return files;
     }();
     return *kFiles;
