@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import os
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, TypeAlias
 
 from cairn import _cairn
 
-Config = _cairn.Config
+Config: TypeAlias = _cairn.Config
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import collections.abc
 import dataclasses
 import datetime
 import decimal
 import enum
+import inspect
 import types
 import typing
 import uuid
@@ -25,7 +27,7 @@ def rebuild(value: Any, wanted: type[_T]) -> _T:
 
 
 def _build(value: Any, wanted: Any, place: str) -> Any:
-    if wanted is Any or wanted is dataclasses.MISSING:
+    if wanted is Any or wanted is object:
         return value
     origin = typing.get_origin(wanted)
     if origin is not None:
@@ -62,24 +64,33 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
 def _build_generic(value: Any, origin: Any, arguments: tuple[Any, ...], wanted: Any, place: str) -> Any:
     if origin is Union or origin is types.UnionType:
         return _build_union(value, arguments, wanted, place)
-    if origin is typing.Literal:
-        if value in arguments:
-            return value
-        raise _mismatch(value, wanted, place)
     if origin is typing.Annotated:
         return _build(value, arguments[0], place)
-    if isinstance(origin, type) and issubclass(origin, typing.Mapping) or origin is dict:
-        if not isinstance(value, dict):
+    if origin is typing.Literal:
+        if value not in arguments:
             raise _mismatch(value, wanted, place)
-        return {_key(k, arguments[0]): _build(v, arguments[1], f"{place}[{k!r}]") for k, v in value.items()}
-    if not isinstance(value, list):
+        return value
+    if dataclasses.is_dataclass(origin):
+        return _build_dataclass(value, origin, place)
+    if not isinstance(origin, type) or not isinstance(value, (dict, list)):
         raise _mismatch(value, wanted, place)
-    if origin is tuple and len(arguments) != 2 or origin is tuple and arguments[-1] is not Ellipsis:
-        if len(value) != len(arguments):
+    if isinstance(value, dict):
+        if not issubclass(origin, collections.abc.Mapping):
             raise _mismatch(value, wanted, place)
-        return tuple(_build(v, a, f"{place}[{i}]") for i, (v, a) in enumerate(zip(value, arguments)))
-    items = [_build(v, arguments[0], f"{place}[{i}]") for i, v in enumerate(value)]
-    return origin(items) if origin in (tuple, set, frozenset) else items
+        return {_key(k, arguments[0], place): _build(v, arguments[1], f"{place}[{k!r}]") for k, v in value.items()}
+    if issubclass(origin, collections.abc.Mapping):
+        raise _mismatch(value, wanted, place)
+    return _build_items(value, origin, arguments, wanted, place)
+
+
+def _build_items(value: list[Any], origin: Any, arguments: tuple[Any, ...], wanted: Any, place: str) -> Any:
+    types_of_items = arguments if origin is tuple else (arguments[0], ...)
+    if len(types_of_items) == 2 and types_of_items[1] is Ellipsis:
+        types_of_items = types_of_items[:1] * len(value)
+    if len(types_of_items) != len(value):
+        raise _mismatch(value, wanted, place)
+    items = [_build(v, t, f"{place}[{i}]") for i, (v, t) in enumerate(zip(value, types_of_items))]
+    return items if inspect.isabstract(origin) else origin(items)
 
 
 def _build_union(value: Any, arguments: tuple[Any, ...], wanted: Any, place: str) -> Any:
@@ -95,8 +106,11 @@ def _build_union(value: Any, arguments: tuple[Any, ...], wanted: Any, place: str
     raise _mismatch(value, wanted, place)
 
 
-def _key(key: str, wanted: Any) -> Any:
-    return key if wanted in (str, Any) else _build(int(key) if wanted is int else key, wanted, "key")
+def _key(key: str, wanted: Any, place: str) -> Any:
+    """JSON's keys are strings: a number was written as one."""
+    if wanted in (int, float):
+        return wanted(key)
+    return _build(key, wanted, f"{place} (key {key!r})")
 
 
 _PARSERS: dict[Any, Any] = {
@@ -114,16 +128,16 @@ _PARSERS: dict[Any, Any] = {
 def _build_scalar(value: Any, wanted: Any, place: str) -> Any:
     try:
         if isinstance(wanted, type) and issubclass(wanted, enum.Enum):
-            return wanted(value)
+            return cast(Any, wanted)(value)
         if wanted in _PARSERS:
             return _PARSERS[wanted](value)
         if wanted in (set, frozenset, tuple) and isinstance(value, list):
-            return wanted(value)
+            return cast(Any, wanted)(value)
     except (TypeError, ValueError, ArithmeticError) as error:
         raise _mismatch(value, wanted, place) from error
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if wanted is None or wanted is type(None):
+    if wanted is None:
         wanted = type(None)
     if isinstance(wanted, type) and isinstance(value, wanted) and (wanted is not int or not isinstance(value, bool)):
         return value

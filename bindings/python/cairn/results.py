@@ -70,7 +70,7 @@ class SnapshotInfo:
 
     @staticmethod
     def of(raw: tuple[Any, ...]) -> SnapshotInfo:
-        return SnapshotInfo(*raw[:9], _time(raw[9]), _optional_time(raw[10]), *raw[11:])
+        return SnapshotInfo(*[*raw[:9], _time(raw[9]), _optional_time(raw[10]), *raw[11:]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class RecoveryResult:
     @staticmethod
     def of(raw: tuple[Any, ...]) -> RecoveryResult:
         damaged = [Damaged(*each) for each in raw[4]]
-        return RecoveryResult(*raw[:4], damaged, datetime.timedelta(microseconds=raw[5]))
+        return RecoveryResult(*[*raw[:4], damaged, datetime.timedelta(microseconds=raw[5])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class RecoveryRecord:
 
     @staticmethod
     def of(raw: tuple[Any, ...]) -> RecoveryRecord:
-        return RecoveryRecord(*raw[:8], _time(raw[8]), datetime.timedelta(microseconds=raw[9]))
+        return RecoveryRecord(*[*raw[:8], _time(raw[8]), datetime.timedelta(microseconds=raw[9])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class RunInfo:
 
     @staticmethod
     def of(raw: tuple[Any, ...]) -> RunInfo:
-        return RunInfo(*raw[:7], _time(raw[7]), _time(raw[8]), *raw[9:])
+        return RunInfo(*[*raw[:7], _time(raw[7]), _time(raw[8]), *raw[9:]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class ThreadInfo:
 
     @staticmethod
     def of(raw: tuple[Any, ...]) -> ThreadInfo:
-        return ThreadInfo(*raw[:4], _time(raw[4]))
+        return ThreadInfo(*[*raw[:4], _time(raw[4])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class ThreadContext:
     @staticmethod
     def of(raw: tuple[Any, ...]) -> ThreadContext:
         runs = [RunInfo.of(run) for run in raw[2]]
-        return ThreadContext(raw[0], raw[1], runs, *raw[3:7], _time(raw[7]))
+        return ThreadContext(*[*raw[:2], runs, *raw[3:7], _time(raw[7])])
 
 
 @dataclass(frozen=True, slots=True)
