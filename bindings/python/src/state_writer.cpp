@@ -82,7 +82,7 @@ private:
             if (!std::exchange(is_first, false)) out_.append(',');
             has_other_keys |= write_key(key);
             write_value(value);
-            if (PyDict_Size(dict) != size) changed("dict");
+            if (PyDict_Size(dict) != size) has_changed();
         }
         if (has_other_keys) check_keys(dict_keys(dict));
         close('}');
@@ -283,8 +283,9 @@ private:
             path_.text(name_), type_name(object)));
     }
 
-    [[noreturn]] void changed(const char* what) {
-        throw std::runtime_error(fmt::format("{}: the {} changed while it was being read", path_.text(name_), what));
+    [[noreturn]] void has_changed() {
+        path_.top().key = nullptr;
+        throw std::runtime_error(fmt::format("{}: the dict changed while it was being read", path_.text(name_)));
     }
 
     // PEP 678: the exception stays what it was.

@@ -1,0 +1,412 @@
+# Goal: what Python objects become is exactly what is documented, and what has no form is refused with its place.
+# Method: differential against the json module on random documents (CAIRN_TEST_SEED replays one), every documented form,
+# every refusal, and objects that misbehave while they are read.
+
+import base64
+import collections
+import dataclasses
+import datetime
+import decimal
+import enum
+import glob
+import json
+import math
+import os
+import pathlib
+import random
+import struct
+import sys
+import types
+import uuid
+
+import pytest
+
+import cairn
+from cairn import _cairn
+
+TRAJECTORIES = pathlib.Path(__file__).resolve().parents[2].parent / "shared" / "trajectories"
+
+
+def text_of(state):
+    return _cairn.dumps(state).decode()
+
+
+def value_of(value):
+    """The text that one value becomes."""
+    return text_of({"v": value})[len('{"v":') : -1]
+
+
+def expected(state):
+    return json.dumps(state, separators=(",", ":"), ensure_ascii=False)
+
+
+# ---- the same as json ----
+
+ALPHABETS = [
+    "abc xyz",
+    'quote " backslash \\ slash /',
+    "\x00\x01\x1f\x7f\n\r\t\b\f",
+    "äöü\xff\x80",
+    "—…“” 漢字 \u0800\uffff\ud7ff\ue000",
+    "😀\U00010000\U0010ffff",
+]
+
+
+# Where blocks of the conversion end.
+EDGES = [0, 15, 16, 17, 31, 32, 33, 4095, 4096, 4097, 9000]
+
+
+def random_string(source):
+    alphabet = "".join(source.sample(ALPHABETS, source.randint(1, 3)))
+    length = source.choice(EDGES) if source.random() < 0.02 else source.randrange(40)
+    return "".join(source.choice(alphabet) for _ in range(length))
+
+
+def random_number(source):
+    kind = source.randrange(5)
+    if kind == 0:
+        return source.randint(-(10**source.randint(1, 60)), 10 ** source.randint(1, 60))
+    if kind == 1:
+        value = struct.unpack("d", source.randbytes(8))[0]
+        return value if math.isfinite(value) else 0.0
+    if kind == 2:
+        return round(source.uniform(-1e6, 1e6), source.randint(0, 6))
+    return source.randint(-1000, 1000) if kind == 3 else source.choice([0.0, -0.0, 1e16, 1e-5, 2**63, -(2**63), 2**64])
+
+
+def random_value(source, depth):
+    kind = source.randrange(8 if depth > 0 else 6)
+    if kind < 3:
+        return random_string(source)
+    if kind == 3:
+        return random_number(source)
+    if kind < 6:
+        return source.choice([None, True, False])
+    if kind == 6:
+        return [random_value(source, depth - 1) for _ in range(source.randrange(6))]
+    return {random_string(source): random_value(source, depth - 1) for _ in range(source.randrange(6))}
+
+
+def test_random_documents_are_written_and_read_as_json_does():
+    seed = int(os.environ.get("CAIRN_TEST_SEED", random.randrange(2**32)))
+    print(f"CAIRN_TEST_SEED={seed}")
+    source = random.Random(seed)
+    for _ in range(3000):
+        state = {"state": random_value(source, 5), **{random_string(source): random_value(source, 3)}}
+        text = expected(state)
+        assert text_of(state) == text
+        again = _cairn.loads(text)
+        assert again == state and expected(again) == text
+        assert _cairn.loads(json.dumps(state)) == state, "and what has escapes"
+
+
+def test_recorded_agents_are_written_and_read_as_json_does():
+    if not TRAJECTORIES.exists():
+        pytest.skip(f"{TRAJECTORIES} is not here")
+    sys.path.insert(0, str(TRAJECTORIES))
+    import expand
+
+    compared = 0
+    for path in sorted(glob.glob(str(TRAJECTORIES / "*.jsonl"))):
+        run = next(iter(expand.iter_runs([path])))
+        for record in list(expand.iter_states(run))[-1:]:
+            state = json.loads(json.dumps(record["state"]))
+            text = text_of(state)
+            assert json.loads(text) == state == _cairn.loads(text)
+            assert list(_cairn.loads(text)) == list(state)
+            if "\\ud" not in text:
+                assert text == expected(state)
+            compared += 1
+    assert compared >= 9
+
+
+def test_lone_surrogates_stay_what_they_are():
+    for string in ("\ud800", "a\udfffb", "\udc00\ud800", "x" * 20 + "\ud83d"):
+        text = text_of({"v": string})
+        assert "\\ud" in text and _cairn.loads(text) == {"v": string}
+    assert value_of("\ud800") == '"\\ud800"'
+    assert _cairn.loads('{"v":"\\ud83d\\ude00 \\uD83D\\uDE00 \\u00e9\\/\\b"}') == {"v": "😀 😀 é/\b"}
+
+
+def test_texts_of_others_are_read_as_json_reads_them():
+    for text in ('{"a":1,"a":2}', '{"v":1e400}', '{"v":-1e400}', '{"v":1e-400}', '{"v":1E5}', '{"v":-0}', "{}", ' { "v" : [ ] } '):
+        assert _cairn.loads(text) == json.loads(text), text
+    assert _cairn.loads('{"v":' + "9" * 4000 + "}")["v"] == int("9" * 4000)
+    with pytest.raises(ValueError):
+        _cairn.loads("[1]")
+
+
+def test_what_is_nested_deep_is_read_and_written():
+    nested = '{"a":[' * 511 + '{"b":{}}' + "]}" * 511
+    assert text_of(_cairn.loads(nested)) == nested
+    too_deep = {}
+    for _ in range(1024):
+        too_deep = {"a": too_deep}
+    with pytest.raises(cairn.LimitExceededError, match="depth_max=1024"):
+        text_of(too_deep)
+
+
+# ---- the documented forms ----
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    NUMBER = 7
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+class Name(str, enum.Enum):
+    ANN = "ann"
+
+
+class Text(str):
+    pass
+
+
+class Number(int):
+    pass
+
+
+class Real(float):
+    pass
+
+
+Point = collections.namedtuple("Point", "x y")
+
+
+@dataclasses.dataclass
+class Inner:
+    n: int
+    skipped: dataclasses.InitVar[int] = 0
+
+
+@dataclasses.dataclass
+class Outer:
+    inner: Inner
+    items: list
+
+
+@dataclasses.dataclass
+class Slotted:
+    __slots__ = ("b", "a")
+    b: int
+    a: int
+
+
+UUID = uuid.UUID("12345678-1234-5678-1234-567812345678")
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        ((1, (2,)), "[1,[2]]"),
+        (Point(1, 2), "[1,2]"),
+        ({3, 1, 2}, "[1,2,3]"),
+        (frozenset({"b", "a", "é"}), '["a","b","é"]'),
+        (set(), "[]"),
+        (datetime.datetime(2026, 1, 2, 3, 4, 5), '"2026-01-02T03:04:05"'),
+        (datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc), '"2026-01-02T00:00:00+00:00"'),
+        (datetime.date(2026, 1, 2), '"2026-01-02"'),
+        (datetime.time(1, 2), '"01:02:00"'),
+        (datetime.timedelta(minutes=1, milliseconds=500), "60.5"),
+        (UUID, f'"{UUID}"'),
+        (Colour.RED, '"red"'),
+        (Colour.NUMBER, "7"),
+        (Level.HIGH, "3"),
+        (Name.ANN, '"ann"'),
+        (Text("x"), '"x"'),
+        (Number(5), "5"),
+        (Real(1.5), "1.5"),
+        (decimal.Decimal("1.10"), '"1.10"'),
+        (decimal.Decimal("12345678901234567890.123456789"), '"12345678901234567890.123456789"'),
+        (b"\x00\xff", f'"{base64.b64encode(bytes([0, 255])).decode()}"'),
+        (bytearray(b"x"), '"eA=="'),
+        (Inner(1), '{"n":1}'),
+        (Outer(Inner(1), [Inner(2)]), '{"inner":{"n":1},"items":[{"n":2}]}'),
+        (Slotted(1, 2), '{"b":1,"a":2}'),
+        (collections.OrderedDict(b=1, a=2), '{"b":1,"a":2}'),
+        (collections.Counter("aab"), '{"a":2,"b":1}'),
+        (types.MappingProxyType({"a": 1}), '{"a":1}'),
+        (True, "true"),
+        (10**30, "1000000000000000000000000000000"),
+        (-(2**63), "-9223372036854775808"),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
+)
+def test_each_form_is_the_documented_one(value, text):
+    assert value_of(value) == text
+
+
+def test_the_order_of_an_ordered_dict_is_its_own():
+    ordered = collections.OrderedDict(a=1, b=2)
+    ordered.move_to_end("a")
+    assert value_of(ordered) == '{"b":2,"a":1}'
+
+
+def test_keys_become_text_as_in_json():
+    assert value_of({2: 0, 1.5: 0, None: 0, True: 0, Name.ANN: 0}) == '{"2":0,"1.5":0,"null":0,"true":0,"ann":0}'
+    assert value_of({UUID: 0, datetime.date(2026, 1, 2): 0, Colour.RED: 0}) == (
+        f'{{"{UUID}":0,"2026-01-02":0,"red":0}}'
+    )
+
+
+def test_pydantic_models_are_written_as_they_say_themselves():
+    pydantic = pytest.importorskip("pydantic")
+
+    class Inner(pydantic.BaseModel):
+        when: datetime.date
+
+    class Model(pydantic.BaseModel):
+        inner: Inner
+        secret: str = pydantic.Field("x", exclude=True)
+        price: decimal.Decimal
+
+    model = Model(inner=Inner(when=datetime.date(2026, 1, 2)), price="1.10")
+    assert text_of(model) == '{"inner":{"when":"2026-01-02"},"price":"1.10"}'
+
+    class VersionTwo:
+        def model_dump(self):
+            return {"a": {1}}
+
+    assert text_of(VersionTwo()) == '{"a":[1]}'
+
+
+# ---- refusals ----
+
+
+@dataclasses.dataclass
+class Tool:
+    result: object
+
+
+class Opaque:
+    pass
+
+
+CYCLE = {"a": [1, {}]}
+CYCLE["a"][1]["back"] = CYCLE["a"]
+SELF = {}
+SELF["self"] = SELF
+TOOL = Tool(None)
+TOOL.result = [TOOL]
+
+
+@pytest.mark.parametrize(
+    "state, kind, message",
+    [
+        ({"tools": [0, 1, 2, Tool(Opaque())]}, TypeError, r"state_data\['tools'\]\[3\]\.result is of type Opaque, which has no JSON form: give a dict"),
+        ({"a": {"b": (1, [Opaque])}}, TypeError, r"state_data\['a'\]\['b'\]\[1\]\[0\] is of type type"),
+        ({"a": (x for x in ())}, TypeError, r"state_data\['a'\] is of type generator"),
+        ({"it's": Opaque()}, TypeError, r"""state_data\["it's"\]"""),
+        ({1: {2: Opaque()}}, TypeError, r"state_data\[1\]\[2\]"),
+        ({"a": pathlib.Path("x")}, TypeError, r"state_data\['a'\] is of type PosixPath"),
+        ({"a": 1j}, TypeError, r"state_data\['a'\] is of type complex"),
+        ([1], TypeError, "state_data must be a dict, a dataclass or a model, not list"),
+        ("x", TypeError, "state_data must be a dict.* not str"),
+        ({"a": {(1, 2): 3}}, TypeError, r"state_data\['a'\] has a key of type tuple: give a str"),
+        ({"a": {Opaque(): 3}}, TypeError, r"state_data\['a'\] has a key of type Opaque"),
+        ({"a": [1.0, math.nan]}, cairn.InvalidStateError, r"state_data\['a'\]\[1\] is nan, which JSON cannot say"),
+        ({"a": -math.inf}, cairn.InvalidStateError, r"state_data\['a'\] is -inf"),
+        ({"a": decimal.Decimal("NaN")}, cairn.InvalidStateError, r"state_data\['a'\] is nan"),
+        ({"a": {1: 0, "1": 0}}, cairn.InvalidStateError, r"state_data\['a'\] has two keys that become the same text"),
+        (SELF, cairn.InvalidStateError, r"state_data\['self'\] is state_data again"),
+        (CYCLE, cairn.InvalidStateError, r"state_data\['a'\]\[1\]\['back'\] is state_data\['a'\] again"),
+        ({"t": TOOL}, cairn.InvalidStateError, r"state_data\['t'\]\.result\[0\] is state_data\['t'\] again"),
+        ({"n": 10**5000}, cairn.LimitExceededError, r"state_data\['n'\] is an integer with more digits.*set_int_max_str_digits"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_has_no_form_is_refused_with_its_place(state, kind, message):
+    with pytest.raises(kind, match=message):
+        text_of(state)
+
+
+def test_a_cycle_beside_much_text_is_found_before_memory_is_full():
+    state = {"text": "x" * 10_000_000}
+    state["again"] = state
+    with pytest.raises(cairn.InvalidStateError, match=r"state_data\['again'\] is state_data again"):
+        text_of(state)
+
+
+def test_refusals_are_value_errors_too():
+    with pytest.raises(ValueError):
+        text_of({"a": math.nan})
+
+
+def test_a_number_that_python_will_not_read_is_told(store):
+    service = cairn.StatePersistenceService(store)
+    with pytest.raises(cairn.LimitExceededError, match="5000 digits.*set_int_max_str_digits"):
+        _cairn.loads('{"n":' + "1" * 5000 + "}")
+
+
+# ---- objects that misbehave ----
+
+
+def test_exceptions_of_objects_pass_with_their_place():
+    class Broken(collections.abc.Mapping):
+        def __getitem__(self, key):
+            raise RuntimeError("broken")
+
+        def __iter__(self):
+            return iter(["a"])
+
+        def __len__(self):
+            return 1
+
+    with pytest.raises(RuntimeError, match="broken") as error:
+        text_of({"x": [Broken()]})
+    assert error.value.__notes__ == ["while reading state_data['x'][0]"]
+
+
+def test_a_dict_that_an_object_changes_while_it_is_read_is_refused():
+    state = {}
+
+    class Meddler:
+        def model_dump(self):
+            for number in range(1000):
+                state[f"new {number}"] = number
+            return {}
+
+    state["a"] = Meddler()
+    state["b"] = "text"
+    with pytest.raises(RuntimeError, match="state_data: the dict changed while it was being read"):
+        text_of(state)
+
+
+def test_a_list_that_an_object_empties_while_it_is_read_does_no_harm():
+    items = ["x" * 100, None, *["y" * 100 for _ in range(100)]]
+
+    class Meddler:
+        def model_dump(self):
+            items.clear()
+            return {"z": 1}
+
+    items[1] = Meddler()
+    assert text_of({"items": items}) == '{"items":["' + "x" * 100 + '",{"z":1}]}'
+
+
+def test_a_value_that_is_replaced_while_it_is_read_does_no_harm():
+    state = {}
+
+    class Meddler:
+        def model_dump(self):
+            state["a"] = None
+            return {"z": ["still", "here"]}
+
+    state["a"] = {"deep": [Meddler()]}
+    assert text_of(state) == '{"a":{"deep":[{"z":["still","here"]}]}}'
+
+
+def test_conversions_leave_no_references_behind():
+    text, opaque = "shared " * 10, Opaque()
+    state = {"a": text, "b": [text, {"k": text}], "d": datetime.date(2026, 1, 1), "s": {text}}
+    before = sys.getrefcount(text), sys.getrefcount(None), sys.getrefcount(opaque)
+    for _ in range(1000):
+        _cairn.loads(text_of(state))
+        with pytest.raises(TypeError):
+            text_of({"a": [opaque]})
+    after = sys.getrefcount(text), sys.getrefcount(None), sys.getrefcount(opaque)
+    assert after[0] == before[0] and after[2] == before[2] and abs(after[1] - before[1]) < 50
