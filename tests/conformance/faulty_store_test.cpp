@@ -1,7 +1,7 @@
 // Goal: the store that fails on demand fails exactly when and how a test asked, since other tests trust it.
 // Method: each kind of fault over a memory store, looking behind the fault at what was applied.
 
-#include "support/faulty_store.h"
+#include <cairn/faulty_store.h>
 
 #include "conformance/store_conformance.h"
 #include "store/memory/memory_store.h"

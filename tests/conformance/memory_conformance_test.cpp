@@ -1,9 +1,9 @@
 // Goal: the memory store, the reference, does what cairn/store.h says, and so it does behind the wrappers that pass
 // every call on. Method: the conformance suite.
 
+#include <cairn/faulty_store.h>
 #include "conformance/store_conformance.h"
 #include "store/memory/memory_store.h"
-#include "support/faulty_store.h"
 
 namespace cairn::test {
 namespace {

@@ -5,9 +5,9 @@
 #include <cairn/config.h>
 #include <cairn/persistence.h>
 
+#include <cairn/faulty_store.h>
 #include "frame/frame.h"
 #include "store/memory/memory_store.h"
-#include "support/faulty_store.h"
 #include "support/make.h"
 #include "support/run_program.h"
 #include "support/temp_dir.h"

@@ -6,9 +6,9 @@
 #include <cairn/persistence.h>
 #include <cairn/retention.h>
 
+#include <cairn/faulty_store.h>
 #include "support/chained_run.h"
 #include "support/child_process.h"
-#include "support/faulty_store.h"
 #include "support/seed.h"
 #include "support/temp_dir.h"
 

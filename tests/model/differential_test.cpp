@@ -8,8 +8,8 @@
 #include <cairn/persistence.h>
 #include <cairn/retention.h>
 
+#include <cairn/faulty_store.h>
 #include "store/memory/memory_store.h"
-#include "support/faulty_store.h"
 #include "support/make.h"
 #include "support/seed.h"
 #include "support/temp_dir.h"

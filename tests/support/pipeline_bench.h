@@ -2,8 +2,8 @@
 
 // Pipelines of small agents over a memory store, and a journal of what ran.
 
+#include <cairn/faulty_store.h>
 #include "store/memory/memory_store.h"
-#include "support/faulty_store.h"
 #include "support/make.h"
 
 #include <cairn/pipeline.h>

@@ -3,8 +3,8 @@
 // A service over a memory store whose commits can be held up, so that a test decides what is queued when a batch is
 // made. What is in `inner` is "on disk".
 
+#include <cairn/faulty_store.h>
 #include "store/memory/memory_store.h"
-#include "support/faulty_store.h"
 #include "support/make.h"
 
 #include <cairn/persistence.h>

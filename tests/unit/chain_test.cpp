@@ -4,8 +4,8 @@
 
 #include "persistence/chain.h"
 
+#include <cairn/faulty_store.h>
 #include "store/memory/memory_store.h"
-#include "support/faulty_store.h"
 #include "support/make.h"
 
 #include <gtest/gtest.h>

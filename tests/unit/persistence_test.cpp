@@ -3,9 +3,9 @@
 
 #include <cairn/persistence.h>
 
+#include <cairn/faulty_store.h>
 #include "frame/frame.h"
 #include "store/memory/memory_store.h"
-#include "support/faulty_store.h"
 #include "support/make.h"
 
 #include <gtest/gtest.h>

@@ -5,9 +5,9 @@
 
 #include <cairn/retention.h>
 
+#include <cairn/faulty_store.h>
 #include "store/memory/memory_store.h"
 #include "support/chained_run.h"
-#include "support/faulty_store.h"
 #include "support/make.h"
 
 #include <fmt/format.h>

@@ -1,6 +1,7 @@
 """Batched state persistence for AI agents: a save costs what changed."""
 
 from cairn import _cairn
+from cairn.checkpoint import Checkpoint, checkpoint
 from cairn.config import Config, ConfigEntry, config_entries, load_config
 from cairn.errors import (
     AlreadyExistsError,
@@ -51,6 +52,7 @@ __all__ = [
     "AlreadyExistsError",
     "CairnError",
     "CheckReport",
+    "Checkpoint",
     "CheckpointEvent",
     "CheckpointType",
     "ClosedError",
@@ -91,6 +93,7 @@ __all__ = [
     "ThreadContext",
     "ThreadInfo",
     "UnavailableError",
+    "checkpoint",
     "config_entries",
     "load_config",
     "make_persistence",

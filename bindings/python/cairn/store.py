@@ -8,13 +8,15 @@ import datetime
 import os
 import weakref
 from types import TracebackType
-from typing import Any, AsyncIterator, Iterator, Mapping, Optional
+from typing import Any, AsyncIterator, Iterator, Mapping, Optional, TypeVar
 
 from cairn import _cairn, _logging, _loop
 from cairn.config import Config, load_config
 from cairn.errors import CairnError
 from cairn.events import EventHub, Events
 from cairn.results import CheckReport, RecoveryRecord, RunInfo, SnapshotInfo, ThreadInfo, microseconds_of
+
+_Self = TypeVar("_Self", bound="Store")
 
 _PAGE = 100
 
@@ -190,7 +192,7 @@ class Store:
             self._handle.close().wait()
             self._hub.close()
 
-    def __enter__(self) -> Store:
+    def __enter__(self: _Self) -> _Self:
         return self
 
     def __exit__(
@@ -198,7 +200,7 @@ class Store:
     ) -> None:
         self.close()
 
-    async def __aenter__(self) -> Store:
+    async def __aenter__(self: _Self) -> _Self:
         return self
 
     async def __aexit__(

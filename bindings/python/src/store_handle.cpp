@@ -7,12 +7,15 @@
 #include "state_writer.h"
 #include "values.h"
 
+#include <cairn/faulty_store.h>
 #include <cairn/persistence.h>
 #include <cairn/retention.h>
 
 #include <fmt/format.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <optional>
 #include <utility>
@@ -48,6 +51,44 @@ std::shared_ptr<StoreHandle> open(const std::string& url, bool read_only, bool c
         opened = open_store(url, options);
     }
     return std::make_shared<StoreHandle>(value_of(std::move(*opened)));
+}
+
+// ---- for tests ----
+
+class FaultyStoreHandle : public StoreHandle {
+public:
+    explicit FaultyStoreHandle(std::shared_ptr<FaultyStore> store) : StoreHandle(store), faulty_(std::move(store)) {}
+    FaultyStore& faulty() const { return *faulty_; }
+
+private:
+    std::shared_ptr<FaultyStore> faulty_;
+};
+
+std::shared_ptr<FaultyStoreHandle> make_faulty(const StoreHandle& handle) {
+    return std::make_shared<FaultyStoreHandle>(std::make_shared<FaultyStore>(value_of(handle.store())));
+}
+
+constexpr std::array<std::pair<std::string_view, StoreCall>, 4> kStoreCalls{{{"commit", StoreCall::kCommit},
+                                                                             {"head", StoreCall::kHead},
+                                                                             {"get", StoreCall::kGet},
+                                                                             {"history", StoreCall::kHistory}}};
+
+StoreCall store_call_of(const std::string& name) {
+    const auto* const found = std::ranges::find(kStoreCalls, name, &std::pair<std::string_view, StoreCall>::first);
+    if (found != kStoreCalls.end()) return found->second;
+    throw py::value_error(fmt::format("call is \"{}\": give commit, head, get or history", name));
+}
+
+void inject(const FaultyStoreHandle& handle, const std::string& call, std::uint64_t nth, const std::string& error,
+            bool for_good, bool after_effect) {
+    const auto rows = error_table();
+    const auto found = std::ranges::find(rows, error, &ErrorInfo::name);
+    if (found == rows.end()) throw py::value_error(fmt::format("error is \"{}\": give a code, as unavailable", error));
+    handle.faulty().inject({.call = store_call_of(call),
+                            .code = found->code,
+                            .nth = nth,
+                            .for_good = for_good,
+                            .after_effect = after_effect});
 }
 
 Call close(const StoreHandle& handle) {
@@ -168,6 +209,17 @@ void bind_store(py::module_& module) {
              py::arg("dry_run"))
         .def("delete_runs", &delete_runs, py::kw_only(), py::arg("run_id"), py::arg("thread_id"), py::arg("user_id"),
              py::arg("dry_run"));
+    py::class_<FaultyStoreHandle, StoreHandle, std::shared_ptr<FaultyStoreHandle>>(module, "FaultyStore")
+        .def(py::init(&make_faulty), py::arg("store"))
+        .def("inject", &inject, py::kw_only(), py::arg("call"), py::arg("nth"), py::arg("error"), py::arg("for_good"),
+             py::arg("after_effect"))
+        .def("heal", [](const FaultyStoreHandle& handle) { handle.faulty().heal(); })
+        .def(
+            "calls",
+            [](const FaultyStoreHandle& handle, const std::string& call) {
+                return handle.faulty().calls(store_call_of(call));
+            },
+            py::arg("call"));
 }
 
 }  // namespace cairn::python

@@ -1,5 +1,7 @@
 #pragma once
 
+// For tests of programs that save: a store that fails on demand. Not part of cairn.h.
+
 #include <cairn/store.h>
 
 #include <algorithm>
@@ -14,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-namespace cairn::test {
+namespace cairn {
 
 enum class StoreCall : std::uint8_t { kCommit, kHead, kGet, kHistory };
 
@@ -125,4 +127,4 @@ private:
     std::uint64_t failures_[kCalls] = {};
 };
 
-}  // namespace cairn::test
+}  // namespace cairn

@@ -1,0 +1,58 @@
+"""For tests of programs that save: `pytest_plugins = ["cairn.testing"]` gives the fixtures `cairn_store` and
+`faulty_store`."""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+import pytest
+
+import cairn
+from cairn import Store, _cairn
+
+
+class FaultyStore(Store):
+    """A store in memory whose calls fail on demand."""
+
+    def __init__(self) -> None:
+        self._faulty = _cairn.FaultyStore(_cairn.open("memory:", read_only=False, create=True))
+        super().__init__(self._faulty, "memory:")
+
+    def inject(
+        self,
+        call: str = "commit",
+        nth: int = 1,
+        error: str = "unavailable",
+        *,
+        for_good: bool = False,
+        after_effect: bool = False,
+    ) -> None:
+        """The ``nth`` call from now on fails: "commit", "head", "get" or "history".
+
+        ``error`` is an error's code ("storage_full"). ``for_good``: all later ones too, until `heal`.
+        ``after_effect``: the call takes effect, and reports the error then.
+        """
+        self._faulty.inject(call=call, nth=nth, error=error, for_good=for_good, after_effect=after_effect)
+
+    def heal(self) -> None:
+        """Forgets all faults that are still to come."""
+        self._faulty.heal()
+
+    def calls(self, call: str) -> int:
+        """How many calls there were, failed ones included."""
+        return self._faulty.calls(call)
+
+
+@pytest.fixture
+def cairn_store() -> Iterator[Store]:
+    """A store in memory, of this test alone."""
+    with cairn.open("memory:") as store:
+        yield store
+
+
+@pytest.fixture
+def faulty_store() -> Iterator[FaultyStore]:
+    """A store in memory that fails as the test says."""
+    with FaultyStore() as store:
+        yield store
+        store.heal()
