@@ -1,5 +1,5 @@
 # Goal: code written for the documented system runs on cairn as it is, and does what that system's users were promised.
-# Method: every Python block of docs/migration.md and docs/python.md is run as it stands there, in order, with the names
+# Method: every Python block of README.md, docs/migration.md and docs/python.md is run as it stands there, in order, with the names
 # that its reader has already (an engine, a session); then each promise by itself.
 
 import ast
@@ -113,10 +113,10 @@ def known_names(db_session=None):
     }
 
 
-@pytest.mark.parametrize("page", ["migration.md", "python.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/migration.md", "docs/python.md"])
 async def test_every_block_of_the_pages_runs(netra, page, capsys):
-    assert list(python_blocks(SOURCE / "docs" / page))
-    await run_page(SOURCE / "docs" / page, known_names())
+    assert list(python_blocks(SOURCE / page))
+    await run_page(SOURCE / page, known_names())
 
 
 @pytest.mark.parametrize("enabled_by", ["nothing", "environment", "dotenv"])
