@@ -26,7 +26,11 @@ using Done = std::function<void(Answer)>;
 /// Threads: safe to call concurrently. The destructor lets everything begin that was submitted.
 class Lanes {
 public:
+    Lanes() = default;
     ~Lanes();
+    Lanes(const Lanes&) = delete;
+    Lanes& operator=(const Lanes&) = delete;
+
     void submit(std::string_view key, std::function<void()> work);
 
 private:

@@ -12,13 +12,13 @@ namespace py = pybind11;
 std::shared_ptr<LogQueue> LogQueue::of_this_process() {
     static std::mutex mutex;
     static pid_t process = 0;
-    static auto* queue = new std::shared_ptr<LogQueue>();
+    static auto* const queues = new std::vector<std::shared_ptr<LogQueue>>();
     const std::lock_guard lock(mutex);
     if (process != ::getpid()) {
         process = ::getpid();
-        queue = new std::shared_ptr<LogQueue>(std::make_shared<LogQueue>());
+        queues->push_back(std::make_shared<LogQueue>());
     }
-    return *queue;
+    return queues->back();
 }
 
 void LogQueue::push(const LogRecord& record) {
@@ -34,7 +34,7 @@ void LogQueue::push(const LogRecord& record) {
 }
 
 py::tuple LogQueue::to_python(const Entry& entry) {
-    py::dict fields;
+    const py::dict fields;
     for (const auto& [name, value] : entry.fields) fields[py::str(name)] = value;
     return py::make_tuple(to_string(entry.level), entry.event, entry.message, fields);
 }

@@ -57,7 +57,7 @@ public:
 
     /// A call that blocks. What has one key is made in order.
     template <class Ask>
-    Call call(std::string key, Ask ask) const {
+    Call call(std::string key, const Ask& ask) const {
         return {lanes_, std::move(key), [service = service(), ask] { return ask(*service->service); }};
     }
 

@@ -31,7 +31,7 @@ using OptionalTime = std::optional<std::int64_t>;
 
 // A call of the store that blocks.
 template <class Ask, class ToPython>
-Call call(const StoreHandle& handle, std::string key, Ask ask, ToPython to_python) {
+Call call(const StoreHandle& handle, std::string key, const Ask& ask, ToPython to_python) {
     const auto store = value_of(handle.store());
     return {handle.lanes(), std::move(key), [store, ask, to_python] { return answer(ask(*store), to_python); }};
 }
@@ -100,7 +100,7 @@ Call close(const StoreHandle& handle) {
 std::vector<std::pair<std::string, std::string>> members_of(const py::dict& metadata) {
     std::vector<std::pair<std::string, std::string>> members;
     for (const auto& [key, value] : metadata) {
-        py::dict one;
+        const py::dict one;
         one[key] = value;
         const State state = state_of(one, "metadata", {});
         const auto name = key.cast<std::string>();
