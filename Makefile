@@ -36,7 +36,7 @@ test: ## Build, run all tests, and end with "N passed, N failed, N skipped"
 	@scripts/run_tests.sh release
 
 test-asan test-tsan: test-%: ## The same tests under AddressSanitizer + UBSan, or ThreadSanitizer
-	@$(install_dependencies) build test sanitize
+	@$(install_dependencies) build python test sanitize
 	@cmake --preset $*
 	@cmake --build --preset $* --parallel $(JOBS)
 	@scripts/run_tests.sh $*

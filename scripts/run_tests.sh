@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests of one preset, the Python package's with release, and ends with the line "N passed, N failed, N skipped".
+# Runs the tests of one preset, the Python package's with release and asan, and ends with the line "N passed, N failed, N skipped".
 #
 #   scripts/run_tests.sh release|asan|tsan [further arguments for ctest]
 #
@@ -27,10 +27,18 @@ skipped=$(grep -cE '<testcase .* status="(notrun|disabled)"' "$report" || true)
 # Of a test that pytest reports, what stands inside its element says how it ended.
 count_in() { { grep -o "<$1[ />]" "$2" || true; } | wc -l; }
 
-if [[ $preset == release && $# == 0 ]]; then
+python_environment=(PYTHONDONTWRITEBYTECODE=1)
+case $preset in
+release) python_environment+=(PYTHONPATH=build/python) ;;
+asan) # the interpreter was built without it, and keeps some memory until it ends
+    python_environment+=(PYTHONPATH=build/asan/python PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0
+        "LD_PRELOAD=$(clang++-19 -print-file-name=libclang_rt.asan-x86_64.so)")
+    ;;
+esac
+if [[ $preset != tsan && $# == 0 ]]; then
     report=$PWD/build/$preset/python_tests.xml
     rm -f "$report"
-    PYTHONPATH=build/python PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest tests/python --junitxml "$report" || result=$?
+    env "${python_environment[@]}" /usr/bin/python3 -m pytest tests/python --junitxml "$report" || result=$?
     failures=$(($(count_in failure "$report") + $(count_in error "$report")))
     skips=$(count_in skipped "$report")
     passed=$((passed + $(count_in testcase "$report") - failures - skips))

@@ -3,6 +3,7 @@
 # Method: each by itself, the failures too.
 
 import asyncio
+import os
 import subprocess
 import sys
 
@@ -146,7 +147,7 @@ def test_the_fixtures_are_a_plugin(folder):
         "def test_it(cairn_store, faulty_store):\n    assert cairn_store.stats()['runs'] == 0\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder / "program_test.py")]
-    environment = {"PYTHONPATH": str(cairn.__path__[0]).rpartition("/")[0], "PATH": "/usr/bin:/bin"}
+    environment = {**os.environ, "PYTHONPATH": str(cairn.__path__[0]).rpartition("/")[0]}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
     assert "1 passed" in result.stdout, result.stdout
 
@@ -156,7 +157,7 @@ def test_the_fixtures_are_a_plugin(folder):
 
 def test_the_program_comes_with_the_package(folder, store):
     cairn.OptimizedStatePersistence(store).save_agent_state(**OWNER, state={"n": 1})
-    environment = {"PYTHONPATH": str(cairn.__path__[0]).rpartition("/")[0], "PATH": "/usr/bin:/bin"}
+    environment = {**os.environ, "PYTHONPATH": str(cairn.__path__[0]).rpartition("/")[0]}
     command = [sys.executable, "-m", "cairn", "--store", "sqlite:states.db", "load", "--run", "r"]
     assert subprocess.run(command, capture_output=True, text=True, env=environment).stdout == '{"n":1}\n'
     command[-1] = "nobody"

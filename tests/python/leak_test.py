@@ -67,4 +67,6 @@ def test_a_hundred_thousand_saves_take_no_more_memory(kind, folder):
     )
     assert result.returncode == 0, result.stderr
     early, late = json.loads(result.stdout)
+    if "LD_PRELOAD" in os.environ:
+        pytest.skip("a sanitizer keeps what was freed")
     assert late - early < 8_000, f"{early} kB after a fifth, {late} kB at the end"

@@ -12,13 +12,13 @@ namespace py = pybind11;
 std::shared_ptr<LogQueue> LogQueue::of_this_process() {
     static std::mutex mutex;
     static pid_t process = 0;
-    static auto* const queues = new std::vector<std::shared_ptr<LogQueue>>();
+    static auto* const kQueues = new std::vector<std::shared_ptr<LogQueue>>();
     const std::lock_guard lock(mutex);
     if (process != ::getpid()) {
         process = ::getpid();
-        queues->push_back(std::make_shared<LogQueue>());
+        kQueues->push_back(std::make_shared<LogQueue>());
     }
-    return queues->back();
+    return kQueues->back();
 }
 
 void LogQueue::push(const LogRecord& record) {
