@@ -147,10 +147,17 @@ def test_recovery_rolls_back(optimized, store):
         optimized.recover_agent_state(cairn.StateRecoveryRequest(run_id="nobody"))
 
 
+async def listed(pages):
+    return [item async for item in pages]
+
+
 def test_threads_and_runs_are_listed(optimized, store):
     for number in range(120):
         optimized.save({"n": number}, run_id=f"run-{number}")
     assert len(list(store.runs())) == 120
+    assert [run.run_id for run in store.runs(limit=2)] == ["run-119", "run-118"]
+    assert asyncio.run(listed(store.runs(user_id="u"))) == list(store.runs())
+    assert asyncio.run(listed(store.threads())) == list(store.threads(user_id="u"))
     assert [thread.runs for thread in store.threads()] == [120]
     context = optimized.get_thread_context("t")
     assert (context.newest_run_id, context.snapshots, len(context.runs)) == ("run-119", 120, 120)

@@ -43,7 +43,7 @@ from cairn.results import (
     ThreadContext,
     ThreadInfo,
 )
-from cairn.store import History, Store, open
+from cairn.store import Pages, Store, open
 
 __version__: str = _cairn.__version__
 
@@ -65,7 +65,6 @@ __all__ = [
     "Durability",
     "Events",
     "Finding",
-    "History",
     "IncompatibleError",
     "InternalError",
     "InvalidArgumentError",
@@ -77,6 +76,7 @@ __all__ = [
     "OptimizedStatePersistence",
     "Outcome",
     "OutcomeUnknownError",
+    "Pages",
     "ReadOnlyError",
     "Receipt",
     "RecoveryRecord",

@@ -8,7 +8,7 @@ import datetime
 import os
 import weakref
 from types import TracebackType
-from typing import Any, AsyncIterator, Iterator, Mapping, Optional, TypeVar
+from typing import Any, AsyncIterator, Callable, Generic, Iterator, Mapping, Optional, TypeVar
 
 from cairn import _cairn, _logging, _loop
 from cairn.config import Config, load_config
@@ -17,6 +17,8 @@ from cairn.events import EventHub, Events
 from cairn.results import CheckReport, RecoveryRecord, RunInfo, SnapshotInfo, ThreadInfo, microseconds_of
 
 _Self = TypeVar("_Self", bound="Store")
+_Item = TypeVar("_Item")
+_Reader = Callable[[Any], tuple[list[_Item], Any]]  # a page's items, and where the next one begins; None: nowhere
 
 _PAGE = 100
 
@@ -79,44 +81,45 @@ class Store:
         metadata: Optional[Mapping[str, Any]] = None,
         oldest_first: bool = False,
         limit: Optional[int] = None,
-    ) -> History:
-        """The run's snapshots, the newest first: ``for`` or ``async for``. Read page by page, as far as is asked for.
+    ) -> Pages[SnapshotInfo]:
+        """The run's snapshots, the newest first.
 
         ``metadata`` holds members that the snapshots' must have; ``created_until`` is exclusive.
         """
-        return History(
-            self._handle,
-            limit,
-            run_id,
-            thread_id=thread_id,
-            user_id=user_id,
-            checkpoint_type=None if checkpoint_type is None else str(checkpoint_type),
-            agent_phase=None if agent_phase is None else str(agent_phase),
-            is_recovery_point=is_recovery_point,
-            created_from=microseconds_of(created_from),
-            created_until=microseconds_of(created_until),
-            metadata=dict(metadata or {}),
-            oldest_first=oldest_first,
-        )
+        query: dict[str, Any] = {
+            "thread_id": thread_id,
+            "user_id": user_id,
+            "checkpoint_type": None if checkpoint_type is None else str(checkpoint_type),
+            "agent_phase": None if agent_phase is None else str(agent_phase),
+            "is_recovery_point": is_recovery_point,
+            "created_from": microseconds_of(created_from),
+            "created_until": microseconds_of(created_until),
+            "metadata": dict(metadata or {}),
+            "oldest_first": oldest_first,
+        }
 
-    def runs(self, *, thread_id: Optional[str] = None, user_id: Optional[str] = None) -> Iterator[RunInfo]:
+        def ask(after_version: Optional[int], count: int) -> _cairn.Call:
+            return self._handle.history(run_id, after_version=after_version, limit=count, **query)
+
+        return Pages(ask, _read_history, limit)
+
+    def runs(
+        self, *, thread_id: Optional[str] = None, user_id: Optional[str] = None, limit: Optional[int] = None
+    ) -> Pages[RunInfo]:
         """Runs, the newest created first."""
-        cursor = ""
-        while True:
-            call = self._handle.runs(thread_id=thread_id, user_id=user_id, cursor=cursor, limit=_PAGE)
-            items, cursor = call.wait()
-            yield from map(RunInfo.of, items)
-            if not cursor:
-                return
 
-    def threads(self, *, user_id: Optional[str] = None) -> Iterator[ThreadInfo]:
+        def ask(cursor: Optional[str], count: int) -> _cairn.Call:
+            return self._handle.runs(thread_id=thread_id, user_id=user_id, cursor=cursor or "", limit=count)
+
+        return Pages(ask, _read_runs, limit)
+
+    def threads(self, *, user_id: Optional[str] = None, limit: Optional[int] = None) -> Pages[ThreadInfo]:
         """Threads, by id. One thread id under two users is two threads."""
-        cursor = ""
-        while True:
-            items, cursor = self._handle.threads(user_id=user_id, cursor=cursor, limit=_PAGE).wait()
-            yield from map(ThreadInfo.of, items)
-            if not cursor:
-                return
+
+        def ask(cursor: Optional[str], count: int) -> _cairn.Call:
+            return self._handle.threads(user_id=user_id, cursor=cursor or "", limit=count)
+
+        return Pages(ask, _read_threads, limit)
 
     def recovery_log(self, run_id: str, *, limit: int = 100) -> list[RecoveryRecord]:
         """The run's recoveries, the newest first."""
@@ -209,40 +212,46 @@ class Store:
         await asyncio.get_running_loop().run_in_executor(None, self.close)
 
 
-class History:
-    """Snapshots of a run, for ``for`` and ``async for``; each begins anew."""
+class Pages(Generic[_Item]):
+    """What a store lists, for ``for`` and ``async for``; read page by page, as far as is asked for. Each loop begins
+    anew."""
 
-    def __init__(self, handle: _cairn.Store, limit: Optional[int], run_id: str, **query: Any) -> None:
-        self._handle = handle
+    def __init__(self, ask: Callable[[Any, int], _cairn.Call], read: _Reader[_Item], limit: Optional[int]) -> None:
+        self._ask = ask
+        self._read = read
         self._limit = limit
-        self._run_id = run_id
-        self._query = query
 
-    def _page(self, after_version: Optional[int], found: int) -> _cairn.Call:
-        wanted = _PAGE if self._limit is None else min(_PAGE, self._limit - found)
-        return self._handle.history(self._run_id, after_version=after_version, limit=wanted, **self._query)
+    def _left(self, found: int) -> int:
+        return _PAGE if self._limit is None else min(_PAGE, self._limit - found)
 
-    def _is_last(self, page: list[Any], found: int) -> bool:
-        return len(page) < _PAGE or found == self._limit
-
-    def __iter__(self) -> Iterator[SnapshotInfo]:
-        found, last = 0, None
-        while self._limit != found:
-            page = self._page(last, found).wait()
-            for raw in page:
-                yield SnapshotInfo.of(raw)
-            found += len(page)
-            if self._is_last(page, found):
+    def __iter__(self) -> Iterator[_Item]:
+        found, cursor = 0, None
+        while self._left(found) > 0:
+            items, cursor = self._read(self._ask(cursor, self._left(found)).wait())
+            yield from items
+            found += len(items)
+            if cursor is None:
                 return
-            last = page[-1][4]
 
-    async def __aiter__(self) -> AsyncIterator[SnapshotInfo]:
-        found, last = 0, None
-        while self._limit != found:
-            page = await _loop.start(self._page(last, found))
-            for raw in page:
-                yield SnapshotInfo.of(raw)
-            found += len(page)
-            if self._is_last(page, found):
+    async def __aiter__(self) -> AsyncIterator[_Item]:
+        found, cursor = 0, None
+        while self._left(found) > 0:
+            items, cursor = self._read(await _loop.start(self._ask(cursor, self._left(found))))
+            for item in items:
+                yield item
+            found += len(items)
+            if cursor is None:
                 return
-            last = page[-1][4]
+
+
+def _read_history(raw: list[Any]) -> tuple[list[SnapshotInfo], Optional[int]]:
+    items = [SnapshotInfo.of(each) for each in raw]
+    return items, items[-1].version if items else None
+
+
+def _read_runs(raw: tuple[list[Any], str]) -> tuple[list[RunInfo], Optional[str]]:
+    return [RunInfo.of(each) for each in raw[0]], raw[1] or None
+
+
+def _read_threads(raw: tuple[list[Any], str]) -> tuple[list[ThreadInfo], Optional[str]]:
+    return [ThreadInfo.of(each) for each in raw[0]], raw[1] or None
