@@ -8,6 +8,7 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import gc
 import glob
 import json
 import math
@@ -15,7 +16,9 @@ import os
 import pathlib
 import random
 import struct
+import subprocess
 import sys
+import threading
 import types
 import uuid
 
@@ -118,6 +121,31 @@ def test_recorded_agents_are_written_and_read_as_json_does():
                 assert text == expected(state)
             compared += 1
     assert compared >= 9
+
+
+def test_every_kind_of_float_has_the_digits_of_repr():
+    seed = int(os.environ.get("CAIRN_TEST_SEED", random.randrange(2**32)))
+    print(f"CAIRN_TEST_SEED={seed}")
+    source = random.Random(seed)
+    numbers = [math.ldexp(1, exponent) for exponent in range(-1074, 1024)]
+    numbers += [float(f"{digit}e{exponent}") for digit in range(1, 10) for exponent in range(-323, 309)]
+    numbers += [struct.unpack("d", source.randbytes(8))[0] for _ in range(100_000)]
+    numbers += [source.random() * 10 ** source.randint(-6, 20) for _ in range(100_000)]
+    numbers += [float(source.randrange(2**64)) for _ in range(20_000)]
+    state = {"numbers": [sign * number for number in numbers if math.isfinite(number) for sign in (1, -1)]}
+    assert text_of(state) == expected(state)
+    assert _cairn.loads(expected(state)) == state
+
+
+def test_strings_of_each_width_are_right_at_each_length():
+    for plain in ("x", "é", "—", "😀"):
+        for special in ("\n", "\x01", '"', "\\", "é", "—", "😀", "\ud800"):
+            for size in (*range(70), 127, 128, 129):
+                for at in {0, size // 2, size - 1, 15, 16, 63} & set(range(size)):
+                    string = plain * at + special + "y" * (size - at - 1)
+                    text = expected({"v": string}).replace("\ud800", "\\ud800")
+                    assert text_of({"v": string}) == text, ascii(string)
+                    assert _cairn.loads(text) == {"v": string}, ascii(string)
 
 
 def test_lone_surrogates_stay_what_they_are():
@@ -246,6 +274,15 @@ def test_the_order_of_an_ordered_dict_is_its_own():
     assert value_of(ordered) == '{"b":2,"a":1}'
 
 
+def test_a_set_is_the_same_text_in_every_process():
+    program = "from cairn import _cairn; print(_cairn.dumps({'s': {str(n) * 3 for n in range(20)}}).decode())"
+    texts = set()
+    for seed in ("1", "2", "3"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+        texts.add(subprocess.check_output([sys.executable, "-c", program], env=environment, text=True))
+    assert texts == {expected({"s": sorted(str(n) * 3 for n in range(20))}) + "\n"}
+
+
 def test_keys_become_text_as_in_json():
     assert value_of({2: 0, 1.5: 0, None: 0, True: 0, Name.ANN: 0}) == '{"2":0,"1.5":0,"null":0,"true":0,"ann":0}'
     assert value_of({UUID: 0, datetime.date(2026, 1, 2): 0, Colour.RED: 0}) == (
@@ -266,6 +303,30 @@ def test_pydantic_models_are_written_as_they_say_themselves():
 
     model = Model(inner=Inner(when=datetime.date(2026, 1, 2)), price="1.10")
     assert text_of(model) == '{"inner":{"when":"2026-01-02"},"price":"1.10"}'
+
+    model.inner.when = object()
+    with pytest.raises(TypeError, match=r"state_data\['list'\]\[0\]\.inner\['when'\] is of type object"):
+        text_of({"list": [model]})
+
+    class Holder(pydantic.BaseModel):
+        held: object
+
+    with pytest.raises(TypeError, match=r"state_data\.held\[0\]\.held is of type object"):
+        text_of(Holder(held=[Holder(held=object())]))
+    holder = Holder(held=[])
+    holder.held.append(holder)
+    with pytest.raises(cairn.InvalidStateError, match=r"state_data\.held\[0\] is state_data again"):
+        text_of(holder)
+
+    class Customised(Inner):
+        def dict(self, **options):
+            return {"its own": True}
+
+    class Root(pydantic.BaseModel):
+        __root__: dict
+
+    assert value_of(Customised(when=datetime.date(2026, 1, 2))) == '{"its own":true}'
+    assert value_of(Root(__root__={"a": 1})) == '{"__root__":{"a":1}}'
 
     class VersionTwo:
         def model_dump(self):
@@ -361,22 +422,34 @@ def test_exceptions_of_objects_pass_with_their_place():
     assert error.value.__notes__ == ["while reading state_data['x'][0]"]
 
 
-def test_a_dict_that_an_object_changes_while_it_is_read_is_refused():
+def test_a_dict_that_an_object_changes_while_it_is_read_is_saved_as_it_was():
     state = {}
 
     class Meddler:
         def model_dump(self):
+            del state["b"]
             for number in range(1000):
                 state[f"new {number}"] = number
             return {}
 
-    state["a"] = Meddler()
-    state["b"] = "text"
-    with pytest.raises(RuntimeError, match="state_data: the dict changed while it was being read"):
-        text_of(state)
+    state.update({"a": Meddler(), "b": "text", "c": ["x" * 100]})
+    assert text_of(state) == '{"a":{},"b":"text","c":["' + "x" * 100 + '"]}'
 
 
-def test_a_list_that_an_object_empties_while_it_is_read_does_no_harm():
+def test_keys_that_change_places_while_they_are_read_are_saved_once():
+    state = {}
+
+    class Meddler:
+        def model_dump(self):
+            for key in list(state):
+                state[key + " again"] = state.pop(key)
+            return {}
+
+    state.update({"a": Meddler(), **{str(number): number for number in range(20)}})
+    assert list(_cairn.loads(text_of(state))) == ["a", *map(str, range(20))]
+
+
+def test_a_list_that_an_object_empties_while_it_is_read_is_saved_as_it_was():
     items = ["x" * 100, None, *["y" * 100 for _ in range(100)]]
 
     class Meddler:
@@ -385,7 +458,135 @@ def test_a_list_that_an_object_empties_while_it_is_read_does_no_harm():
             return {"z": 1}
 
     items[1] = Meddler()
-    assert text_of({"items": items}) == '{"items":["' + "x" * 100 + '",{"z":1}]}'
+    assert text_of({"items": items}) == expected({"items": ["x" * 100, {"z": 1}, *["y" * 100] * 100]})
+
+
+def test_the_garbage_collector_may_run_at_any_time():
+    """What a finalizer changes in the middle of a conversion."""
+    state = {"items": [None, *[{"n": n} for n in range(50)]], "last": 1}
+
+    class Loop:
+        def __init__(self):
+            self.self = self
+
+        def __del__(self):
+            state["items"].clear()
+            del state["last"]
+
+    class Maker:
+        def model_dump(self):
+            Loop()
+            gc.collect()
+            return {"x": [datetime.date(2026, 1, 1)] * 3}
+
+    state["items"][0] = Maker()
+    text = expected({"items": [{"x": ["2026-01-01"] * 3}, *[{"n": n} for n in range(50)]], "last": 1})
+    assert text_of(state) == text and state == {"items": []}
+
+
+def test_threads_that_change_a_state_while_it_is_read_break_nothing():
+    seed = int(os.environ.get("CAIRN_TEST_SEED", random.randrange(2**32)))
+    print(f"CAIRN_TEST_SEED={seed}")
+    state = {"items": [], "members": {}}
+    stop = threading.Event()
+
+    class Slow:
+        """Lets other threads run while it is read."""
+
+        def model_dump(self):
+            os.sched_yield()
+            return {"slow": sum(range(100))}
+
+    def meddle(source):
+        while not stop.is_set():
+            key = str(source.randrange(40))
+            state["members"][key] = source.choice([[key] * 20, Slow(), {"a": [key]}])
+            state["members"].pop(str(source.randrange(40)), None)
+            state["items"].append(source.choice(["x" * 200, Slow(), [[]]]))
+            if len(state["items"]) > 60:
+                state["items"].clear()
+
+    threads = [threading.Thread(target=meddle, args=(random.Random(seed + n),)) for n in range(2)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in range(2000):
+            assert set(json.loads(text_of(state))) == {"items", "members"}
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(interval)
+
+
+def test_a_thread_with_a_small_stack_reads_what_is_nested_deep():
+    state = {}
+    for number in range(1000):
+        state = {"a": Tool(state)} if number % 100 == 0 else {"a": state}
+    texts = []
+    size = threading.stack_size(256 * 1024)
+    try:
+        thread = threading.Thread(target=lambda: texts.append(text_of(state)))
+        thread.start()
+        thread.join()
+    finally:
+        threading.stack_size(size)
+    assert texts[0].count("{") > 1000
+
+
+class Endless(enum.Enum):
+    ONE = 1
+
+    @property
+    def value(self):
+        return self
+
+
+class Broken(datetime.datetime):
+    def isoformat(self):
+        return self
+
+
+class NoPairs(collections.OrderedDict):
+    def items(self):
+        return [(1, 2, 3)]
+
+
+class Elusive(str):
+    """A str that is equal to nothing."""
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other):
+        return self is other
+
+
+@pytest.mark.parametrize(
+    "state, kind, message",
+    [
+        ({"a": [Endless.ONE]}, cairn.InvalidStateError, r"state_data\['a'\]\[0\] stands for another object, .* without end"),
+        ({Endless.ONE: 1}, cairn.InvalidStateError, r"state_data\[<Endless>\] stands for another object"),
+        ({"a": Broken(2026, 1, 1)}, TypeError, r"state_data\['a'\] is of type Broken: its text is no str but Broken"),
+        ({"a": NoPairs()}, TypeError, r"state_data\['a'\] is of type NoPairs: its items\(\) are no pairs"),
+        ({"a": {Elusive("x"): 1, Elusive("x"): 2}}, cairn.InvalidStateError, r"state_data\['a'\] has two keys that become"),
+        ({"a": {"x": 0, Elusive("x"): 2}}, cairn.InvalidStateError, r"state_data\['a'\] has two keys that become"),
+        ({"a": {UUID: 1, str(UUID): 1}}, cairn.InvalidStateError, r"state_data\['a'\] has two keys that become"),
+        ({"a": {b"x": 1}}, TypeError, r"state_data\['a'\] has a key of type bytes"),
+        ({"a": {math.nan: 1}}, cairn.InvalidStateError, r"state_data\['a'\]\[nan\] is nan"),
+        ({"a": {frozenset([1, (2, 1j)])}}, TypeError, r"state_data\['a'\]{…}{…}\[1\] is of type complex"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_objects_that_lie_about_their_form_are_refused(state, kind, message):
+    with pytest.raises(kind, match=message):
+        text_of(state)
+
+
+def test_one_text_in_many_places_meets_the_limit_before_memory_is_full():
+    with pytest.raises(cairn.LimitExceededError, match="bytes_max"):
+        text_of({"a": ["x" * 1_000_000] * 1_000_000})
 
 
 def test_a_value_that_is_replaced_while_it_is_read_does_no_harm():
@@ -410,3 +611,27 @@ def test_conversions_leave_no_references_behind():
             text_of({"a": [opaque]})
     after = sys.getrefcount(text), sys.getrefcount(None), sys.getrefcount(opaque)
     assert after[0] == before[0] and after[2] == before[2] and abs(after[1] - before[1]) < 50
+
+
+def resident_kilobytes():
+    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+
+
+def test_a_hundred_thousand_conversions_take_no_memory():
+    state = {"s": "ab" * 100, "u": "—" * 50, "when": datetime.date(2026, 1, 2), "set": {1, 2}, "tool": Tool([1.5, 10**30])}
+    cycle = {"a": [datetime.date(2026, 1, 2)]}
+    cycle["a"].append(cycle)
+
+    def convert(times):
+        for _ in range(times):
+            _cairn.loads(_cairn.dumps(state))
+        for _ in range(times // 100):
+            with pytest.raises(cairn.InvalidStateError):
+                _cairn.dumps(cycle)
+
+    convert(5_000)
+    before = resident_kilobytes()
+    convert(100_000)
+    assert resident_kilobytes() - before < 2_000

@@ -1,6 +1,8 @@
 #include "text_writer.h"
 
+#if defined(__SSE2__)
 #include <emmintrin.h>
+#endif
 
 #include <algorithm>
 #include <array>
@@ -12,47 +14,38 @@
 namespace cairn::python {
 namespace {
 
-constexpr std::size_t kUnitsPerStep = 4096;
-constexpr std::size_t kUnitBytesMax = 6;  // \u001f
-constexpr std::array<char, 16> kHexDigits{'0', '1', '2', '3', '4', '5', '6', '7',
-                                          '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'};
+constexpr unsigned kBlockUnits = 64;
+constexpr std::string_view kHexDigits = "0123456789abcdef";
 
-// The letter of a two-byte escape, '.' for what stands as it is, 'u' for what is written as \u00xx.
-constexpr std::array<char, 128> kEscapes = [] {
-    std::array<char, 128> escapes{};
-    escapes.fill('.');
-    std::fill_n(escapes.begin(), 0x20, 'u');
-    escapes['"'] = '"';
-    escapes['\\'] = '\\';
-    escapes['\b'] = 'b';
-    escapes['\f'] = 'f';
-    escapes['\n'] = 'n';
-    escapes['\r'] = 'r';
-    escapes['\t'] = 't';
-    return escapes;
+/// What an ASCII character is written as. All eight bytes are stored at once; those beyond `size` are written over.
+struct Written {
+    std::array<char, 7> bytes{};
+    std::uint8_t size = 0;
+};
+
+constexpr Written written(std::uint8_t unit) {
+    constexpr std::string_view kEscaped = "\"\\\b\f\n\r\t";
+    constexpr std::string_view kLetters = "\"\\bfnrt";
+    const auto escape = kEscaped.find(static_cast<char>(unit));
+    if (escape != std::string_view::npos) return {{'\\', kLetters[escape]}, 2};
+    if (unit < 0x20) return {{'\\', 'u', '0', '0', kHexDigits[unit >> 4U], kHexDigits[unit & 15U]}, 6};
+    return {{static_cast<char>(unit)}, 1};
+}
+
+constexpr std::array<Written, 128> kWritten = [] {
+    std::array<Written, 128> all{};
+    for (std::size_t unit = 0; unit < all.size(); ++unit) all[unit] = written(static_cast<std::uint8_t>(unit));
+    return all;
 }();
 
 char byte_of(std::uint32_t bits) {
     return static_cast<char>(static_cast<unsigned char>(bits));
 }
 
-char* write_hex_escape(char* out, std::uint32_t unit) {
+char* write_surrogate(char* out, std::uint32_t unit) {
     *out++ = '\\';
     *out++ = 'u';
     for (int shift = 12; shift >= 0; shift -= 4) *out++ = kHexDigits[(unit >> static_cast<unsigned>(shift)) & 15U];
-    return out;
-}
-
-char* write_ascii(char* out, std::uint32_t unit) {
-    const char escape = kEscapes[unit];
-    if (escape == '.') {
-        *out++ = byte_of(unit);
-    } else if (escape == 'u') {
-        out = write_hex_escape(out, unit);
-    } else {
-        *out++ = '\\';
-        *out++ = escape;
-    }
     return out;
 }
 
@@ -61,7 +54,7 @@ char* write_beyond_ascii(char* out, std::uint32_t unit) {
     if (unit < 0x800) {
         *out++ = byte_of(0xC0U | unit >> 6U);
     } else if (unit >= 0xD800 && unit < 0xE000) {
-        return write_hex_escape(out, unit);
+        return write_surrogate(out, unit);
     } else if (unit < 0x1'0000) {
         *out++ = byte_of(0xE0U | unit >> 12U);
         *out++ = byte_of(0x80U | (unit >> 6U & 0x3FU));
@@ -74,142 +67,217 @@ char* write_beyond_ascii(char* out, std::uint32_t unit) {
     return out;
 }
 
+// At most 6 bytes; stores 8.
 template <class Unit>
 char* write_unit(char* out, Unit unit) {
-    return unit < 0x80 ? write_ascii(out, unit) : write_beyond_ascii(out, unit);
+    if (unit >= 0x80) return write_beyond_ascii(out, unit);
+    std::memcpy(out, &kWritten[unit], sizeof(Written));
+    return out + kWritten[unit].size;
 }
+
+#if defined(__SSE2__)
 
 __m128i load(const void* from) {
     return _mm_loadu_si128(static_cast<const __m128i*>(from));
 }
 
-// Sixteen units as bytes; those beyond ASCII become bytes with the highest bit set.
+// Sixteen units as bytes. Those beyond ASCII become bytes with the highest bit set, or zero: saturation sees to it.
 __m128i narrow(const Py_UCS1* units) {
     return load(units);
 }
 __m128i narrow(const Py_UCS2* units) {
-    // Signed saturation: what is larger than 127 becomes 127, or negative; the second compare finds the former.
-    const __m128i low = load(units);
-    const __m128i high = load(units + 8);
-    const __m128i limit = _mm_set1_epi16(0x7F);
-    const __m128i beyond = _mm_packs_epi16(_mm_cmpgt_epi16(low, limit), _mm_cmpgt_epi16(high, limit));
-    return _mm_or_si128(_mm_packs_epi16(low, high), beyond);
+    return _mm_packus_epi16(load(units), load(units + 8));
 }
 __m128i narrow(const Py_UCS4* units) {
-    const __m128i low = _mm_packs_epi32(load(units), load(units + 4));
-    const __m128i high = _mm_packs_epi32(load(units + 8), load(units + 12));
-    const __m128i limit = _mm_set1_epi16(0x7F);
-    const __m128i beyond = _mm_packs_epi16(_mm_cmpgt_epi16(low, limit), _mm_cmpgt_epi16(high, limit));
-    return _mm_or_si128(_mm_packs_epi16(low, high), beyond);
+    return _mm_packus_epi16(_mm_packs_epi32(load(units), load(units + 4)),
+                            _mm_packs_epi32(load(units + 8), load(units + 12)));
 }
 
-// A bit for each byte that does not stand for itself: quote, backslash, control, beyond ASCII. Bytes are compared as
-// signed numbers, so those beyond ASCII are below the space too.
-std::uint32_t special(__m128i bytes) {
+// Bit i: byte i does not stand for itself. Bytes are compared as signed numbers, so those beyond ASCII are below the
+// space too.
+std::uint64_t special_of(__m128i bytes) {
     const __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
     const __m128i backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
     const __m128i low = _mm_cmplt_epi8(bytes, _mm_set1_epi8(' '));
     return static_cast<std::uint32_t>(_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), low)));
 }
 
-// Sixteen units, or what there is and spaces.
+// Makes bytes of a block's units; bit i of what it returns: unit i does not stand for itself.
 template <class Unit>
-__m128i narrow(const Unit* units, std::ptrdiff_t count) {
-    if (count >= 16) return narrow(units);
-    std::array<Unit, 16> padded;
-    padded.fill(' ');
-    std::memcpy(padded.data(), units, static_cast<std::size_t>(count) * sizeof(Unit));
-    return narrow(padded.data());
+std::uint64_t narrow_block(char* bytes, const Unit* units) {
+    std::uint64_t special = 0;
+    for (unsigned i = 0; i < kBlockUnits; i += 16) {
+        const __m128i narrowed = narrow(units + i);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes + i), narrowed);
+        special |= special_of(narrowed) << i;
+    }
+    return special;
 }
 
-// There is room for `kUnitBytesMax` bytes a unit and 16 more.
+#else
+
 template <class Unit>
-char* write_units(char* out, const Unit* units, const Unit* end) {
-    while (units != end) {
-        const std::ptrdiff_t count = std::min<std::ptrdiff_t>(end - units, 16);
-        const __m128i bytes = narrow(units, count);
-        const std::uint32_t specials = special(bytes);
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
-        const std::ptrdiff_t plain = specials == 0 ? count : std::countr_zero(specials);
-        out += plain;
-        units += plain;
-        if (specials == 0) continue;
-        do {
-            out = write_unit(out, *units++);
-        } while (units != end && *units >= 0x80);
+std::uint64_t narrow_block(char* bytes, const Unit* units) {
+    std::uint64_t special = 0;
+    for (unsigned i = 0; i < kBlockUnits; ++i) {
+        const bool is_plain = units[i] < 0x80 && kWritten[units[i] & 0x7FU].size == 1;
+        bytes[i] = static_cast<char>(units[i]);
+        special |= std::uint64_t{!is_plain} << i;
     }
+    return special;
+}
+
+#endif
+
+using BlockBytes = std::array<char, 2 * kBlockUnits>;  // Runs are copied by 32 bytes, which may lie behind the block.
+
+// A run within a block; writes up to 31 bytes more.
+char* copy_run(char* out, const char* bytes, std::size_t size) {
+    std::memcpy(out, bytes, 32);
+    if (size > 32) std::memcpy(out + 32, bytes + 32, 32);
+    return out + size;
+}
+
+// The units of a block, or the first ones of it. What is special is found for all of them first, so that the next
+// run's place depends on nothing that has to be read.
+template <class Unit>
+char* write_block(char* out, const Unit* units, std::size_t count) {
+    BlockBytes bytes;
+    std::uint64_t special = narrow_block(bytes.data(), units);
+    if (std::popcount(special) > 32) {
+        for (std::size_t i = 0; i < count; ++i) out = write_unit(out, units[i]);
+        return out;
+    }
+    std::size_t from = 0;
+    for (; special != 0; special &= special - 1) {
+        const auto at = static_cast<std::size_t>(std::countr_zero(special));
+        out = copy_run(out, bytes.data() + from, at - from);
+        out = write_unit(out, units[at]);
+        from = at + 1;
+    }
+    return copy_run(out, bytes.data() + from, count - from);
+}
+
+// Whether all eight bytes of a word stand for themselves.
+bool is_plain(std::uint64_t word) {
+    constexpr std::uint64_t kOnes = 0x0101'0101'0101'0101;
+    constexpr std::uint64_t kHighest = kOnes * 0x80;
+    const std::uint64_t quote = word ^ (kOnes * '"');
+    const std::uint64_t backslash = word ^ (kOnes * '\\');
+    const std::uint64_t special = (word - kOnes * ' ') | (quote - kOnes) | (backslash - kOnes) | word;
+    return (special & kHighest) == 0;
+}
+
+// Fewer than 16 units: eight, four, and one by one.
+template <class Unit>
+char* write_few(char* out, const Unit* units, const Unit* end) {
+    if constexpr (sizeof(Unit) == 1) {
+        for (const std::ptrdiff_t count : {8, 4}) {
+            std::uint64_t word = 0x2020'2020'2020'2020;
+            if (end - units < count) continue;
+            std::memcpy(&word, units, static_cast<std::size_t>(count));
+            if (!is_plain(word)) break;
+            std::memcpy(out, &word, sizeof word);
+            out += count;
+            units += count;
+        }
+    }
+    while (units != end) out = write_unit(out, *units++);
     return out;
+}
+
+// The last units, fewer than a block.
+template <class Unit>
+char* write_rest(char* out, const Unit* units, const Unit* end) {
+    if (end - units < 16) return write_few(out, units, end);
+    std::array<Unit, kBlockUnits> block;
+    block.fill(' ');
+    std::copy(units, end, block.begin());
+    return write_block(out, block.data(), static_cast<std::size_t>(end - units));
 }
 
 }  // namespace
 
-void TextWriter::append(std::string_view bytes) {
-    std::memcpy(room_for(bytes.size()), bytes.data(), bytes.size());
-    size_ += bytes.size();
+TextWriter::TextWriter(std::size_t size_hint, std::size_t bytes_max) : bytes_max_(bytes_max) {
+    allocate(std::min(size_hint, bytes_max) + kSlack);
+    end_ = text_.data();
 }
 
-void TextWriter::append_string(PyObject* string) {
-    append('"');
+void TextWriter::append_string(PyObject* string, char behind) {
+#if PY_VERSION_HEX < 0x030C0000
+    if (PyUnicode_READY(string) != 0) throw pybind11::error_already_set();
+#endif
     const auto count = static_cast<std::size_t>(PyUnicode_GET_LENGTH(string));
     switch (PyUnicode_KIND(string)) {
         case PyUnicode_1BYTE_KIND:
-            append_units(PyUnicode_1BYTE_DATA(string), count);
-            break;
+            return append_units(PyUnicode_1BYTE_DATA(string), count, behind);
         case PyUnicode_2BYTE_KIND:
-            append_units(PyUnicode_2BYTE_DATA(string), count);
-            break;
+            return append_units(PyUnicode_2BYTE_DATA(string), count, behind);
         default:
-            append_units(PyUnicode_4BYTE_DATA(string), count);
+            return append_units(PyUnicode_4BYTE_DATA(string), count, behind);
     }
-    append('"');
 }
 
+// There is always room for what is left if it is plain, and `kSlack` more: enough for a block, whatever it is.
 template <class Unit>
-void TextWriter::append_units(const Unit* units, std::size_t count) {
-    for (const Unit* const end = units + count; units != end;) {
-        const auto step = std::min<std::size_t>(kUnitsPerStep, static_cast<std::size_t>(end - units));
-        char* const out = room_for(step * kUnitBytesMax + 16);
-        size_ += static_cast<std::size_t>(write_units(out, units, units + step) - out);
-        units += step;
+void TextWriter::append_units(const Unit* units, std::size_t count, char behind) {
+    const Unit* const end = units + count;
+    *room_for(count + kSlack) = '"';
+    ++end_;
+    for (; end - units >= kBlockUnits; units += kBlockUnits) {
+        end_ = write_block(room_for(static_cast<std::size_t>(end - units) + kSlack), units, kBlockUnits);
     }
+    char* out = write_rest(room_for(static_cast<std::size_t>(end - units) + kSlack), units, end);
+    *out++ = '"';
+    *out++ = behind;
+    end_ = out;
 }
 
-void TextWriter::append_integer(long long value) {
-    char* const out = room_for(24);
-    size_ += static_cast<std::size_t>(std::to_chars(out, out + 24, value).ptr - out);
+void TextWriter::append_integer(long long value, char behind) {
+    char* const out = room_for(kSlack);
+    end_ = std::to_chars(out, out + kSlack, value).ptr;
+    *end_++ = behind;
 }
 
-// As Python's repr writes it: the shortest digits that are this number, and where they stand.
-void TextWriter::append_float(double value) {
-    std::array<char, 32> digits;
-    char* const end = std::to_chars(digits.begin(), digits.end(), std::abs(value), std::chars_format::scientific).ptr;
-    char* const mark = std::find(digits.begin(), end, 'e');
-    int exponent = 0;
-    std::from_chars(mark[1] == '+' ? mark + 2 : mark + 1, end, exponent);
-    if (std::signbit(value)) append('-');
-    if (exponent < -4 || exponent >= 16) return append({digits.begin(), end});
-    const std::string_view first(digits.begin(), 1);
-    const std::string_view others = mark - digits.begin() > 2 ? std::string_view(digits.begin() + 2, mark) : "";
-    if (exponent < 0) {
-        append(std::string_view("0.000").substr(0, static_cast<std::size_t>(1 - exponent)));
-        append(first);
-        return append(others);
+// As Python's repr writes it: the shortest digits that are this number, with an exponent where it is large or small.
+void TextWriter::append_float(double value, char behind) {
+    const double magnitude = std::abs(value);
+    const bool is_fixed = magnitude == 0 || (magnitude >= 1e-4 && magnitude < 1e16);
+    char* const out = room_for(kSlack);
+    end_ = std::to_chars(out, out + kSlack, value, is_fixed ? std::chars_format::fixed : std::chars_format::scientific)
+               .ptr;
+    if (is_fixed && std::find(out, end_, '.') == end_) {
+        *end_++ = '.';
+        *end_++ = '0';
     }
-    const std::size_t before = std::min(static_cast<std::size_t>(exponent), others.size());
-    append(first);
-    append(others.substr(0, before));
-    for (std::size_t i = before; i < static_cast<std::size_t>(exponent); ++i) append('0');
-    append('.');
-    append(before == others.size() ? "0" : others.substr(before));
+    *end_++ = behind;
+}
+
+void TextWriter::close(char bracket) {
+    char* const out = room_for(2);
+    if (out[-1] == ',') --end_;
+    *end_++ = bracket;
+    *end_++ = ',';
 }
 
 void TextWriter::grow(std::size_t bytes) {
-    text_.resize(std::max(size_ + bytes, text_.size() * 2));
+    const std::size_t used = size();
+    if (used > bytes_max_ + 1 || bytes > bytes_max_ + 1 - used + kSlack) throw TooLong();
+    allocate(std::max(used + bytes, std::min(text_.size() * 2, bytes_max_ + kSlack)));
+    end_ = text_.data() + used;
+}
+
+// Without filling it: it is written to at once.
+void TextWriter::allocate(std::size_t capacity) {
+    text_.resize_and_overwrite(capacity, [](char*, std::size_t size) { return size; });
+    limit_ = text_.data() + text_.size();
 }
 
 std::string TextWriter::release() {
-    text_.resize(size_);
-    if (text_.capacity() - size_ > size_ / 4 + 64) text_.shrink_to_fit();
+    const std::size_t used = size() - 1;
+    if (used > bytes_max_) throw TooLong();
+    text_.resize(used);
+    if (text_.capacity() - used > used / 4 + kSlack) text_.shrink_to_fit();
     return std::move(text_);
 }
 
