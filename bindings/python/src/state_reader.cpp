@@ -197,7 +197,7 @@ private:
         const std::string_view bytes = token.has_escapes ? unescape(token.bytes) : token.bytes;
         const bool is_ascii = token.has_escapes ? unescaped_is_ascii_ && token.is_ascii : token.is_ascii;
         const auto size = static_cast<Py_ssize_t>(bytes.size());
-        if (!is_ascii) return owned(PyUnicode_DecodeUTF8(bytes.data(), size, "surrogatepass"));
+        if (!is_ascii) return owned(PyUnicode_DecodeUTF8(bytes.begin(), size, "surrogatepass"));
         py::object string = owned(PyUnicode_New(size, 0x7F));
         if (size > 0) std::memcpy(PyUnicode_1BYTE_DATA(string.ptr()), bytes.data(), bytes.size());
         return string;
@@ -210,7 +210,7 @@ private:
         while (!bytes.empty()) {
             const void* const found = std::memchr(bytes.data(), '\\', bytes.size());
             const char* const backslash = found == nullptr ? bytes.end() : static_cast<const char*>(found);
-            unescaped_.append(bytes.data(), backslash);
+            unescaped_.append(bytes.begin(), backslash);
             bytes.remove_prefix(static_cast<std::size_t>(backslash - bytes.data()));
             if (!bytes.empty()) bytes.remove_prefix(unescape_one(bytes));
         }
