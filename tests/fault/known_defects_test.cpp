@@ -24,7 +24,7 @@ using test::make_request;
 struct OnSqlite {
     test::TempDir folder;
     std::string url = folder.sqlite_url();
-    std::shared_ptr<test::FaultyStore> store = std::make_shared<test::FaultyStore>(open_store(url).value());
+    std::shared_ptr<FaultyStore> store = std::make_shared<FaultyStore>(open_store(url).value());
     std::shared_ptr<test::StepClock> clock = std::make_shared<test::StepClock>();
     OptimizedStatePersistence service{store, options()};
 

@@ -228,9 +228,10 @@ TEST(PipelineKills, AtRandomMomentsUntilTheRunIsThrough) {
         scene.config.enable_optimized_persistence = random() % 4 != 0;
         scene.config.durability = random() % 3 == 0 ? Durability::kAsync : Durability::kSync;
         std::map<std::string, int> lines;
-        for (bool is_through = false; !is_through;) {
+        std::uint64_t longest_us = 5'000;  // more after each kill: a slow machine gets through too
+        for (bool is_through = false; !is_through; longest_us += 500) {
             ChildProcess child([&](const Channel&) { return scene.execute({}); });
-            std::this_thread::sleep_for(std::chrono::microseconds(random() % 5'000));
+            std::this_thread::sleep_for(std::chrono::microseconds(random() % longest_us));
             const int ending = child.kill();
             is_through = ending == 0;
             ASSERT_TRUE(is_through || ending == -SIGKILL) << replay_line(seed()) << ": " << ending;

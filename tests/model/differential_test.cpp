@@ -25,9 +25,6 @@
 namespace cairn {
 namespace {
 
-using test::Fault;
-using test::StoreCall;
-
 /// One service over one store, a second writer beside it, and the ids that its saves returned.
 class World {
 public:
@@ -43,14 +40,14 @@ public:
         second_.reset();
         service_.reset();
         faulty_.reset();
-        faulty_ = std::make_shared<test::FaultyStore>(open_());
+        faulty_ = std::make_shared<FaultyStore>(open_());
         service_ = make_service(faulty_);
         second_ = make_service(open_());
     }
 
     StatePersistence& service() { return *service_; }
     StatePersistence& second() { return *second_; }
-    test::FaultyStore& store() { return *faulty_; }
+    FaultyStore& store() { return *faulty_; }
     std::vector<std::string>& ids(const std::string& run_id) { return ids_[run_id]; }
 
     void configure(const OptimizationSettings& settings) {
@@ -77,7 +74,7 @@ private:
     const bool is_optimised_;
     const OpenStore open_;
     std::uint64_t seed_;
-    std::shared_ptr<test::FaultyStore> faulty_;
+    std::shared_ptr<FaultyStore> faulty_;
     std::unique_ptr<StatePersistence> service_;
     std::unique_ptr<StatePersistence> second_;
     std::map<std::string, std::vector<std::string>> ids_;

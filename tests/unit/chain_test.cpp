@@ -46,7 +46,7 @@ std::string churned(int steps) {
 
 struct ChainBench {
     std::shared_ptr<Store> inner = make_memory_store();
-    std::shared_ptr<test::FaultyStore> store = std::make_shared<test::FaultyStore>(inner);
+    std::shared_ptr<FaultyStore> store = std::make_shared<FaultyStore>(inner);
     OptimizedOptions options;
     std::unique_ptr<OptimizedStatePersistence> service;
 

@@ -19,15 +19,13 @@
 namespace cairn {
 namespace {
 
-using test::Fault;
 using test::make_request;
-using test::StoreCall;
 
 struct Bench {
     std::vector<LogRecord> log;
     std::mutex log_mutex;
     std::shared_ptr<Store> inner = make_memory_store();
-    std::shared_ptr<test::FaultyStore> store = std::make_shared<test::FaultyStore>(inner);
+    std::shared_ptr<FaultyStore> store = std::make_shared<FaultyStore>(inner);
     OptimizedOptions options = make_options();
     StatePersistenceService standard{store, options};
     OptimizedStatePersistence optimized{store, options};

@@ -23,7 +23,6 @@ using std::chrono::seconds;
 using test::ChainedRun;
 using test::expect_intact;
 using test::history;
-using test::StoreCall;
 using test::Versions;
 using test::versions_in;
 
@@ -117,7 +116,7 @@ TEST_P(RetentionFault, AtAnyCallLeavesAllLoadableAndTheNextPruneFinishes) {
         SCOPED_TRACE(fmt::format("call {}", ++nth));
         ASSERT_LT(nth, 200U);
         const auto memory = make_memory_store();
-        const auto store = std::make_shared<test::FaultyStore>(memory);
+        const auto store = std::make_shared<FaultyStore>(memory);
         ChainedRun run(*memory, "run");
         for (int i = 1; i <= 24; ++i) {
             run.append(i % 7 == 0 ? i - 3 : i - 1, [i](SnapshotInfo& info) {
@@ -152,7 +151,7 @@ TEST_P(RetentionFault, AtAnyCallOfADeletionLeavesARunThatLoadsOrNone) {
         SCOPED_TRACE(fmt::format("call {}", ++nth));
         ASSERT_LT(nth, 200U);
         const auto memory = make_memory_store();
-        const auto store = std::make_shared<test::FaultyStore>(memory);
+        const auto store = std::make_shared<FaultyStore>(memory);
         ChainedRun run(*memory, "run");
         for (int i = 1; i <= 24; ++i) run.append(i % 7 == 0 ? i - 3 : i % 10 == 0 ? 0 : i - 1);
         const RetentionOptions options{.snapshots_per_commit = 3};

@@ -23,7 +23,6 @@ using test::ChainedRun;
 using test::expect_intact;
 using test::history;
 using test::range;
-using test::StoreCall;
 using test::Versions;
 using test::versions_in;
 
