@@ -13,6 +13,9 @@ namespace {
 // Fewer new bytes do not get smaller by a zstd block, which begins with at least this much.
 constexpr std::size_t kZstdBytesMin = 12;
 
+// To fill zstd's tables with a wide context takes longer than to compress less than this, and saves some bytes of it.
+constexpr std::size_t kWideContextLiteralsMin = 512;
+
 // So much that is new hardly has to do with the base: it is bulk, and gets the effort that full frames get.
 constexpr std::size_t kBulkBytes = 256U << 10;
 
@@ -53,14 +56,16 @@ Result<std::string> encode(std::string_view base, std::string_view text, const F
     find_copies(base, text, work.copies);
     collect_literals(text, work.copies, work.literals);
     if (options.compression && work.literals.size() >= kZstdBytesMin) {
-        const ContextRange context = context_range(work.copies, base.size());
+        const FrameKind kind =
+            work.literals.size() < kWideContextLiteralsMin ? FrameKind::kDeltaZstdNear : FrameKind::kDeltaZstdWide;
+        const ContextRange context = context_range(kind, work.copies, base.size());
         const int level = work.literals.size() < kBulkBytes ? options.zstd_level_delta : options.zstd_level;
         std::string blocks;
         const auto compressed =
             zstd_compress_blocks(work.literals, base.substr(context.begin, context.bytes), level, blocks);
         if (!compressed) return std::unexpected(compressed.error());
         if (const std::optional<ZstdBlocks> form = *compressed) {
-            return frame_with(FrameKind::kDeltaZstd, *form, text.size(), work.copies, blocks);
+            return frame_with(kind, *form, text.size(), work.copies, blocks);
         }
     }
     return frame_with(FrameKind::kDeltaPlain, ZstdBlocks::kOneBare, text.size(), work.copies, work.literals);

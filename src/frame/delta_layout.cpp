@@ -9,6 +9,14 @@ namespace {
 
 constexpr std::size_t kCopyVarints = 3;
 
+// What context there is at the most. Stored format.
+struct ContextReach {
+    std::size_t before = 0;
+    std::size_t after = 0;
+};
+constexpr ContextReach kWide = {.before = 16U << 10, .after = 4U << 10};
+constexpr ContextReach kNear = {.before = 2U << 10, .after = 2U << 10};
+
 // 0, −1, 1, −2, … as 0, 1, 2, 3, …
 std::uint64_t fold_sign(std::uint64_t difference) {
     return (difference << 1U) ^ (0 - (difference >> 63U));
@@ -68,7 +76,7 @@ private:
 };
 
 Status check_literals(const ParsedDelta& delta) {
-    if (delta.header.kind == FrameKind::kDeltaZstd) {
+    if (delta.header.kind != FrameKind::kDeltaPlain) {
         return check_zstd_blocks(delta.literals, delta.form, delta.literal_bytes);
     }
     if (delta.form == ZstdBlocks::kOneBare && delta.literals.size() == delta.literal_bytes) return {};
@@ -78,7 +86,8 @@ Status check_literals(const ParsedDelta& delta) {
 
 }  // namespace
 
-ContextRange context_range(const std::vector<Copy>& copies, std::size_t base_bytes) {
+ContextRange context_range(FrameKind kind, const std::vector<Copy>& copies, std::size_t base_bytes) {
+    const ContextReach reach = kind == FrameKind::kDeltaZstdWide ? kWide : kNear;
     const Copy* longest = &copies.back();
     std::size_t place = 0;
     std::size_t source = 0;
@@ -89,8 +98,8 @@ ContextRange context_range(const std::vector<Copy>& copies, std::size_t base_byt
         }
         source = copy.source + copy.bytes;
     }
-    const std::size_t begin = place - std::min(place, kContextBytesBefore);
-    const std::size_t end = place + std::min(base_bytes - place, kContextBytesAfter);
+    const std::size_t begin = place - std::min(place, reach.before);
+    const std::size_t end = place + std::min(base_bytes - place, reach.after);
     return {begin, end - begin};
 }
 

@@ -25,16 +25,13 @@
 
 namespace cairn {
 
-/// The context of zstd: this much of the base around the place where the longest new part goes. Stored format.
-constexpr std::size_t kContextBytesBefore = 2U << 10;
-constexpr std::size_t kContextBytesAfter = 2U << 10;
-
 struct ContextRange {
     std::size_t begin = 0;
     std::size_t bytes = 0;
 };
 
-ContextRange context_range(const std::vector<Copy>& copies, std::size_t base_bytes);
+/// The context of zstd: so much of the base around the place where the longest new part goes.
+ContextRange context_range(FrameKind kind, const std::vector<Copy>& copies, std::size_t base_bytes);
 
 void put_copies(const std::vector<Copy>& copies, ZstdBlocks form, std::string& frame);
 

@@ -16,15 +16,16 @@ namespace cairn {
 
 /// What a frame's body is. Part of the stored format: never renumber.
 enum class FrameKind : std::uint8_t {
-    kFullPlain = 1,   ///< The normal text itself.
-    kFullZstd = 2,    ///< One zstd frame of it.
-    kDeltaPlain = 3,  ///< Which ranges of the base it keeps, and what is new.
-    kDeltaZstd = 4,   ///< The same, what is new compressed with a part of the base as context.
+    kFullPlain = 1,      ///< The normal text itself.
+    kFullZstd = 2,       ///< One zstd frame of it.
+    kDeltaPlain = 3,     ///< Which ranges of the base it keeps, and what is new.
+    kDeltaZstdWide = 4,  ///< The same, what is new compressed with a part of the base as context.
+    kDeltaZstdNear = 5,  ///< With a smaller part of it.
 };
 
 /// Whether a frame of this kind is decoded against the text of another one.
 constexpr bool needs_base(FrameKind kind) noexcept {
-    return kind == FrameKind::kDeltaPlain || kind == FrameKind::kDeltaZstd;
+    return kind >= FrameKind::kDeltaPlain;
 }
 
 struct FrameHeader {

@@ -14,7 +14,7 @@ constexpr std::uint8_t kFormatVersion = 1;
 constexpr std::size_t kVarintBytesMax = 10;
 
 bool is_known(std::uint8_t kind) {
-    return kind >= std::to_underlying(FrameKind::kFullPlain) && kind <= std::to_underlying(FrameKind::kDeltaZstd);
+    return kind >= std::to_underlying(FrameKind::kFullPlain) && kind <= std::to_underlying(FrameKind::kDeltaZstdNear);
 }
 
 Checksum take_checksum(std::string_view& bytes) {
@@ -70,7 +70,7 @@ Result<ParsedFrame> parse_frame(std::string_view frame) {
                     fmt::format("frame: format version {}, this cairn reads {}", version, kFormatVersion));
     }
     if (!is_known(kind)) {
-        return fail(ErrorCode::kIncompatible, fmt::format("frame: kind {}, this cairn reads 1 to 4", kind));
+        return fail(ErrorCode::kIncompatible, fmt::format("frame: kind {}, this cairn reads 1 to 5", kind));
     }
     ParsedFrame parsed{.header = {.kind = static_cast<FrameKind>(kind)}, .body = frame.substr(2)};
     const auto text_bytes = take_varint(parsed.body);

@@ -57,7 +57,7 @@ Status TextChain::read_literals(const ParsedDelta& delta, std::string& literals)
         literals.assign(delta.literals);
         return {};
     }
-    const std::string_view context = range(context_range(delta.copies, text_bytes()));
+    const std::string_view context = range(context_range(delta.header.kind, delta.copies, text_bytes()));
     resize_for_overwrite(literals, delta.literal_bytes);
     return zstd_decompress_blocks(delta.literals, delta.form, context, literals);
 }

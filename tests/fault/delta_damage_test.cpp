@@ -216,7 +216,7 @@ TEST(DeltaDamage, CountsWithoutSubstanceTakeNoMemory) {
     }
     for (const std::uint64_t text_bytes : {std::uint64_t{1} << 30U, std::uint64_t{1} << 62U, kNoLimit}) {
         for (const std::uint64_t form : {0U, 1U}) {
-            EXPECT_EQ(error_of(delta(FrameKind::kDeltaZstd, text_bytes, {0, 0, form}, "abcde"), "{}", kNoLimit),
+            EXPECT_EQ(error_of(delta(FrameKind::kDeltaZstdNear, text_bytes, {0, 0, form}, "abcde"), "{}", kNoLimit),
                       ErrorCode::kCorrupt);
         }
         EXPECT_EQ(error_of(delta(FrameKind::kDeltaPlain, text_bytes, {0, 0, 0}, "abcde"), "{}", kNoLimit),

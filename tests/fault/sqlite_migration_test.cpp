@@ -1,8 +1,9 @@
 // Goal: a store that an earlier cairn wrote is read exactly, whether it may be migrated or only read, and a migration
 // that is cut short anywhere leaves it as it was.
-// Method: files that the last builds of schema 1 and of schema 2 wrote, kept beside this test; what they hold is
-// compared field by field and byte by byte with what was put into them.
+// Method: files that the last builds of schema 1 and of schema 2 wrote, and the first that stored deltas, kept beside
+// this test; what they hold is compared field by field and byte by byte with what was put into them.
 
+#include "fault/first_deltas.h"
 #include "fault/schema_1_snapshots.h"
 #include "fault/schema_2_snapshots.h"
 #include "frame/frame.h"
@@ -13,6 +14,8 @@
 #include "support/seed.h"
 #include "support/step_killer.h"
 #include "support/temp_dir.h"
+
+#include <cairn/persistence.h>
 
 #include <gtest/gtest.h>
 #include <zstd.h>
@@ -38,16 +41,19 @@ std::string unpack(const std::filesystem::path& path) {
     return content;
 }
 
+void put_packed(const std::string& name, const std::filesystem::path& path) {
+    const std::string content = unpack(std::filesystem::path(CAIRN_SOURCE_DIR) / "tests/fault/data" / name);
+    ASSERT_EQ(content.substr(0, 15), "SQLite format 3");
+    std::ofstream(path, std::ios::binary) << content;
+}
+
 // By the schema of the file.
 class SqliteMigration : public testing::TestWithParam<int> {
 protected:
     void SetUp() override { put_old_store(path_); }
 
     static void put_old_store(const std::filesystem::path& path) {
-        const std::string name = "tests/fault/data/schema_" + std::to_string(GetParam()) + ".db.zst";
-        const std::string old_store = unpack(std::filesystem::path(CAIRN_SOURCE_DIR) / name);
-        ASSERT_EQ(old_store.substr(0, 15), "SQLite format 3");
-        std::ofstream(path, std::ios::binary) << old_store;
+        put_packed("schema_" + std::to_string(GetParam()) + ".db.zst", path);
     }
 
     static bool has_tree() { return GetParam() >= 2; }
@@ -256,6 +262,31 @@ TEST_P(SqliteMigration, PowerLostAtAnyMomentOfAMigrationLeavesTheOldStoreOrTheNe
             if (HasFailure()) return;
         }
     }
+}
+
+TEST(FirstDeltas, OfAnEarlierBuildAreDecodedExactlyAndBuiltUpon) {
+    const TempDir dir;
+    put_packed("first_deltas.db.zst", dir / "cairn.db");
+    OptimizedStatePersistence service(open_sqlite_store(dir / "cairn.db").value());
+    const auto expect_text = [&](const std::string& snapshot_id, int version) {
+        const auto loaded = service.load_agent_state({.run_id = "run", .snapshot_id = snapshot_id});
+        ASSERT_TRUE(loaded) << "version " << version << ": " << loaded.error().to_string();
+        EXPECT_EQ(loaded->state.text(), first_deltas_text(version));
+        EXPECT_TRUE(version == 1 || loaded->info.base_version == version - 1);
+    };
+    const auto history = open_sqlite_store(dir / "cairn.db").value()->history({.run_id = "run"}).value();
+    EXPECT_EQ(history.size(), static_cast<std::size_t>(kFirstDeltas));
+    for (const SnapshotInfo& info : history) {
+        expect_text(info.snapshot_id, static_cast<int>(info.version));
+    }
+    const Receipt receipt =
+        service
+            .save_agent_state({.run_id = "run",
+                               .thread_id = "thread",
+                               .user_id = "user",
+                               .state_data = State::parse(first_deltas_text(kFirstDeltas + 1)).value()})
+            .value();
+    expect_text(receipt.snapshot_id, kFirstDeltas + 1);
 }
 
 INSTANTIATE_TEST_SUITE_P(Schemas, SqliteMigration, testing::Values(1, 2),

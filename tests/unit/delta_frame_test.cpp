@@ -146,7 +146,30 @@ TEST(DeltaFrame, AFrameThatWouldNotBeSmallerIsNotMade) {
 TEST(DeltaFrame, WithoutCompressionTheNewBytesStayPlain) {
     const std::string frame = encode("{}", std::string(5000, 'x'), {.compression = false});
     EXPECT_EQ(read_frame_header(frame).value().kind, FrameKind::kDeltaPlain);
-    EXPECT_EQ(read_frame_header(encode("{}", std::string(5000, 'x'))).value().kind, FrameKind::kDeltaZstd);
+    EXPECT_EQ(read_frame_header(encode("{}", std::string(5000, 'x'))).value().kind, FrameKind::kDeltaZstdWide);
+}
+
+TEST(DeltaFrame, OnlyMuchThatIsNewGetsAWideContext) {
+    const auto kind_of = [](std::size_t bytes) {
+        return read_frame_header(encode("{}", std::string(bytes, 'x'))).value().kind;
+    };
+    EXPECT_EQ(kind_of(11), FrameKind::kDeltaPlain);
+    EXPECT_EQ(kind_of(511), FrameKind::kDeltaZstdNear);
+    EXPECT_EQ(kind_of(512), FrameKind::kDeltaZstdWide);
+}
+
+TEST(DeltaFrame, NewTextOfEitherContextRoundTrips) {
+    Edits edits(9);
+    const std::string base = edits.text(60'000);
+    for (const std::size_t from : {0U, 1000U, 20'000U, 40'000U, 59'000U}) {
+        for (const std::size_t bytes : {60U, 511U, 512U, 3000U}) {
+            // What is new stands elsewhere in the base, but in pieces too small to be copied.
+            std::string added;
+            for (std::size_t at = from; added.size() < bytes; at += 23) added += base.substr(at % 59'000, 12) + '\x01';
+            std::string text = base;
+            expect_round_trip(base, text.insert(from, added));
+        }
+    }
 }
 
 TEST(DeltaFrame, TheSameTextsGiveTheSameFrameInEveryThread) {
