@@ -3,6 +3,11 @@
 # that its reader has already (an engine, a session); then each promise by itself.
 
 import ast
+import asyncio
+import collections
+import dataclasses
+import enum
+import gc
 import inspect
 import os
 import pathlib
@@ -273,6 +278,17 @@ async def test_what_the_store_cannot_save_is_answered_and_logged(netra, caplog):
         ({"execution_context": "x"}, "execution_context must be a dict"),
         ({"is_recovery_point": "yes"}, "is_recovery_point must be a bool"),
         ({"expires_at": "soon"}, "expires_at must be a datetime"),
+        ({"expected_version": "1"}, "expected_version must be an int, not str"),
+        ({"expected_version": True}, "expected_version must be an int, not bool"),
+        ({"expected_version": 2**63}, "expected_version is 9223372036854775808: give"),
+        ({"timeout": "1"}, "timeout must be a number of seconds, not str"),
+        ({"timeout": float("inf")}, "timeout is inf: give seconds"),
+        ({"timeout": float("nan")}, "timeout is nan: give seconds"),
+        ({"on_conflict": 3}, "on_conflict must be a.? OnConflict or a str"),
+        ({"on_conflict": "merge"}, 'on_conflict is "merge": give rebase or fail'),
+        ({"durability": "later"}, 'durability is "later": give sync, async or exit'),
+        ({"thread_id": "\ud800"}, "thread_id has a lone surrogate"),
+        ({"agent_phase": "\ud800"}, "agent_phase has a lone surrogate"),
         ({"nonsense": 1}, "nonsense"),
     ],
 )
@@ -287,12 +303,37 @@ def test_a_wrong_field_is_named(netra, fields, error):
         ({"run_id": ""}, "run_id is empty"),
         ({"recovery_type": "undo"}, 'recovery_type is "undo": give restart, resume or rollback'),
         ({"failure_reason": 7}, "failure_reason must be a str"),
+        ({"failure_reason": "\udfff"}, "failure_reason has a lone surrogate"),
         ({"auto_recovery": None}, "auto_recovery must be a bool"),
     ],
 )
 def test_a_wrong_field_of_a_recovery_is_named(netra, fields, error):
     with pytest.raises((TypeError, ValueError), match=error):
         netra.StateRecoveryRequest(**{"run_id": "r", **fields})
+
+
+async def test_no_error_of_a_call_shows_what_is_in_a_state(netra):
+    wanted = request(netra, state_data={"password": "secret"}, metadata={"token": "secret"})
+    wanted.expected_version = "changed after it was checked"
+    with pytest.raises(TypeError) as error:
+        await netra.optimized.save_agent_state(wanted, None)
+    assert "secret" not in str(error.value)
+
+
+async def test_both_words_for_a_state_are_refused_together(netra):
+    with pytest.raises(TypeError, match="give state or state_data, not both"):
+        await netra.optimized.save_agent_state(run_id="r", thread_id="t", user_id="u", state={}, state_data={"n": 1})
+
+
+async def test_a_program_may_have_enumerations_of_its_own(netra):
+    class Kind(str, enum.Enum):
+        STEP = "auto"
+        MINE = "of_my_own"
+
+    assert request(netra, checkpoint_type=Kind.STEP).checkpoint_type is netra.CheckpointType.AUTO
+    assert request(netra, agent_phase=Kind.MINE).agent_phase == "of_my_own"
+    first = await netra.optimized.save_agent_state(request(netra, checkpoint_type=Kind.STEP), None)
+    assert await netra.optimized.save_agent_state(request(netra, checkpoint_type=Kind.STEP), None) == first
 
 
 async def test_a_state_that_is_no_json_is_refused_with_its_path(netra):

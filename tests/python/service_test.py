@@ -4,11 +4,13 @@
 import asyncio
 import datetime
 import logging
+import os
 
 import pytest
 
 import cairn
 from cairn import _cairn, aio
+from cairn.compat.environment import get_env
 from cairn.errors import CairnError
 
 RUN = {"run_id": "r", "thread_id": "t", "user_id": "u"}
@@ -207,6 +209,8 @@ def test_an_unknown_setting_is_named(module, store):
         module.OptimizedStatePersistence(store, cache_size=3)
     with pytest.raises(TypeError, match="cache_max_size cannot be 'lots'"):
         module.OptimizedStatePersistence(store, cache_max_size="lots")
+    with pytest.raises(TypeError, match="log_level can be set by its variable only"):
+        module.OptimizedStatePersistence(store, log_level="debug")
     with pytest.raises(TypeError, match="store must be a cairn.Store, not str: open one"):
         module.OptimizedStatePersistence("sqlite:x.db")
 
@@ -255,6 +259,11 @@ def test_a_url_that_cannot_be_opened_is_named(url, error):
     assert url.partition(":")[0] in str(raised.value) or "no/such" in str(raised.value)
 
 
+def test_a_path_is_no_url(folder):
+    with pytest.raises(TypeError, match="url must be a str, as sqlite:PATH, not PosixPath"):
+        cairn.open(folder / "states.db")
+
+
 def test_a_file_that_is_no_store_is_left_alone(folder):
     (folder / "x.db").write_text("not a database at all, and quite long enough to be looked at" * 20)
     with pytest.raises(cairn.IncompatibleError):
@@ -273,6 +282,42 @@ def test_where_settings_come_from_is_told(folder, monkeypatch):
     monkeypatch.setenv("OPTIMIZED_PERSISTENCE_CACHE_SIZE", "lots")
     with pytest.raises(cairn.ConfigError, match='OPTIMIZED_PERSISTENCE_CACHE_SIZE.*"lots"'):
         cairn.load_config()
+
+
+def test_variables_of_others_may_be_anything(folder, monkeypatch):
+    monkeypatch.setitem(os.environ, "SOMEBODY_ELSES", os.fsdecode(b"\xff"))
+    (folder / ".env").write_bytes(b"ANOTHERS=\xe9\nOPTIMIZED_PERSISTENCE_CACHE_SIZE=7\n")
+    assert cairn.load_config().cache_max_size == 7
+    assert get_env().get("ANOTHERS") == os.fsdecode(b"\xe9")
+    assert get_env().load_config().cache_max_size == 7
+
+
+def test_a_variable_that_is_no_text_is_named_and_no_other_is_shown(monkeypatch):
+    monkeypatch.setenv("PASSWORD", "secret")
+    monkeypatch.setitem(os.environ, "CAIRN_DURABILITY", os.fsdecode(b"\xff"))
+    with pytest.raises(cairn.ConfigError, match="CAIRN_DURABILITY") as error:
+        cairn.load_config()
+    assert "secret" not in str(error.value)
+    with pytest.raises(TypeError, match="CAIRN_DURABILITY must be a str, not int"):
+        cairn.load_config({"CAIRN_DURABILITY": 3})
+
+
+@pytest.mark.parametrize(
+    "call, error",
+    [
+        (lambda service: service.load_agent_state(None), "run_id must be a str, not NoneType"),
+        (lambda service: service.load_agent_state("r", 5), "snapshot_id must be a str, not int"),
+        (lambda service: service.load_agent_state("\ud800"), "run_id has a lone surrogate"),
+        (lambda service: service.get_thread_context(5), "thread_id must be a str, not int"),
+        (lambda service: service.flush(5), "run_id must be a str, not int"),
+        (lambda service: service.flush("r", timeout="1"), "timeout must be a number of seconds, not str"),
+        (lambda service: service.service.store.history(5), "run_id must be a str, not int"),
+    ],
+    ids=["load", "snapshot", "surrogate", "thread", "flush", "timeout", "history"],
+)
+def test_a_wrong_argument_is_named(optimized, call, error):
+    with pytest.raises((TypeError, ValueError), match=error):
+        call(optimized)
 
 
 def test_what_the_engine_logs_reaches_logging(store, caplog):

@@ -96,22 +96,25 @@ class FaultyStore(Store):
     def heal(self) -> None: ...
     def calls(self, call: str) -> int: ...
 
+class State: ...
+
 class Service:
     def __init__(self, store: Store, config: Config, *, is_optimized: bool) -> None: ...
+    def state_of(self, object: Any, name: str) -> State: ...
     def save(
         self,
         *,
         run_id: str,
         thread_id: str,
         user_id: str,
-        state: Any,
+        state: State,
         checkpoint_type: str,
         agent_phase: str,
-        execution_context: Any,
+        execution_context: Optional[State],
         is_recovery_point: bool,
         expires_at: Optional[int],
         parent_snapshot_id: Optional[str],
-        metadata: Any,
+        metadata: Optional[State],
         snapshot_id: str,
         on_conflict: str,
         expected_version: Optional[int],

@@ -10,7 +10,13 @@ from cairn.config import Config, changed
 from cairn.errors import CairnError
 from cairn.events import CheckpointEvent
 from cairn.rebuild import rebuild
-from cairn.requests import StatePersistenceRequest, StateRecoveryRequest
+from cairn.requests import (
+    StatePersistenceRequest,
+    StateRecoveryRequest,
+    check_optional_text,
+    check_text,
+    check_timeout,
+)
 from cairn.results import LoadedState, Receipt, SnapshotInfo, microseconds_of
 from cairn.store import Store
 
@@ -21,6 +27,8 @@ def request_of(kind: type[_Request], request: Optional[_Request], fields: Mappin
     """The request that was given, or one of the fields that were. ``state`` is another word for ``state_data``."""
     if request is None:
         renamed = dict(fields)
+        if "state" in renamed and "state_data" in renamed:
+            raise TypeError("give state or state_data, not both")
         if "state" in renamed:
             renamed["state_data"] = renamed.pop("state")
         return kind(**renamed)
@@ -32,6 +40,7 @@ def request_of(kind: type[_Request], request: Optional[_Request], fields: Mappin
 
 
 def milliseconds_of(timeout: Optional[float]) -> Optional[int]:
+    check_timeout(timeout)
     return None if timeout is None else round(timeout * 1000)
 
 
@@ -50,14 +59,14 @@ class Calls:
             run_id=request.run_id,
             thread_id=request.thread_id,
             user_id=request.user_id,
-            state=request.state_data,
+            state=self.engine.state_of(request.state_data, "state_data"),
             checkpoint_type=str(request.checkpoint_type),
             agent_phase="" if request.agent_phase is None else str(request.agent_phase),
-            execution_context=request.execution_context,
+            execution_context=self._optional_state_of(request.execution_context, "execution_context"),
             is_recovery_point=request.is_recovery_point,
             expires_at=microseconds_of(request.expires_at),
             parent_snapshot_id=request.parent_snapshot_id,
-            metadata=request.metadata,
+            metadata=self._optional_state_of(request.metadata, "metadata"),
             snapshot_id=request.snapshot_id or "",
             on_conflict=str(request.on_conflict),
             expected_version=request.expected_version,
@@ -65,9 +74,16 @@ class Calls:
             durability=None if request.durability is None else str(request.durability),
         )
 
+    # States are made before the call that takes them, so that no error of that can show what is in them.
+    def _optional_state_of(self, value: Any, name: str) -> Optional[_cairn.State]:
+        return None if value is None else self.engine.state_of(value, name)
+
     def load(
         self, run_id: str, snapshot_id: Optional[str], thread_id: Optional[str], user_id: Optional[str]
     ) -> _cairn.Call:
+        check_text("run_id", run_id)
+        for name, value in (("snapshot_id", snapshot_id), ("thread_id", thread_id), ("user_id", user_id)):
+            check_optional_text(name, value)
         return self.engine.load(run_id, snapshot_id=snapshot_id, thread_id=thread_id, user_id=user_id)
 
     def recover(self, request: StateRecoveryRequest) -> _cairn.Call:
@@ -80,6 +96,15 @@ class Calls:
             thread_id=request.thread_id,
             user_id=request.user_id,
         )
+
+    def thread_context(self, thread_id: str, user_id: Optional[str]) -> _cairn.Call:
+        check_text("thread_id", thread_id)
+        check_optional_text("user_id", user_id)
+        return self.engine.thread_context(thread_id, user_id=user_id)
+
+    def flush(self, run_id: Optional[str], timeout: Optional[float]) -> _cairn.Call:
+        check_optional_text("run_id", run_id)
+        return self.engine.flush(run_id=run_id, timeout_ms=milliseconds_of(timeout))
 
     def tell(self, request: StatePersistenceRequest, receipt: Optional[Receipt], error: Optional[CairnError]) -> None:
         hub = self.store._hub

@@ -49,6 +49,8 @@ def changed(config: Optional[Config], settings: Mapping[str, Any]) -> Config:
             raise TypeError(f"unknown setting {name!r}: there are {', '.join(known)}")
         try:
             setattr(result, name, value)
+        except AttributeError:
+            raise TypeError(f"{name} can be set by its variable only") from None
         except TypeError:
             raise TypeError(f"{name} cannot be {value!r}") from None
     return result

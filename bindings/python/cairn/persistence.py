@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Optional, TypeVar, overload
 
-from cairn._service import Calls, loaded_of, milliseconds_of, request_of
+from cairn._service import Calls, loaded_of, request_of
 from cairn.config import Config, load_config
 from cairn.errors import CairnError
 from cairn.requests import StatePersistenceRequest, StateRecoveryRequest
@@ -86,15 +86,15 @@ class StatePersistence:
 
     def get_thread_context(self, thread_id: str, user_id: Optional[str] = None) -> ThreadContext:
         """What is known of a conversation. Raises NotFoundError, and ValueError if several users have such a thread."""
-        return ThreadContext.of(self._calls.engine.thread_context(thread_id, user_id=user_id).wait())
+        return ThreadContext.of(self._calls.thread_context(thread_id, user_id).wait())
 
     def flush(self, run_id: str, *, timeout: Optional[float] = None) -> None:
         """Waits until all that was saved of the run is on disk. ``timeout`` in seconds."""
-        self._calls.engine.flush(run_id=run_id, timeout_ms=milliseconds_of(timeout)).wait()
+        self._calls.flush(run_id, timeout).wait()
 
     def flush_all(self, *, timeout: Optional[float] = None) -> None:
         """`flush` for all runs."""
-        self._calls.engine.flush(run_id=None, timeout_ms=milliseconds_of(timeout)).wait()
+        self._calls.flush(None, timeout).wait()
 
     def close(self) -> None:
         """Commits what is queued and refuses further calls. The store stays open."""

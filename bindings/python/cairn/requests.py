@@ -7,21 +7,51 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Mapping, Optional, TypeVar, Union
 
-from cairn.names import AgentPhase, CheckpointType, OnConflict, RecoveryType
+from cairn.names import AgentPhase, CheckpointType, Durability, OnConflict, RecoveryType
 
 _Named = TypeVar("_Named", bound=Enum)
 
 
-def _check_text(name: str, value: object) -> None:
+_VERSION_MAX = 2**63 - 1
+_SECONDS_MAX = 1e9
+
+
+def check_text(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
     if not value:
         raise ValueError(f"{name} is empty: give 1 to 255 bytes of text")
+    _check_unicode(name, value)
 
 
-def _check_optional_text(name: str, value: object) -> None:
+def check_optional_text(name: str, value: object) -> None:
     if value is not None:
-        _check_text(name, value)
+        check_text(name, value)
+
+
+def _check_unicode(name: str, value: str) -> None:
+    try:
+        value.isascii() or value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} has a lone surrogate: give text that UTF-8 can say") from None
+
+
+def check_timeout(value: object) -> None:
+    if value is None:
+        return
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"timeout must be a number of seconds, not {type(value).__name__}")
+    if not abs(value) <= _SECONDS_MAX:
+        raise ValueError(f"timeout is {value}: give seconds, or None for the service's own")
+
+
+def _check_version(name: str, value: object) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if not 0 <= value <= _VERSION_MAX:
+        raise ValueError(f"{name} is {value}: give the head's version, or 0 for a run that does not exist yet")
 
 
 def _check_bool(name: str, value: object) -> None:
@@ -36,13 +66,25 @@ def _check_object(name: str, value: object) -> None:
 
 
 def _named(kind: type[_Named], name: str, value: object) -> Union[_Named, str]:
-    """The name as an enumeration's member if it is one of its own."""
+    """The name as an enumeration's member if it is one of its own. A member of another enumeration is its value."""
+    if isinstance(value, kind):
+        return value
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a {kind.__name__} or a str, not {type(value).__name__}")
+    _check_unicode(name, value)
+    text = str.__str__(value)
     try:
-        return kind(str(value))
+        return kind(text)
     except ValueError:
-        return str(value)
+        return text
+
+
+def _one_of(kind: type[_Named], name: str, value: object) -> _Named:
+    known = _named(kind, name, value)
+    if isinstance(known, kind):
+        return known
+    *others, last = [member.value for member in kind]
+    raise ValueError(f'{name} is "{known}": give {", ".join(others)} or {last}')
 
 
 @dataclass(kw_only=True)
@@ -68,13 +110,13 @@ class StatePersistenceRequest:
     on_conflict: Union[OnConflict, str] = OnConflict.REBASE
     expected_version: Optional[int] = None
     timeout: Optional[float] = None
-    durability: Optional[str] = None
+    durability: Union[Durability, str, None] = None
 
     def __post_init__(self) -> None:
         for name in ("run_id", "thread_id", "user_id"):
-            _check_text(name, getattr(self, name))
-        for name in ("parent_snapshot_id", "snapshot_id", "durability"):
-            _check_optional_text(name, getattr(self, name))
+            check_text(name, getattr(self, name))
+        for name in ("parent_snapshot_id", "snapshot_id"):
+            check_optional_text(name, getattr(self, name))
         _check_object("state_data", self.state_data)
         for name in ("execution_context", "metadata"):
             if getattr(self, name) is not None:
@@ -87,6 +129,11 @@ class StatePersistenceRequest:
             self.agent_phase = _named(AgentPhase, "agent_phase", self.agent_phase)
         if self.expires_at is not None and not isinstance(self.expires_at, datetime.datetime):
             raise TypeError(f"expires_at must be a datetime, not {type(self.expires_at).__name__}")
+        self.on_conflict = _one_of(OnConflict, "on_conflict", self.on_conflict)
+        if self.durability is not None:
+            self.durability = _one_of(Durability, "durability", self.durability)
+        _check_version("expected_version", self.expected_version)
+        check_timeout(self.timeout)
 
 
 @dataclass(kw_only=True)
@@ -102,12 +149,10 @@ class StateRecoveryRequest:
     auto_recovery: bool = False
 
     def __post_init__(self) -> None:
-        _check_text("run_id", self.run_id)
+        check_text("run_id", self.run_id)
         for name in ("thread_id", "user_id", "target_snapshot_id"):
-            _check_optional_text(name, getattr(self, name))
-        if self.failure_reason is not None and not isinstance(self.failure_reason, str):
-            raise TypeError(f"failure_reason must be a str, not {type(self.failure_reason).__name__}")
+            check_optional_text(name, getattr(self, name))
+        if self.failure_reason not in (None, ""):
+            check_text("failure_reason", self.failure_reason)
         _check_bool("auto_recovery", self.auto_recovery)
-        self.recovery_type = _named(RecoveryType, "recovery_type", self.recovery_type)
-        if not isinstance(self.recovery_type, RecoveryType):
-            raise ValueError(f'recovery_type is "{self.recovery_type}": give restart, resume or rollback')
+        self.recovery_type = _one_of(RecoveryType, "recovery_type", self.recovery_type)

@@ -14,6 +14,7 @@ from cairn import _cairn, _logging, _loop
 from cairn.config import Config, load_config
 from cairn.errors import CairnError
 from cairn.events import EventHub, Events
+from cairn.requests import check_text
 from cairn.results import CheckReport, RecoveryRecord, RunInfo, SnapshotInfo, ThreadInfo, microseconds_of
 
 _Self = TypeVar("_Self", bound="Store")
@@ -31,6 +32,8 @@ def open(url: Optional[str] = None, *, read_only: bool = False, create: bool = T
     """
     _logging.start()
     url = load_config().store_url if url is None else url
+    if not isinstance(url, str):
+        raise TypeError(f"url must be a str, as sqlite:PATH, not {type(url).__name__}")
     return Store(_cairn.open(url, read_only=read_only, create=create), url)
 
 
@@ -86,6 +89,7 @@ class Store:
 
         ``metadata`` holds members that the snapshots' must have; ``created_until`` is exclusive.
         """
+        check_text("run_id", run_id)
         query: dict[str, Any] = {
             "thread_id": thread_id,
             "user_id": user_id,

@@ -19,9 +19,17 @@ std::string_view to_string(Retry retry) {
 
 }  // namespace
 
+py::str readable(std::string_view text) {
+    auto decoded = py::reinterpret_steal<py::str>(
+        PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
+    if (!decoded) throw py::error_already_set();
+    return decoded;
+}
+
 void raise(const Error& error) {
-    const py::object exception = py::module_::import("cairn.errors")
-                                     .attr("exception_of")(error_info(error.code).name, error.message, error.detail);
+    const py::object exception =
+        py::module_::import("cairn.errors")
+            .attr("exception_of")(error_info(error.code).name, readable(error.message), readable(error.detail));
     PyErr_SetObject(py::type::handle_of(exception).ptr(), exception.ptr());
     throw py::error_already_set();
 }

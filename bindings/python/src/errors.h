@@ -6,9 +6,13 @@
 
 #include <pybind11/pybind11.h>
 
+#include <string_view>
 #include <utility>
 
 namespace cairn::python {
+
+/// What is said to a person. It may quote what is no UTF-8 (a path, a variable): that is replaced.
+pybind11::str readable(std::string_view text);
 
 /// Raises the exception of `cairn.errors` for the error's code. The GIL must be held.
 [[noreturn]] void raise(const Error& error);

@@ -1,5 +1,7 @@
 #include "log_queue.h"
 
+#include "errors.h"
+
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -35,8 +37,8 @@ void LogQueue::push(const LogRecord& record) {
 
 py::tuple LogQueue::to_python(const Entry& entry) {
     const py::dict fields;
-    for (const auto& [name, value] : entry.fields) fields[py::str(name)] = value;
-    return py::make_tuple(to_string(entry.level), entry.event, entry.message, fields);
+    for (const auto& [name, value] : entry.fields) fields[py::str(name)] = readable(value);
+    return py::make_tuple(to_string(entry.level), entry.event, readable(entry.message), fields);
 }
 
 py::object LogQueue::take() {

@@ -86,26 +86,24 @@ private:
 }
 
 Call save(const ServiceHandle& handle, std::string run_id, std::string thread_id, std::string user_id,
-          const py::object& state, std::string checkpoint_type, std::string agent_phase,
-          const py::object& execution_context, bool is_recovery_point, OptionalCount expires_at,
-          OptionalText parent_snapshot_id, const py::object& metadata, std::string snapshot_id,
+          const State& state, std::string checkpoint_type, std::string agent_phase,
+          std::optional<State> execution_context, bool is_recovery_point, OptionalCount expires_at,
+          OptionalText parent_snapshot_id, std::optional<State> metadata, std::string snapshot_id,
           const std::string& on_conflict, OptionalCount expected_version, OptionalCount timeout_ms,
           const OptionalText& durability) {
     StatePersistenceRequest request{.run_id = std::move(run_id),
                                     .thread_id = std::move(thread_id),
                                     .user_id = std::move(user_id),
-                                    .state_data = state_of(state, "state_data", handle.limits()),
+                                    .state_data = state,
                                     .checkpoint_type = CheckpointType(std::move(checkpoint_type)),
                                     .agent_phase = AgentPhase(std::move(agent_phase)),
+                                    .execution_context = std::move(execution_context),
                                     .is_recovery_point = is_recovery_point,
                                     .parent_snapshot_id = std::move(parent_snapshot_id),
+                                    .metadata = std::move(metadata),
                                     .snapshot_id = std::move(snapshot_id),
                                     .expected_version = expected_version,
                                     .timeout = milliseconds_of(timeout_ms)};
-    if (!execution_context.is_none()) {
-        request.execution_context = state_of(execution_context, "execution_context", handle.limits());
-    }
-    if (!metadata.is_none()) request.metadata = state_of(metadata, "metadata", handle.limits());
     if (expires_at) request.expires_at = timestamp_of(*expires_at);
     const auto conflict = parse_on_conflict(on_conflict);
     if (!conflict) refuse("on_conflict", on_conflict, "rebase or fail");
@@ -176,9 +174,16 @@ void configure(const ServiceHandle& handle, std::optional<bool> enable_deduplica
 }  // namespace
 
 void bind_service(py::module_& module) {
+    py::class_<State>(module, "State");
     py::class_<ServiceHandle>(module, "Service")
         .def(py::init<const StoreHandle&, Config, bool>(), py::arg("store"), py::arg("config"), py::kw_only(),
              py::arg("is_optimized"))
+        .def(
+            "state_of",
+            [](const ServiceHandle& handle, py::handle object, std::string_view name) {
+                return state_of(object, name, handle.limits());
+            },
+            py::arg("object"), py::arg("name"))
         .def("save", &save, py::kw_only(), py::arg("run_id"), py::arg("thread_id"), py::arg("user_id"),
              py::arg("state"), py::arg("checkpoint_type"), py::arg("agent_phase"), py::arg("execution_context"),
              py::arg("is_recovery_point"), py::arg("expires_at"), py::arg("parent_snapshot_id"), py::arg("metadata"),

@@ -7,7 +7,6 @@
 
 #include <pybind11/stl.h>
 
-#include <map>
 #include <optional>
 #include <string>
 
@@ -17,23 +16,44 @@ namespace py = pybind11;
 
 namespace {
 
-using Variables = std::map<std::string, std::string>;
+// Bytes that are no UTF-8 are lone surrogates for Python, as in `os.environ`.
+py::str text_of(const std::string& bytes) {
+    auto text = py::reinterpret_steal<py::str>(
+        PyUnicode_DecodeFSDefaultAndSize(bytes.data(), static_cast<Py_ssize_t>(bytes.size())));
+    if (!text) throw py::error_already_set();
+    return text;
+}
 
-// `variables`: instead of the process environment, which need not be what `os.environ` says.
-LoadedConfig load(const Variables& variables, const std::string& dotenv) {
+std::string bytes_of(const std::string& name, py::handle value) {
+    if (PyUnicode_Check(value.ptr()) == 0) {
+        throw py::type_error(name + " must be a str, not " + Py_TYPE(value.ptr())->tp_name);
+    }
+    const auto bytes = py::reinterpret_steal<py::bytes>(PyUnicode_EncodeFSDefault(value.ptr()));
+    if (!bytes) throw py::error_already_set();
+    return bytes;
+}
+
+// `variables`: instead of the process environment, which need not be what `os.environ` says. Only those of ours are
+// looked at: the others are nobody's business, and may be anything.
+LoadedConfig load(const py::dict& variables, const std::string& dotenv) {
     const EnvironmentLookup look_up = [&](const std::string& name) -> std::optional<std::string> {
-        const auto found = variables.find(name);
-        if (found == variables.end()) return std::nullopt;
-        return found->second;
+        if (!variables.contains(name)) return std::nullopt;
+        return bytes_of(name, variables[name.c_str()]);
     };
     return value_of(load_config(look_up, dotenv));
+}
+
+py::dict variables_of(const std::string& path) {
+    py::dict variables;
+    for (const auto& [name, value] : value_of(read_dotenv(path))) variables[text_of(name)] = text_of(value);
+    return variables;
 }
 
 py::list entries_of(const LoadedConfig& loaded) {
     py::list entries;
     for (const ConfigEntry& entry : loaded.entries) {
-        entries.append(
-            py::make_tuple(entry.variable, entry.value, to_string(entry.origin), entry.accepts, entry.description));
+        entries.append(py::make_tuple(entry.variable, text_of(entry.value), to_string(entry.origin), entry.accepts,
+                                      entry.description));
     }
     return entries;
 }
@@ -73,7 +93,7 @@ void bind_config(py::module_& module) {
     py::class_<LoadedConfig>(module, "LoadedConfig")
         .def_readonly("config", &LoadedConfig::config)
         .def_property_readonly("entries", &entries_of);
-    module.def("read_dotenv", [](const std::string& path) { return value_of(read_dotenv(path)); }, py::arg("path"));
+    module.def("read_dotenv", &variables_of, py::arg("path"));
     module.def("load_config", &load, py::arg("variables"), py::arg("dotenv"));
 }
 
