@@ -71,6 +71,16 @@ async def test_a_database_with_tables_of_its_own_is_left_alone_and_its_transacti
     assert await states_in("app.db.cairn") == {"n": 1}
 
 
+async def test_a_sessions_store_is_looked_for_once(monkeypatch):
+    engine = create_async_engine("sqlite+aiosqlite:///app.db")
+    async with AsyncSession(engine) as session:
+        await service.save_agent_state(**SAVE, state={"n": 1}, db_session=session)
+        monkeypatch.setattr(cairn, "open", None)
+        await service.save_agent_state(**SAVE, state={"n": 2}, db_session=session)
+    async with AsyncSession(engine) as session:
+        assert await service.load_agent_state("r", db_session=session) == {"n": 2}
+
+
 async def test_once_there_the_file_beside_it_stays_the_store():
     engine = create_engine("sqlite:///app.db")
     with Session(engine) as session:

@@ -77,15 +77,15 @@ def netra(monkeypatch, folder):
     from netra_backend.app.schemas import agent_state
     from netra_backend.app.services import state_persistence, state_persistence_optimized
 
+    import cairn.store
     from cairn.compat import stores
 
     optimized = state_persistence_optimized.optimized_state_persistence
-    for service in (state_persistence.state_persistence_service, optimized):
-        monkeypatch.setattr(service, "_services", weakref.WeakKeyDictionary())
+    monkeypatch.setattr(cairn.store, "_open_stores", weakref.WeakSet())
     monkeypatch.setattr(optimized, "_settings", {})
     monkeypatch.setattr(stores, "_stores", {})
     monkeypatch.setattr(isolated_environment.get_env(), "_set", {})
-    return types.SimpleNamespace(
+    yield types.SimpleNamespace(
         PipelineExecutor=pipeline_executor.PipelineExecutor,
         get_env=isolated_environment.get_env,
         standard=state_persistence.state_persistence_service,
@@ -93,6 +93,8 @@ def netra(monkeypatch, folder):
         OptimizedStatePersistence=state_persistence_optimized.OptimizedStatePersistence,
         **{name: getattr(agent_state, name) for name in agent_state.__all__},
     )
+    for store in cairn.store.open_stores():
+        store.close()
 
 
 CONTEXT = {"thread_id": "thread-1", "user_id": "user-1"}
@@ -359,6 +361,27 @@ async def test_settings_hold_for_stores_in_use_and_for_later_ones(netra):
     assert stats["saves_by_outcome"]["persisted"] == 6
     service.clear_cache()
     assert service.get_cache_stats()["cache_size"] == 0
+
+
+async def test_services_go_with_their_stores(netra):
+    import cairn
+
+    def threads():
+        gc.collect()
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("Threads:"))
+
+    await netra.optimized.save_agent_state(request(netra), None)
+    before = threads()
+    for number in range(10):
+        async with cairn.open(f"sqlite:{number}.db") as store:
+            await netra.optimized.save_agent_state(request(netra), store)
+        store = cairn.open("memory:")
+        await netra.standard.save_agent_state(request(netra), store)
+    del store
+    assert threads() < before + 10, "each store has five"
+    netra.optimized.configure(cache_max_size=7)
+    assert netra.optimized.get_cache_stats()["cache_size"] == 1
 
 
 def test_an_unknown_or_wrong_setting_changes_nothing(netra):

@@ -37,12 +37,17 @@ def open(url: Optional[str] = None, *, read_only: bool = False, create: bool = T
     return Store(_cairn.open(url, read_only=read_only, create=create), url)
 
 
-# A program that ends without closing its stores still has what it has saved.
 _open_stores: weakref.WeakSet[Store] = weakref.WeakSet()
 
 
+def open_stores() -> list[Store]:
+    """This process's."""
+    return list(_open_stores)
+
+
+# A program that ends without closing its stores still has what it has saved.
 def _close_all() -> None:
-    for store in list(_open_stores):
+    for store in open_stores():
         try:
             store.close()
         except CairnError as error:
@@ -61,6 +66,8 @@ class Store:
         self._url = url
         self._hub = EventHub()
         self._services: weakref.WeakSet[_cairn.Service] = weakref.WeakSet()
+        # What others have made for this store; it lives no longer than the store is open.
+        self._attached: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         _open_stores.add(self)
 
     @property
@@ -198,6 +205,8 @@ class Store:
         finally:
             self._handle.close().wait()
             self._hub.close()
+            self._attached.clear()
+            _open_stores.discard(self)
 
     def __enter__(self: _Self) -> _Self:
         return self

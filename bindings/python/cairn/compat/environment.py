@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from typing import Optional, overload
 
 from cairn import _cairn
@@ -15,8 +14,7 @@ class IsolatedEnvironment:
 
     def __init__(self, dotenv: str = ".env") -> None:
         self._dotenv = dotenv
-        self._lock = threading.Lock()
-        self._set: dict[str, str] = {}
+        self._set: dict[str, str] = {}  # without a lock, which a fork could leave locked: each use is one step
 
     @overload
     def get(self, name: str) -> Optional[str]: ...
@@ -31,18 +29,14 @@ class IsolatedEnvironment:
         """``source`` says who sets it; it is accepted as the documented system does, and not used."""
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"name and value must be str, not {type(name).__name__} and {type(value).__name__}")
-        with self._lock:
-            self._set[name] = value
+        self._set[name] = value
 
     def get_all(self) -> dict[str, str]:
-        with self._lock:
-            return {**_cairn.read_dotenv(self._dotenv), **os.environ, **self._set}
+        return {**_cairn.read_dotenv(self._dotenv), **os.environ, **self._set}
 
     def load_config(self) -> Config:
         """The engine's settings. Raises ConfigError naming the variable, its value and what is accepted."""
-        with self._lock:
-            own = {**os.environ, **self._set}
-        return load_config(own, self._dotenv)
+        return load_config({**os.environ, **self._set}, self._dotenv)
 
 
 _environment = IsolatedEnvironment()

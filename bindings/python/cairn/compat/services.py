@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import Any, Optional, cast
 
 import cairn
@@ -11,6 +10,7 @@ from cairn._logging import logger
 from cairn._service import request_of
 from cairn.compat.environment import get_env
 from cairn.compat.stores import store_of
+from cairn.store import open_stores
 
 Answer = tuple[bool, Optional[str]]
 
@@ -19,17 +19,16 @@ _CALLERS_OWN = (cairn.InvalidArgumentError, cairn.InvalidStateError, cairn.Limit
 
 
 class _Service:
-    _kind: type[aio.StatePersistence]
+    """Has a service of `cairn.aio` for each store, which goes with the store."""
 
-    def __init__(self) -> None:
-        self._services: weakref.WeakKeyDictionary[cairn.Store, aio.StatePersistence] = weakref.WeakKeyDictionary()
+    _kind: type[aio.StatePersistence]
 
     def _service_of(self, db_session: Any) -> aio.StatePersistence:
         store = store_of(db_session)
-        service = self._services.get(store)
+        service = store._attached.get(self)
         if service is None:
-            service = self._services[store] = self._made(store)
-        return service
+            service = store._attached.setdefault(self, self._made(store))
+        return cast(aio.StatePersistence, service)
 
     def _made(self, store: cairn.Store) -> aio.StatePersistence:
         return self._kind(store, get_env().load_config())
@@ -120,7 +119,6 @@ class OptimizedStatePersistence(_Service):
     _kind = aio.OptimizedStatePersistence
 
     def __init__(self) -> None:
-        super().__init__()
         self.fallback_service = StatePersistenceService()
         self._settings: dict[str, Any] = {}
 
@@ -131,7 +129,7 @@ class OptimizedStatePersistence(_Service):
 
     def _optimized(self) -> list[aio.OptimizedStatePersistence]:
         """Those of its stores; one that saves nothing as long as there is no other."""
-        services = [cast(aio.OptimizedStatePersistence, service) for service in self._services.values()]
+        services = [service for store in open_stores() if (service := store._attached.get(self))]
         return services or [cast(aio.OptimizedStatePersistence, self._made(cairn.open("memory:")))]
 
     def configure(

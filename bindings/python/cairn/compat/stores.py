@@ -13,20 +13,19 @@ import cairn
 from cairn import Store
 from cairn.compat.environment import get_env
 
-_MEMORY = "memory:"
 _BESIDE = ".cairn"
 
 _lock = threading.Lock()
 _stores: dict[str, Store] = {}
-_memory_stores: weakref.WeakKeyDictionary[Any, Store] = weakref.WeakKeyDictionary()
+_stores_of_engines: weakref.WeakKeyDictionary[Any, Store] = weakref.WeakKeyDictionary()
 
 
 def _forget() -> None:
     """A forked child opens stores of its own."""
-    global _lock, _memory_stores
+    global _lock, _stores_of_engines
     _lock = threading.Lock()
     _stores.clear()
-    _memory_stores = weakref.WeakKeyDictionary()
+    _stores_of_engines = weakref.WeakKeyDictionary()
 
 
 os.register_at_fork(after_in_child=_forget)
@@ -44,7 +43,11 @@ def store_of(db_session: Any) -> Store:
         return _opened(get_env().load_config().store_url)
     if isinstance(db_session, str):
         return _opened(db_session)
-    return _store_of_engine(_engine_of(db_session))
+    engine = _engine_of(db_session)
+    store = _stores_of_engines.get(engine)
+    if store is None:
+        store = _stores_of_engines.setdefault(engine, _store_of_engine(engine))
+    return store
 
 
 def _opened(url: str) -> Store:
@@ -79,13 +82,7 @@ def _store_of_engine(engine: Any) -> Store:
             f'db_session is of a "{backend}" engine: there are stores for sqlite and postgresql; give a store URL'
         )
     path = _sqlite_path(engine.url)
-    if path is not None:
-        return _opened(f"sqlite:{_file_for_store(path)}")
-    with _lock:
-        store = _memory_stores.get(engine)
-        if store is None:
-            store = _memory_stores[engine] = cairn.open(_MEMORY)
-        return store
+    return cairn.open("memory:") if path is None else _opened(f"sqlite:{_file_for_store(path)}")
 
 
 def _sqlite_path(url: Any) -> Optional[pathlib.Path]:
