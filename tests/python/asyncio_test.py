@@ -3,7 +3,9 @@
 
 import asyncio
 import gc
+import sqlite3
 import threading
+import weakref
 
 import pytest
 
@@ -112,6 +114,26 @@ def test_a_loop_that_ends_before_its_saves_leaves_them_to_the_engine(store):
     assert len(list(store.runs())) == 200
 
 
+def test_loops_that_end_before_their_saves_leave_nothing_behind(store):
+    service = aio.OptimizedStatePersistence(store)
+    save_sync = cairn.StatePersistenceService(store).save_agent_state
+    save_sync(run_id="r", **OWNER, state={"n": 0})
+    blocker = sqlite3.connect("states.db", isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+
+    async def leave():
+        asyncio.create_task(save(service, "r", {"n": 1}))
+        await asyncio.sleep(0)
+        return weakref.ref(asyncio.get_running_loop())
+
+    loops = [asyncio.run(leave()) for _ in range(10)]
+    gc.collect()
+    assert [loop() for loop in loops] == [None] * 10
+    blocker.execute("ROLLBACK")
+    asyncio.run(service.close())
+    assert service.store.stats()["snapshots"] == 2
+
+
 def test_a_service_that_nobody_holds_finishes_what_was_begun(store):
     async def leave():
         service = aio.OptimizedStatePersistence(store)
@@ -162,6 +184,18 @@ async def test_events_end_with_the_store_or_their_own_closing():
     with pytest.raises(StopAsyncIteration):
         await waiting
     assert [event async for event in other] == []
+
+
+async def test_a_watcher_that_is_forgotten_watches_no_more(store, service):
+    await save(service, "r", {"n": 1})
+    events = store.events()
+    await save(service, "r", {"n": 2})
+    async for event in events:
+        assert event.receipt.version == 2
+        break
+    del events
+    gc.collect()
+    assert not store._hub.is_watched
 
 
 async def test_events_cross_from_threads_to_the_loop(store):

@@ -11,29 +11,33 @@ from cairn import _cairn
 
 # What a loop is kept with when many results come together, before its other work gets a turn: each of them lets a task
 # go on, which takes its time too.
-_RESULTS_PER_TURN = 50
+_RESULTS_PER_TURN = 16
 _SECONDS_PER_TURN = 0.001
 
 
 class _Bridge:
-    """Of one loop. Everything runs on the loop's own thread."""
+    """Of one loop, which holds it as the reader of its descriptor until it is closed. Everything runs on the loop's own
+    thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._queue = _cairn.CompletionQueue()
         self._keys = itertools.count()
-        self._futures: dict[int, asyncio.Future[Any]] = {}
+        self._futures: dict[int, tuple[asyncio.Future[Any], object]] = {}
         loop.add_reader(self._queue.fileno(), self._deliver)
 
-    def start(self, call: _cairn.Call, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
+    def start(self, call: _cairn.Call, caller: object, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
         key = next(self._keys)
         future = loop.create_future()
         call.start(self._queue, key)
-        self._futures[key] = future
+        self._futures[key] = future, caller
         return future
+
+    def under_way(self, caller: object) -> list[asyncio.Future[Any]]:
+        return [future for future, whose in self._futures.values() if whose is caller]
 
     def _deliver(self) -> None:
         for key, value, error in self._queue.drain(_RESULTS_PER_TURN, _SECONDS_PER_TURN):
-            future = self._futures.pop(key)
+            future, _ = self._futures.pop(key)
             if future.done():
                 continue
             if error is None:
@@ -42,13 +46,25 @@ class _Bridge:
                 future.set_exception(error)
 
 
-_bridges: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Bridge] = weakref.WeakKeyDictionary()
+# No loop is kept by what is known of it here: futures that nobody will be told of hold their loop.
+_bridges: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[_Bridge]] = weakref.WeakKeyDictionary()
 
 
-def start(call: _cairn.Call) -> asyncio.Future[Any]:
+def _bridge_of(loop: asyncio.AbstractEventLoop) -> _Bridge:
+    known = _bridges.get(loop)
+    bridge = None if known is None else known()
+    if bridge is None:
+        bridge = _Bridge(loop)
+        _bridges[loop] = weakref.ref(bridge)
+    return bridge
+
+
+def start(call: _cairn.Call, caller: object = None) -> asyncio.Future[Any]:
     """Makes the call; the running loop's future is told how it ended."""
     loop = asyncio.get_running_loop()
-    bridge = _bridges.get(loop)
-    if bridge is None:
-        bridge = _bridges[loop] = _Bridge(loop)
-    return bridge.start(call, loop)
+    return _bridge_of(loop).start(call, caller, loop)
+
+
+def under_way(caller: object) -> list[asyncio.Future[Any]]:
+    """What was started for the caller on the running loop, and has not ended."""
+    return _bridge_of(asyncio.get_running_loop()).under_way(caller)

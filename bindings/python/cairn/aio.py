@@ -30,17 +30,13 @@ class StatePersistence:
     def __init__(self, store: Store, config: Optional[Config] = None, **settings: Any) -> None:
         """``config``: instead of the environment's; ``settings``: members of it to replace (``durability="async"``)."""
         self._calls = Calls(store, config, settings, self._is_optimized)
-        self._under_way: set[asyncio.Future[Any]] = set()
 
     @property
     def store(self) -> Store:
         return self._calls.store
 
     async def _made(self, call: _cairn.Call) -> Any:
-        future = _loop.start(call)
-        self._under_way.add(future)
-        future.add_done_callback(self._under_way.discard)
-        return await asyncio.shield(future)
+        return await asyncio.shield(_loop.start(call, self))
 
     async def save_agent_state(self, request: Optional[StatePersistenceRequest] = None, **fields: Any) -> Receipt:
         """Saves a state as its run's new head. Give a request, or its fields (``state=`` for ``state_data``).
@@ -113,10 +109,9 @@ class StatePersistence:
 
     async def close(self) -> None:
         """Waits for this loop's calls, commits what is queued and refuses further calls. The store stays open."""
-        loop = asyncio.get_running_loop()
-        while under_way := [future for future in self._under_way if future.get_loop() is loop]:
+        while under_way := _loop.under_way(self):
             await asyncio.wait(under_way)
-        await asyncio.shield(_loop.start(self._calls.engine.close()))
+        await asyncio.shield(_loop.start(self._calls.engine.close(), self))
 
     async def __aenter__(self: _Self) -> _Self:
         return self

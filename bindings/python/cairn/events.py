@@ -6,6 +6,7 @@ import asyncio
 import collections
 import datetime
 import threading
+import weakref
 from dataclasses import dataclass, replace
 from typing import AsyncIterator, Optional
 
@@ -34,12 +35,12 @@ class EventHub:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._watchers: set[Events] = set()
+        self._watchers: weakref.WeakSet[Events] = weakref.WeakSet()  # whoever stops looking need not say so
         self._sequence = 0
 
     @property
     def is_watched(self) -> bool:
-        return bool(self._watchers)
+        return len(self._watchers) > 0
 
     def watch(self, queue_size: int) -> Events:
         return Events(self, queue_size)
@@ -61,7 +62,8 @@ class EventHub:
 
     def close(self) -> None:
         with self._lock:
-            watchers, self._watchers = self._watchers, set()
+            watchers = list(self._watchers)
+            self._watchers.clear()
         for watcher in watchers:
             watcher.end()
 
