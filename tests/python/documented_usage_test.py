@@ -443,6 +443,33 @@ async def test_states_are_merged_by_their_own_merge_or_by_member(netra):
     assert [result.success for result in results] == [True, True]
 
 
+async def test_every_kind_of_state_is_merged_with_all_its_members(netra):
+    @dataclasses.dataclass(slots=True)
+    class Base:
+        a: int
+
+    @dataclasses.dataclass(slots=True)
+    class Derived(Base):
+        b: int
+
+    executor = netra.PipelineExecutor(Engine(), None, None)
+    state = collections.UserDict(q=1)
+    await executor.execute_pipeline([Derived(1, 2), {"c": 3}], state, "r", CONTEXT)
+    assert state == {"q": 1, "a": 1, "b": 2, "c": 3}
+    assert await netra.standard.load_agent_state("r") == {"q": 1, "a": 1, "b": 2, "c": 3}
+
+
+async def test_a_merge_that_raises_leaves_a_recovery_checkpoint(netra):
+    class Unmergeable(dict):
+        def merge_from(self, other):
+            raise RuntimeError("no merge")
+
+    executor = netra.PipelineExecutor(Engine(), None, "sqlite:states.db")
+    with pytest.raises(RuntimeError, match="no merge"):
+        await executor.execute_pipeline([{"a": 1}], Unmergeable(q=1), "r", CONTEXT)
+    assert await netra.standard.load_agent_state("r", db_session="sqlite:states.db") == {"q": 1}
+
+
 async def test_a_failed_result_or_engine_leaves_a_recovery_checkpoint(netra):
     import cairn
 
@@ -485,8 +512,6 @@ async def test_watchers_are_told_in_order_and_their_failures_are_only_logged(net
 
 
 async def test_a_watcher_that_hangs_does_not_hold_the_pipeline_up(netra, monkeypatch, caplog):
-    import asyncio
-
     from cairn.compat import executor as executor_module
 
     monkeypatch.setattr(executor_module, "_LAST_MESSAGES_SECONDS", 0.01)
@@ -498,6 +523,31 @@ async def test_a_watcher_that_hangs_does_not_hold_the_pipeline_up(netra, monkeyp
     results = await netra.PipelineExecutor(Engine(), Hanging(), None).execute_pipeline([{"a": 1}], {}, "r", CONTEXT)
     assert results[0].success
     assert any("too slow" in record.message for record in caplog.records)
+
+
+async def test_a_watcher_whose_connection_was_cancelled_ends_no_pipeline(netra, caplog):
+    watcher = Watcher(asyncio.CancelledError())
+    results = await netra.PipelineExecutor(Engine(), watcher, None).execute_pipeline([{"a": 1}], {}, "r", CONTEXT)
+    assert results[0].success and len(watcher.messages) == 3
+    assert sum("was not told" in record.message for record in caplog.records) == 3
+
+
+async def test_results_are_returned_whatever_a_state_or_session_raises(netra, caplog):
+    class Broken:
+        def merge_from(self, other):
+            pass
+
+        def model_dump(self):
+            raise RuntimeError("no dump")
+
+        def get_bind(self):
+            raise RuntimeError("no bind")
+
+    for state, session in ((Broken(), None), ({}, Broken())):
+        results = await netra.PipelineExecutor(Engine(), None, session).execute_pipeline([{"a": 1}], state, "r", CONTEXT)
+        assert results[0].success
+    errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert ["no dump" in errors[0], "no bind" in errors[1]] == [True, True]
 
 
 async def test_results_are_returned_also_if_they_cannot_be_saved(netra, caplog):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Iterable, Mapping, Optional, Union
+from typing import Any, Iterable, Iterator, Mapping, MutableMapping, Optional, Union
 
-from cairn import CairnError, CheckpointType
+from cairn import CheckpointType
 from cairn._logging import logger
 from cairn.compat.environment import get_env
 from cairn.compat.services import (
@@ -40,8 +40,9 @@ class PipelineExecutor:
         """Runs the pipeline, merges the states of successful results into ``state``, and saves it once.
 
         ``context`` is a mapping or an object with ``thread_id`` and ``user_id``. Returns what the engine returned. If
-        a result failed, or the engine raises (which is passed on), the state is saved as ``recovery``. A state that
-        could not be saved is logged as an error and told to the watchers; the results are returned all the same.
+        a result failed, or the engine or a merge raises (which is passed on), the state is saved as ``recovery``. A
+        state that could not be saved is logged as an error and told to the watchers; the results are returned all the
+        same.
         """
         thread_id, user_id = _owner(context, "thread_id"), _owner(context, "user_id")
         messages = _Messages(self.websocket_manager, thread_id, run_id)
@@ -49,11 +50,11 @@ class PipelineExecutor:
             messages.send("pipeline_started")
             try:
                 results = await self.engine.execute_pipeline(pipeline, context, state)
+                succeeded = _merge_results(state, _as_list(results))
             except Exception as error:
                 await self._save(state, run_id, thread_id, user_id, CheckpointType.RECOVERY, messages)
                 messages.send("pipeline_failed", error=str(error))
                 raise
-            succeeded = _merge_results(state, _as_list(results))
             kind = CheckpointType.PIPELINE_COMPLETE if succeeded else CheckpointType.RECOVERY
             await self._save(state, run_id, thread_id, user_id, kind, messages)
             messages.send("pipeline_completed" if succeeded else "pipeline_failed")
@@ -73,7 +74,7 @@ class PipelineExecutor:
                 checkpoint_type=kind,
                 db_session=self.db_session,
             )
-        except (CairnError, TypeError, ValueError) as error:
+        except Exception as error:  # the state's own and the session's too: what the agents did is not to be lost
             logger.error("the state of run %s was not saved: %s", run_id, error)
             success, snapshot_id = False, None
         messages.send("checkpoint", checkpoint_type=kind.value, saved=success, snapshot_id=snapshot_id)
@@ -108,7 +109,7 @@ def _merge(state: Any, other: Any) -> None:
         state.merge_from(other)
         return
     members = other if isinstance(other, Mapping) else _members_of(other)
-    if isinstance(state, dict):
+    if isinstance(state, MutableMapping):
         state.update(members)
         return
     for name, value in members.items():
@@ -116,9 +117,22 @@ def _merge(state: Any, other: Any) -> None:
 
 
 def _members_of(state: Any) -> dict[str, Any]:
-    """Top-level members as they are, not copied: models and dataclasses keep them in their dict."""
-    names = getattr(state, "__slots__", ()) if not hasattr(state, "__dict__") else vars(state)
-    return {name: getattr(state, name) for name in names if not name.startswith("_")}
+    """Top-level members as they are, not copied: models and dataclasses keep them in their dict, or in slots."""
+    names = (name for name in _names_of(state) if not name.startswith("_") and hasattr(state, name))
+    return {name: getattr(state, name) for name in names}
+
+
+def _names_of(state: Any) -> Iterator[str]:
+    for base in reversed(type(state).__mro__):
+        slots = vars(base).get("__slots__", ())
+        yield from (slots,) if isinstance(slots, str) else slots
+    yield from getattr(state, "__dict__", ())
+
+
+def _is_cancelled() -> bool:
+    """Whether the running task itself is: what it waits for may have been cancelled by somebody else."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class _Messages:
@@ -143,7 +157,9 @@ class _Messages:
         while (message := await self._queue.get()) is not None:
             try:
                 await manager.send_to_thread(self._thread_id, message)
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                if _is_cancelled():
+                    raise
                 logger.warning("thread %s was not told of %s: %r", self._thread_id, message["type"], error)
 
     async def close(self) -> None:
