@@ -544,8 +544,8 @@ async def test_results_are_returned_whatever_a_state_or_session_raises(netra, ca
             raise RuntimeError("no bind")
 
     for state, session in ((Broken(), None), ({}, Broken())):
-        results = await netra.PipelineExecutor(Engine(), None, session).execute_pipeline([{"a": 1}], state, "r", CONTEXT)
-        assert results[0].success
+        executor = netra.PipelineExecutor(Engine(), None, session)
+        assert (await executor.execute_pipeline([{"a": 1}], state, "r", CONTEXT))[0].success
     errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
     assert ["no dump" in errors[0], "no bind" in errors[1]] == [True, True]
 

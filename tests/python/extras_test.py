@@ -4,8 +4,10 @@
 
 import asyncio
 import os
+import pathlib
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -150,6 +152,23 @@ def test_the_fixtures_are_a_plugin(folder):
     environment = {**os.environ, "PYTHONPATH": str(cairn.__path__[0]).rpartition("/")[0]}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
     assert "1 passed" in result.stdout, result.stdout
+
+
+def test_the_plugin_of_an_installed_package_may_be_named_too(folder):
+    package = pathlib.Path(__file__).resolve().parents[2] / "bindings" / "python" / "pyproject.toml"
+    plugins = tomllib.loads(package.read_text())["project"]["entry-points"]["pytest11"]
+    installed = folder / "cairn-0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: cairn\nVersion: 0\n")
+    lines = [f"{name} = {module}" for name, module in plugins.items()]
+    (installed / "entry_points.txt").write_text("\n".join(["[pytest11]", *lines]) + "\n")
+    (folder / "program_test.py").write_text(
+        'pytest_plugins = ["cairn.testing"]\ndef test_it(cairn_store):\n    assert cairn_store.stats()["runs"] == 0\n'
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder / "program_test.py")]
+    path = os.pathsep.join([str(cairn.__path__[0]).rpartition("/")[0], str(folder)])
+    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, cwd=folder)
+    assert "1 passed" in result.stdout, result.stdout + result.stderr
 
 
 # ---- the program ----

@@ -2,7 +2,10 @@
 
 #include "errors.h"
 
+#if defined(__SSE2__)
 #include <emmintrin.h>
+#endif
+
 #include <fmt/format.h>
 
 #include <array>
@@ -35,14 +38,17 @@ struct StringToken {
     bool is_ascii = true;
 };
 
+#if defined(__SSE2__)
 std::uint32_t bits_of(__m128i bytes) {
     return static_cast<std::uint32_t>(_mm_movemask_epi8(bytes));
 }
+#endif
 
 // From behind the opening quote to the closing one.
-StringToken scan_string(const char* begin, const char* end) {
+StringToken scan_string(const char* begin, [[maybe_unused]] const char* end) {
     StringToken token;
     const char* at = begin;
+#if defined(__SSE2__)
     while (end - at >= 16) {
         const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
         const std::uint32_t quotes = bits_of(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')));
@@ -56,6 +62,7 @@ StringToken scan_string(const char* begin, const char* end) {
         token.has_escapes = true;
         at += 2;
     }
+#endif
     for (; *at != '"'; ++at) {
         if (*at == '\\') token.has_escapes = true, ++at;
         if (static_cast<unsigned char>(*at) >= 0x80) token.is_ascii = false;
