@@ -18,6 +18,8 @@
 #include <string>
 #include <vector>
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -88,6 +90,31 @@ TEST(SqliteFiles, AMissingFileIsNotFoundUnlessItMayBeCreated) {
     EXPECT_EQ(code_of_opening(dir / "cairn.db", {.create = false}), ErrorCode::kNotFound);
     EXPECT_EQ(code_of_opening(dir / "cairn.db", {.read_only = true}), ErrorCode::kNotFound);
     EXPECT_TRUE(files_in(dir.path()).empty()) << "opening left something behind";
+}
+
+TEST(SqliteFiles, MakingAStoreRemovesWhatKilledMakersLeftAndNothingElse) {
+    const TempDir dir;
+    const std::vector<std::string> left{"cairn.db.new-1-1",      "cairn.db.new-1-1-journal", "cairn.db.new-1-1-lock",
+                                        "cairn.db.new-99-2-wal", "cairn.db.new-99-2-shm",    "cairn.db.new-99-2-lock"};
+    const std::vector<std::string> others{"cairn.db.new-lock", "cairn.db.new-notes", "cairn.db.new-a-1-lock",
+                                          "cairn.db.newer",    "other.db.new-1-1",   "other.db.new-1-1-lock"};
+    for (const std::string& name : left) write_file(dir / name, "half of a store");
+    for (const std::string& name : others) write_file(dir / name, "somebody's");
+    make_store_with_one_run(dir / "cairn.db");
+    std::vector<std::string> expected = others;
+    expected.emplace_back("cairn.db");
+    EXPECT_THAT(files_in(dir.path()), ::testing::UnorderedElementsAreArray(expected));
+}
+
+TEST(SqliteFiles, WhatAMakerIsStillAtIsNotRemovedByAnother) {
+    const TempDir dir;
+    write_file(dir / "cairn.db.new-1-1-lock", "");
+    write_file(dir / "cairn.db.new-1-1", "half of a store");
+    const int maker = ::open((dir / "cairn.db.new-1-1-lock").c_str(), O_RDONLY | O_CLOEXEC);
+    ASSERT_EQ(::flock(maker, LOCK_EX | LOCK_NB), 0);
+    make_store_with_one_run(dir / "cairn.db");
+    EXPECT_TRUE(fs::exists(dir / "cairn.db.new-1-1"));
+    ::close(maker);
 }
 
 TEST(SqliteFiles, ADanglingLinkIsAnErrorAndNotALoop) {

@@ -6,8 +6,12 @@
 #include <sqlite3.h>
 
 #include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
@@ -127,10 +131,11 @@ fs::path with_suffix(fs::path path, std::string_view suffix) {
 
 // Gives `draft` the name `path`, which nothing may have. Returns 0 or the system's error.
 int publish(const fs::path& draft, const fs::path& path) {
-    if (::link(draft.c_str(), path.c_str()) == 0) return 0;
+    // In one step: whoever dies after it leaves no second name behind.
+    if (::renameat2(AT_FDCWD, draft.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0) return 0;
     if (errno == EEXIST) return EEXIST;
-    // Some file systems have no hard links.
-    return ::renameat2(AT_FDCWD, draft.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0 ? 0 : errno;
+    // Some file systems can only do so.
+    return ::link(draft.c_str(), path.c_str()) == 0 ? 0 : errno;
 }
 
 // A new name survives power loss only when its folder is on disk.
@@ -142,15 +147,35 @@ int sync_folder(const fs::path& folder) {
     return problem;
 }
 
+constexpr std::string_view kDraftMark = ".new-";
+constexpr std::string_view kLockSuffix = "-lock";
+constexpr std::array<std::string_view, 5> kDraftSuffixes{"", "-journal", "-wal", "-shm", kLockSuffix};
+
+// Named beforehand: there may be no memory for it at the end. The lock comes last.
+std::vector<fs::path> files_of_draft(const fs::path& draft) {
+    std::vector<fs::path> files;
+    for (const std::string_view suffix : kDraftSuffixes) files.push_back(with_suffix(draft, suffix));
+    return files;
+}
+
+void unlink_all(const std::vector<fs::path>& files) {
+    for (const fs::path& file : files) ::unlink(file.c_str());
+}
+
+/// A database that is being made. A file beside it is locked for as long, so that others can tell whether its maker
+/// lives. (A lock on the draft itself would not do: closing it takes the engine's locks of the finished store.)
 class Draft {
 public:
     explicit Draft(const fs::path& final_path) {
         static std::atomic<unsigned> count = 0;
-        path_ = with_suffix(final_path, fmt::format(".new-{}-{}", ::getpid(), ++count));
-        for (const char* suffix : {"", "-journal", "-wal", "-shm"}) leftovers_.push_back(with_suffix(path_, suffix));
+        do {
+            path_ = with_suffix(final_path, fmt::format("{}{}-{}", kDraftMark, ::getpid(), ++count));
+        } while (is_taken());
+        files_ = files_of_draft(path_);
     }
     ~Draft() {
-        for (const fs::path& leftover : leftovers_) ::unlink(leftover.c_str());
+        unlink_all(files_);
+        if (lock_ >= 0) ::close(lock_);
     }
     Draft(const Draft&) = delete;
     Draft& operator=(const Draft&) = delete;
@@ -158,9 +183,49 @@ public:
     const fs::path& path() const { return path_; }
 
 private:
+    // By one of the dead, or by somebody who removes what they left. Where no lock can be had, nobody removes anything.
+    bool is_taken() {
+        const fs::path lock = with_suffix(path_, kLockSuffix);
+        lock_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+        if (lock_ < 0) return errno == EEXIST;
+        if (::flock(lock_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return false;
+        ::close(std::exchange(lock_, -1));
+        return true;
+    }
+
     fs::path path_;
-    std::vector<fs::path> leftovers_;  // named beforehand: there may be no memory for it at the end
+    std::vector<fs::path> files_;
+    int lock_ = -1;
 };
+
+// "agents.db.new-4711-1-lock", for the store "agents.db".
+bool is_lock_of_draft(std::string_view name, std::string_view store) {
+    if (!name.starts_with(store) || !name.ends_with(kLockSuffix)) return false;
+    name.remove_suffix(kLockSuffix.size());
+    name.remove_prefix(std::min(store.size(), name.size()));
+    if (!name.starts_with(kDraftMark) || name.size() == kDraftMark.size()) return false;
+    return name.find_first_not_of("0123456789-", kDraftMark.size()) == std::string_view::npos;
+}
+
+void remove_if_dead(const fs::path& lock) {
+    const int descriptor = ::open(lock.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) return;
+    if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) {
+        const std::string& name = lock.native();
+        unlink_all(files_of_draft(name.substr(0, name.size() - kLockSuffix.size())));
+    }
+    ::close(descriptor);
+}
+
+// What makers of this store left behind that were killed.
+void remove_drafts_of_the_dead(const fs::path& path) {
+    std::error_code problem;
+    const std::string store = path.filename().native();
+    for (fs::directory_iterator entry(path.parent_path(), problem), end; !problem && entry != end;
+         entry.increment(problem)) {
+        if (is_lock_of_draft(entry->path().filename().native(), store)) remove_if_dead(entry->path());
+    }
+}
 
 // A failed opening says what the engine saw; the file system often says why.
 Error explain(Error error, const fs::path& path, Access access) {
@@ -280,6 +345,7 @@ Result<std::unique_ptr<Connection>> DatabaseFile::connect(Deadline deadline) con
 }
 
 Status DatabaseFile::make(Deadline deadline) const {
+    remove_drafts_of_the_dead(path_);
     const Draft draft(path_);
     {
         const DatabaseFile file(draft.path(), Access::kCreate, known_);
