@@ -99,6 +99,9 @@ RetryPolicy read_retry(const YamlNode& node) {
     }
     if (const auto* value = fields.find("backoff")) retry.backoff = read_duration(*value, "backoff");
     if (const auto* value = fields.find("backoff_max")) retry.backoff_max = read_duration(*value, "backoff_max");
+    if (retry.backoff > retry.backoff_max) {
+        throw YamlProblem(node.mark, "backoff is longer than backoff_max: they are 200ms and 30s unless given");
+    }
     return retry;
 }
 

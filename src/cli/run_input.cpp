@@ -2,6 +2,7 @@
 
 #include "cli/files.h"
 #include "cli/output.h"
+#include "state/utf8.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -87,6 +88,9 @@ Result<State> read_run_input(const std::string& input, const std::vector<std::st
         const auto equals = setting.find('=');
         if (equals == std::string::npos || equals == 0) {
             return fail(ErrorCode::kInvalidArgument, fmt::format("--set \"{}\": give KEY=VALUE", setting));
+        }
+        if (!is_utf8(setting)) {
+            return fail(ErrorCode::kInvalidArgument, fmt::format("--set \"{}\": it is not UTF-8", setting));
         }
         *state = with_top_member(*state, setting.substr(0, equals), value_text(setting.substr(equals + 1), limits));
     }

@@ -117,7 +117,7 @@ std::optional<Error> error_of(const RunOutcome& outcome) {
     if (!result.error) return result.is_saved ? std::nullopt : result.save_error;
     Error error = *result.error;
     for (const StepResult& step : result.steps) {
-        if (!step.error || step.error->message != error.message) continue;
+        if (!error.message.starts_with(fmt::format("step \"{}\": ", step.step))) continue;
         error.message = fmt::format("{}: {}", outcome.file.place_of(step.step), error.message);
         break;
     }

@@ -97,9 +97,9 @@ int read_whole_number(const YamlNode& node, std::string_view key, int least, int
 
 std::chrono::milliseconds read_duration(const YamlNode& node, std::string_view key) {
     constexpr std::array kUnits{Unit{"ms", 1}, Unit{"s", 1'000}, Unit{"m", 60'000}, Unit{"h", 3'600'000}};
-    constexpr std::uint64_t kYear = 365ULL * 24 * 3'600'000;
-    const auto duration = is_scalar(node) ? measured(node.text, kUnits, kYear) : std::nullopt;
-    if (!duration) refuse(node, key, "a duration of at most a year: 500ms, 10s, 2m or 1h");
+    constexpr std::uint64_t kMonth = 30ULL * 24 * 3'600'000;  // as much as the engine takes
+    const auto duration = is_scalar(node) ? measured(node.text, kUnits, kMonth) : std::nullopt;
+    if (!duration) refuse(node, key, "a duration of at most 30 days: 500ms, 10s, 2m or 1h");
     return std::chrono::milliseconds(*duration);
 }
 

@@ -38,7 +38,7 @@ std::string read_text(const YamlNode& node, std::string_view key);
 std::string read_name(const YamlNode& node, std::string_view key);
 bool read_bool(const YamlNode& node, std::string_view key);
 int read_whole_number(const YamlNode& node, std::string_view key, int least, int most);
-/// "500ms", "10s", "2m", "1h"; at most a year.
+/// "500ms", "10s", "2m", "1h"; at most 30 days.
 std::chrono::milliseconds read_duration(const YamlNode& node, std::string_view key);
 /// "64MB", "10kB", "1GB" (times 1024) or bytes; at least 1, at most 1 TB.
 std::uint64_t read_size(const YamlNode& node, std::string_view key);

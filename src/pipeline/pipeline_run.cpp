@@ -25,6 +25,12 @@ Error taken_over(const std::string& run_id) {
             .message = fmt::format("run \"{}\" was taken over by another executor: this one has stopped", run_id)};
 }
 
+Error not_saved(const Checkpoint& checkpoint, Error error) {
+    if (checkpoint.step.empty()) return error;
+    error.message = fmt::format("step \"{}\": its result cannot be saved: {}", checkpoint.step, error.message);
+    return error;
+}
+
 }  // namespace
 
 PipelineRun::PipelineRun(const Parts& parts, const Pipeline& pipeline, ResumePoint from, const PipelineContext& context)
@@ -119,7 +125,8 @@ void PipelineRun::run_single(const Stage& stage) {
     if (!has_ended()) complete_stage(stage);
 }
 
-// A step that was skipped has nothing to save: the next checkpoint says so. The last stage's is the run's.
+// A step that was skipped has nothing to save but the phase that begins behind it: the next checkpoint says that it was
+// skipped. The last stage's checkpoint is the run's.
 void PipelineRun::complete_stage(const Stage& stage) {
     ++progress_.stages_completed;
     progress_.step = stage.steps.back().name;
@@ -131,8 +138,8 @@ void PipelineRun::complete_stage(const Stage& stage) {
     const bool did_run = std::ranges::any_of(
         stage.steps, [&](const Step& step) { return decided_.at(step.name).outcome != StepOutcome::kSkipped; });
     progress_.phase = next_phase();
-    if (is_last || saves_once() || !did_run) return;
     const bool is_transition = progress_.phase != saved_phase_;
+    if (is_last || saves_once() || !(did_run || is_transition)) return;
     const Checkpoint checkpoint{
         .type = is_transition ? CheckpointType::kPhaseTransition : CheckpointType::kIntermediate,
         .state = state_,
@@ -255,7 +262,7 @@ bool PipelineRun::save(const Checkpoint& checkpoint) {
         return false;
     }
     if (options_.on_save_failure == OnSaveFailure::kGoOn) return false;
-    end(PipelineStatus::kInterrupted, saved.error());
+    end(PipelineStatus::kInterrupted, not_saved(checkpoint, saved.error()));
     return false;
 }
 

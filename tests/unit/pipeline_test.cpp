@@ -73,9 +73,10 @@ TEST_F(PipelineTest, ThePhaseMovesOnAlsoWhereAStepIsSkipped) {
     pipeline.stages[2].steps[0].phase = AgentPhase::kReporting;
     bench.complete(pipeline);
     const auto history = bench.history();
-    ASSERT_THAT(bench.types(), ElementsAre("auto", "intermediate", "pipeline_complete"));
+    ASSERT_THAT(bench.types(), ElementsAre("auto", "intermediate", "phase_transition", "pipeline_complete"));
     EXPECT_EQ(history[1].agent_phase, AgentPhase::kTriage);
     EXPECT_EQ(history[2].agent_phase, AgentPhase::kReporting);
+    EXPECT_THAT(history[2].metadata, HasSubstr(R"("steps_completed":2,"steps_total":3,"step":"b")"));
 }
 
 TEST_F(PipelineTest, EveryEventSaysHowManyStepsAreCompleted) {
