@@ -62,7 +62,8 @@ struct CommandOptions {
 };
 
 /// A program that is asked to stop gets SIGTERM, and SIGKILL after `grace`, with all that it has started, unless that
-/// has left its process group. It is killed with this process; what it has started is not. Errors of the agent:
+/// has left its process group. When this process dies, even by SIGKILL, they are killed too (a shell that runs beside
+/// the program sees to it, where there is /bin/sh). Errors of the agent:
 /// kNotFound (no such program or folder), kInvalidState (its output is not one JSON object),
 ///   kLimitExceeded (too much output, or arguments and environment too long for the kernel), kUnavailable (it was asked
 ///   to stop, or the machine has no process or descriptor left), kInvalidArgument (it exited with another

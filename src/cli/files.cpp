@@ -1,5 +1,7 @@
 #include "cli/files.h"
 
+#include "cli/output.h"
+
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -66,7 +68,7 @@ Result<std::string> read_all(std::FILE* file, const std::string& path, std::uint
 
 Result<std::string> read_input(const std::string& path, std::uint64_t bytes_max) try {
     if (path == "-" && isatty(STDIN_FILENO) == 1) {
-        fmt::print(stderr, "cairn: reading the state from the keyboard; end it with Ctrl-D\n");
+        tell("cairn: reading the state from the keyboard; end it with Ctrl-D\n");
     }
     const File file(path == "-" ? stdin : std::fopen(path.c_str(), "rbe"));
     if (!file) return file_error("read", path, ErrorCode::kInvalidArgument);

@@ -24,8 +24,9 @@ void note(int signal) {
     const int error_number = errno;
     const bool is_first = requested_signal.exchange(signal) == 0;
     const int told = listener;
-    if (told >= 0 && !is_first) _exit(kInterruptedExitCode);
-    if (told >= 0) [[maybe_unused]]
+    // A terminal that is closed says so more than once.
+    if (told >= 0 && !is_first && signal != SIGHUP) _exit(kInterruptedExitCode);
+    if (told >= 0 && is_first) [[maybe_unused]]
         const ssize_t written = write(told, "!", 1);
     errno = error_number;
 }
@@ -47,11 +48,14 @@ Interruption::Interruption() {
     action.sa_flags = SA_RESTART;
     sigaction(SIGINT, &action, &interrupt_before_);
     sigaction(SIGTERM, &action, &terminate_before_);
+    sigaction(SIGHUP, nullptr, &hang_up_before_);
+    if (hang_up_before_.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);  // nohup(1) ignores it
 }
 
 Interruption::~Interruption() {
     sigaction(SIGINT, &interrupt_before_, nullptr);
     sigaction(SIGTERM, &terminate_before_, nullptr);
+    sigaction(SIGHUP, &hang_up_before_, nullptr);
 }
 
 bool Interruption::requested() noexcept {

@@ -6,8 +6,8 @@
 
 namespace cairn::cli {
 
-/// While one lives, Ctrl-C (SIGINT) and SIGTERM only set a flag, so that what was made for the time being can be
-/// removed. The program must then stop soon and call `end_program`.
+/// While one lives, Ctrl-C (SIGINT), SIGTERM and SIGHUP (the terminal was closed) only set a flag, so that what was
+/// made for the time being can be removed. The program must then stop soon and call `end_program`.
 class Interruption {
 public:
     Interruption();
@@ -23,10 +23,11 @@ public:
 private:
     struct sigaction interrupt_before_{};
     struct sigaction terminate_before_{};
+    struct sigaction hang_up_before_{};
 };
 
 /// While one lives, the first such signal calls `stop` (from a thread of its own), so that what is under way can be
-/// ended well; the second ends the program at once with exit code 130.
+/// ended well; a second one but SIGHUP ends the program at once with exit code 130.
 class StopAtInterruption {
 public:
     explicit StopAtInterruption(std::function<void()> stop);

@@ -8,6 +8,9 @@
 
 #include <fmt/format.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
@@ -138,14 +141,25 @@ int run(int argument_count, char** arguments) {
 // A result that nobody received is no success: a full disk behind `cairn load … > file`.
 int flush_output(int exit_code) {
     if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return exit_code;
-    fmt::print(stderr, "cairn: cannot write to standard output: {}\n", std::generic_category().message(errno));
+    tell(fmt::format("cairn: cannot write to standard output: {}\n", std::generic_category().message(errno)));
     return exit_code == 0 ? kUnexpected : exit_code;
+}
+
+// Started without one of them (`2>&-`), the first file that is opened would get its number, and be written to. What
+// stands there instead cannot be used either.
+void occupy_standard_descriptors() {
+    for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+        if (fcntl(descriptor, F_GETFD) >= 0) continue;
+        const int useless = descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY;
+        [[maybe_unused]] const int lowest_free = open("/dev/null", useless);
+    }
 }
 
 }  // namespace
 }  // namespace cairn::cli
 
 int main(int argument_count, char** arguments) {
+    cairn::cli::occupy_standard_descriptors();
     std::signal(SIGPIPE, SIG_DFL);  // `cairn log … | head` ends quietly, whatever the parent process set
     return cairn::cli::flush_output(cairn::cli::run(argument_count, arguments));
 }

@@ -1,5 +1,7 @@
 #include "cli/options.h"
 
+#include "cli/output.h"
+
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -68,7 +70,7 @@ std::size_t RowLimit::next_page(std::uint64_t printed) const {
 }
 
 void RowLimit::mention_more() const {
-    if (isatty(STDOUT_FILENO) == 1) fmt::print(stderr, "cairn: these are the first {}; --limit 0 shows all\n", rows());
+    if (isatty(STDOUT_FILENO) == 1) tell(fmt::format("cairn: these are the first {}; --limit 0 shows all\n", rows()));
 }
 
 std::size_t RowLimit::or_all() const {

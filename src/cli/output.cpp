@@ -40,12 +40,16 @@ void print_line(std::string_view text) {
     print("\n");
 }
 
+void tell(std::string_view text) {
+    std::fwrite(text.data(), 1, text.size(), stderr);
+}
+
 std::string to_line(const Json& json) {
     return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 void print_error(const Error& error, bool json) {
-    fmt::print(stderr, "{}\n", json ? error_object(error) : "cairn: " + printable(error.to_string()));
+    tell((json ? error_object(error) : "cairn: " + printable(error.to_string())) + "\n");
 }
 
 std::string printable(std::string_view text) {

@@ -1,5 +1,7 @@
 #include "cli/progress.h"
 
+#include "cli/output.h"
+
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -22,7 +24,7 @@ Progress::Progress(std::string label, std::uint64_t total)
 Progress::Progress(std::string label) : label_(std::move(label)), total_(0), visible_(isatty(STDERR_FILENO) == 1) {}
 
 Progress::~Progress() {
-    if (visible_) fmt::print(stderr, "{}", kClearLine);
+    if (visible_) tell(kClearLine);
 }
 
 void Progress::advance(std::uint64_t steps) {
@@ -43,7 +45,7 @@ void Progress::draw() {
     if (now < next_draw_) return;
     next_draw_ = now + kPause;
     const std::string line = progress_line(label_, done_.load(std::memory_order_relaxed), total_.load());
-    fmt::print(stderr, "{}{}", kClearLine, line);
+    tell(fmt::format("{}{}", kClearLine, line));
     std::fflush(stderr);
 }
 

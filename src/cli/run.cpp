@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <memory>
 #include <utility>
@@ -82,7 +83,7 @@ Result<PipelineResult> execute(const Cli& cli, const RunOptions& options, const 
     if (parts.events_file) executor.add_sink(parts.events_file);
     std::stop_source stop;
     const StopAtInterruption interruption([&] {
-        fmt::print(stderr, "cairn: finishing: press Ctrl-C again to leave at once\n");
+        tell("cairn: finishing: press Ctrl-C again to leave at once\n");
         stop.request_stop();
     });
     return executor.execute_pipeline(file.pipeline, input, run.run_id,
@@ -99,28 +100,43 @@ Result<std::string> rescue(const PipelineResult& result, const std::string& run_
     std::string name = "cairn-" + run_id + ".json";
     std::ranges::replace(name, '/', '_');
     if (Status written = write_file(name, result.state.text()); !written) {
-        fmt::print(stderr, "cairn: the state could neither be saved nor written to a file; it is:\n{}\n",
-                   result.state.text());
+        tell("cairn: the state could neither be saved nor written to a file; it is:\n");
+        tell(result.state.text());
+        tell("\n");
         return std::unexpected(std::move(written.error()));
     }
     return name;
 }
 
+/// Whoever reads standard error or the events may go away: writing then fails, and the pipeline goes on.
+class WatchersMayLeave {
+public:
+    WatchersMayLeave() : before_(std::signal(SIGPIPE, SIG_IGN)) {}
+    ~WatchersMayLeave() { std::signal(SIGPIPE, before_); }
+    WatchersMayLeave(const WatchersMayLeave&) = delete;
+    WatchersMayLeave& operator=(const WatchersMayLeave&) = delete;
+
+private:
+    void (*before_)(int);
+};
+
 void print_beginning(const Cli& cli, const RunOptions& options, const ChosenRun& run) {
     if (run.before && !(options.input.empty() && options.settings.empty())) {
-        fmt::print(stderr, "note: run {} goes on with the state that it has: --input and --set are for a new run\n",
-                   printable(run.run_id));
+        tell(fmt::format("note: run {} goes on with the state that it has: --input and --set are for a new run\n",
+                         printable(run.run_id)));
     }
     if (cli.json) return;
-    fmt::print(stderr, "{}\n",
-               printable(fmt::format("run {} (thread {}, user {})", run.run_id, run.thread_id, run.user_id)));
+    tell(printable(fmt::format("run {} (thread {}, user {})", run.run_id, run.thread_id, run.user_id)) + "\n");
 }
 
 Status run_to_its_end(const Cli& cli, const RunOptions& options, const Parts& parts, const PipelineFile& file,
                       const ChosenRun& run, const State& input) {
-    print_beginning(cli, options, run);
     const auto started = std::chrono::steady_clock::now();
-    const auto result = execute(cli, options, parts, file, run, input);
+    const auto result = [&] {
+        const WatchersMayLeave watched;
+        print_beginning(cli, options, run);
+        return execute(cli, options, parts, file, run, input);
+    }();
     if (!result) return std::unexpected(result.error());
     const auto unsaved = rescue(*result, run.run_id);
     const RunOutcome outcome{

@@ -322,6 +322,7 @@ Result<ChildProcess> ChildProcess::start(const Program& program, std::string_vie
                                          .failure = failure->write_end.get()});
     if (pid < 0) return unavailable("no process");
     child.pid_ = pid;
+    child.guard_.guard(pid);
     failure->write_end.close();
     if (const auto reason = read_failure(failure->read_end)) return start_error(program, *reason);
     // By its number: the header of some C libraries declares the function without extern "C".
@@ -339,7 +340,8 @@ ChildProcess::ChildProcess(ChildProcess&& other) noexcept
     : pid_(std::exchange(other.pid_, 0)),
       output_(std::move(other.output_)),
       errors_(std::move(other.errors_)),
-      end_(std::move(other.end_)) {}
+      end_(std::move(other.end_)),
+      guard_(std::move(other.guard_)) {}
 
 // The group's number is not given away as long as its leader is not reaped.
 void ChildProcess::signal_group(int signal) const noexcept {
@@ -347,6 +349,7 @@ void ChildProcess::signal_group(int signal) const noexcept {
 }
 
 std::optional<int> ChildProcess::reap() noexcept {
+    guard_.dismiss();  // while the group's number is still its own
     int status = 0;
     pid_t reaped = 0;
     do {

@@ -3,6 +3,7 @@
 // Starts a program, and makes sure of its end.
 
 #include "pipeline/descriptor.h"
+#include "pipeline/group_guard.h"
 
 #include <cairn/error.h>
 
@@ -24,7 +25,7 @@ struct Program {
 };
 
 /// A program that was started in a process group of its own, with default signals and no descriptors but the standard
-/// ones. It is killed when this process dies (the kernel's PR_SET_PDEATHSIG; what it has started itself is not).
+/// ones. When this process dies, it is killed by the kernel (PR_SET_PDEATHSIG) and its group by a `GroupGuard`.
 /// Destruction kills what is left of its group.
 /// Threads: to be kept by the thread that started it for as long as the program runs, since the kernel takes that
 ///   thread's end for the process's.
@@ -59,6 +60,7 @@ private:
     Descriptor output_;
     Descriptor errors_;
     Descriptor end_;
+    GroupGuard guard_;
 };
 
 }  // namespace cairn

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <csignal>
 #include <cstddef>
 #include <exception>
 #include <mutex>
@@ -73,6 +74,7 @@ public:
 
 private:
     void deliver() noexcept {
+        block_broken_pipes();
         Lock lock(mutex_);
         while (true) {
             changed_.wait(lock, [&] { return !queue_.empty() || is_closing_; });
@@ -87,6 +89,14 @@ private:
         }
         has_ended_ = true;
         changed_.notify_all();
+    }
+
+    // A sink whose reader has gone gets an error from its write(2), not the process its end.
+    static void block_broken_pipes() noexcept {
+        sigset_t broken_pipe;
+        sigemptyset(&broken_pipe);
+        sigaddset(&broken_pipe, SIGPIPE);
+        ::pthread_sigmask(SIG_BLOCK, &broken_pipe, nullptr);
     }
 
     void tell(const PipelineEvent& event) noexcept {

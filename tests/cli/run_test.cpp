@@ -132,6 +132,8 @@ TEST_F(CairnRun, AStateThatCannotBeSavedIsWrittenToAFile) {
     EXPECT_EQ(ended["status"], "interrupted");
     EXPECT_EQ(ended["is_saved"], false);
     EXPECT_EQ(ended["unsaved_file"], "cairn-r1.json");
+    EXPECT_THAT(ended["error"]["message"].get<std::string>(),
+                StartsWith("p.yaml:12:12: step \"second\": its result cannot be saved: "));
     EXPECT_EQ(Json::parse(read("cairn-r1.json"))["long"].get<std::string>().size(), 2000U);
     EXPECT_EQ(only_run()["steps_completed"], 1);
 }
@@ -238,6 +240,68 @@ TEST_F(CairnRun, ASecondCtrlCLeavesAtOnce) {
     EXPECT_EQ(left.exit_code, 130) << left.errors;
     EXPECT_THAT(read("report"), IsEmpty());
     EXPECT_EQ(only_run()["steps_completed"], 1);
+}
+
+// The terminal is closed, which is said more than once; the executor saves what is finished all the same.
+TEST_F(CairnRun, AClosedTerminalStopsItAsSigtermDoes) {
+    write_pipeline("touch working; while [ ! -e go ]; do sleep 0.05; done");
+    const auto stopped = run_shell(
+        "\"$CAIRN\" run p.yaml --run-id r1 --json > report & pid=$!\n"
+        "until [ -e working ]; do :; done\n"
+        "kill -HUP $pid; kill -HUP $pid; wait $pid");
+    EXPECT_EQ(stopped.exit_code, 128 + SIGHUP) << stopped.errors;
+    EXPECT_EQ(Json::parse(read("report"))["status"], "interrupted");
+    EXPECT_EQ(Json::parse(read("report"))["is_saved"], true);
+    EXPECT_EQ(only_run()["status"], "interrupted");
+}
+
+TEST_F(CairnRun, UnderNohupAClosedTerminalDoesNotStopIt) {
+    write_pipeline("touch working; while [ ! -e go ]; do sleep 0.05; done");
+    const auto ran = run_shell(
+        "trap '' HUP\n"
+        "\"$CAIRN\" run p.yaml --run-id r1 --json > report & pid=$!\n"
+        "until [ -e working ]; do :; done\n"
+        "kill -HUP $pid; touch go; wait $pid");
+    EXPECT_EQ(ran.exit_code, 0) << ran.errors;
+    EXPECT_EQ(Json::parse(read("report"))["status"], "completed");
+}
+
+TEST_F(CairnRun, MessagesThatCannotBeWrittenDoNotEndIt) {
+    write_pipeline();
+    EXPECT_EQ(run_shell("\"$CAIRN\" run p.yaml --run-id r1 2> /dev/full").exit_code, 0);
+    EXPECT_EQ(run_shell("\"$CAIRN\" run p.yaml --run-id r2 --events e.jsonl 2>&-").exit_code, 0);
+    EXPECT_EQ(run_shell("\"$CAIRN\" run none.yaml 2>&-").exit_code, exit_code_of(ErrorCode::kNotFound));
+    std::istringstream events(read("e.jsonl"));
+    for (std::string line; std::getline(events, line);) EXPECT_TRUE(Json::accept(line)) << line;
+    EXPECT_EQ(read("journal"), "first 1\nsecond 1\nthird 1\nfirst 1\nsecond 1\nthird 1\n");
+}
+
+// Its agent waits until the only reader of its messages has gone.
+TEST_F(CairnRun, AReaderOfItsMessagesThatGoesAwayDoesNotEndIt) {
+    write_pipeline("while [ ! -e gone ]; do sleep 0.05; done");
+    run_shell(
+        "{ \"$CAIRN\" run p.yaml --run-id r1 --events /dev/stderr 2>&1 > report; echo $? > code; } |\n"
+        "{ exec < /dev/null; touch gone; }");
+    EXPECT_EQ(read("code"), "0\n");
+    EXPECT_EQ(only_run()["status"], "completed");
+}
+
+// The second agent is a shell whose own child is at work, and holds the FIFO's writing end.
+TEST_F(CairnRun, WhatAnAgentHasStartedDiesWithAKilledRun) {
+    write_pipeline("sh -c 'touch working; sleep 1000' > fifo");
+    const auto killed = run_shell(
+        "mkfifo fifo; \"$CAIRN\" run p.yaml --run-id r1 > report 2>&1 & pid=$!\n"
+        "until [ -p fifo ]; do :; done\n"
+        "exec 3< fifo\n"
+        "until [ -e working ]; do :; done\n"
+        "kill -KILL $pid; cat <&3 > end; touch seen");
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "seen")) << killed.errors;
+    EXPECT_EQ(only_run()["status"], "interrupted");
+}
+
+TEST_F(CairnRun, ASettingThatIsNotUtf8IsRefused) {
+    write_pipeline();
+    expect_error(run_demo({"--set", "a=\xFF"}), ErrorCode::kInvalidArgument, "it is not UTF-8");
 }
 
 }  // namespace

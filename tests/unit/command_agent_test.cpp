@@ -536,5 +536,18 @@ TEST(CommandAgent, DoesNotOutliveAKilledExecutor) {
     EXPECT_TRUE(witness.sees_all_gone());
 }
 
+TEST(CommandAgent, ItsChildrenDoNotOutliveAKilledExecutor) {
+    const Witness witness;
+    ChildProcess executor([&](const Channel& channel) {
+        const AgentCall call{.progress = [&](std::string_view) { channel.say(1); }};
+        const std::string script = "sh -c 'trap \"\" TERM HUP; echo ready >&2; sleep 1000' & wait";
+        [[maybe_unused]] const auto ignored = run(witness.shell(script), {}, call);
+        return 0;
+    });
+    ASSERT_TRUE(executor.channel().hear());
+    EXPECT_EQ(executor.kill(), -SIGKILL);
+    EXPECT_TRUE(witness.sees_all_gone());
+}
+
 }  // namespace
 }  // namespace cairn::test

@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -211,6 +212,26 @@ TEST(EventFile, AFailedWriteIsThrown) {
     if (::access("/dev/full", W_OK) != 0) GTEST_SKIP() << "there is no /dev/full";
     const std::shared_ptr<EventSink> full = open_event_file("/dev/full").value();
     EXPECT_THROW(full->on_event(make_event(1)), std::system_error);
+}
+
+// The process has the default action for SIGPIPE, which would end it.
+TEST(EventDispatcher, ASinkWhoseReaderHasGoneEndsNothing) {
+    ChildProcess writer([](const Channel&) {
+        std::signal(SIGPIPE, SIG_DFL);
+        const TempDir dir;
+        const std::string path = dir / "events";
+        ::mkfifo(path.c_str(), 0600);
+        const int reader = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+        std::string logged;
+        {
+            EventDispatcher dispatcher({open_event_file(path).value()},
+                                       {.log = [&](const LogRecord& record) { logged = record.event; }});
+            ::close(reader);
+            dispatcher.publish(make_event(1));
+        }
+        return logged == "event_sink_failed" ? 0 : 1;
+    });
+    EXPECT_EQ(writer.wait(), 0);
 }
 
 TEST(EventFile, ALineThatWasCutSpoilsNoOther) {
