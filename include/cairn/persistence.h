@@ -261,7 +261,7 @@ struct OptimizedOptions : PersistenceOptions {
     /// Under `async` and `exit`: a newer state takes the place of an older one of its run that is still queued, and its
     /// snapshot id, so that only the newest is stored. Saves that are critical, or have a snapshot id, a parent or
     /// metadata of their own, are neither replaced nor replacing; nor do saves under different leases replace each
-    /// other.
+    /// other. A save whose fate others share is not replaced.
     bool latest_only = false;
     BatchLimits batch_limits = {};
     QueueLimits queue_limits = {};

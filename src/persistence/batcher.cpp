@@ -59,7 +59,10 @@ Status Batcher::submit(const Save& save, bool is_awaited, Deadline deadline) {
 
 bool Batcher::replace(const Save& older, const Save& newer) {
     const std::lock_guard lock(mutex_);
-    return !is_closing_ && queue_.replace(older, newer);
+    if (is_closing_ || !queue_.replace(older, newer)) return false;
+    older->settled.notify_all();  // who waits for it waits for the other one now
+    pass_on_the_lead();
+    return true;
 }
 
 Status Batcher::wait_for_room(Lock& lock, const PendingSave& save, Deadline deadline) {

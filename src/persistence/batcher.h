@@ -41,7 +41,8 @@ public:
     /// Queues a save behind those of its run; waits for a place until `deadline`. `is_awaited`: `wait` is called
     /// next. Errors: kUnavailable (the queue stayed full), kClosed; the save is not queued then.
     Status submit(const Save& save, bool is_awaited, Deadline deadline);
-    /// Queues `newer` in the place of `older`. False: that one is being committed already, or there is no room.
+    /// Queues `newer` in the place of `older`. False: that one is being committed already or others rely on it, there
+    /// is no room, or the service is closing.
     bool replace(const Save& older, const Save& newer);
 
     /// Lets somebody else rely on a save until `deadline`, who was told that it is queued if `is_acknowledged`.

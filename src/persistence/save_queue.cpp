@@ -20,7 +20,7 @@ void SaveQueue::push(const Save& save) {
 }
 
 bool SaveQueue::replace(const Save& older, const Save& newer) {
-    if (older->stage != PendingSave::Stage::kQueued) return false;
+    if (older->stage != PendingSave::Stage::kQueued || older->is_shared) return false;
     Run& run = runs_.at(older->request.run_id);
     if (run.waiting.back() != older) return false;
     if (newer->bytes > older->bytes && bytes_ + newer->bytes - older->bytes > limits_.bytes_max) return false;
@@ -30,6 +30,7 @@ bool SaveQueue::replace(const Save& older, const Save& newer) {
     bytes_ += newer->bytes - older->bytes;
     run.waiting.back() = newer;
     older->replaced_by = newer;
+    if (!newer->is_held) release(run);
     return true;
 }
 

@@ -29,8 +29,8 @@ public:
     /// Behind all saves of its run; releases those before it unless it is held itself. If memory runs out nothing has
     /// changed; nothing below takes any.
     void push(const Save& save);
-    /// Puts `newer` in the place of `older`, the newest of its run; not if that one is being committed already, or if
-    /// there is no room for what it is larger.
+    /// Puts `newer` in the place of `older`, the newest of its run, and releases it unless it is held itself; not if
+    /// `older` is being committed already or others rely on it, or if there is no room for what `newer` is larger.
     bool replace(const Save& older, const Save& newer);
     /// Takes a save out that is not being committed.
     void remove(PendingSave& save);

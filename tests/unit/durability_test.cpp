@@ -11,7 +11,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <functional>
+#include <iostream>
 #include <map>
 #include <random>
 
@@ -569,6 +571,51 @@ TEST_F(LatestOnly, AReplacementKeepsToTheLimitOfBytes) {
     }
     ASSERT_TRUE(bench.service().flush_all().has_value());
     EXPECT_EQ(bench.on_disk("a").back(), sized("a", 9'000).state_data.text());
+}
+
+TEST_F(LatestOnly, WhatOthersWaitForIsNotReplaced) {
+    bench.hold_up();
+    ASSERT_TRUE(save("run", 1, kAsync).has_value());
+    auto twin = bench.service().save_async(make_step("run", 1, kSync));
+    ASSERT_TRUE(save("run", 2, kAsync).has_value());
+    bench.let_go();
+    ASSERT_EQ(twin.wait_for(std::chrono::seconds(60)), std::future_status::ready) << "it is never told";
+    const Receipt told = twin.get().value();
+    StatePersistenceService reader(bench.inner);
+    const auto loaded = reader.load_agent_state({.run_id = "run", .snapshot_id = told.snapshot_id});
+    ASSERT_TRUE(loaded.has_value()) << loaded.error().to_string();
+    EXPECT_EQ(loaded->state.text(), step_text(1)) << "it was told that this is on disk";
+    expect_on_disk({1, 2});
+}
+
+TEST_F(LatestOnly, AnAsyncSaveInThePlaceOfAHeldOneIsNotHeld) {
+    ASSERT_TRUE(save("run", 1, kExit).has_value());
+    ASSERT_TRUE(save("run", 2, kAsync).has_value());
+    EXPECT_TRUE(eventually([&] { return bench.on_disk("run") == bench.steps({2}); }));
+}
+
+// Whoever waits for a save that is replaced must wait for the one in its place. If the flush has not begun to wait when
+// that happens, a round shows nothing.
+TEST_F(LatestOnly, AFlushDoesNotOversleepBecauseASaveIsReplaced) {
+    for (std::int64_t round = 1; round <= 20; ++round) {
+        bench.hold_up();
+        ASSERT_TRUE(save("run", 2 * round, kAsync).has_value());
+        std::atomic<bool> has_begun = false;
+        auto flushed = std::async(std::launch::async, [&] {
+            has_begun = true;
+            return bench.service().flush("run", std::chrono::hours(1));
+        });
+        ASSERT_TRUE(eventually([&] { return has_begun.load(); }));
+        for (int pause = 0; pause < 1000; ++pause) std::this_thread::yield();
+        ASSERT_TRUE(save("run", 2 * round + 1, kAsync).has_value());
+        bench.let_go();
+        if (flushed.wait_for(std::chrono::seconds(60)) != std::future_status::ready) {
+            std::cerr << "it sleeps until its deadline, in an hour\n";
+            std::_Exit(EXIT_FAILURE);  // the future would wait for it
+        }
+        EXPECT_TRUE(flushed.get().has_value());
+        EXPECT_EQ(bench.on_disk("run").back(), step_text(2 * round + 1));
+    }
 }
 
 // ---- close ----
