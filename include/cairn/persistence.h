@@ -222,7 +222,7 @@ struct CacheStats {
     std::map<std::string, std::uint64_t> fallbacks_by_cause;  ///< By the error's name.
     std::map<std::string, std::uint64_t> saves_by_outcome;    ///< By the outcome's name, all five.
     std::size_t queue_size = 0;                               ///< Saves that are not on disk yet.
-    std::size_t queue_bytes = 0;                              ///< Of their states and frames.
+    std::size_t queue_bytes = 0;                              ///< That they take, as `QueueLimits::bytes_max` counts.
     std::uint64_t batches = 0;                                ///< Transactions that committed several saves,
     std::uint64_t batched = 0;                                ///< and how many saves they committed.
     std::uint64_t failed_batches = 0;  ///< Batches that were taken apart, each save tried by itself.
@@ -252,7 +252,9 @@ struct BatchLimits {
 /// gets half of the places at the most.
 struct QueueLimits {
     std::size_t saves_max = 10'000;
-    std::uint64_t bytes_max = 64ULL << 20U;    ///< Of states and frames. A larger save waits for the queue to be empty.
+    /// Of states, frames, contexts and metadata, and, of a save that a newer one may replace (`latest_only`), of the
+    /// head before it. A larger save waits for the queue to be empty.
+    std::uint64_t bytes_max = 64ULL << 20U;
     std::chrono::milliseconds age_max{1'000};  ///< Of the oldest save of the same run that is not held (`exit`).
 };
 

@@ -22,9 +22,9 @@ struct PendingSave {
     // What it is: set before it is queued, then constant.
     StatePersistenceRequest request;
     std::shared_ptr<const CachedHead> becomes;  ///< The run's head once it is committed, unless others save meanwhile.
-    std::shared_ptr<const CachedHead> base;     ///< What its frame was encoded against; null: nothing.
+    std::shared_ptr<const CachedHead> base;     ///< Of a replaceable one: the head before it, if that is known.
     std::chrono::milliseconds patience{0};      ///< How long it may wait for the store once it may go.
-    std::uint64_t bytes = 0;                    ///< That it keeps in memory: of its state and its frame.
+    std::uint64_t bytes = 0;                    ///< That it keeps in memory: of states, frame, context and metadata.
     bool is_alone = false;                      ///< Critical: committed by itself.
     bool is_held = false;                       ///< Not committed before somebody asks.
     bool is_replaceable = false;                ///< By a newer one of its run.

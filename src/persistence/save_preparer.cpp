@@ -151,9 +151,7 @@ Result<Save> SavePreparer::make_save(const StatePersistenceRequest& request, con
     const Durability wanted = wanted_durability(request);
     Save save = std::make_shared<PendingSave>();
     save->request = request;
-    save->base = found.known;
     save->deadline = deadline;
-    save->bytes = request.state_data.size_bytes() + encoded->frame.size();
     save->is_alone = request.is_critical();
     save->is_held = wanted == Durability::kExit;
     save->is_acknowledged = wanted != Durability::kSync;
@@ -161,12 +159,15 @@ Result<Save> SavePreparer::make_save(const StatePersistenceRequest& request, con
     save->patience = core_.options.timeout;
     if (save->is_acknowledged) save->deadline = std::max(deadline, core_.deadline({}));
     save->is_replaceable = is_replaceable(request);
+    if (save->is_replaceable) save->base = found.known;
     save->write = SnapshotWriter::prepare(request, snapshot_id, core_.options.runtime.clock->now(), std::move(*encoded),
                                           found.head ? found.head->version : 0, parent_version);
     save->write.required_version = required_version(request, found);
     save->write.may_be_skipped = deduplication;
     save->becomes = std::make_shared<const CachedHead>(
         CachedHead{.info = save->write.write.snapshot.info, .state = request.state_data, .chain = chain});
+    save->bytes = save->write.write.snapshot.frame.size() + save->becomes->bytes();
+    if (save->base) save->bytes += save->base->bytes();
     return save;
 }
 
