@@ -287,7 +287,8 @@ using SaveCompletion = std::function<void(Result<Receipt>)>;
 ///  - A batch that cannot be committed is taken apart and its saves are committed one by one, so that none fails for
 ///    another's sake. Any error on that way is logged, counted by cause, and the save retried on the standard path with
 ///    the same snapshot id. Nothing enters the cache before the store has confirmed it.
-///  - A save identical to the run's newest one still under way shares that save's fate.
+///  - A save identical to the run's newest one still under way shares that save's fate, unless they differ in
+///    `on_conflict` or in their lease.
 ///
 /// Durability: `sync` acknowledges when the commit is on disk. `async` acknowledges when the save is queued; it is
 /// committed at once, so what dies with the process is what came during the last commits: at most `QueueLimits`, and of

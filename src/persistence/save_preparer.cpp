@@ -20,6 +20,12 @@ Head head_of(const CachedHead& cached) {
             .expires_at = info.expires_at};
 }
 
+// What becomes of a save under another lease says nothing about this one; nor does that of one which takes another
+// writer's head for a conflict while this one does not, or the reverse.
+bool can_share_fate(const StatePersistenceRequest& one, const StatePersistenceRequest& other) {
+    return one.lease == other.lease && one.on_conflict == other.on_conflict;
+}
+
 Result<std::optional<DeltaBase>> head_base(const std::shared_ptr<const CachedHead>& head) {
     if (!head) return std::nullopt;
     return DeltaBase{.state = head->state,
@@ -34,9 +40,8 @@ Result<PreparedSave> SavePreparer::prepare(const StatePersistenceRequest& reques
                                            Deadline deadline, bool may_replace) {
     Result<Found> found = find_head(request, deadline);
     if (!found) return std::unexpected(std::move(found.error()));
-    // What becomes of a save under another lease says nothing about this one.
-    const bool is_another_holders = found->pending && found->pending->request.lease != request.lease;
-    if (found->is_equal && !is_another_holders && may_be_skipped(request, *found->head)) {
+    const bool may_follow = !found->pending || can_share_fate(request, found->pending->request);
+    if (found->is_equal && may_follow && may_be_skipped(request, *found->head)) {
         if (found->pending) return PreparedSave{.twin = std::move(found->pending)};
         if (Status status = core_.writer->check_lease(request); !status) return std::unexpected(status.error());
         core_.writer->saw(request.run_id, found->head->version);
@@ -45,8 +50,7 @@ Result<PreparedSave> SavePreparer::prepare(const StatePersistenceRequest& reques
                                                .version = found->head->version}};
     }
     Save replaced;
-    if (may_replace && found->pending && !is_another_holders && found->pending->is_replaceable &&
-        is_replaceable(request)) {
+    if (may_replace && found->pending && may_follow && found->pending->is_replaceable && is_replaceable(request)) {
         replaced = std::exchange(found->pending, nullptr);
         new_id = replaced->becomes->info.snapshot_id;
         --found->head->version;  // what it grows from; its owner is the same

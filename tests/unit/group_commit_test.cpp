@@ -437,6 +437,28 @@ TEST_F(GroupCommit, AnotherWriterBetweenTwoIdenticalSavesIsNotLostBehindASkip) {
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2, 1}));
 }
 
+// Equal states, but one save takes another writer's head for a conflict and the other does not.
+TEST_F(GroupCommit, ASaveThatMayConflictSharesNoFateWithOneThatIsRebased) {
+    for (const bool is_strict_first : {true, false}) {
+        const std::string run = is_strict_first ? "strict-first" : "strict-last";
+        bench.hold_up();
+        std::map<bool, Answer> answers;
+        for (const bool is_strict : {is_strict_first, !is_strict_first}) {
+            StatePersistenceRequest request = make_step(run, 1);
+            if (is_strict) {
+                request.on_conflict = OnConflict::kFail;
+                request.expected_version = is_strict_first ? 0 : 1;
+            }
+            answers[is_strict] = bench.service().save_async(request);
+        }
+        ASSERT_TRUE(StatePersistenceService(bench.inner).save_agent_state(make_step(run, 7)).has_value());
+        bench.let_go();
+        EXPECT_TRUE(answers[false].get().has_value()) << run;
+        EXPECT_EQ(code_of(answers[true].get()), ErrorCode::kConflict) << run;
+        EXPECT_EQ(bench.on_disk(run), bench.steps({7, 1})) << run;
+    }
+}
+
 // ---- limits of the queue ----
 
 TEST_F(GroupCommit, AFullQueueMakesCallersWaitAndThenRefusesThem) {
