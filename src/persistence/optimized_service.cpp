@@ -218,11 +218,12 @@ Result<LoadedState> OptimizedStatePersistence::Impl::load_state(const LoadReques
         return std::unexpected(std::move(status.error()));
     }
     if (!request.snapshot_id) {
+        const std::optional<std::int64_t> seen = writer->seen().find(request.run_id);
         const Result<std::optional<Head>> head = store->head(request.run_id);
         if (!head) return std::unexpected(head.error());
         const auto cached = cache.find(request.run_id);
         if (*head && cached && cached->is(**head) && is_owned(cached->info, request)) {
-            writer->saw(request.run_id, cached->info.version);
+            writer->seen().note_read(request.run_id, cached->info.version, seen);
             return LoadedState{.state = cached->state, .info = cached->info};
         }
     }

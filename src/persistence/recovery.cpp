@@ -173,7 +173,7 @@ Result<bool> Recovery::make_head(Attempt& attempt, const Head& head, Deadline de
 
     const auto committed = writer_->commit(batch, attempt.result.state, deadline);
     if (!committed) return std::unexpected(committed.error());
-    if (*committed) writer_->saw(attempt.request.run_id, (*committed)->version);
+    if (*committed) writer_->seen().note(attempt.request.run_id, (*committed)->version);
     return committed->has_value();
 }
 

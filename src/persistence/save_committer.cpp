@@ -121,7 +121,7 @@ Status SaveCommitter::commit_together(std::span<const Save> saves) {
     stats_.count_batch(saves.size());
     for (const Save& save : saves) {
         save->result = guarded([&] {
-            remember(*save, save->becomes->info.version);
+            remember(*save);
             return Result<Receipt>(receipt_of(*save));
         });
     }
@@ -158,7 +158,9 @@ Result<Receipt> SaveCommitter::commit_alone(PendingSave& save) {
         return fall_back(save.request, save.becomes->info.snapshot_id, required_version, save.deadline,
                          std::move(receipt.error()));
     }
-    if (receipt && receipt->outcome == Outcome::kPersisted) remember(save, receipt->version);
+    if (!receipt || receipt->outcome != Outcome::kPersisted) return receipt;
+    // What was put elsewhere than prepared is stored otherwise, too: with another parent, or by an earlier attempt.
+    receipt->version == save.becomes->info.version ? remember(save) : cache_.forget(save.request.run_id);
     return receipt;
 }
 
@@ -178,23 +180,16 @@ Result<Receipt> SaveCommitter::fall_back(const StatePersistenceRequest& request,
         return std::unexpected(after_attempt(earlier, std::move(receipt.error()), snapshot_id));
     }
     receipt->outcome = Outcome::kFallback;
-    writer_->saw(request.run_id, receipt->version);
+    writer_->seen().note(request.run_id, receipt->version);
     cache_.forget(request.run_id);  // it is stored otherwise than what was prepared
     return receipt;
 }
 
 // Without memory for it, it is not remembered: that costs time and nothing else.
-void SaveCommitter::remember(const PendingSave& save, std::int64_t version) noexcept {
+void SaveCommitter::remember(const PendingSave& save) noexcept {
     try {
-        writer_->saw(save.request.run_id, version);
-        if (version == save.becomes->info.version) {
-            cache_.put(save.becomes);
-            return;
-        }
-        CachedHead rebased = *save.becomes;
-        rebased.info.version = version;
-        rebased.info.parent_version = save.write.parent_version.value_or(version - 1);
-        cache_.put(std::make_shared<const CachedHead>(std::move(rebased)));
+        writer_->seen().note(save.request.run_id, save.becomes->info.version);
+        cache_.put(save.becomes);
     } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch)
     }
 }

@@ -42,7 +42,7 @@ private:
     Status commit_together(std::span<const Save> saves);
     Status commit_others_together(std::span<const Save> saves);
     Result<Receipt> commit_alone(PendingSave& save);
-    void remember(const PendingSave& save, std::int64_t version) noexcept;
+    void remember(const PendingSave& save) noexcept;
 
     std::shared_ptr<Store> store_;
     std::shared_ptr<SnapshotWriter> writer_;

@@ -44,7 +44,7 @@ Result<PreparedSave> SavePreparer::prepare(const StatePersistenceRequest& reques
     if (found->is_equal && may_follow && may_be_skipped(request, *found->head)) {
         if (found->pending) return PreparedSave{.twin = std::move(found->pending)};
         if (Status status = core_.writer->check_lease(request); !status) return std::unexpected(status.error());
-        core_.writer->saw(request.run_id, found->head->version);
+        core_.writer->seen().note(request.run_id, found->head->version);
         return PreparedSave{.skipped = Receipt{.snapshot_id = std::move(found->head->snapshot_id),
                                                .outcome = Outcome::kDeduplicated,
                                                .version = found->head->version}};
@@ -143,6 +143,7 @@ Result<SavePreparer::KnownHead> SavePreparer::read_head(const StatePersistenceRe
     Result<ChainedState> loaded = load_snapshot(
         *core_.store, {.run_id = request.run_id, .snapshot_id = head.snapshot_id}, core_.options.state_limits);
     if (!loaded) return std::unexpected(std::move(loaded.error()));
+    cache_.forget(request.run_id);  // what is there is another head, perhaps of a run that was deleted
     return cache_.put(cached_head(std::move(*loaded)));
 }
 

@@ -75,8 +75,15 @@ std::optional<std::int64_t> ServiceCore::parent_version(const StatePersistenceRe
 }
 
 Result<ChainedState> ServiceCore::load(const LoadRequest& request) const {
+    if (request.snapshot_id) return load_snapshot(*store, request, options.state_limits);
+    const std::optional<std::int64_t> seen = writer->seen().find(request.run_id);
     Result<ChainedState> loaded = load_snapshot(*store, request, options.state_limits);
-    if (loaded && !request.snapshot_id) writer->saw(request.run_id, loaded->info.version);
+    if (loaded) {
+        writer->seen().note_read(request.run_id, loaded->info.version, seen);
+    } else if (loaded.error().code == ErrorCode::kNotFound) {
+        const Result<std::optional<Head>> head = store->head(request.run_id);  // it may be somebody else's
+        if (head && !*head) writer->seen().note_read(request.run_id, 0, seen);
+    }
     return loaded;
 }
 

@@ -83,7 +83,9 @@ Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, Pr
         Result<std::optional<Committed>> committed = commit(batch, request.state_data, deadline);
         if (!committed) return std::unexpected(std::move(committed.error()));
         if (*committed) {
-            saw(request.run_id, (*committed)->version);
+            // A snapshot that was there before may have been the head long ago.
+            const bool is_head = (*committed)->version == write.snapshot.info.version;
+            if (is_head) seen_.note(request.run_id, (*committed)->version);
             return Receipt{.snapshot_id = write.snapshot.info.snapshot_id,
                            .version = (*committed)->version,
                            .frame_bytes = (*committed)->frame_bytes};
@@ -91,7 +93,7 @@ Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, Pr
         Result<std::optional<Head>> head = rebase(request, prepared, write);
         if (!head) return std::unexpected(std::move(head.error()));
         if (prepared.may_be_skipped && *head && is_equal(request, **head)) {
-            saw(request.run_id, (*head)->version);
+            seen_.note(request.run_id, (*head)->version);
             return Receipt{.snapshot_id = std::move((*head)->snapshot_id),
                            .outcome = Outcome::kDeduplicated,
                            .version = (*head)->version};

@@ -53,8 +53,8 @@ public:
     /// compared with or put on: whoever held the run then was the only one to move it.
     Status check_lease(const StatePersistenceRequest& request) const;
 
-    /// This service now knows that the run's head was at `version`.
-    void saw(const std::string& run_id, std::int64_t version) { seen_.note(run_id, version); }
+    /// What this service has seen of its runs' heads.
+    SeenVersions& seen() { return seen_; }
 
     /// What a commit left in the store.
     struct Committed {

@@ -107,16 +107,31 @@ TEST(LatencyHistogram, TakesTheExtremes) {
     EXPECT_EQ(histogram.summary().count, 3U);
 }
 
-TEST(SeenVersions, ForgetsTheRunNotedLongestAgoAndNeverGoesBack) {
+TEST(SeenVersions, ForgetsTheRunNotedLongestAgo) {
     SeenVersions seen(2);
     seen.note("a", 3);
-    seen.note("a", 2);
     seen.note("b", 1);
     EXPECT_EQ(seen.find("a"), 3);
     seen.note("a", 4);
     seen.note("c", 1);
     EXPECT_EQ(seen.find("b"), std::nullopt);
     EXPECT_EQ(seen.find("a"), 4);
+}
+
+TEST(SeenVersions, AReadThatASaveOvertookTakesNothingBackButARunMadeAnewDoes) {
+    SeenVersions seen;
+    seen.note_read("run", 3, seen.find("run"));
+    const auto before = seen.find("run");
+    EXPECT_EQ(before, 3);
+    seen.note("run", 4);
+    seen.note_read("run", 3, before);
+    EXPECT_EQ(seen.find("run"), 4) << "a save came in between";
+    seen.note_read("run", 1, seen.find("run"));
+    EXPECT_EQ(seen.find("run"), 1);
+    seen.note_read("run", 0, seen.find("run"));
+    EXPECT_EQ(seen.find("run"), 0);
+    seen.note_read("another", 0, seen.find("another"));
+    EXPECT_EQ(seen.find("another"), std::nullopt) << "there is nothing that a save could conflict with";
 }
 
 TEST(RunLanes, TurnsOfOneRunNeverOverlapAndKeepTheirOrder) {

@@ -4,6 +4,7 @@
 #include <cairn/persistence.h>
 
 #include <cairn/faulty_store.h>
+#include <cairn/retention.h>
 #include "frame/frame.h"
 #include "store/memory/memory_store.h"
 #include "support/make.h"
@@ -195,6 +196,53 @@ TEST(Both, AnExpectedVersionIsHeldEvenWhenTheStateIsUnchanged) {
     EXPECT_EQ(bench.optimized.save_agent_state(request).value().version, 1);
 }
 
+// What a service has seen of a run says nothing about the next run of that name.
+TEST(Both, ARunThatWasDeletedAndMadeAnewIsNoConflictForEver) {
+    Bench bench;
+    StatePersistenceService other(bench.inner, bench.options);
+    for (StatePersistence* service :
+         {static_cast<StatePersistence*>(&bench.standard), static_cast<StatePersistence*>(&bench.optimized)}) {
+        const auto save = [&](int step) {
+            StatePersistenceRequest request = make_request("run", fmt::format(R"({{"step":{}}})", step));
+            request.on_conflict = OnConflict::kFail;
+            return service->save_agent_state(request);
+        };
+        for (int step = 1; step <= 5; ++step) ASSERT_TRUE(save(step));
+        ASSERT_TRUE(delete_runs(*bench.inner, {.run_id = "run"}));
+        EXPECT_EQ(code_of(save(6)), ErrorCode::kConflict) << "somebody has deleted it";
+        EXPECT_EQ(code_of(service->load_agent_state({.run_id = "run"})), ErrorCode::kNotFound);  // now it knows
+        ASSERT_TRUE(save(7));
+        ASSERT_TRUE(save(8));
+        ASSERT_TRUE(delete_runs(*bench.inner, {.run_id = "run"}));
+        ASSERT_TRUE(other.save_agent_state(make_request("run", R"({"by":"other"})")));
+        EXPECT_EQ(code_of(save(9)), ErrorCode::kConflict) << "somebody has made it anew";
+        ASSERT_TRUE(service->load_agent_state({.run_id = "run"}));  // now it knows
+        EXPECT_EQ(save(10).value().version, 2);
+        EXPECT_EQ(save(11).value().version, 3);
+        ASSERT_TRUE(delete_runs(*bench.inner, {.run_id = "run"}));
+        EXPECT_EQ(service->save_agent_state(make_request("run", R"({"step":12})")).value().version, 1);
+        EXPECT_EQ(save(13).value().version, 2) << "its own save is no conflict";
+        ASSERT_TRUE(delete_runs(*bench.inner, {.run_id = "run"}));
+        EXPECT_EQ(code_of(service->load_agent_state({.run_id = "run"})), ErrorCode::kNotFound);
+    }
+}
+
+TEST(Both, AnOldSnapshotsIdSavedAgainIsNoConflictForTheNextSave) {
+    Bench bench;
+    for (StatePersistence* service :
+         {static_cast<StatePersistence*>(&bench.standard), static_cast<StatePersistence*>(&bench.optimized)}) {
+        const std::string run = service == &bench.standard ? "by-standard" : "by-optimized";
+        StatePersistenceRequest first = make_request(run, R"({"step":1})");
+        first.snapshot_id = "first";
+        ASSERT_TRUE(service->save_agent_state(first));
+        ASSERT_TRUE(service->save_agent_state(make_request(run, R"({"step":2})")));
+        EXPECT_EQ(service->save_agent_state(first).value().version, 1) << "it is there already";
+        StatePersistenceRequest next = make_request(run, R"({"step":3})");
+        next.on_conflict = OnConflict::kFail;
+        EXPECT_EQ(service->save_agent_state(next).value().version, 3);
+    }
+}
+
 TEST(Both, AHeadThatMovesDuringTheSaveIsRebasedOn) {
     Bench bench;
     StatePersistenceService other(bench.inner, bench.options);
@@ -207,6 +255,54 @@ TEST(Both, AHeadThatMovesDuringTheSaveIsRebasedOn) {
     EXPECT_EQ(bench.optimized.load_agent_state({.run_id = "run"}).value().state.text(), R"({"by":"us"})");
     EXPECT_EQ(bench.store->head("run").value()->version, receipt.version);
     EXPECT_EQ(receipt.version, 3);
+}
+
+// What is loaded says the same whether the service has the head in its memory or not.
+TEST(Optimised, ARebasedSaveIsLoadedAsItIsStored) {
+    Bench bench;
+    StatePersistenceService other(bench.inner, bench.options);
+    ASSERT_TRUE(bench.optimized.configure({.enable_compression = false}));
+    ASSERT_TRUE(bench.optimized.save_agent_state(make_request("run", R"({"step":0})")));
+    const auto hold = [](std::string text, std::string id, std::optional<std::string> parent) {
+        StatePersistenceRequest request = make_request("run", text);
+        request.durability = Durability::kExit;
+        request.snapshot_id = std::move(id);
+        request.parent_snapshot_id = std::move(parent);
+        return request;
+    };
+    ASSERT_TRUE(bench.optimized.save_agent_state(hold(R"({"step":1})", "one", {})));
+    ASSERT_TRUE(bench.optimized.save_agent_state(hold(R"({"step":2})", "two", "one")));
+    ASSERT_TRUE(other.save_agent_state(make_request("run", R"({"by":"other"})")));
+    ASSERT_TRUE(bench.optimized.flush("run"));
+    const SnapshotInfo ours = bench.optimized.load_agent_state({.run_id = "run"}).value().info;
+    const SnapshotInfo stored = other.load_agent_state({.run_id = "run"}).value().info;
+    EXPECT_EQ(ours.version, 4);
+    EXPECT_EQ(ours.version, stored.version);
+    EXPECT_EQ(ours.parent_version, stored.parent_version);
+    EXPECT_EQ(ours.base_version, stored.base_version);
+}
+
+TEST(Optimised, ARunThatWasMadeAnewIsReadOnceAndThenKnown) {
+    for (const bool compression : {true, false}) {
+        Bench bench;
+        ASSERT_TRUE(bench.optimized.configure({.enable_compression = compression}));
+        StatePersistenceService other(bench.inner, bench.options);
+        for (int step = 1; step <= 5; ++step) {
+            ASSERT_TRUE(bench.optimized.save_agent_state(make_request("run", fmt::format(R"({{"step":{}}})", step))));
+        }
+        ASSERT_TRUE(delete_runs(*bench.inner, {.run_id = "run"}));
+        ASSERT_TRUE(other.save_agent_state(make_request("run", R"({"step":5})")));
+        for (int save = 0; save < 3; ++save) {
+            EXPECT_EQ(bench.optimized.save_agent_state(make_request("run", R"({"step":5})")).value().outcome,
+                      Outcome::kDeduplicated);
+        }
+        EXPECT_EQ(bench.store->calls(StoreCall::kGet), 1U);
+        for (int step = 6; step <= 8; ++step) {
+            const std::uint64_t commits = bench.store->calls(StoreCall::kCommit);
+            EXPECT_TRUE(bench.optimized.save_agent_state(make_request("run", fmt::format(R"({{"step":{}}})", step))));
+            EXPECT_EQ(bench.store->calls(StoreCall::kCommit), commits + 1) << "it expects another head than there is";
+        }
+    }
 }
 
 TEST(Optimised, AnEqualStateIsSkippedAndTheHeadsIdReturned) {
