@@ -2,6 +2,7 @@
 #include "persistence/retention_policy.h"
 #include "persistence/retention_worker.h"
 #include "persistence/snapshot_reader.h"
+#include "persistence/timeouts.h"
 
 #include <cairn/retention.h>
 
@@ -106,6 +107,7 @@ Result<RetentionReport> delete_from_store(Store& store, const DeletionTarget& ta
 RetentionOptions with_defaults(const RetentionOptions& options) {
     RetentionOptions complete = options;
     complete.runtime = options.runtime.with_defaults();
+    complete.timeout = bounded(options.timeout);
     return complete;
 }
 

@@ -2,6 +2,7 @@
 
 #include "persistence/request_rules.h"
 #include "persistence/snapshot_reader.h"
+#include "persistence/timeouts.h"
 
 #include <chrono>
 #include <utility>
@@ -9,8 +10,9 @@
 namespace cairn {
 namespace {
 
-PersistenceOptions with_runtime(PersistenceOptions options) {
+PersistenceOptions completed(PersistenceOptions options) {
     options.runtime = options.runtime.with_defaults();
+    options.timeout = bounded(options.timeout);
     return options;
 }
 
@@ -18,7 +20,7 @@ PersistenceOptions with_runtime(PersistenceOptions options) {
 
 ServiceCore::ServiceCore(std::shared_ptr<Store> its_store, PersistenceOptions its_options)
     : store(std::move(its_store)),
-      options(with_runtime(std::move(its_options))),
+      options(completed(std::move(its_options))),
       writer(std::make_shared<SnapshotWriter>(store, options)),
       recovery(store, writer, options) {}
 
@@ -27,7 +29,7 @@ Status ServiceCore::check(const StatePersistenceRequest& request) const {
 }
 
 Deadline ServiceCore::deadline(std::optional<std::chrono::milliseconds> timeout) const {
-    return std::chrono::steady_clock::now() + timeout.value_or(options.timeout);
+    return std::chrono::steady_clock::now() + bounded(timeout.value_or(options.timeout));
 }
 
 std::string ServiceCore::snapshot_id(const StatePersistenceRequest& request) const {

@@ -243,6 +243,29 @@ TEST(Both, AnOldSnapshotsIdSavedAgainIsNoConflictForTheNextSave) {
     }
 }
 
+TEST(Both, ATimeoutMayBeForEver) {
+    Bench bench;
+    bench.options.timeout = std::chrono::milliseconds::max();
+    StatePersistenceService standard(bench.store, bench.options);
+    OptimizedStatePersistence optimized(bench.store, bench.options);
+    int step = 0;
+    for (StatePersistence* service :
+         {static_cast<StatePersistence*>(&standard), static_cast<StatePersistence*>(&optimized),
+          static_cast<StatePersistence*>(&bench.optimized)}) {
+        for (const auto durability : {Durability::kSync, Durability::kAsync, Durability::kExit}) {
+            StatePersistenceRequest request = make_request("run", fmt::format(R"({{"step":{}}})", ++step));
+            request.timeout = std::chrono::milliseconds::max();
+            request.durability = durability;
+            EXPECT_TRUE(service->save_agent_state(request));
+        }
+        EXPECT_TRUE(service->flush("run", std::chrono::milliseconds::max()));
+        EXPECT_TRUE(service->flush_all(std::chrono::milliseconds::max()));
+        EXPECT_TRUE(service->load_agent_state({.run_id = "run"}));
+        EXPECT_TRUE(service->recover_agent_state({.run_id = "run"}));
+    }
+    EXPECT_TRUE(prune(*bench.store, {.keep_last = 1}, {.timeout = std::chrono::milliseconds::max()}));
+}
+
 TEST(Both, AHeadThatMovesDuringTheSaveIsRebasedOn) {
     Bench bench;
     StatePersistenceService other(bench.inner, bench.options);

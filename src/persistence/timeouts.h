@@ -1,0 +1,14 @@
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+
+namespace cairn {
+
+/// `timeout`, but no longer than a year: so "for ever" (`milliseconds::max()`) can be added to a time.
+inline std::chrono::milliseconds bounded(std::chrono::milliseconds timeout) {
+    constexpr std::chrono::hours kLongest{24 * 365};
+    return std::clamp<std::chrono::milliseconds>(timeout, std::chrono::milliseconds::zero(), kLongest);
+}
+
+}  // namespace cairn
