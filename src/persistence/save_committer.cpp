@@ -26,6 +26,24 @@ Receipt receipt_of(const PendingSave& save) {
     return {.snapshot_id = info.snapshot_id, .version = info.version, .frame_bytes = info.frame_bytes};
 }
 
+using RunIds = std::unordered_set<std::string_view>;
+
+std::vector<Save> without_runs(std::span<const Save> saves, const RunIds& run_ids) {
+    std::vector<Save> others;
+    std::ranges::copy_if(saves, std::back_inserter(others),
+                         [&](const Save& save) { return !run_ids.contains(save->request.run_id); });
+    return others;
+}
+
+// Without the runs of which a save has ended: what follows it expects to find it.
+std::vector<Save> those_of_timely_runs(std::span<const Save> saves) {
+    RunIds run_ids;
+    for (const Save& save : saves) {
+        if (save->result) run_ids.insert(save->request.run_id);
+    }
+    return without_runs(saves, run_ids);
+}
+
 void log_save(const Runtime& runtime, std::string_view event, const Error& cause,
               const StatePersistenceRequest& request, const std::string& snapshot_id) {
     runtime.log({.level = LogLevel::kWarning,
@@ -72,8 +90,9 @@ bool is_final(ErrorCode code) noexcept {
 }
 
 void SaveCommitter::commit(std::span<const Save> saves) noexcept {
-    const std::size_t late = refuse_late(saves);
-    const Status together = saves.size() > 1 && late == 0 ? commit_batch(saves) : Status();
+    const bool are_all_in_time = refuse_late(saves) == 0;
+    const Status together =
+        are_all_in_time ? commit_batch(saves) : guarded([&] { return commit_batch(those_of_timely_runs(saves)); });
     for (const Save& save : saves) {
         if (save->result) continue;
         save->result = guarded([&] { return commit_alone(*save); });
@@ -97,6 +116,7 @@ std::size_t SaveCommitter::refuse_late(std::span<const Save> saves) {
 
 // Those that have no result afterwards are to be tried by themselves.
 Status SaveCommitter::commit_batch(std::span<const Save> saves) {
+    if (saves.size() < 2) return {};
     Status status = commit_together(saves);
     if (!status && status.error().code == ErrorCode::kConflict) {
         status = guarded([&] { return commit_others_together(saves); });
@@ -130,8 +150,8 @@ Status SaveCommitter::commit_together(std::span<const Save> saves) {
 
 // Those whose run's head is where they expect it and whose leases hold: other writers have moved the rest.
 Status SaveCommitter::commit_others_together(std::span<const Save> saves) {
-    std::unordered_set<std::string_view> seen_runs;
-    std::unordered_set<std::string_view> moved_runs;
+    RunIds seen_runs;
+    RunIds moved_runs;
     for (const Save& save : saves) {
         const std::string_view run_id = save->request.run_id;
         if (moved_runs.contains(run_id)) continue;
@@ -143,9 +163,7 @@ Status SaveCommitter::commit_others_together(std::span<const Save> saves) {
         }
         if (!writer_->check_lease(save->request)) moved_runs.insert(run_id);
     }
-    std::vector<Save> others;
-    std::ranges::copy_if(saves, std::back_inserter(others),
-                         [&](const Save& save) { return !moved_runs.contains(save->request.run_id); });
+    const std::vector<Save> others = without_runs(saves, moved_runs);
     if (others.size() < 2 || others.size() == saves.size()) return {};
     return commit_together(others);
 }

@@ -612,6 +612,22 @@ TEST_F(GroupCommit, ADeadlineThatPassesInTheQueueIsUnavailableAndNothingIsApplie
     EXPECT_TRUE(bench.on_disk("other").empty());
 }
 
+TEST_F(GroupCommit, ASaveThatIsTooLateDoesNotTakeTheBatchApart) {
+    bench.hold_up();
+    auto answers = queue_one_of_each(20);
+    StatePersistenceRequest impatient = make_step("late", 1);
+    impatient.timeout = milliseconds(1);
+    Answer late = bench.service().save_async(impatient);
+    Answer behind = bench.service().save_async(make_step("late", 2));
+    wait_until_past(milliseconds(1));
+    bench.let_go();
+    EXPECT_EQ(code_of(late.get()), ErrorCode::kUnavailable);
+    for (Answer& answer : answers) expect_saved(answer, 1);
+    expect_saved(behind, 1);
+    EXPECT_TRUE(were_batched(20));
+    EXPECT_EQ(bench.on_disk("late"), bench.steps({2}));
+}
+
 TEST_F(GroupCommit, AFlushIsNotOverBecauseTheNewestSaveHasLeftTheQueue) {
     bench.hold_up();
     ASSERT_TRUE(bench.service().save_agent_state(make_step("run", 1, kAsync)).has_value());
