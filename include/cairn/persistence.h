@@ -276,7 +276,8 @@ struct OptimizedOptions : PersistenceOptions {
 };
 
 /// Told how a save ended, once, from any thread (also from within `save_async`). Should be quick: other saves'
-/// completions wait for it. May call the service, but not `close`.
+/// completions wait for it, so it must not wait for one of them. May call the service, but not `close`. What it throws
+/// is ignored.
 using SaveCompletion = std::function<void(Result<Receipt>)>;
 
 /// The optimised service: the standard one's interface and promises at less cost.
@@ -293,8 +294,8 @@ using SaveCompletion = std::function<void(Result<Receipt>)>;
 /// Durability: `sync` acknowledges when the commit is on disk. `async` acknowledges when the save is queued; it is
 /// committed at once, so what dies with the process is what came during the last commits: at most `QueueLimits`, and of
 /// each run the newest saves only. `exit` holds saves back until `flush`, `close`, a critical save, a `sync` one or a
-/// load of their run, or until the queue is full. Threads: one is started with the first save that nobody waits for. In
-/// a forked child every call returns kClosed.
+/// load of their run, or until the queue is full. Threads: one is started with the first save that nobody waits for; if
+/// the machine has none, callers commit such saves. In a forked child every call returns kClosed.
 class OptimizedStatePersistence final : public StatePersistence {
 public:
     explicit OptimizedStatePersistence(std::shared_ptr<Store> store, OptimizedOptions options = {});

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
+#include <iterator>
 #include <new>
 #include <utility>
 
@@ -30,6 +32,10 @@ std::unexpected<Error> still_queued(std::size_t saves) {
                                                      saves == 1 ? "run still has saves" : "runs still have saves"));
 }
 
+bool has_something_to_tell(const Save& save) {
+    return !save->completions.empty() || (save->is_acknowledged && !*save->result);
+}
+
 void notify(const SaveCompletion& done, const Result<Receipt>& result) noexcept {
     try {
         done(result);
@@ -45,14 +51,25 @@ struct Batcher::Newcomer {
     std::condition_variable may_try = {};
 };
 
+/// The completions of one batcher that a thread is telling. What it commits meanwhile, because one of them saves and
+/// waits for that, is told after them and not inside: or they would stand on top of each other without an end.
+struct Batcher::Telling {
+    const Batcher* const batcher;
+    Telling* const outer;
+    std::vector<Save> later = {};
+
+    static thread_local Telling* innermost;
+};
+thread_local Batcher::Telling* Batcher::Telling::innermost = nullptr;
+
 Status Batcher::submit(const Save& save, bool is_awaited, Deadline deadline) {
     Lock lock(mutex_);
     if (Status status = wait_for_room(lock, *save, deadline); !status) return status;
     queue_.push(save);
     if (is_awaited) {
         save->waiting = 1;
-    } else if (!is_leading_ && queue_.is_ready()) {
-        wake_committer();
+    } else {
+        while (!is_leading_ && queue_.is_ready() && !wake_committer()) lead(lock);
     }
     return {};
 }
@@ -303,6 +320,29 @@ void Batcher::report_lost(const PendingSave& save) noexcept {
 // Of saves that are settled: nobody adds to them any more. Without the lock, which all that are woken need.
 void Batcher::tell(const std::vector<Save>& batch) {
     for (const Save& save : batch) save->settled.notify_all();
+    if (tell_later(batch)) return;
+    Telling self{.batcher = this, .outer = Telling::innermost};
+    Telling::innermost = &self;
+    tell_each(batch);
+    while (!self.later.empty()) tell_each(std::exchange(self.later, {}));
+    Telling::innermost = self.outer;
+}
+
+// False: this thread is not telling any, or there is no memory to remember these.
+bool Batcher::tell_later(const std::vector<Save>& batch) {
+    Telling* outer = Telling::innermost;
+    while (outer != nullptr && outer->batcher != this) outer = outer->outer;
+    if (outer == nullptr) return false;
+    try {
+        outer->later.reserve(outer->later.size() + batch.size());
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
+    std::ranges::copy_if(batch, std::back_inserter(outer->later), has_something_to_tell);
+    return true;
+}
+
+void Batcher::tell_each(const std::vector<Save>& batch) {
     for (const Save& save : batch) {
         if (save->is_acknowledged && !*save->result) report_lost(*save);
         for (const SaveCompletion& done : save->completions) notify(done, *save->result);
@@ -319,14 +359,24 @@ void Batcher::pass_on_the_lead() {
 void Batcher::wake_next() {
     if (queue_.is_ready()) {
         PendingSave& next = queue_.next();
-        next.waiting > 0 ? next.settled.notify_all() : wake_committer();
+        if (next.waiting > 0) {
+            next.settled.notify_all();
+        } else {
+            wake_committer();
+        }
     }
     if (Newcomer* newcomer = first_with_room()) newcomer->may_try.notify_one();
 }
 
-void Batcher::wake_committer() {
-    if (!committer_.joinable() && !may_end_) committer_ = std::thread([this] { commit_in_background(); });
+// False: the machine has no thread left. Then whoever comes next commits what nobody waits for.
+bool Batcher::wake_committer() {
+    try {
+        if (!committer_.joinable() && !may_end_) committer_ = std::thread([this] { commit_in_background(); });
+    } catch (const std::exception&) {
+        return false;
+    }
     work_.notify_one();
+    return true;
 }
 
 void Batcher::commit_in_background() {

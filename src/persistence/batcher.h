@@ -87,6 +87,7 @@ public:
 
 private:
     struct Newcomer;
+    struct Telling;
     using Lock = std::unique_lock<std::mutex>;
 
     Status wait_for_room(Lock& lock, const PendingSave& save, Deadline deadline);
@@ -99,9 +100,11 @@ private:
     void settle(PendingSave& save);
     void report_lost(const PendingSave& save) noexcept;
     void tell(const std::vector<Save>& batch);
+    bool tell_later(const std::vector<Save>& batch);
+    void tell_each(const std::vector<Save>& batch);
     void pass_on_the_lead();
     void wake_next();
-    void wake_committer();
+    bool wake_committer();
     void commit_in_background();
 
     const Commit commit_;

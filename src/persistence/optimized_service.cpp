@@ -44,6 +44,13 @@ private:
     std::atomic<int>& calls_;
 };
 
+void tell(const SaveCompletion& done, const Result<Receipt>& receipt) noexcept {
+    try {
+        done(receipt);
+    } catch (...) {  // NOLINT(bugprone-empty-catch): what a completion throws concerns nobody here
+    }
+}
+
 // What the save of an equal state means for one that shares its fate.
 Result<Receipt> shared(Result<Receipt> receipt) {
     if (!receipt) return receipt;
@@ -195,10 +202,7 @@ Status OptimizedStatePersistence::Impl::save_async(const StatePersistenceRequest
     const SaveCompletion counted = [this, timer = stats.start(), state_bytes = request.state_data.size_bytes(),
                                     done](const Result<Receipt>& receipt) {
         stats.count_save(receipt, state_bytes, timer);
-        try {
-            done(receipt);
-        } catch (...) {  // NOLINT(bugprone-empty-catch): what a completion throws concerns nobody here
-        }
+        tell(done, receipt);
     };
     const SaveCompletion counted_as_shared = [counted](const Result<Receipt>& receipt) { counted(shared(receipt)); };
     Result<Begun> begun = guarded([&] { return begin(request, false); });
@@ -285,7 +289,7 @@ Result<Receipt> OptimizedStatePersistence::save_agent_state(const StatePersisten
 
 void OptimizedStatePersistence::save_async(const StatePersistenceRequest& request, SaveCompletion done) {
     const Status begun = impl_->while_open([&] { return impl_->save_async(request, done); });
-    if (!begun) done(std::unexpected(begun.error()));  // closed, or no memory to begin
+    if (!begun) tell(done, std::unexpected(begun.error()));  // closed, or no memory to begin
 }
 
 std::future<Result<Receipt>> OptimizedStatePersistence::save_async(const StatePersistenceRequest& request) {

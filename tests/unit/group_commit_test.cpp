@@ -12,6 +12,7 @@
 #include <atomic>
 #include <map>
 #include <random>
+#include <stdexcept>
 
 namespace cairn::test {
 namespace {
@@ -759,6 +760,18 @@ TEST_F(GroupCommit, ACompletionIsToldOfARefusalOnce) {
     EXPECT_TRUE(bench.on_disk("run").empty());
 }
 
+TEST_F(GroupCommit, WhatACompletionThrowsReachesNobody) {
+    auto& service = bench.service();
+    const auto throwing = [](const Result<Receipt>&) { throw std::runtime_error("of the test"); };
+    EXPECT_NO_THROW(service.save_async(make_step("", 1), throwing));
+    EXPECT_NO_THROW(service.save_async(make_step("run", 1), throwing));
+    EXPECT_TRUE(service.flush_all().has_value());
+    EXPECT_NO_THROW(service.save_async(make_step("run", 1), throwing)) << "a skip is told at once";
+    EXPECT_TRUE(service.close().has_value());
+    EXPECT_NO_THROW(service.save_async(make_step("run", 2), throwing));
+    EXPECT_EQ(bench.on_disk("run"), bench.steps({1}));
+}
+
 TEST_F(GroupCommit, CloseTellsEveryoneBeforeItReturns) {
     std::atomic<int> told = 0;
     bench.hold_up();
@@ -864,6 +877,31 @@ TEST_F(GroupCommit, ChainsOfCompletionsCarryOnByThemselves) {
     for (std::size_t run = 0; run < kRuns; ++run) go(run, 1);
     EXPECT_TRUE(eventually([&] { return finished == kRuns; }));
     for (std::size_t run = 0; run < kRuns; ++run) EXPECT_EQ(bench.on_disk(name(run)).size(), std::size_t{kSteps});
+}
+
+// A completion that saves and waits for it commits by itself, and with its own save those of others, whose completions
+// do the same.
+TEST_F(GroupCommit, CompletionsThatSaveAreNotToldOneInsideTheOther) {
+    constexpr std::size_t kSaves = 200;
+    bench.options.batch_limits.saves_max = 1;
+    auto& service = bench.service();
+    std::atomic<std::size_t> told = 0;
+    std::atomic<int> deepest = 0;
+    bench.hold_up();
+    for (std::size_t run = 0; run < kSaves; ++run) {
+        service.save_async(make_step(name(run), 1), [&, run](const Result<Receipt>& receipt) {
+            static thread_local int depth = 0;
+            ++depth;
+            deepest = std::max(deepest.load(), depth);
+            EXPECT_TRUE(receipt.has_value());
+            EXPECT_TRUE(service.save_agent_state(make_step(fmt::format("then-{}", run), 1, kSync)).has_value());
+            --depth;
+            ++told;
+        });
+    }
+    bench.let_go();
+    EXPECT_TRUE(eventually([&] { return told == kSaves; }));
+    EXPECT_EQ(deepest, 1);
 }
 
 TEST_F(GroupCommit, AFullQueueIsWaitedForBySaveAsyncToo) {

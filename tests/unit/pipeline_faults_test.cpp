@@ -20,6 +20,7 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <future>
 #include <limits>
 #include <set>
 
@@ -259,6 +260,20 @@ TEST_F(PipelineFaults, AThreadThatCannotBeHadIsAnErrorAndNoFinishedStepIsLost) {
         for (const char* step : {"a", "x", "y", "z", "b"}) EXPECT_THAT(bench.journal.attempts(step), SizeIs(1));
     }
     EXPECT_EQ(nth, 7);  // the heartbeat, three steps and a timer; the sixth is not needed
+}
+
+// Asynchronous saves have a thread, started with the first of them.
+TEST(OptimisedFaults, WithoutAThreadAnAsynchronousSaveIsCommittedByItsCaller) {
+    if (!CAIRN_TEST_HAS_OWN_THREADS) GTEST_SKIP() << "a sanitizer makes the threads";
+    const auto store = std::make_shared<FaultyStore>(make_memory_store());
+    OptimizedStatePersistence service(store);
+    threads_until_failure = 1;
+    std::future<Result<Receipt>> without = service.save_async(make_request("run", R"({"step":1})"));
+    EXPECT_LE(threads_until_failure.exchange(std::numeric_limits<int>::max()), 0) << "it was not asked for";
+    const auto receipt = without.get();
+    EXPECT_TRUE(receipt) << receipt.error().to_string();
+    EXPECT_EQ(store->head("run").value().value().version, 1);
+    EXPECT_EQ(service.save_async(make_request("run", R"({"step":2})")).get().value().version, 2);
 }
 
 // ---- what was deleted between two executions ----
