@@ -66,9 +66,8 @@ void log_failed_batch(const Runtime& runtime, const Error& cause, std::size_t sa
 
 // What a failure means for a save that an earlier attempt, which failed with `earlier`, may have applied.
 Error after_attempt(ErrorCode earlier, Error error, const std::string& snapshot_id) {
-    if (earlier != ErrorCode::kOutcomeUnknown || error.code == ErrorCode::kOutcomeUnknown || is_final(error.code)) {
-        return error;
-    }
+    const bool is_answer = is_final(error.code) && error.code != ErrorCode::kClosed;
+    if (earlier != ErrorCode::kOutcomeUnknown || error.code == ErrorCode::kOutcomeUnknown || is_answer) return error;
     return {.code = ErrorCode::kOutcomeUnknown,
             .message = fmt::format("the save of snapshot {} may or may not have been applied", snapshot_id),
             .cause = std::make_shared<const Error>(std::move(error))};

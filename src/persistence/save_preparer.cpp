@@ -110,8 +110,10 @@ Result<SavePreparer::Found> SavePreparer::ask_for_head(const StatePersistenceReq
     return found;
 }
 
+// Of one owner: another's state is not even compared.
 bool SavePreparer::is_equal(const StatePersistenceRequest& request, const KnownHead& head) const {
-    return deduplication && head && head->state == request.state_data;
+    return deduplication && head && head->info.thread_id == request.thread_id &&
+           head->info.user_id == request.user_id && head->state == request.state_data;
 }
 
 Status SavePreparer::check_head(const StatePersistenceRequest& request, const Found& found) const {

@@ -94,10 +94,11 @@ void SaveQueue::take_urgent(std::vector<Save>& batch) {
 void SaveQueue::take_in_turn(std::vector<Save>& batch) {
     for (std::size_t runs = ready_.size(); runs > 0; --runs) {
         Run& run = *ready_.front();
-        for (std::size_t taken = 0; run.is_ready() && taken < batch_limits_.run_saves_max; ++taken) {
+        std::size_t taken = 0;
+        do {
             if (!fits(*run.waiting.front(), batch)) return;  // it stays in front
             take_one(run, batch);
-        }
+        } while (++taken < batch_limits_.run_saves_max && run.is_ready());
         list_anew(run);
     }
 }

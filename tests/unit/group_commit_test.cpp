@@ -123,6 +123,14 @@ TEST_F(GroupCommit, ABusyRunDoesNotHoldUpThePolite) {
     EXPECT_LE(before, 8U) << "the polite run's only save stood behind " << before << " of the busy one's";
 }
 
+TEST_F(GroupCommit, ALimitOfNoSavesStillLetsOneThrough) {
+    bench.options.batch_limits = {.saves_max = 0, .run_saves_max = 0, .bytes_max = 0};
+    bench.options.queue_limits.saves_max = 0;
+    StatePersistenceRequest request = make_step("run", 1);
+    request.timeout = milliseconds(500);  // for one that never finds anything to commit
+    EXPECT_TRUE(bench.service().save_agent_state(request).has_value());
+}
+
 TEST_F(GroupCommit, ALargeFrameGoesAlone) {
     bench.options.batch_limits.bytes_max = 2000;
     bench.options.enable_compression = false;
@@ -274,6 +282,15 @@ TEST_F(GroupCommit, AnUnknownOutcomeOfABatchIsResolvedAndNothingIsThereTwice) {
         }
         for (const std::string run : {"a", "b", "c"}) EXPECT_EQ(other.on_disk(run), other.steps({1, 2, 3}));
     }
+}
+
+TEST_F(GroupCommit, AnUnknownOutcomeStaysUnknownWhenTheStoreIsClosed) {
+    bench.hold_up();
+    auto answers = queue_one_of_each(3);
+    bench.store->inject({.code = ErrorCode::kOutcomeUnknown, .nth = 2});  // the first is the blocker's
+    bench.store->inject({.code = ErrorCode::kClosed, .nth = 3, .for_good = true});
+    bench.let_go();
+    for (Answer& answer : answers) EXPECT_EQ(code_of(answer.get()), ErrorCode::kOutcomeUnknown);
 }
 
 TEST_F(GroupCommit, RandomFailuresLoseNothingAndChangeNoOrder) {
