@@ -38,14 +38,22 @@ ErrorCode code_of(int error_number, ErrorCode otherwise) {
     }
 }
 
-std::unexpected<Error> file_error(std::string_view what, const std::string& path, ErrorCode otherwise) {
-    const int error_number = errno;
-    return fail(code_of(error_number, otherwise), fmt::format("file \"{}\" cannot be {}", path, what),
-                std::generic_category().message(error_number));
+std::string name_of(const std::string& path, std::string_view standard_stream) {
+    return path == "-" ? std::string(standard_stream) : fmt::format("file \"{}\"", path);
 }
 
-std::string name_of(const std::string& path) {
-    return path == "-" ? "standard input" : fmt::format("file \"{}\"", path);
+std::string input_name(const std::string& path) {
+    return name_of(path, "standard input");
+}
+
+std::string output_name(const std::string& path) {
+    return name_of(path, "standard output");
+}
+
+std::unexpected<Error> file_error(std::string_view what, const std::string& name, ErrorCode otherwise) {
+    const int error_number = errno;
+    return fail(code_of(error_number, otherwise), fmt::format("{} cannot be {}", name, what),
+                std::generic_category().message(error_number));
 }
 
 Result<std::string> read_all(std::FILE* file, const std::string& path, std::uint64_t bytes_max) {
@@ -57,24 +65,24 @@ Result<std::string> read_all(std::FILE* file, const std::string& path, std::uint
             static_cast<std::size_t>(std::min(std::max<std::uint64_t>(kBlock, before), bytes_max + 1 - before));
         text.resize(before + wanted);
         text.resize(before + std::fread(text.data() + before, 1, wanted, file));
-        if (std::ferror(file) != 0) return file_error("read", path, ErrorCode::kInvalidArgument);
+        if (std::ferror(file) != 0) return file_error("read", input_name(path), ErrorCode::kInvalidArgument);
         if (text.size() < before + wanted || std::feof(file) != 0) return text;
     }
     return fail(ErrorCode::kLimitExceeded,
-                fmt::format("{} has more than {} bytes (CAIRN_STATE_BYTES_MAX)", name_of(path), bytes_max));
+                fmt::format("{} has more than {} bytes (CAIRN_STATE_BYTES_MAX)", input_name(path), bytes_max));
 }
 
 }  // namespace
 
 Result<std::string> read_input(const std::string& path, std::uint64_t bytes_max) try {
     if (path == "-" && isatty(STDIN_FILENO) == 1) {
-        tell("cairn: reading the state from the keyboard; end it with Ctrl-D\n");
+        print_message("cairn: reading the state from the keyboard; end it with Ctrl-D\n");
     }
     const File file(path == "-" ? stdin : std::fopen(path.c_str(), "rbe"));
-    if (!file) return file_error("read", path, ErrorCode::kInvalidArgument);
+    if (!file) return file_error("read", input_name(path), ErrorCode::kInvalidArgument);
     return read_all(file.get(), path, bytes_max);
 } catch (const std::bad_alloc&) {
-    return fail(ErrorCode::kLimitExceeded, fmt::format("{} does not fit into memory", name_of(path)));
+    return fail(ErrorCode::kLimitExceeded, fmt::format("{} does not fit into memory", input_name(path)));
 }
 
 Status write_file(const std::string& path, std::string_view bytes) {
@@ -86,7 +94,7 @@ Status write_file(const std::string& path, std::string_view bytes) {
 
 Result<OutputFile> OutputFile::open(const std::string& path) {
     std::FILE* file = path == "-" ? stdout : std::fopen(path.c_str(), "wbe");
-    if (file == nullptr) return file_error("written", path, ErrorCode::kReadOnly);
+    if (file == nullptr) return file_error("written", output_name(path), ErrorCode::kReadOnly);
     return OutputFile(path, file);
 }
 
@@ -96,13 +104,13 @@ OutputFile::~OutputFile() {
 
 Status OutputFile::write(std::string_view bytes) {
     if (std::fwrite(bytes.data(), 1, bytes.size(), file_) == bytes.size()) return {};
-    return file_error("written", path_, ErrorCode::kUnavailable);
+    return file_error("written", output_name(path_), ErrorCode::kUnavailable);
 }
 
 Status OutputFile::close() {
     std::FILE* file = std::exchange(file_, nullptr);
     const int closed = file == stdout ? std::fflush(file) : std::fclose(file);
-    if (closed != 0) return file_error("written", path_, ErrorCode::kUnavailable);
+    if (closed != 0) return file_error("written", output_name(path_), ErrorCode::kUnavailable);
     return {};
 }
 

@@ -140,9 +140,10 @@ int run(int argument_count, char** arguments) {
 
 // A result that nobody received is no success: a full disk behind `cairn load … > file`.
 int flush_output(int exit_code) {
-    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return exit_code;
-    tell(fmt::format("cairn: cannot write to standard output: {}\n", std::generic_category().message(errno)));
-    return exit_code == 0 ? kUnexpected : exit_code;
+    const bool is_written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+    if (exit_code != 0 || is_written) return exit_code;  // an error has been told
+    print_message(fmt::format("cairn: cannot write to standard output: {}\n", std::generic_category().message(errno)));
+    return kUnexpected;
 }
 
 // Started without one of them (`2>&-`), the first file that is opened would get its number, and be written to. What

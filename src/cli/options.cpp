@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
 #include <limits>
 #include <utility>
 
@@ -70,7 +69,8 @@ std::size_t RowLimit::next_page(std::uint64_t printed) const {
 }
 
 void RowLimit::mention_more() const {
-    if (isatty(STDOUT_FILENO) == 1) tell(fmt::format("cairn: these are the first {}; --limit 0 shows all\n", rows()));
+    if (isatty(STDOUT_FILENO) != 1) return;
+    print_message(fmt::format("cairn: these are the first {}; --limit 0 shows all\n", rows()));
 }
 
 std::size_t RowLimit::or_all() const {

@@ -40,7 +40,7 @@ void print_line(std::string_view text) {
     print("\n");
 }
 
-void tell(std::string_view text) {
+void print_message(std::string_view text) {
     std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
@@ -49,7 +49,7 @@ std::string to_line(const Json& json) {
 }
 
 void print_error(const Error& error, bool json) {
-    tell((json ? error_object(error) : "cairn: " + printable(error.to_string())) + "\n");
+    print_message((json ? error_object(error) : "cairn: " + printable(error.to_string())) + "\n");
 }
 
 std::string printable(std::string_view text) {

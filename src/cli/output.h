@@ -20,8 +20,8 @@ using Json = nlohmann::ordered_json;
 void print(std::string_view text);
 void print_line(std::string_view text);
 
-/// To standard error. That it cannot be written (a full disk, a reader that has gone) stops nothing.
-void tell(std::string_view text);
+/// To standard error. It is what nobody may be reading: that it cannot be written is no reason to fail.
+void print_message(std::string_view text);
 
 /// One line of JSON; bytes that are not UTF-8 are replaced.
 std::string to_line(const Json& json);

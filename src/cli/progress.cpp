@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <string_view>
 #include <utility>
 
@@ -24,7 +23,7 @@ Progress::Progress(std::string label, std::uint64_t total)
 Progress::Progress(std::string label) : label_(std::move(label)), total_(0), visible_(isatty(STDERR_FILENO) == 1) {}
 
 Progress::~Progress() {
-    if (visible_) tell(kClearLine);
+    if (visible_) print_message(kClearLine);
 }
 
 void Progress::advance(std::uint64_t steps) {
@@ -45,8 +44,7 @@ void Progress::draw() {
     if (now < next_draw_) return;
     next_draw_ = now + kPause;
     const std::string line = progress_line(label_, done_.load(std::memory_order_relaxed), total_.load());
-    tell(fmt::format("{}{}", kClearLine, line));
-    std::fflush(stderr);
+    print_message(std::string(kClearLine) + line);
 }
 
 std::string progress_line(const std::string& label, std::uint64_t done, std::uint64_t total) {

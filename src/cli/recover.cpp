@@ -67,7 +67,7 @@ std::string to_text(const RecoverOptions& options, const RecoveryResult& result)
 void print_result(const RecoverOptions& options, const RecoveryResult& result, bool json) {
     if (json) return print_line(to_json(options, result));
     if (!options.print_state) return print(to_text(options, result));
-    tell(to_text(options, result));
+    print_message(to_text(options, result));
     print_line(result.state.text());
 }
 

@@ -114,7 +114,7 @@ Status note_if_not_empty(Store& store) {
     const auto runs = store.runs({.limit = 1});
     if (!runs) return std::unexpected(runs.error());
     if (!runs->items.empty()) {
-        tell("note: the store already holds runs; all figures but store_bytes are of this replay only\n");
+        print_message("note: the store already holds runs; all figures but store_bytes are of this replay only\n");
     }
     return {};
 }
@@ -189,9 +189,9 @@ void print_report(const std::vector<ReplayFigures>& replays, const Arguments& ar
 void print_first_errors(const ReplayFigures& figures) {
     const std::size_t shown = std::min(figures.errors.size(), kErrorsShown);
     for (const Error& error : std::span(figures.errors).first(shown)) {
-        tell(fmt::format("{}: {}\n", figures.mode, error.to_string()));
+        print_message(fmt::format("{}: {}\n", figures.mode, printable(error.to_string())));
     }
-    if (shown < figures.errors.size()) tell(fmt::format("… and {} more\n", figures.errors.size() - shown));
+    if (shown < figures.errors.size()) print_message(fmt::format("… and {} more\n", figures.errors.size() - shown));
 }
 
 /// The report stands on standard output; this is what the exit code says.

@@ -83,7 +83,7 @@ Result<PipelineResult> execute(const Cli& cli, const RunOptions& options, const 
     if (parts.events_file) executor.add_sink(parts.events_file);
     std::stop_source stop;
     const StopAtInterruption interruption([&] {
-        tell("cairn: finishing: press Ctrl-C again to leave at once\n");
+        print_message("cairn: finishing: press Ctrl-C again to leave at once\n");
         stop.request_stop();
     });
     return executor.execute_pipeline(file.pipeline, input, run.run_id,
@@ -100,9 +100,8 @@ Result<std::string> rescue(const PipelineResult& result, const std::string& run_
     std::string name = "cairn-" + run_id + ".json";
     std::ranges::replace(name, '/', '_');
     if (Status written = write_file(name, result.state.text()); !written) {
-        tell("cairn: the state could neither be saved nor written to a file; it is:\n");
-        tell(result.state.text());
-        tell("\n");
+        print_message(fmt::format("cairn: the state could neither be saved nor written to a file; it is:\n{}\n",
+                                  result.state.text()));
         return std::unexpected(std::move(written.error()));
     }
     return name;
@@ -122,11 +121,12 @@ private:
 
 void print_beginning(const Cli& cli, const RunOptions& options, const ChosenRun& run) {
     if (run.before && !(options.input.empty() && options.settings.empty())) {
-        tell(fmt::format("note: run {} goes on with the state that it has: --input and --set are for a new run\n",
-                         printable(run.run_id)));
+        print_message(
+            fmt::format("note: run {} goes on with the state that it has: --input and --set are for a new run\n",
+                        printable(run.run_id)));
     }
     if (cli.json) return;
-    tell(printable(fmt::format("run {} (thread {}, user {})", run.run_id, run.thread_id, run.user_id)) + "\n");
+    print_message(printable(fmt::format("run {} (thread {}, user {})", run.run_id, run.thread_id, run.user_id)) + "\n");
 }
 
 Status run_to_its_end(const Cli& cli, const RunOptions& options, const Parts& parts, const PipelineFile& file,

@@ -87,7 +87,7 @@ void RunProgress::on_event(const PipelineEvent& event) {
     const std::string line = is_shown_below ? "" : line_of(event);
     if (line.empty() && (show_ == Show::kLines || event.type == Type::kStepProgress)) return;  // soon redrawn anyway
     erase_live();
-    if (!line.empty()) tell(printable(line) + "\n");
+    if (!line.empty()) print_message(printable(line) + "\n");
     draw_live();
 }
 
@@ -129,17 +129,16 @@ std::vector<std::string> RunProgress::live_lines() const {
 }
 
 void RunProgress::erase_live() {
-    for (; lines_drawn_ > 0; --lines_drawn_) tell("\033[A\r\033[K");
+    for (; lines_drawn_ > 0; --lines_drawn_) print_message("\033[A\r\033[K");
 }
 
 void RunProgress::draw_live() {
     if (show_ != Show::kLive || running_.empty()) return;
     const std::size_t columns = terminal_columns();
     for (const std::string& line : live_lines()) {
-        tell(shortened(printable(line), columns - 1) + "\n");
+        print_message(shortened(printable(line), columns - 1) + "\n");
         ++lines_drawn_;
     }
-    std::fflush(stderr);
 }
 
 void RunProgress::redraw_until(const std::stop_token& stop) {

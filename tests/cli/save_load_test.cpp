@@ -75,6 +75,11 @@ TEST_F(Cairn, SaveRefusesAnEmptyRunId) {
     expect_error(result, ErrorCode::kInvalidArgument, "run_id");
 }
 
+TEST_F(Cairn, SaveNamesStandardInputWhenItCannotBeRead) {
+    const auto closed = run_shell("\"$CAIRN\" save --run r1 --thread t1 --user u1 <&-");
+    expect_error(closed, ErrorCode::kInvalidArgument, "standard input cannot be read");
+}
+
 TEST_F(Cairn, SaveStopsReadingAtTheLimitWhateverTheFilesSize) {
     std::ofstream(folder_ / "huge.json") << "{";
     std::filesystem::resize_file(folder_ / "huge.json", 10ULL << 30);  // sparse
@@ -220,6 +225,19 @@ TEST_F(Cairn, OutputThatCannotBeWrittenIsAnError) {
     const auto full = run_shell("\"$CAIRN\" load --run r1 > /dev/full");
     EXPECT_EQ(full.exit_code, 1);
     EXPECT_THAT(full.errors, HasSubstr("cannot write to standard output: No space left on device"));
+    EXPECT_EQ(run_shell("\"$CAIRN\" load --run r1 >&-").exit_code, 1);
+}
+
+TEST_F(Cairn, AMessageThatCannotBeWrittenChangesNoExitCode) {
+    saved("{}");
+    for (const std::string nowhere : {"2>&-", "2>/dev/full"}) {
+        EXPECT_EQ(run_shell("\"$CAIRN\" load --run r9 " + nowhere).exit_code, exit_code_of(ErrorCode::kNotFound))
+            << nowhere;
+        EXPECT_EQ(run_shell("\"$CAIRN\" load " + nowhere).exit_code, exit_code_of(ErrorCode::kInvalidArgument))
+            << nowhere;
+        EXPECT_EQ(run_shell("\"$CAIRN\" recover --run r1 --type resume --print-state " + nowhere).output, "{}\n")
+            << nowhere;
+    }
 }
 
 }  // namespace

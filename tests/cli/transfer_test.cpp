@@ -360,5 +360,17 @@ TEST_F(CairnTransfer, DamagedSnapshotsAreLeftOutAndSaidToBe) {
     EXPECT_EQ(run({"load", "--run", "r1", "--store", "sqlite:new.db"}).output, "{\"text\":\"intact again\"}\n");
 }
 
+TEST_F(CairnTransfer, NoMessageEndsUpInTheFileWhenAStandardStreamIsClosed) {
+    saved(R"({"text":"intact"})");
+    saved(R"({"text":"fragile"})");
+    damage("fragile");
+    const std::string expected = run({"export"}).output;
+    for (const std::string closed : {"2>&-", ">&- 2>&-", "<&- >&- 2>&-"}) {
+        const auto result = run_shell("\"$CAIRN\" export --output e.jsonl " + closed);
+        EXPECT_EQ(result.exit_code, exit_code_of(ErrorCode::kCorrupt)) << closed;
+        EXPECT_EQ(read("e.jsonl"), expected) << closed;
+    }
+}
+
 }  // namespace
 }  // namespace cairn::test
