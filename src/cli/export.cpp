@@ -71,7 +71,10 @@ public:
         : cli_(cli), store_(store), file_(file), progress_(progress) {}
 
     Status export_run(const std::string& run_id) {
-        return visit_snapshots(store_, run_id, [&](const SnapshotInfo& info) { return export_snapshot(info); });
+        Status done = visit_snapshots(store_, run_id, [&](const SnapshotInfo& info) { return export_snapshot(info); });
+        if (done || !is_damage(done.error())) return done;
+        leave_out({.run_id = run_id}, done.error());  // what is left of the run
+        return {};
     }
     Status end() { return write(to_transfer_line(TransferEnd{.snapshots = counts_.snapshots})); }
     const ExportCounts& counts() const { return counts_; }
@@ -82,20 +85,22 @@ private:
         const auto loaded = load_snapshot(store_, {.run_id = info.run_id, .snapshot_id = info.snapshot_id},
                                           cli_.config().state_limits());
         if (!loaded && loaded.error().code == ErrorCode::kNotFound) return {};  // deleted meanwhile
-        if (!loaded && is_damage(loaded.error())) return leave_out(info, loaded.error());
+        if (!loaded && is_damage(loaded.error())) {
+            leave_out(info, loaded.error());
+            return {};
+        }
         if (!loaded) return std::unexpected(loaded.error());
         ++counts_.snapshots;
         return write(to_transfer_line(*loaded));
     }
 
     // What is intact is worth having.
-    Status leave_out(const SnapshotInfo& info, const Error& error) {
+    void leave_out(const SnapshotInfo& info, const Error& error) {
         ++counts_.damaged;
         cli_.runtime.log({.level = LogLevel::kError,
                           .event = "export_damage",
                           .message = error.message,
                           .fields = {{"run_id", info.run_id}, {"snapshot_id", info.snapshot_id}}});
-        return {};
     }
 
     Status write(std::string line) { return file_.write(line += '\n'); }
@@ -137,7 +142,7 @@ Status export_store(const Cli& cli, const ExportOptions& options) {
     if (!options.to_standard_output()) print_counts(*counts, runs->size(), cli.json);
     if (counts->damaged == 0) return {};
     return fail(ErrorCode::kCorrupt,
-                fmt::format("{} is damaged: {} of its snapshots were left out, the others are exported",
+                fmt::format("{} is damaged (places: {}): what is named above was left out, the rest is exported",
                             cli.store_label(), counts->damaged));
 }
 
@@ -154,7 +159,7 @@ void add_export_command(CLI::App& app, Cli& cli) {
     command->callback([&cli, options] { cli.action = [&cli, options] { return export_store(cli, *options); }; });
     command->footer(
         "A line a snapshot, each run's oldest first, then a last line {\"end\":true,\"snapshots\":N}; `cairn import` \n"
-        "reads it into any store. Damaged snapshots are named and left out, and the exit code says so. Recovery logs\n"
+        "reads it into any store. What is damaged is named and left out, and the exit code says so. Recovery logs\n"
         "stay behind.\n\n"
         "Examples:\n"
         "  cairn export --output backup.jsonl\n"

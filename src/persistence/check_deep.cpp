@@ -35,7 +35,11 @@ Result<CheckReport> check_deep(Store& store, const StateLimits& limits) {
     RunQuery query;
     do {
         const Result<Page<RunInfo>> page = store.runs(query);
-        if (!page) return std::unexpected(page.error());
+        if (!page && !is_damage(page.error())) return std::unexpected(page.error());
+        if (!page) {
+            report->findings.push_back({.run_id = "", .snapshot_id = "", .problem = page.error().message});
+            return report;
+        }
         for (const RunInfo& run : page->items) {
             if (Status status = check_run(store, run.run_id, limits, *report); !status) {
                 return std::unexpected(std::move(status.error()));

@@ -3,6 +3,7 @@
 // Method: runs the built program as a child in a folder of its own, as a user would; see program_fixture.h.
 
 #include "cli/program_fixture.h"
+#include "support/database_bytes.h"
 
 namespace cairn::test {
 namespace {
@@ -301,6 +302,17 @@ TEST_F(Cairn, ADeepCheckFindsEveryStateThatNeedsADamagedFrame) {
     std::vector<std::string> damaged;
     for (const Json& finding : report["findings"]) damaged.push_back(finding["snapshot_id"]);
     EXPECT_THAT(damaged, ::testing::UnorderedElementsAre(snapshots[1]["snapshot_id"], snapshots[2]["snapshot_id"]));
+}
+
+TEST_F(Cairn, ADeepCheckReportsWhatItFoundAlsoIfTheRunsCannotBeListed) {
+    saved("{}");
+    execute(folder_ / "cairn.db", "UPDATE runs SET snapshots = -1");
+    const auto checked = run({"check", "--deep", "--json"});
+    EXPECT_EQ(checked.exit_code, exit_code_of(ErrorCode::kCorrupt));
+    const Json report = Json::parse(checked.output, nullptr, false);
+    ASSERT_TRUE(report.is_object()) << checked.output << checked.errors;
+    EXPECT_THAT(report["findings"].dump(),
+                AllOf(HasSubstr("the run's count of snapshots is wrong"), HasSubstr("cannot have written")));
 }
 
 }  // namespace

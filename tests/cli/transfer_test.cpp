@@ -5,6 +5,7 @@
 
 #include "cli/filled_store.h"
 #include "cli/program_fixture.h"
+#include "support/database_bytes.h"
 
 #include <csignal>
 #include <functional>
@@ -358,6 +359,17 @@ TEST_F(CairnTransfer, DamagedSnapshotsAreLeftOutAndSaidToBe) {
     EXPECT_THAT(result.output, EndsWith("{\"end\":true,\"snapshots\":2}\n"));
     expect_imported("new.db", result.output, 2, 0);
     EXPECT_EQ(run({"load", "--run", "r1", "--store", "sqlite:new.db"}).output, "{\"text\":\"intact again\"}\n");
+}
+
+TEST_F(CairnTransfer, ADamagedListOfSnapshotsCostsNoOtherRun) {
+    FilledStore(folder_.sqlite_url()).add_run("r1", 2);
+    FilledStore(folder_.sqlite_url()).add_run("r2", 2);
+    const std::string intact = exported({"--run", "r2"});
+    execute(folder_ / "cairn.db", "UPDATE snapshots SET base_steps = 9 WHERE run_key = 1 AND version = 2");
+    const auto result = run({"export"});
+    EXPECT_EQ(result.exit_code, exit_code_of(ErrorCode::kCorrupt));
+    EXPECT_THAT(result.errors, AllOf(HasSubstr("export_damage"), HasSubstr("run_id=r1"), HasSubstr("(places: 1)")));
+    EXPECT_EQ(result.output, intact);
 }
 
 TEST_F(CairnTransfer, NoMessageEndsUpInTheFileWhenAStandardStreamIsClosed) {
