@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <optional>
 #include <utility>
 
 namespace cairn::cli {
@@ -18,7 +19,7 @@ struct DiffOptions {
     Owner owner;
 };
 
-using SnapshotIds = std::array<std::string, 2>;
+using SnapshotIds = std::array<std::optional<std::string>, 2>;  // none: the head
 
 Result<SnapshotIds> newest_two(Store& store, const DiffOptions& options) {
     const auto page = store.history(
@@ -34,7 +35,7 @@ Result<SnapshotIds> newest_two(Store& store, const DiffOptions& options) {
 // Which two to compare: both as given, one against the head, or the head against the one before.
 Result<SnapshotIds> choose(Store& store, const DiffOptions& options) {
     if (options.snapshots.empty()) return newest_two(store, options);
-    SnapshotIds ids;  // an empty id is the head
+    SnapshotIds ids;
     for (std::size_t i = 0; i < options.snapshots.size(); ++i) {
         auto id = find_snapshot_id(store, options.run_id, options.snapshots[i], options.owner);
         if (!id) return std::unexpected(id.error());
@@ -43,11 +44,12 @@ Result<SnapshotIds> choose(Store& store, const DiffOptions& options) {
     return ids;
 }
 
-Result<LoadedState> load(StatePersistence& service, const DiffOptions& options, const std::string& snapshot_id) {
-    LoadRequest request{
-        .run_id = options.run_id, .thread_id = options.owner.thread_id, .user_id = options.owner.user_id};
-    if (!snapshot_id.empty()) request.snapshot_id = snapshot_id;
-    return service.load_agent_state(request);
+Result<LoadedState> load(StatePersistence& service, const DiffOptions& options,
+                         const std::optional<std::string>& snapshot_id) {
+    return service.load_agent_state({.run_id = options.run_id,
+                                     .snapshot_id = snapshot_id,
+                                     .thread_id = options.owner.thread_id,
+                                     .user_id = options.owner.user_id});
 }
 
 std::string describe(std::string_view value) {

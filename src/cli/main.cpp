@@ -72,6 +72,8 @@ void set_up(CLI::App& app, Cli& cli) {
     add_commands(app, cli);
     add_common_options(app, cli);
     for (CLI::App* command : app.get_subcommands({})) add_common_options(*command, cli);
+    refuse_empty_values(app);
+    for (CLI::App* command : app.get_subcommands({})) refuse_empty_values(*command);
 }
 
 // Which `--help` would have told: the command's, if one was recognised.

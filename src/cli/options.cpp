@@ -31,6 +31,14 @@ void add_common_options(CLI::App& app, Cli& cli) {
         ->group("Common options");
 }
 
+void refuse_empty_values(CLI::App& command) {
+    for (CLI::Option* option : command.get_options()) {
+        const bool may_be_empty = option->check_lname("phase") || option->check_lname("reason");
+        if (option->get_type_size() == 0 || may_be_empty) continue;
+        option->check([](const std::string& value) { return value.empty() ? "the value is empty" : ""; }, "");
+    }
+}
+
 CLI::Option* add_run_option(CLI::App& command, std::string& run_id) {
     return command.add_option("--run", run_id, "The run's id")->type_name("RUN")->required();
 }

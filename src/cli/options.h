@@ -13,6 +13,10 @@ namespace cairn::cli {
 /// `--store` and `--json`, accepted before and after the command's name.
 void add_common_options(CLI::App& app, Cli& cli);
 
+/// For when all options are there. `--store "$STORE"` of a variable that is not set is a mistake, and must not mean the
+/// store that would be used without it. What may be empty: a phase, and the text of a reason.
+void refuse_empty_values(CLI::App& command);
+
 CLI::Option* add_run_option(CLI::App& command, std::string& run_id);
 
 /// `--thread` and `--user`: what they do not own is not found.

@@ -69,6 +69,31 @@ TEST_F(Cairn, AWrongCommandLineIsAUsageErrorWithAHint) {
     }
 }
 
+// `--snapshot "$SNAPSHOT"` of a variable that is not set must not mean the head.
+TEST_F(Cairn, AnEmptyValueIsAMistakeAndNeverTheDefault) {
+    saved(R"({"a":1})");
+    saved(R"({"a":2})");
+    const std::vector<std::vector<std::string>> commands{
+        {"--store", "", "stats"},
+        {"stats", "--store", ""},
+        {"load", "--run", "r1", "--snapshot", ""},
+        {"load", "--run", "r1", "--output", ""},
+        {"fork", "--run", "r1", "--from", "1", "--to-run", ""},
+        {"runs", "--user", ""},
+        {"prune", "--keep-last", "1", "--older-than", "", "--yes"},
+        {"prune", "--keep-last", "1", "--user", "", "--yes"},
+        {"delete", "--run", "r1", "--thread", "", "--yes"},
+    };
+    for (const auto& command : commands) {
+        expect_error(run(command), ErrorCode::kInvalidArgument, ": the value is empty");
+    }
+    expect_error(save("{}", {"--parent", ""}), ErrorCode::kInvalidArgument, "--parent: the value is empty");
+    expect_error(run({"diff", "--run", "r1", ""}), ErrorCode::kInvalidArgument, "snapshot_id is \"\"");
+    EXPECT_THAT(log(), SizeIs(2));
+    saved(R"({"a":3})", {"--phase", ""});
+    EXPECT_THAT(log({"--phase", ""}), SizeIs(3));
+}
+
 TEST_F(Cairn, WithJsonErrorsAreObjectsOnStandardError) {
     const Json usage = error_of(run({"load", "--json"}));
     EXPECT_EQ(usage["code"], "invalid_argument");

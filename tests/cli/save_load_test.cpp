@@ -72,7 +72,7 @@ TEST_F(Cairn, SaveRefusesBadInputAndMakesNoStore) {
 
 TEST_F(Cairn, SaveRefusesAnEmptyRunId) {
     const auto result = run({"save", "--run", "", "--thread", "t1", "--user", "u1"}, "{}");
-    expect_error(result, ErrorCode::kInvalidArgument, "run_id");
+    expect_error(result, ErrorCode::kInvalidArgument, "--run: the value is empty");
 }
 
 TEST_F(Cairn, SaveNamesStandardInputWhenItCannotBeRead) {
