@@ -411,12 +411,14 @@ TEST(PipelineFileOnDisk, MustBeThereAndOfABearableSize) {
     EXPECT_THAT(large.error().message, HasSubstr("p.yaml:1:1: the file has more than 1048576 bytes"));
 }
 
-// The file that docs/pipelines.md shows in full.
-TEST(PipelineFileOnDisk, TheDocumentsExampleIsOne) {
-    const std::string document = read_file(project_path("docs/pipelines.md"));
-    const auto begin = document.find("```yaml\n") + 8;
-    const std::string text = document.substr(begin, document.find("```", begin) - begin);
-    EXPECT_GE(read(text).pipeline.stages.size(), 3U);
+// The files that these pages show in full.
+TEST(PipelineFileOnDisk, TheDocumentsExamplesAreSome) {
+    for (const char* page : {"README.md", "docs/pipelines.md"}) {
+        const std::string document = read_file(project_path(page));
+        const auto begin = document.find("```yaml\n") + 8;
+        const std::string text = document.substr(begin, document.find("```", begin) - begin);
+        EXPECT_GE(read(text).pipeline.stages.size(), 2U) << page;
+    }
 }
 
 }  // namespace
