@@ -47,8 +47,16 @@ void notify(const SaveCompletion& done, const Result<Receipt>& result) noexcept 
 
 /// Who waits for a place in the queue.
 struct Batcher::Newcomer {
+    Newcomer(std::deque<Newcomer*>& its_queue, const PendingSave& its_save) : queue(its_queue), save(its_save) {
+        queue.push_back(this);
+    }
+    ~Newcomer() { queue.erase(std::ranges::find(queue, this)); }
+    Newcomer(const Newcomer&) = delete;
+    Newcomer& operator=(const Newcomer&) = delete;
+
+    std::deque<Newcomer*>& queue;
     const PendingSave& save;
-    std::condition_variable may_try = {};
+    std::condition_variable may_try;
 };
 
 /// The completions of one batcher that a thread is telling. What it commits meanwhile, because one of them saves and
@@ -83,8 +91,18 @@ bool Batcher::replace(const Save& older, const Save& newer) {
 }
 
 Status Batcher::wait_for_room(Lock& lock, const PendingSave& save, Deadline deadline) {
-    Newcomer self{.save = save};
-    newcomers_.push_back(&self);
+    const bool in_time = wait_in_line(lock, save, deadline);
+    if (Newcomer* next = first_with_room()) next->may_try.notify_one();
+    if (is_closing_) return fail(ErrorCode::kClosed, "the service was closed");
+    if (in_time) return {};
+    return fail(ErrorCode::kUnavailable,
+                fmt::format("the queue was full until the deadline: {} saves with {} bytes wait to be committed",
+                            queue_.size(), queue_.bytes()));
+}
+
+// False: the deadline has passed.
+bool Batcher::wait_in_line(Lock& lock, const PendingSave& save, Deadline deadline) {
+    Newcomer self(newcomers_, save);
     bool in_time = true;
     while (!is_closing_ && in_time && first_with_room() != &self) {
         if (make_way()) {
@@ -93,13 +111,7 @@ Status Batcher::wait_for_room(Lock& lock, const PendingSave& save, Deadline dead
             in_time = self.may_try.wait_until(lock, deadline) == std::cv_status::no_timeout;
         }
     }
-    newcomers_.erase(std::ranges::find(newcomers_, &self));
-    if (Newcomer* next = first_with_room()) next->may_try.notify_one();
-    if (is_closing_) return fail(ErrorCode::kClosed, "the service was closed");
-    if (in_time) return {};
-    return fail(ErrorCode::kUnavailable,
-                fmt::format("the queue was full until the deadline: {} saves with {} bytes wait to be committed",
-                            queue_.size(), queue_.bytes()));
+    return in_time;
 }
 
 // First come first served, but a run that has its share of the queue keeps nobody else waiting.

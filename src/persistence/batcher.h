@@ -91,6 +91,7 @@ private:
     using Lock = std::unique_lock<std::mutex>;
 
     Status wait_for_room(Lock& lock, const PendingSave& save, Deadline deadline);
+    bool wait_in_line(Lock& lock, const PendingSave& save, Deadline deadline);
     Newcomer* first_with_room() const;
     bool make_way();
     bool wait_until_settled(Lock& lock, Save& save, Deadline deadline);

@@ -14,6 +14,7 @@ void SaveQueue::push(const Save& save) {
     if (is_first_held) run.first_held = std::prev(run.waiting.end());
     run.alone += save->is_alone ? 1U : 0U;
     run.bytes += save->bytes;
+    ++held_;
     ++size_;
     bytes_ += save->bytes;
     if (!save->is_held) release(run);
@@ -38,7 +39,6 @@ void SaveQueue::remove(PendingSave& save) {
     const auto found = runs_.find(save.request.run_id);
     Run& run = found->second;
     const auto place = std::ranges::find(run.waiting, &save, [](const Save& one) { return one.get(); });
-    if (place == run.first_held) ++run.first_held;
     run.alone -= save.is_alone ? 1U : 0U;
     run.bytes -= save.bytes;
     forget(save);
@@ -52,11 +52,12 @@ void SaveQueue::release(const std::string& run_id) {
 }
 
 void SaveQueue::release_all() {
+    if (held_ == 0) return;  // there may be many runs
     for (auto& [run_id, run] : runs_) release(run);
 }
 
 void SaveQueue::release(Run& run) {
-    for (; run.first_held != run.waiting.end(); ++run.first_held) {
+    for (; run.first_held != run.waiting.end(); ++run.first_held, --held_) {
         PendingSave& save = **run.first_held;
         save.released_at = PendingSave::Clock::now();
         if (save.is_held) save.deadline = save.released_at + save.patience;

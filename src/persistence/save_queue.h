@@ -32,7 +32,7 @@ public:
     /// Puts `newer` in the place of `older`, the newest of its run, and releases it unless it is held itself; not if
     /// `older` is being committed already or others rely on it, or if there is no room for what `newer` is larger.
     bool replace(const Save& older, const Save& newer);
-    /// Takes a save out that is not being committed.
+    /// Takes a save out that was released and is not being committed.
     void remove(PendingSave& save);
 
     /// Lets what is held go, of one run or of all.
@@ -99,6 +99,7 @@ private:
     std::list<Run*> ready_;                      // with released saves; whose turn it is in front
     std::list<Run*> urgent_;                     // so, with one among them that goes alone
     bool took_alone_ = false;                    // the last batch was a save that goes alone
+    std::size_t held_ = 0;                       // saves that are not released, of all runs
     std::uint64_t frame_bytes_ = 0;              // of the batch that is being put together
     std::size_t size_ = 0;                       // with those being committed; so `bytes_`
     std::uint64_t bytes_ = 0;

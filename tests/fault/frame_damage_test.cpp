@@ -154,7 +154,7 @@ TEST(FrameDamage, EveryOtherKindIsAnError) {
             std::string frame = sample.frame;
             if (static_cast<char>(kind) == frame[1]) continue;
             frame[1] = static_cast<char>(kind);
-            const bool is_known = kind >= 1 && kind <= 4;
+            const bool is_known = kind >= 1 && kind <= 5;
             EXPECT_EQ(decode_error(frame), is_known ? ErrorCode::kCorrupt : ErrorCode::kIncompatible) << kind;
         }
     }

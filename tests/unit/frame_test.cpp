@@ -154,7 +154,7 @@ TEST(Frame, LaterVersionsAndKindsAreIncompatibleNotCorrupt) {
     EXPECT_EQ(decode_full_frame(frame, kNoLimit).error().code, ErrorCode::kIncompatible);
     EXPECT_EQ(read_frame_header(frame).error().code, ErrorCode::kIncompatible);
     frame[0] = 1;
-    frame[1] = 5;
+    frame[1] = 6;
     EXPECT_EQ(decode_full_frame(frame, kNoLimit).error().code, ErrorCode::kIncompatible);
     EXPECT_EQ(read_frame_header(frame).error().code, ErrorCode::kIncompatible);
 }
