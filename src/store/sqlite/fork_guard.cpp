@@ -24,10 +24,11 @@ struct OpenFiles {
     std::vector<std::tuple<dev_t, ino_t, pid_t>> entries;
 };
 
-// The engine's own locks for the whole process, the outer ones first: memory is allocated under any of them.
-// https://sqlite.org/c3ref/c_mutex_fast.html
-constexpr std::array kEngineMutexes{SQLITE_MUTEX_STATIC_MAIN, SQLITE_MUTEX_STATIC_OPEN, SQLITE_MUTEX_STATIC_VFS1,
-                                    SQLITE_MUTEX_STATIC_LRU,  SQLITE_MUTEX_STATIC_PMEM, SQLITE_MUTEX_STATIC_PRNG,
+// The engine's own locks for the whole process, in the order in which it takes them itself: the name of a temporary
+// file is made under VFS1 and wants random bytes, the first of those want a VFS from the list under MAIN, as does a
+// shared cache under OPEN; pages and memory are had under any of them. https://sqlite.org/c3ref/c_mutex_fast.html
+constexpr std::array kEngineMutexes{SQLITE_MUTEX_STATIC_OPEN, SQLITE_MUTEX_STATIC_VFS1, SQLITE_MUTEX_STATIC_PRNG,
+                                    SQLITE_MUTEX_STATIC_MAIN, SQLITE_MUTEX_STATIC_LRU,  SQLITE_MUTEX_STATIC_PMEM,
                                     SQLITE_MUTEX_STATIC_MEM};
 
 OpenFiles& open_files();
