@@ -298,8 +298,10 @@ using SaveCompletion = std::function<void(Result<Receipt>)>;
 /// the machine has none, callers commit such saves. In a forked child every call returns kClosed.
 class OptimizedStatePersistence final : public StatePersistence {
 public:
-    explicit OptimizedStatePersistence(std::shared_ptr<Store> store, OptimizedOptions options = {});
+    explicit OptimizedStatePersistence(std::shared_ptr<Store> store, const OptimizedOptions& options = {});
     ~OptimizedStatePersistence() override;
+    OptimizedStatePersistence(const OptimizedStatePersistence&) = delete;
+    OptimizedStatePersistence& operator=(const OptimizedStatePersistence&) = delete;
 
     Result<Receipt> save_agent_state(const StatePersistenceRequest& request) override;
     Result<LoadedState> load_agent_state(const LoadRequest& request) override;

@@ -63,8 +63,8 @@ Result<Receipt> shared(Result<Receipt> receipt) {
 
 struct OptimizedStatePersistence::Impl : ServiceCore {
     Impl(std::shared_ptr<Store> its_store, const OptimizedOptions& its_options)
-        : ServiceCore(its_store, its_options),
-          standard(std::move(its_store), its_options),
+        : ServiceCore(its_store, static_cast<const PersistenceOptions&>(its_options)),
+          standard(std::move(its_store), static_cast<const PersistenceOptions&>(its_options)),
           cache(its_options.cache_max_size, its_options.cache_max_bytes),
           stats(its_options.enable_monitoring),
           latest_only(its_options.latest_only),
@@ -264,7 +264,7 @@ void OptimizedStatePersistence::Impl::report_lost(const PendingSave& save, const
                                     {"cause", std::string(error_info(error.code).name)}}});
 }
 
-OptimizedStatePersistence::OptimizedStatePersistence(std::shared_ptr<Store> store, OptimizedOptions options)
+OptimizedStatePersistence::OptimizedStatePersistence(std::shared_ptr<Store> store, const OptimizedOptions& options)
     : impl_(std::make_unique<Impl>(std::move(store), options)) {}
 
 OptimizedStatePersistence::~OptimizedStatePersistence() {

@@ -174,7 +174,7 @@ void configure(const ServiceHandle& handle, std::optional<bool> enable_deduplica
 }  // namespace
 
 void bind_service(py::module_& module) {
-    py::class_<State>(module, "State");
+    [[maybe_unused]] const py::class_<State> state_class(module, "State");
     py::class_<ServiceHandle>(module, "Service")
         .def(py::init<const StoreHandle&, Config, bool>(), py::arg("store"), py::arg("config"), py::kw_only(),
              py::arg("is_optimized"))

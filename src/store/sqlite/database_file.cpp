@@ -154,6 +154,7 @@ constexpr std::array<std::string_view, 5> kDraftSuffixes{"", "-journal", "-wal",
 // Named beforehand: there may be no memory for it at the end. The lock comes last.
 std::vector<fs::path> files_of_draft(const fs::path& draft) {
     std::vector<fs::path> files;
+    files.reserve(kDraftSuffixes.size());
     for (const std::string_view suffix : kDraftSuffixes) files.push_back(with_suffix(draft, suffix));
     return files;
 }
