@@ -149,8 +149,7 @@ int sync_folder(const fs::path& folder) {
     return problem;
 }
 
-constexpr int kWaitsForMaker = 1'000;
-constexpr int kWaitsAtLeast = 20;  // it makes several transactions, one after the other
+constexpr int kLooksAtJournalMax = 1'000;
 constexpr std::chrono::milliseconds kPauseForMaker{1};
 
 constexpr std::string_view kDraftMark = ".new-";
@@ -275,35 +274,30 @@ bool is_ours_by_its_log(Connection& connection, const fs::path& path) {
     return application_id == kApplicationId;
 }
 
-// Another process may be making a store of an empty file. As long as its journal is there, the file is half written; a
-// journal that stays was left by some other program.
-bool wait_for_its_maker(const fs::path& path, int waits) {
-    std::error_code ignored;
-    if (waits == kWaitsForMaker) return false;
-    if (waits >= kWaitsAtLeast && !fs::exists(with_suffix(path, "-journal"), ignored)) return false;
-    std::this_thread::sleep_for(kPauseForMaker);
-    return true;
-}
-
+// Another process may be making a store of an empty file: while its journal is there, the file is half written. So a
+// file is refused only if it had no journal before and after it was read, or one that stays: some other program left
+// it.
 Result<Content> open_content(Connection& connection, const fs::path& path) {
-    Result<std::string> header = connection.peek(kPeekBytes);
-    if (!header) return std::unexpected(header.error());
-    std::error_code unknown;
-    // The engine takes a file of one byte for an empty one.
-    if (header->empty() && fs::file_size(path, unknown) == 1) return not_ours(path, "it is no SQLite database");
-    Result<Content> content = identify(*header, path);
-    // Once more at the end: the journal may have gone since the file was read.
-    bool is_settled = content.has_value();
-    for (int waits = 0; !is_settled; ++waits) {
-        is_settled = !wait_for_its_maker(path, waits);
-        header = connection.peek(kPeekBytes);
+    const fs::path journal = with_suffix(path, "-journal");
+    bool had_journal = true;  // before the first look, which nobody knows
+    for (int looks = 0;; ++looks) {
+        const Result<std::string> header = connection.peek(kPeekBytes);
         if (!header) return std::unexpected(header.error());
-        content = identify(*header, path);
-        is_settled = is_settled || content.has_value();
+        std::error_code unknown;
+        // The engine takes a file of one byte for an empty one.
+        if (header->empty() && fs::file_size(path, unknown) == 1) return not_ours(path, "it is no SQLite database");
+        Result<Content> content = identify(*header, path);
+        if (content) return content;
+        const bool has_journal = fs::exists(journal, unknown);
+        if (looks == kLooksAtJournalMax || !(had_journal || has_journal)) {
+            // Power lost while the log was being copied over the first page leaves rubbish there, and the page in the
+            // log.
+            if (is_ours_by_its_log(connection, path)) return Content::kStore;
+            return content;
+        }
+        had_journal = has_journal;
+        if (has_journal) std::this_thread::sleep_for(kPauseForMaker);
     }
-    // Power lost while the log was being copied over the first page leaves rubbish there, and the page in the log.
-    if (!content && is_ours_by_its_log(connection, path)) return Content::kStore;
-    return content;
 }
 
 Status prepare_writable(Connection& connection, Content content, std::span<const Migration> known) {
