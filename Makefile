@@ -6,6 +6,10 @@
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 
+# The compiler cache knows a source by its place in the checkout, so a fresh clone elsewhere is served too.
+export CCACHE_BASEDIR := $(CURDIR)
+export CCACHE_NOHASHDIR := 1
+
 install_dependencies := scripts/install_dependencies.sh
 sources = $(shell git ls-files 'include/*.h' 'src/*.h' 'src/*.cpp' 'tests/*.h' 'tests/*.cpp' 'examples/*.h' \
 	'examples/*.cpp' 'bench/*.h' 'bench/*.cpp' 'fuzz/*.h' 'fuzz/*.cpp' 'bindings/*.h' 'bindings/*.cpp')

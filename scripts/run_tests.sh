@@ -27,7 +27,7 @@ skipped=$(grep -cE '<testcase .* status="(notrun|disabled)"' "$report" || true)
 # Of a test that pytest reports, what stands inside its element says how it ended.
 count_in() { { grep -o "<$1[ />]" "$2" || true; } | wc -l; }
 
-python_environment=(PYTHONDONTWRITEBYTECODE=1)
+python_environment=(PYTHONDONTWRITEBYTECODE=1 CAIRN=$PWD/build/$preset/cairn)
 case $preset in
 release) python_environment+=(PYTHONPATH=build/python) ;;
 asan) # the interpreter was built without it, and keeps some memory until it ends

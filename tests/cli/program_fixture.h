@@ -2,6 +2,7 @@
 
 // What the tests of the program's commands share: runs it, reads what it prints, knows what its errors look like.
 
+#include "support/paths.h"
 #include "support/run_program.h"
 #include "support/temp_dir.h"
 
@@ -49,7 +50,7 @@ protected:
 
     ProgramResult run_shell(const std::string& script) {
         return run_program("/bin/sh", {"-c", script},
-                           {.environment = {{"CAIRN", CAIRN_PROGRAM}}, .working_folder = folder_.path()});
+                           {.environment = {{"CAIRN", cairn_program()}}, .working_folder = folder_.path()});
     }
 
     ProgramResult save(std::string_view state, const std::vector<std::string>& more = {},

@@ -3,6 +3,7 @@
 // Method: the built program on small runs made here, whose duplicates and critical steps are known by construction;
 // and, where the public trajectories are there, on some of them, with the duplicates counted by their own script.
 
+#include "support/paths.h"
 #include "support/run_program.h"
 #include "support/temp_dir.h"
 
@@ -198,7 +199,7 @@ TEST_F(Replay, InterruptedCompareRemovesItsStores) {
         "{} replay {} & "
         "until ls -d cairn-replay-*/standard.db >/dev/null 2>&1; do kill -0 $! || exit 1; done; "
         "kill -TERM $!; wait $!",
-        CAIRN_PROGRAM, runs);
+        cairn_program(), runs);
     const ProgramResult result = test::run_program("sh", {"-c", script}, {.working_folder = folder.path()});
     EXPECT_EQ(result.exit_code, 128 + SIGTERM) << result.errors;
     EXPECT_EQ(result.output, "");
@@ -227,7 +228,7 @@ TEST_F(Replay, PathThatIsNotThereIsNotFound) {
 }
 
 TEST_F(Replay, RecordedRunsSkipExactlyTheStepsThatEqualTheOneBefore) {
-    const auto trajectories = std::filesystem::path(CAIRN_SOURCE_DIR) / "../shared/trajectories";
+    const auto trajectories = source_dir() / "../shared/trajectories";
     if (!std::filesystem::exists(trajectories)) GTEST_SKIP() << "no trajectories at " << trajectories;
     const std::string file = (trajectories / "browsergym_workarena.jsonl").string();
     constexpr auto kCountDuplicates =

@@ -4,6 +4,7 @@
 
 #include "cli/replay_trajectory.h"
 #include "cli/replay_tokens.h"
+#include "support/paths.h"
 #include "support/run_program.h"
 #include "support/temp_dir.h"
 
@@ -245,7 +246,7 @@ TEST(ReplayTrajectory, BlankLinesAreSkippedAndErrorsNameFileAndLine) {
 }
 
 TEST(ReplayTrajectory, StatesAreThoseOfTheScriptBesideTheTrajectories) {
-    const auto folder = std::filesystem::path(CAIRN_SOURCE_DIR) / "../shared/trajectories";
+    const auto folder = source_dir() / "../shared/trajectories";
     if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no trajectories at " << folder;
     const std::string file = (folder / "swe_agent.jsonl").string();
     constexpr auto kPrintStates =

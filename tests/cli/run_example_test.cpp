@@ -1,6 +1,7 @@
 // Goal: what `make run` shows of pipelines stays true: a run that is killed goes on, and no finished step runs twice.
 // Method: run its script, which checks that itself, and look at what it prints.
 
+#include "support/paths.h"
 #include "support/run_program.h"
 #include "support/temp_dir.h"
 
@@ -16,8 +17,8 @@ using ::testing::HasSubstr;
 
 TEST(RunExample, APipelineIsKilledAndGoesOnWithoutRunningAFinishedStepTwice) {
     const TempDir folder;
-    const auto shown =
-        run_program("/bin/bash", {CAIRN_SOURCE_DIR "/scripts/run_example.sh", CAIRN_BUILD_DIR, folder.path().string()});
+    const auto shown = run_program(
+        "/bin/bash", {(source_dir() / "scripts/run_example.sh").string(), CAIRN_BUILD_DIR, folder.path().string()});
     ASSERT_EQ(shown.exit_code, 0) << shown.errors << shown.output;
     EXPECT_THAT(shown.output, AllOf(HasSubstr("interrupted  3 of 5"), HasSubstr("No finished step ran twice."),
                                     HasSubstr("survey         1   finished before the kill"),

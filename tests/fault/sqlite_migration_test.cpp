@@ -10,6 +10,7 @@
 #include "store/sqlite/sqlite_schema.h"
 #include "store/sqlite/sqlite_store.h"
 #include "support/make.h"
+#include "support/paths.h"
 #include "support/power_loss_vfs.h"
 #include "support/seed.h"
 #include "support/step_killer.h"
@@ -42,7 +43,7 @@ std::string unpack(const std::filesystem::path& path) {
 }
 
 void put_packed(const std::string& name, const std::filesystem::path& path) {
-    const std::string content = unpack(std::filesystem::path(CAIRN_SOURCE_DIR) / "tests/fault/data" / name);
+    const std::string content = unpack(source_dir() / "tests/fault/data" / name);
     ASSERT_EQ(content.substr(0, 15), "SQLite format 3");
     std::ofstream(path, std::ios::binary) << content;
 }

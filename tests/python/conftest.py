@@ -1,6 +1,7 @@
 """What the tests of the Python package share."""
 
 import os
+import pathlib
 
 import pytest
 
@@ -15,6 +16,13 @@ def folder(monkeypatch, tmp_path):
         if name.startswith(("CAIRN_", "OPTIMIZED_PERSISTENCE_", "ENABLE_OPTIMIZED")):
             monkeypatch.delenv(name)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def program():
+    """The built command-line program (scripts/run_tests.sh names it)."""
+    path = os.environ.get("CAIRN") or pathlib.Path(__file__).parents[2] / "build/release/cairn"
+    return str(path)
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 #include "support/run_program.h"
 
+#include "support/paths.h"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/wait.h>
@@ -138,7 +140,7 @@ ProgramResult run_program(const std::string& program, const std::vector<std::str
 }
 
 ProgramResult run_cairn(const std::vector<std::string>& arguments, const ProgramOptions& options) {
-    return run_program(CAIRN_PROGRAM, arguments, options);
+    return run_program(cairn_program(), arguments, options);
 }
 
 }  // namespace cairn::test

@@ -2,6 +2,8 @@
 
 // Reads the project's own sources and documents, for the tests that check a rule on them.
 
+#include "support/paths.h"
+
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -14,7 +16,7 @@
 namespace cairn::test {
 
 inline std::filesystem::path project_path(std::string_view relative) {
-    return std::filesystem::path(CAIRN_SOURCE_DIR) / relative;
+    return source_dir() / relative;
 }
 
 inline std::string read_file(const std::filesystem::path& path) {
@@ -37,7 +39,7 @@ inline std::vector<std::string> lines_of(std::string_view text) {
 inline std::vector<std::string> files_below(std::string_view folder, const std::vector<std::string_view>& suffixes) {
     std::vector<std::string> found;
     for (const auto& item : std::filesystem::recursive_directory_iterator(project_path(folder))) {
-        const std::string path = std::filesystem::relative(item.path(), CAIRN_SOURCE_DIR).generic_string();
+        const std::string path = std::filesystem::relative(item.path(), source_dir()).generic_string();
         const auto fits = [&](std::string_view suffix) { return path.ends_with(suffix); };
         if (item.is_regular_file() && std::ranges::any_of(suffixes, fits)) found.push_back(path);
     }

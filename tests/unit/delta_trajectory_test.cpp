@@ -24,7 +24,7 @@ constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
 using Texts = std::vector<std::string>;
 
 std::filesystem::path folder() {
-    return std::filesystem::path(CAIRN_SOURCE_DIR) / ".." / "shared" / "trajectories";
+    return source_dir() / ".." / "shared" / "trajectories";
 }
 
 /// The texts of a run's first steps, without those that equal the one before.

@@ -1,0 +1,17 @@
+#pragma once
+
+// Where the tests find the checkout and the built program. The paths stand in one small source file, so that a test's
+// object is the same in every checkout and the compiler cache serves it.
+
+#include <filesystem>
+#include <string>
+
+namespace cairn::test {
+
+/// The top of the checkout.
+std::filesystem::path source_dir();
+
+/// The built command-line program.
+std::string cairn_program();
+
+}  // namespace cairn::test
