@@ -19,7 +19,9 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/file.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -146,6 +148,73 @@ TEST(SqliteFiles, AStoreStaysItsOwnWhenTheWorkingFolderChanges) {
     fs::current_path(before);
     EXPECT_TRUE(store->commit(make_batch(make_snapshot("run", 1)), soon()).has_value());
     EXPECT_TRUE(store->head("run").value().has_value());
+}
+
+// ---- one name ----
+
+TEST(SqliteFiles, AFileWithASecondNameIsRefusedUntilItHasOneAgain) {
+    const TempDir dir;
+    make_store_with_one_run(dir / "cairn.db");
+    fs::create_hard_link(dir / "cairn.db", dir / "other.db");
+    for (const char* name : {"cairn.db", "other.db"}) {
+        for (const bool read_only : {false, true}) {
+            EXPECT_EQ(code_of_opening(dir / name, {.read_only = read_only}), ErrorCode::kInvalidArgument);
+        }
+        EXPECT_THAT(message_of_opening(dir / name), testing::HasSubstr("2 names (hard links)"));
+    }
+    fs::remove(dir / "other.db");
+    EXPECT_EQ(open_sqlite_store(dir / "cairn.db").value()->head("run").value()->version, 1);
+}
+
+// Where a file system cannot rename without replacing, a maker that dies at the wrong moment leaves its draft's name.
+TEST(SqliteFiles, ADraftsNameThatADeadMakerLeftIsNoSecondName) {
+    const TempDir dir;
+    make_store_with_one_run(dir / "cairn.db");
+    fs::create_hard_link(dir / "cairn.db", dir / "cairn.db.new-1-1");
+    write_file(dir / "cairn.db.new-1-1-lock", "");
+    EXPECT_EQ(open_sqlite_store(dir / "cairn.db").value()->head("run").value()->version, 1);
+    EXPECT_EQ(files_in(dir.path()), std::vector<std::string>{"cairn.db"});
+}
+
+TEST(SqliteFiles, AFileThatIsMountedAloneIsRefused) {
+    const TempDir dir;
+    fs::create_directories(dir / "app");
+    make_store_with_one_run(dir / "cairn.db");
+    write_file(dir / "app" / "cairn.db", "");
+    ChildProcess child([&](const Channel&) {
+        const bool may_mount =
+            ::unshare(CLONE_NEWNS) == 0 && ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+            ::mount((dir / "cairn.db").c_str(), (dir / "app" / "cairn.db").c_str(), nullptr, MS_BIND, nullptr) == 0;
+        if (!may_mount) return 77;
+        const std::string message = message_of_opening(dir / "app" / "cairn.db");
+        if (message.find("mount the folder") == std::string::npos) return 1;
+        if (!open_sqlite_store(dir / "cairn.db")) return 2;
+        // A folder that is mounted is the way.
+        fs::create_directories(dir / "whole");
+        if (::mount(dir.path().c_str(), (dir / "whole").c_str(), nullptr, MS_BIND, nullptr) != 0) return 77;
+        return open_sqlite_store(dir / "whole" / "cairn.db") ? 0 : 3;
+    });
+    const int outcome = child.wait();
+    if (outcome == 77) GTEST_SKIP() << "this user may not mount here";
+    EXPECT_EQ(outcome, 0);
+}
+
+TEST(SqliteFiles, ThroughALinkTheLogIsThatOfTheLinksTarget) {
+    const TempDir dir;
+    fs::create_directories(dir / "links");
+    ChildProcess dying([&](const Channel&) {
+        const auto store = open_sqlite_store(dir / "cairn.db").value();
+        static_cast<void>(store->commit(make_batch(make_snapshot("run", 1)), soon()));
+        std::_Exit(0);  // without closing: the commit stays in the log
+        return 0;
+    });
+    ASSERT_EQ(dying.wait(), 0);
+    fs::create_symlink("../cairn.db", dir / "links" / "cairn.db");
+    EXPECT_EQ(open_sqlite_store(dir / "links" / "cairn.db", {.read_only = true}).value()->head("run").value()->version,
+              1);
+    const auto store = open_sqlite_store(dir / "links" / "cairn.db").value();
+    EXPECT_EQ(store->head("run").value()->version, 1);
+    EXPECT_EQ(files_in(dir / "links"), std::vector<std::string>{"cairn.db"});
 }
 
 // ---- what is not ours ----
@@ -443,6 +512,30 @@ TEST_F(Unprivileged, AStoreInAFolderThatCannotBeWrittenIsReadReadOnly) {
     });
     EXPECT_EQ(version, 1);
     EXPECT_EQ(files_in(dir_.path()).size(), 1U);
+}
+
+// The lock file is missing and cannot be made, so the log is not read: whether there is one is asked at the target.
+TEST_F(Unprivileged, ALogThatCannotBeReadIsSaidThroughALinkToo) {
+    ChildProcess dying([&](const Channel&) {
+        const auto store = open_sqlite_store(dir_ / "cairn.db").value();
+        static_cast<void>(store->commit(make_batch(make_snapshot("run", 1)), soon()));
+        std::_Exit(0);
+        return 0;
+    });
+    ASSERT_EQ(dying.wait(), 0);
+    fs::remove(dir_ / "cairn.db-shm");
+    fs::permissions(dir_ / "cairn.db", fs::perms(0644));
+    fs::permissions(dir_ / "cairn.db-wal", fs::perms(0644));
+    const TempDir links;
+    fs::create_symlink(dir_ / "cairn.db", links / "cairn.db");
+    fs::permissions(links.path(), fs::perms(0555));
+    close_folder();
+    const int code = run([&] {
+        const auto store = open_sqlite_store(links / "cairn.db", {.read_only = true});
+        return store ? 100 : static_cast<int>(store.error().code);
+    });
+    EXPECT_EQ(code, static_cast<int>(ErrorCode::kReadOnly)) << "it was read without its log";
+    fs::permissions(links.path(), fs::perms(0755));
 }
 
 TEST_F(Unprivileged, ALogThatCannotBeReadWithoutWritingIsSaidAndNotLost) {

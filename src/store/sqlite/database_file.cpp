@@ -1,6 +1,7 @@
 #include "store/sqlite/database_file.h"
 
 #include "base/system_error_code.h"
+#include "store/sqlite/database_path.h"
 
 #include <fmt/format.h>
 #include <sqlite3.h>
@@ -223,13 +224,36 @@ void remove_if_dead(const fs::path& lock) {
     ::close(descriptor);
 }
 
-// What makers of this store left behind that were killed.
-void remove_drafts_of_the_dead(const fs::path& path) {
+std::vector<fs::path> locks_of_drafts(const fs::path& path) {
+    std::vector<fs::path> locks;
     std::error_code problem;
     const std::string store = path.filename().native();
     for (fs::directory_iterator entry(path.parent_path(), problem), end; !problem && entry != end;
          entry.increment(problem)) {
-        if (is_lock_of_draft(entry->path().filename().native(), store)) remove_if_dead(entry->path());
+        if (is_lock_of_draft(entry->path().filename().native(), store)) locks.push_back(entry->path());
+    }
+    return locks;
+}
+
+bool has_draft(const fs::path& path) {
+    return !locks_of_drafts(path).empty();
+}
+
+// What makers of this store left behind that were killed.
+void remove_drafts_of_the_dead(const fs::path& path) {
+    for (const fs::path& lock : locks_of_drafts(path)) remove_if_dead(lock);
+}
+
+// A maker that died, or is about to go on, can have left its draft's name beside the new one (`publish`).
+Status check_only_name_but_drafts(const fs::path& path, Deadline deadline) {
+    constexpr std::chrono::milliseconds kPatience(500);
+    const Deadline until = std::min(deadline, std::chrono::steady_clock::now() + kPatience);
+    while (true) {
+        Status status = check_only_name(path);
+        if (status || !has_draft(path)) return status;
+        remove_drafts_of_the_dead(path);
+        if (std::chrono::steady_clock::now() >= until) return check_only_name(path);
+        std::this_thread::sleep_for(kPauseForMaker);
     }
 }
 
@@ -401,11 +425,18 @@ Result<DatabaseFile::Opened> DatabaseFile::open(const fs::path& path, bool read_
 
     const Result<bool> there = is_there(file.path_);
     if (!there) return std::unexpected(there.error());
+    Result<fs::path> resolved = resolve(file.path_);
+    if (!resolved) return std::unexpected(std::move(resolved.error()));
+    file.path_ = std::move(*resolved);
+    if (Status status = check_name(file.path_); !status) return std::unexpected(status.error());
     if (!*there && (read_only || !create)) {
         return fail_with(ErrorCode::kNotFound, file.path_, "does not exist, and creating it was not asked for", 0);
     }
     if (!*there) {
         if (Status status = file.make(deadline); !status) return std::unexpected(status.error());
+    }
+    if (Status status = check_only_name_but_drafts(file.path_, deadline); !status) {
+        return std::unexpected(status.error());
     }
     Result<ForkGuard> guard = ForkGuard::enter(file.path_);
     if (!guard) return std::unexpected(std::move(guard.error()));

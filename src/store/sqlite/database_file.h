@@ -41,7 +41,8 @@ private:
     [[nodiscard]] Result<std::unique_ptr<Connection>> connect_read_only(Deadline deadline);
     [[nodiscard]] Status make(Deadline deadline) const;
 
-    std::filesystem::path path_;  // absolute, so that no name means anything special to the engine
+    // Absolute, so that no name means anything special to the engine, and without links.
+    std::filesystem::path path_;
     Access access_;
     std::span<const Migration> known_;
 };

@@ -1,5 +1,7 @@
 #include "store/sqlite/fork_guard.h"
 
+#include "store/sqlite/file_locks.h"
+
 #include <fmt/format.h>
 
 #include <pthread.h>
@@ -38,17 +40,28 @@ OpenFiles& open_files();
 void before_fork() {
     open_files().mutex.lock();
     for (const int mutex : kEngineMutexes) sqlite3_mutex_enter(sqlite3_mutex_alloc(mutex));
+    file_locks::before_fork();
 }
 
-void after_fork() {
+void leave_mutexes() {
     for (const int mutex : std::views::reverse(kEngineMutexes)) sqlite3_mutex_leave(sqlite3_mutex_alloc(mutex));
     open_files().mutex.unlock();
+}
+
+void after_fork_in_parent() {
+    file_locks::after_fork_in_parent();
+    leave_mutexes();
+}
+
+void after_fork_in_child() {
+    file_locks::after_fork_in_child();
+    leave_mutexes();
 }
 
 OpenFiles& open_files() {
     static OpenFiles* const kFiles = [] {
         auto* const files = new OpenFiles;  // never destroyed: stores may be closed by static destructors
-        pthread_atfork(&before_fork, &after_fork, &after_fork);
+        pthread_atfork(&before_fork, &after_fork_in_parent, &after_fork_in_child);
         return files;
     }();
     return *kFiles;
@@ -74,8 +87,12 @@ Result<ForkGuard> ForkGuard::enter(const std::filesystem::path& path) {
                                 "store after forking only, or start the process anew (exec, spawn)",
                                 path.native()));
     }
+    ForkGuard guard(path, {status.st_dev, status.st_ino}, process);
+    files.entries.reserve(files.entries.size() + 1);
+    file_locks::enter(path);
     files.entries.emplace_back(status.st_dev, status.st_ino, process);
-    return ForkGuard({status.st_dev, status.st_ino}, process);
+    guard.entered_ = true;
+    return guard;
 }
 
 void ForkGuard::leave() {
@@ -84,10 +101,14 @@ void ForkGuard::leave() {
     const std::lock_guard lock(files.mutex);
     const auto entry = std::ranges::find(files.entries, std::tuple(file_.first, file_.second, process_));
     if (entry != files.entries.end()) files.entries.erase(entry);
+    file_locks::leave(path_);
 }
 
 ForkGuard::ForkGuard(ForkGuard&& other) noexcept
-    : file_(std::move(other.file_)), process_(other.process_), entered_(std::exchange(other.entered_, false)) {}
+    : path_(std::move(other.path_)),
+      file_(std::move(other.file_)),
+      process_(other.process_),
+      entered_(std::exchange(other.entered_, false)) {}
 
 bool ForkGuard::forked() const {
     return ::getpid() != process_;

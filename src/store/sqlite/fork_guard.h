@@ -2,7 +2,8 @@
 
 // Forks and the engine: a child inherits the engine's notes about the locks of files that its parent had open, but not
 // the locks. A connection that it opened to such a file would believe in locks that nobody holds, and another process
-// could then delete the log from under it. So the same file cannot be opened in the child.
+// could then delete the log from under it. So the same file cannot be opened in the child. (What the locks themselves
+// are: file_locks.h.)
 
 #include <cairn/error.h>
 
@@ -16,6 +17,7 @@ namespace cairn::sqlite {
 /// Notes that this process has a file open, until `leave` or the end of its life.
 class ForkGuard {
 public:
+    /// `path` must be canonical.
     /// Errors: kInvalidArgument (the file was open when this process was forked), kNotFound.
     [[nodiscard]] static Result<ForkGuard> enter(const std::filesystem::path& path);
     ~ForkGuard() { leave(); }
@@ -31,11 +33,13 @@ public:
 
 private:
     using FileId = std::pair<dev_t, ino_t>;
-    ForkGuard(FileId file, pid_t process) : file_(file), process_(process) {}
+    ForkGuard(std::filesystem::path path, FileId file, pid_t process)
+        : path_(std::move(path)), file_(file), process_(process) {}
 
+    std::filesystem::path path_;
     FileId file_;
     pid_t process_;
-    bool entered_ = true;
+    bool entered_ = false;
 };
 
 }  // namespace cairn::sqlite

@@ -1,0 +1,283 @@
+#include "store/sqlite/file_locks.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdarg>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace cairn::sqlite::file_locks {
+namespace {
+
+constexpr std::string_view kLockFileSuffix = "-shm";
+
+// Where connections that use the log have a shared lock as long as they are open. https://sqlite.org/walformat.html
+constexpr off_t kDatabaseLocks = 0x40000002;
+constexpr off_t kDatabaseLocksCount = 510;
+constexpr off_t kLockFileInUse = 128;
+
+/// A file whose locks are taken through one descriptor of ours.
+struct LockedFile {
+    dev_t device = 0;
+    ino_t inode = 0;
+    int descriptor = -1;
+    bool led = false;              // false: it stays with the process's own locks
+    std::size_t engine_files = 0;  // descriptors of the engine's
+};
+
+/// What the engine would call.
+struct SystemCalls {
+    int (*open)(const char*, int, int) = nullptr;
+    int (*close)(int) = nullptr;
+    int (*fcntl)(int, int, ...) = nullptr;
+};
+
+struct Table {
+    SystemCalls system;  // written once
+    // Taken last of all locks and held over no lock call. Guards the rest:
+    std::mutex mutex;
+    std::vector<std::string> databases;  // one entry for each store that is open
+    std::vector<std::unique_ptr<LockedFile>> files;
+    std::vector<LockedFile*> by_descriptor;  // the engine's; null: not looked at yet
+};
+
+Table& table() {
+    static auto* const kTable = new Table;  // never destroyed: stores may be closed by static destructors
+    return *kTable;
+}
+
+// Stands in `by_descriptor` for files that are not ours.
+LockedFile& not_ours() {
+    static LockedFile file;
+    return file;
+}
+
+struct flock whole_file(short type) {
+    return {.l_type = type, .l_whence = SEEK_SET, .l_start = 0, .l_len = 0, .l_pid = 0};
+}
+
+// ---- under the table's mutex ----
+
+bool is_ours(std::string_view path) {
+    if (path.ends_with(kLockFileSuffix)) path.remove_suffix(kLockFileSuffix.size());
+    return std::ranges::find(table().databases, path) != table().databases.end();
+}
+
+LockedFile* find(dev_t device, ino_t inode) {
+    const auto found = std::ranges::find_if(
+        table().files, [&](const auto& file) { return file->device == device && file->inode == inode; });
+    return found == table().files.end() ? nullptr : found->get();
+}
+
+LockedFile* find(const std::string& path) {
+    struct stat status{};
+    return ::stat(path.c_str(), &status) == 0 ? find(status.st_dev, status.st_ino) : nullptr;
+}
+
+// Not below 3, where whatever writes to "standard error" would write into it.
+int open_beyond_standard_streams(const char* path) {
+    int descriptor = ::open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (descriptor < 0) descriptor = ::open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (descriptor < 0 || descriptor > STDERR_FILENO) return descriptor;
+    const int higher = ::fcntl(descriptor, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    ::close(descriptor);
+    return higher;
+}
+
+// Not where the system has no such locks, nor where this process has locks of the other kind on the file already: its
+// own connections of before would be in our way.
+bool can_be_led(int descriptor) {
+    struct flock conflict = whole_file(F_WRLCK);
+    if (::fcntl(descriptor, F_OFD_GETLK, &conflict) != 0) return false;
+    return conflict.l_type == F_UNLCK || conflict.l_pid != ::getpid();
+}
+
+LockedFile* add(const char* path, const struct stat& status) {
+    auto file = std::make_unique<LockedFile>();
+    table().files.reserve(table().files.size() + 1);
+    file->descriptor = open_beyond_standard_streams(path);
+    if (file->descriptor < 0) return &not_ours();
+    struct stat opened{};
+    if (::fstat(file->descriptor, &opened) != 0 || opened.st_dev != status.st_dev || opened.st_ino != status.st_ino) {
+        ::close(file->descriptor);  // the name has just become another file's
+        return &not_ours();
+    }
+    file->device = status.st_dev;
+    file->inode = status.st_ino;
+    file->led = can_be_led(file->descriptor);
+    return table().files.emplace_back(std::move(file)).get();
+}
+
+// The file behind a descriptor of the engine's. `path`: null if it is not being opened just now.
+LockedFile& file_of(int descriptor, const char* path) {
+    auto& files = table().by_descriptor;
+    const auto index = static_cast<std::size_t>(descriptor);
+    if (index >= files.size()) files.resize(std::max(index + 1, 2 * files.size()));
+    if (files[index] != nullptr) return *files[index];
+    struct stat status{};
+    LockedFile* file = ::fstat(descriptor, &status) == 0 ? find(status.st_dev, status.st_ino) : nullptr;
+    if (file == nullptr && path != nullptr && is_ours(path)) file = add(path, status);
+    if (file == nullptr) file = &not_ours();
+    files[index] = file;
+    ++file->engine_files;
+    return *file;
+}
+
+void forget(int descriptor) {
+    const auto index = static_cast<std::size_t>(descriptor);
+    if (descriptor < 0 || index >= table().by_descriptor.size()) return;
+    LockedFile* const file = std::exchange(table().by_descriptor[index], nullptr);
+    if (file == nullptr || file == &not_ours() || --file->engine_files != 0) return;
+    // Unlocked first: a child of a kind that runs no handlers (vfork) may share it for a moment.
+    struct flock unlocked = whole_file(F_UNLCK);
+    if (file->led) ::fcntl(file->descriptor, F_OFD_SETLK, &unlocked);
+    ::close(file->descriptor);
+    std::erase_if(table().files, [&](const auto& other) { return other.get() == file; });
+}
+
+// ---- in the place of the engine's system calls, which are C ----
+
+// The descriptor that takes the locks of this one, -1 if it takes its own. A bad_alloc is the caller's.
+int lock_descriptor_of(int descriptor, const char* path) {
+    const std::lock_guard lock(table().mutex);
+    if (table().databases.empty() && table().files.empty()) return -1;
+    const LockedFile& file = file_of(descriptor, path);
+    return file.led ? file.descriptor : -1;
+}
+
+int open_file(const char* path, int flags, int mode) noexcept {
+    const int descriptor = table().system.open(path, flags, mode);
+    if (descriptor < 0) return descriptor;
+    try {
+        static_cast<void>(lock_descriptor_of(descriptor, path));
+        return descriptor;
+    } catch (const std::bad_alloc&) {
+        table().system.close(descriptor);
+        errno = ENOMEM;
+        return -1;
+    }
+}
+
+int close_file(int descriptor) noexcept {
+    {
+        const std::lock_guard lock(table().mutex);  // first: as soon as it is closed, another file may get its number
+        forget(descriptor);
+    }
+    return table().system.close(descriptor);
+}
+
+int lock_command(int command) {
+    switch (command) {
+        case F_SETLK:
+            return F_OFD_SETLK;
+        case F_SETLKW:
+            return F_OFD_SETLKW;
+        default:
+            return F_OFD_GETLK;
+    }
+}
+
+int lock_file(int descriptor, int command, struct flock* lock) noexcept try {
+    const int ours = lock_descriptor_of(descriptor, nullptr);
+    if (ours < 0) return table().system.fcntl(descriptor, command, lock);
+    lock->l_pid = 0;  // these locks require it
+    return table().system.fcntl(ours, lock_command(command), lock);
+} catch (const std::bad_alloc&) {
+    errno = ENOLCK;
+    return -1;
+}
+
+int control_file(int descriptor, int command, ...) {  // NOLINT(cert-dcl50-cpp): as the system's own
+    va_list arguments;
+    va_start(arguments, command);
+    void* const argument = va_arg(arguments, void*);
+    va_end(arguments);
+    if (command == F_SETLK || command == F_SETLKW || command == F_GETLK) {
+        return lock_file(descriptor, command, static_cast<struct flock*>(argument));
+    }
+    return table().system.fcntl(descriptor, command, argument);
+}
+
+// The engine would call into nowhere if our code were unloaded.
+void stay_loaded() {
+    Dl_info where{};
+    if (::dladdr(reinterpret_cast<void*>(&open_file), &where) != 0 && where.dli_fname != nullptr) {
+        static_cast<void>(::dlopen(where.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE));
+    }
+}
+
+bool install() {
+    sqlite3_initialize();
+    sqlite3_vfs* const vfs = sqlite3_vfs_find("unix");
+    if (vfs == nullptr || vfs->iVersion < 3) return false;
+    SystemCalls& system = table().system;
+    system.open = reinterpret_cast<decltype(system.open)>(vfs->xGetSystemCall(vfs, "open"));
+    system.close = reinterpret_cast<decltype(system.close)>(vfs->xGetSystemCall(vfs, "close"));
+    system.fcntl = reinterpret_cast<decltype(system.fcntl)>(vfs->xGetSystemCall(vfs, "fcntl"));
+    if (system.open == nullptr || system.close == nullptr || system.fcntl == nullptr) return false;
+    stay_loaded();
+    vfs->xSetSystemCall(vfs, "close", reinterpret_cast<sqlite3_syscall_ptr>(&close_file));
+    vfs->xSetSystemCall(vfs, "fcntl", reinterpret_cast<sqlite3_syscall_ptr>(&control_file));
+    vfs->xSetSystemCall(vfs, "open", reinterpret_cast<sqlite3_syscall_ptr>(&open_file));
+    return true;
+}
+
+bool is_locked_by_another(const LockedFile* file, off_t start, off_t count) {
+    if (file == nullptr || !file->led) return false;
+    struct flock conflict{.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = count, .l_pid = 0};
+    return ::fcntl(file->descriptor, F_OFD_GETLK, &conflict) == 0 && conflict.l_type != F_UNLCK;
+}
+
+}  // namespace
+
+void enter(const std::filesystem::path& database) {
+    static const bool kInstalled = install();
+    if (!kInstalled) return;
+    const std::lock_guard lock(table().mutex);
+    table().databases.push_back(database.native());
+}
+
+void leave(const std::filesystem::path& database) noexcept {
+    const std::lock_guard lock(table().mutex);
+    const auto entry = std::ranges::find(table().databases, database.native());
+    if (entry != table().databases.end()) table().databases.erase(entry);
+}
+
+Others others_on(const std::filesystem::path& database) noexcept try {
+    const std::string lock_file = database.native() + std::string(kLockFileSuffix);
+    const std::lock_guard lock(table().mutex);
+    return {.on_database = is_locked_by_another(find(database.native()), kDatabaseLocks, kDatabaseLocksCount),
+            .on_lock_file = is_locked_by_another(find(lock_file), kLockFileInUse, 1)};
+} catch (const std::bad_alloc&) {
+    return {};
+}
+
+void before_fork() {
+    table().mutex.lock();
+}
+
+void after_fork_in_parent() {
+    table().mutex.unlock();
+}
+
+void after_fork_in_child() {
+    for (const auto& file : table().files) ::close(file->descriptor);
+    table().databases.clear();
+    table().by_descriptor.clear();
+    table().files.clear();
+    table().mutex.unlock();
+}
+
+}  // namespace cairn::sqlite::file_locks

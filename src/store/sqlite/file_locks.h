@@ -1,0 +1,36 @@
+#pragma once
+
+// Locks that belong to an open file and not to the process. The engine takes POSIX locks, and the system drops all of
+// a process's POSIX locks on a file as soon as any part of that process closes any descriptor of the file: a backup
+// with `cp`-like code, a checksum, an upload. Another process then takes the store for unused and deletes the log that
+// the first one still writes. So the lock calls for a store and its lock file (-shm) go to one descriptor of ours for
+// each, as locks of an open file description (F_OFD_SETLK), which exclude other processes' POSIX locks as before.
+//
+// This replaces three of the system calls of the engine's own "unix" VFS (sqlite3_vfs::xSetSystemCall), which all
+// connections of the process share; calls for any other file pass through unchanged. A program's own connection to a
+// store's file is led the same way, so that the engine's notes about the locks of that file stay true.
+
+#include <filesystem>
+
+namespace cairn::sqlite::file_locks {
+
+/// From now on, the locks of this database are ours when the engine opens it. `database` is the canonical path, in
+/// which the engine opens it too. Once for each store that is opened, and `leave` as often.
+void enter(const std::filesystem::path& database);
+void leave(const std::filesystem::path& database) noexcept;
+
+/// Whether another process has a lock where a connection that uses the log always has one: on the database itself, and
+/// on the lock file. False where that cannot be told.
+struct Others {
+    bool on_database = false;
+    bool on_lock_file = false;
+};
+[[nodiscard]] Others others_on(const std::filesystem::path& database) noexcept;
+
+// Around a fork: nothing of ours is held locked in the child, and the child gives up its share of the parent's locks,
+// which would otherwise outlive the parent in it.
+void before_fork();
+void after_fork_in_parent();
+void after_fork_in_child();
+
+}  // namespace cairn::sqlite::file_locks

@@ -1,0 +1,237 @@
+// Goal: a process may read and copy the files of its own open store, fork, and use other databases, and its locks on
+// the store stay what they are: others neither take the log away nor write at the same time. Method: real second
+// processes, which die as by a power switch; the copies are made as a backup in the program would; the system is asked
+// whose lock is in the way.
+
+#include "store/sqlite/sqlite_store.h"
+#include "support/child_process.h"
+#include "support/database_bytes.h"
+#include "support/make.h"
+#include "support/temp_dir.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace cairn::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+// As a backup with ordinary calls does it: opens, reads and closes each of the files.
+void copy_the_files(const fs::path& database) {
+    for (const char* suffix : {"", "-wal", "-shm"}) static_cast<void>(content_of(database.native() + suffix));
+}
+
+bool save(Store& store, const std::string& run, std::int64_t version) {
+    const std::string text = fmt::format(R"({{"filler":"{}"}})", std::string(5'000, 'x'));
+    return store.commit(make_batch(make_snapshot(run, version, text)), soon()).has_value();
+}
+
+void expect_versions(Store& store, const std::string& run, std::int64_t version) {
+    const auto head = store.head(run);
+    ASSERT_TRUE(head.has_value()) << head.error().to_string();
+    ASSERT_TRUE(head->has_value()) << run;
+    EXPECT_EQ((*head)->version, version) << run;
+    EXPECT_EQ(store.history({.run_id = run, .limit = 1000}).value().size(), version) << run;
+}
+
+void expect_sound(Store& store) {
+    const Result<CheckReport> report = store.check();
+    ASSERT_TRUE(report.has_value()) << report.error().to_string();
+    for (const auto& finding : report->findings) ADD_FAILURE() << finding.run_id << ": " << finding.problem;
+}
+
+// A connection of the program's own, beside cairn, which holds the write lock as long as it lives.
+class OwnConnection {
+public:
+    explicit OwnConnection(const fs::path& path) {
+        sqlite3_open(path.c_str(), &database_);
+        sqlite3_busy_timeout(database_, 0);
+        held_ = sqlite3_exec(database_, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr) == SQLITE_OK;
+    }
+    ~OwnConnection() { sqlite3_close(database_); }
+    OwnConnection(const OwnConnection&) = delete;
+    OwnConnection& operator=(const OwnConnection&) = delete;
+
+    bool held() const { return held_; }
+
+private:
+    sqlite3* database_ = nullptr;
+    bool held_ = false;
+};
+
+// Another process's answer to: who locks this file? A process's id, -1 for a lock of an open file, 0 for nobody.
+std::int64_t locker_of(const fs::path& path) {
+    ChildProcess asks([&](const Channel& parent) {
+        const int descriptor = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+        struct flock lock{.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 0, .l_pid = 0};
+        if (descriptor < 0 || ::fcntl(descriptor, F_GETLK, &lock) != 0) return 1;
+        parent.say(lock.l_type == F_UNLCK ? 0 : lock.l_pid);
+        return 0;
+    });
+    const auto locker = asks.channel().hear();
+    EXPECT_EQ(asks.wait(), 0);
+    return locker.value_or(-2);
+}
+
+TEST(SqliteLocks, AProcessThatCopiesItsOwnOpenStoreKeepsItsLog) {
+    const TempDir dir;
+    constexpr std::int64_t kBefore = 5;
+    constexpr std::int64_t kAfter = 10;
+    ChildProcess copier([&](const Channel& parent) {
+        const auto store = open_sqlite_store(dir / "cairn.db");
+        if (!store) return 1;
+        for (std::int64_t version = 1; version <= kBefore; ++version) {
+            if (!save(**store, "run", version)) return 2;
+        }
+        copy_the_files(dir / "cairn.db");
+        parent.say(kBefore);
+        if (!parent.hear()) return 3;
+        for (std::int64_t version = kBefore + 1; version <= kAfter; ++version) {
+            if (!save(**store, "run", version)) return 4;
+        }
+        std::_Exit(0);  // without closing: what it saved last is in the log alone
+        return 0;
+    });
+    ASSERT_EQ(copier.channel().hear(), kBefore);
+    {
+        const auto other = open_sqlite_store(dir / "cairn.db").value();
+        ASSERT_TRUE(save(*other, "other", 1));
+        ASSERT_TRUE(other->close().has_value());
+    }
+    EXPECT_TRUE(fs::exists(dir / "cairn.db-wal")) << "the log was taken from under a process that has it open";
+    copier.channel().say(1);
+    ASSERT_EQ(copier.wait(), 0);
+
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    expect_versions(*store, "run", kAfter);
+    expect_versions(*store, "other", 1);
+    expect_sound(*store);
+}
+
+TEST(SqliteLocks, CopiesBetweenTheSavesOfTwoProcessesLoseNothing) {
+    const TempDir dir;
+    constexpr std::int64_t kRounds = 60;
+    ChildProcess copier([&](const Channel& parent) {
+        const auto store = open_sqlite_store(dir / "cairn.db");
+        if (!store) return 1;
+        for (std::int64_t round = 1; round <= kRounds; ++round) {
+            if (!save(**store, "run", round)) return 2;
+            copy_the_files(dir / "cairn.db");
+            parent.say(round);
+            if (!parent.hear()) return 3;
+        }
+        copy_the_files(dir / "cairn.db");
+        return (*store)->close() ? 0 : 4;
+    });
+    while (const auto round = copier.channel().hear()) {
+        const auto other = open_sqlite_store(dir / "cairn.db").value();
+        EXPECT_TRUE(save(*other, fmt::format("other-{}", *round), 1));
+        ASSERT_TRUE(other->close().has_value());
+        copier.channel().say(1);
+    }
+    ASSERT_EQ(copier.wait(), 0);
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    expect_versions(*store, "run", kRounds);
+    EXPECT_EQ(store->runs({.limit = 1000}).value().items.size(), kRounds + 1);
+    expect_sound(*store);
+}
+
+TEST(SqliteLocks, ALockOfAnotherProgramAndOneOfOursExcludeEachOther) {
+    const TempDir dir;
+    ChildProcess other([&](const Channel& parent) {
+        while (parent.hear()) {
+            const OwnConnection lock(dir / "cairn.db");
+            parent.say(lock.held() ? 1 : 0);
+            parent.hear();
+        }
+        return 0;
+    });
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    ASSERT_TRUE(save(*store, "run", 1));
+
+    other.channel().say(1);
+    ASSERT_EQ(other.channel().hear(), 1) << "the other program could not lock a store that is idle";
+    const Deadline at_once = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+    const Status status = store->commit(make_batch(make_snapshot("run", 2)), at_once);
+    ASSERT_FALSE(status.has_value()) << "two processes had the write lock";
+    EXPECT_EQ(status.error().code, ErrorCode::kUnavailable) << status.error().to_string();
+    other.channel().say(1);
+
+    {
+        const OwnConnection lock(dir / "cairn.db");
+        ASSERT_TRUE(lock.held());
+        other.channel().say(1);
+        EXPECT_EQ(other.channel().hear(), 0) << "two processes had the write lock";
+        other.channel().say(1);
+    }
+    EXPECT_TRUE(save(*store, "run", 2));
+}
+
+TEST(SqliteLocks, AForkedChildDoesNotKeepTheWriteLockOfItsDeadParent) {
+    const TempDir dir;
+    ChildProcess parent_to_be([&](const Channel& parent) {
+        const auto store = open_sqlite_store(dir / "cairn.db");
+        if (!store || !save(**store, "run", 1)) return 1;
+        const OwnConnection lock(dir / "cairn.db");
+        if (!lock.held()) return 2;
+        const pid_t child = ::fork();
+        if (child == 0) {
+            ::pause();  // lives on, with all that it has inherited
+            std::_Exit(0);
+        }
+        parent.say(child);
+        ::pause();
+        return 0;
+    });
+    const auto child = parent_to_be.channel().hear();
+    ASSERT_TRUE(child.has_value());
+    parent_to_be.kill();
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    EXPECT_TRUE(save(*store, "run", 2)) << "the child keeps the lock";
+    expect_versions(*store, "run", 2);
+    ::kill(static_cast<pid_t>(*child), SIGKILL);
+}
+
+TEST(SqliteLocks, OnlyTheLocksOfStoresBelongToOpenFiles) {
+    const TempDir dir;
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    ASSERT_TRUE(save(*store, "run", 1));
+    EXPECT_EQ(locker_of(dir / "cairn.db"), -1);
+    EXPECT_EQ(locker_of(dir / "cairn.db-shm"), -1);
+    execute(dir / "other.db", "CREATE TABLE t(x)");
+    const OwnConnection other(dir / "other.db");
+    ASSERT_TRUE(other.held());
+    EXPECT_EQ(locker_of(dir / "other.db"), ::getpid());
+
+    ASSERT_TRUE(store->close().has_value());
+    EXPECT_EQ(locker_of(dir / "cairn.db"), 0) << "a lock outlived the store";
+}
+
+TEST(SqliteLocks, AProgramsOwnConnectionOfBeforeKeepsWorkingBesideTheStore) {
+    const TempDir dir;
+    ASSERT_TRUE(open_sqlite_store(dir / "cairn.db").value()->close().has_value());
+    auto before = std::make_unique<OwnConnection>(dir / "cairn.db");
+    ASSERT_TRUE(before->held());
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    const Deadline at_once = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+    EXPECT_EQ(store->commit(make_batch(make_snapshot("run", 1)), at_once).error().code, ErrorCode::kUnavailable);
+    before.reset();
+    EXPECT_TRUE(save(*store, "run", 1));
+    ASSERT_TRUE(store->close().has_value());
+    EXPECT_FALSE(fs::exists(dir / "cairn.db-wal")) << "a lock of the connection of before was left";
+}
+
+}  // namespace
+}  // namespace cairn::test
