@@ -37,6 +37,7 @@ struct Config {
     RetentionPolicy retention = {};  ///< CAIRN_RETENTION_…: what `prune` deletes unless told. Off.
     std::chrono::milliseconds timeout{30'000};  ///< CAIRN_TIMEOUT_MS
     LogLevel log_level = LogLevel::kWarning;    ///< CAIRN_LOG_LEVEL
+    std::uint32_t file_mode = 0600;             ///< CAIRN_FILE_MODE: of stores, outputs and event files that are made.
 
     StateLimits state_limits() const { return {.bytes_max = state_bytes_max, .depth_max = state_depth_max}; }
 };

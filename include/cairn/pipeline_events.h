@@ -76,7 +76,9 @@ public:
     void on_event(const PipelineEvent& event) override { send_to_thread(event.thread_id, to_json(event)); }
 };
 
-/// Appends each event as a line to a file (JSON Lines). Errors: kReadOnly, kNotFound (no such folder).
-[[nodiscard]] Result<std::shared_ptr<EventSink>> open_event_file(const std::filesystem::path& path);
+/// Appends each event as a line to a file (JSON Lines). One that is not there is made, with `file_mode` whatever the
+/// umask is. Errors: kReadOnly, kNotFound (no such folder), kInvalidArgument (no file, or another user's link or pipe).
+[[nodiscard]] Result<std::shared_ptr<EventSink>> open_event_file(const std::filesystem::path& path,
+                                                                 std::uint32_t file_mode = 0600);
 
 }  // namespace cairn

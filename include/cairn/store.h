@@ -236,6 +236,8 @@ struct CheckReport {
 struct OpenOptions {
     bool read_only = false;  ///< Every write returns kReadOnly; nothing on disk changes.
     bool create = true;      ///< A store that does not exist is made; otherwise kNotFound.
+    /// Of the files that it makes, whatever the umask is: 0600, or 0640, 0660 and the like to let a group in.
+    std::uint32_t file_mode = 0600;
     Runtime runtime = {};
 };
 

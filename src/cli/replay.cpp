@@ -143,7 +143,7 @@ Result<ReplayFigures> replay_fresh(std::string_view mode, const std::vector<Traj
     if (!scratch) return std::unexpected(scratch.error());
     const std::string fresh = fmt::format("{}{}/{}.db", kSqliteScheme, scratch->path().string(), mode);
     const std::string url = configured.starts_with(kSqliteScheme) ? fresh : configured;
-    auto store = open_store(url, {.runtime = cli.runtime});
+    auto store = open_store(url, {.file_mode = cli.config().file_mode, .runtime = cli.runtime});
     if (!store) return std::unexpected(store.error());
     Result<ReplayFigures> figures = replay_into(*store, mode, runs, arguments, cli);
     if (figures) figures->store = url;

@@ -172,7 +172,7 @@ Status run(const Cli& cli, const RunOptions& options) {
     const auto chosen = choose_run(parts.store.get(), file->pipeline.name, options.wish, cli.runtime);
     if (!chosen) return std::unexpected(chosen.error());
     if (!options.events.empty()) {
-        auto events = open_event_file(options.events);
+        auto events = open_event_file(options.events, cli.config().file_mode);
         if (!events) return std::unexpected(std::move(events.error()));
         parts.events_file = *std::move(events);
     }

@@ -1,5 +1,7 @@
 #include "config/settings.h"
 
+#include "base/file_mode.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -206,6 +208,23 @@ Setting log_level() {
     };
 }
 
+Setting file_mode() {
+    return {
+        .variable = "CAIRN_FILE_MODE",
+        .accepts = std::string(kFileModesAccepted),
+        .description =
+            "who may read and write the stores, outputs and event files that are made: 0640 and 0660 let the "
+            "group in",
+        .read =
+            [](std::string_view text, Config& config) {
+                const auto mode = parse_file_mode(text);
+                if (mode) config.file_mode = *mode;
+                return mode.has_value();
+            },
+        .print = [](const Config& config) { return format_file_mode(config.file_mode); },
+    };
+}
+
 std::vector<Setting> make_settings() {
     constexpr std::uint64_t kTebibyte = 1ULL << 40;
     return {
@@ -256,6 +275,7 @@ std::vector<Setting> make_settings() {
             "`cairn prune`: delete what has expired"),
         milliseconds("CAIRN_TIMEOUT_MS", &Config::timeout, "how long one call may wait for the store, in milliseconds"),
         log_level(),
+        file_mode(),
     };
 }
 

@@ -1,3 +1,4 @@
+#include "base/file_mode.h"
 #include "base/system_error_code.h"
 #include "persistence/guarded.h"
 #include "pipeline/descriptor.h"
@@ -46,22 +47,31 @@ private:
     bool ends_inside_line_ = false;
 };
 
-Result<std::shared_ptr<EventSink>> open_file(const std::filesystem::path& path) {
-    constexpr int kModeBeforeUmask = 0666;
-    Descriptor file(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, kModeBeforeUmask));
-    if (!file) {
-        const int error_number = errno;
-        return fail(code_of_system_error(error_number, ErrorCode::kInvalidArgument),
-                    fmt::format("event file \"{}\" cannot be opened to append", path.string()),
-                    std::generic_category().message(error_number));
+std::unexpected<Error> cannot_open(const std::filesystem::path& path, ErrorCode code, std::string detail) {
+    return fail(code, fmt::format("event file \"{}\" cannot be opened to append", path.string()), std::move(detail));
+}
+
+int open_or_create(const char* path, std::uint32_t file_mode) {
+    const int made = create_file(path, O_WRONLY | O_APPEND, file_mode);
+    return made < 0 && errno == EEXIST ? open_without_waiting(path, O_WRONLY | O_APPEND) : made;
+}
+
+Result<std::shared_ptr<EventSink>> open_file(const std::filesystem::path& path, std::uint32_t file_mode) {
+    if (is_laid_by_another(path.c_str())) {
+        return cannot_open(path, ErrorCode::kInvalidArgument, "it is a link or a pipe of another user");
     }
-    return std::make_shared<EventFile>(std::move(file));
+    Descriptor file(open_or_create(path.c_str(), file_mode));
+    if (file) return std::make_shared<EventFile>(std::move(file));
+    const int error_number = errno;
+    return cannot_open(
+        path, code_of_system_error(error_number, ErrorCode::kInvalidArgument),
+        error_number == ENXIO ? "nobody reads this pipe" : std::generic_category().message(error_number));
 }
 
 }  // namespace
 
-Result<std::shared_ptr<EventSink>> open_event_file(const std::filesystem::path& path) {
-    return guarded([&] { return open_file(path); });
+Result<std::shared_ptr<EventSink>> open_event_file(const std::filesystem::path& path, std::uint32_t file_mode) {
+    return guarded([&] { return open_file(path, file_mode); });
 }
 
 }  // namespace cairn

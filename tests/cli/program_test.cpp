@@ -144,7 +144,7 @@ TEST_F(Cairn, ConfigShowsValueAndOriginOfEveryVariable) {
     const Environment environment{{"CAIRN_LOG_LEVEL", "error"}, {"CAIRN_STORE", "postgresql://me:secret@host/db"}};
     const auto result = run({"config", "--json"}, "", environment);
     const Json entries = parsed(result);
-    ASSERT_THAT(entries, SizeIs(23));
+    ASSERT_THAT(entries, SizeIs(24));
     EXPECT_THAT(keys_of(entries[0]), ElementsAre("variable", "value", "origin", "accepts", "description"));
     const auto entry = [&](std::string_view variable) {
         for (const Json& candidate : entries) {

@@ -127,6 +127,9 @@ std::map<std::string, Examples, std::less<>> all_examples() {
         {"CAIRN_LOG_LEVEL",
          {.good = {{"debug", "debug"}, {"INFO", "info"}, {"warning", "warning"}, {"error", "error"}},
           .bad = {"loud", "warn", "0", "debug "}}},
+        {"CAIRN_FILE_MODE",
+         {.good = {{"0600", "0600"}, {"640", "0640"}, {"0660", "0660"}, {"0666", "0666"}},
+          .bad = {"0700", "0400", "0o600", "00600", "384", "rw-------", "0604", "0620", "600 "}}},
     };
 }
 

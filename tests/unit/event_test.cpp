@@ -192,6 +192,47 @@ TEST(EventFile, AppendsALineForEachEvent) {
                 ElementsAre("{\"before\":true}", to_json(make_event(1)), to_json(make_event(2))));
 }
 
+TEST(EventFile, IsMadeForItsOwnerAloneUnlessToldOtherwise) {
+    const TempDir dir;
+    const auto mode_of = [](const std::filesystem::path& path) {
+        return static_cast<unsigned>(std::filesystem::status(path).permissions());
+    };
+    ASSERT_TRUE(open_event_file(dir / "own"));
+    EXPECT_EQ(mode_of(dir / "own"), 0600U);
+    const mode_t umask_before = ::umask(0077);
+    ASSERT_TRUE(open_event_file(dir / "group", 0660));
+    ::umask(umask_before);
+    EXPECT_EQ(mode_of(dir / "group"), 0660U);
+    std::filesystem::permissions(dir / "own", std::filesystem::perms(0644));
+    ASSERT_TRUE(open_event_file(dir / "own"));
+    EXPECT_EQ(mode_of(dir / "own"), 0644U) << "what is there keeps its mode";
+}
+
+TEST(EventFile, APipeThatNobodyReadsIsSaidAndNotWaitedFor) {
+    const TempDir dir;
+    ASSERT_EQ(::mkfifo((dir / "pipe").c_str(), 0600), 0);
+    const Error error = open_event_file(dir / "pipe").error();
+    EXPECT_EQ(error.code, ErrorCode::kInvalidArgument);
+    EXPECT_EQ(error.detail, "nobody reads this pipe");
+}
+
+TEST(EventFile, ALinkThatAnotherUserHasPlantedLeadsNowhere) {
+    if (::geteuid() != 0) GTEST_SKIP() << "only root can make another user's link";
+    const TempDir dir;
+    std::ofstream(dir / "precious") << "kept\n";
+    for (const char* name : {"link", "pipe"}) {
+        const std::filesystem::path path = dir / name;
+        ASSERT_EQ(std::string(name) == "link" ? ::symlink((dir / "precious").c_str(), path.c_str())
+                                              : ::mkfifo(path.c_str(), 0666),
+                  0);
+        ASSERT_EQ(::lchown(path.c_str(), 65534, 65534), 0);
+        const Error error = open_event_file(path).error();
+        EXPECT_EQ(error.code, ErrorCode::kInvalidArgument);
+        EXPECT_EQ(error.detail, "it is a link or a pipe of another user");
+    }
+    EXPECT_EQ(read_file(dir / "precious"), "kept\n");
+}
+
 TEST(EventFile, SaysWhyItCannotBeOpened) {
     const TempDir dir;
     EXPECT_EQ(open_event_file(dir / "no" / "events.jsonl").error().code, ErrorCode::kNotFound);

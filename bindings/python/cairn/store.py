@@ -31,10 +31,11 @@ def open(url: Optional[str] = None, *, read_only: bool = False, create: bool = T
     ``async with``. Raises NotFoundError, ReadOnlyError, IncompatibleError (not a cairn store) and others.
     """
     _logging.start()
-    url = load_config().store_url if url is None else url
+    config = load_config()
+    url = config.store_url if url is None else url
     if not isinstance(url, str):
         raise TypeError(f"url must be a str, as sqlite:PATH, not {type(url).__name__}")
-    return Store(_cairn.open(url, read_only=read_only, create=create), url)
+    return Store(_cairn.open(url, read_only=read_only, create=create, file_mode=config.file_mode), url)
 
 
 _open_stores: weakref.WeakSet[Store] = weakref.WeakSet()

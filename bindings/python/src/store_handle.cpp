@@ -43,8 +43,9 @@ const auto kTuples = [](const auto& values) -> py::object {
 };
 const auto kPage = [](const auto& page) -> py::object { return py::make_tuple(kTuples(page.items), page.next_cursor); };
 
-std::shared_ptr<StoreHandle> open(const std::string& url, bool read_only, bool create) {
-    const OpenOptions options{.read_only = read_only, .create = create, .runtime = logging_runtime()};
+std::shared_ptr<StoreHandle> open(const std::string& url, bool read_only, bool create, std::uint32_t file_mode) {
+    const OpenOptions options{
+        .read_only = read_only, .create = create, .file_mode = file_mode, .runtime = logging_runtime()};
     std::optional<Result<std::shared_ptr<Store>>> opened;
     {
         const py::gil_scoped_release unlocked;
@@ -188,7 +189,8 @@ Result<std::shared_ptr<Store>> StoreHandle::store() const {
 }
 
 void bind_store(py::module_& module) {
-    module.def("open", &open, py::arg("url"), py::kw_only(), py::arg("read_only"), py::arg("create"));
+    module.def("open", &open, py::arg("url"), py::kw_only(), py::arg("read_only"), py::arg("create"),
+               py::arg("file_mode"));
     py::class_<StoreHandle, std::shared_ptr<StoreHandle>>(module, "Store")
         .def("close", &close)
         .def("history", &history, py::arg("run_id"), py::kw_only(), py::arg("thread_id"), py::arg("user_id"),
