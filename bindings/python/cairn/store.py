@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, AsyncIterator, Callable, Generic, Iterator, Mapping, Optional, TypeVar
 
 from cairn import _cairn, _logging, _loop
+from cairn._leaving import are_held_up, is_leaving
 from cairn.config import Config, load_config
 from cairn.errors import CairnError
 from cairn.events import EventHub, Events
@@ -48,6 +49,8 @@ def open_stores() -> list[Store]:
 # A program that ends without closing its stores still has what it has saved.
 def _close_all() -> None:
     for store in open_stores():
+        if are_held_up(list(store._services)):
+            continue
         try:
             store.close()
         except CairnError as error:
@@ -202,11 +205,19 @@ class Store:
         try:
             for service in list(self._services):
                 service.close().wait()
-        finally:
-            self._handle.close().wait()
-            self._hub.close()
-            self._attached.clear()
-            _open_stores.discard(self)
+        except CairnError:
+            self._close_itself()
+            raise
+        self._close_itself()
+
+    def _close_itself(self) -> None:
+        self._handle.close().wait()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._hub.close()
+        self._attached.clear()
+        _open_stores.discard(self)
 
     def __enter__(self: _Self) -> _Self:
         return self
@@ -214,7 +225,12 @@ class Store:
     def __exit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        self.close()
+        services = list(self._services)
+        if not is_leaving(kind, services, self):
+            self.close()
+            return
+        _cairn.Call.leave([*(service.close() for service in services), self._handle.close()])
+        self._forget()
 
     async def __aenter__(self: _Self) -> _Self:
         return self
