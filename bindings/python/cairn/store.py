@@ -15,8 +15,8 @@ from cairn._leaving import are_held_up, is_leaving
 from cairn.config import Config, load_config
 from cairn.errors import CairnError
 from cairn.events import EventHub, Events
-from cairn.requests import check_text
-from cairn.results import CheckReport, RecoveryRecord, RunInfo, SnapshotInfo, ThreadInfo, microseconds_of
+from cairn.requests import check_text, microseconds_of
+from cairn.results import CheckReport, RecoveryRecord, RunInfo, SnapshotInfo, ThreadInfo
 
 _Self = TypeVar("_Self", bound="Store")
 _Item = TypeVar("_Item")
@@ -97,7 +97,8 @@ class Store:
     ) -> Pages[SnapshotInfo]:
         """The run's snapshots, the newest first.
 
-        ``metadata`` holds members that the snapshots' must have; ``created_until`` is exclusive.
+        ``metadata`` holds members that the snapshots' must have. Times have a time zone; ``created_until`` is
+        exclusive.
         """
         check_text("run_id", run_id)
         query: dict[str, Any] = {
@@ -106,8 +107,8 @@ class Store:
             "checkpoint_type": None if checkpoint_type is None else str(checkpoint_type),
             "agent_phase": None if agent_phase is None else str(agent_phase),
             "is_recovery_point": is_recovery_point,
-            "created_from": microseconds_of(created_from),
-            "created_until": microseconds_of(created_until),
+            "created_from": microseconds_of("created_from", created_from),
+            "created_until": microseconds_of("created_until", created_until),
             "metadata": dict(metadata or {}),
             "oldest_first": oldest_first,
         }
