@@ -320,6 +320,33 @@ def test_a_wrong_argument_is_named(optimized, call, error):
         call(optimized)
 
 
+NAIVE = datetime.datetime(2030, 1, 1, 12)
+
+
+@pytest.mark.parametrize(
+    "call, error",
+    [
+        (lambda service: service.save({}, expires_at=NAIVE), "expires_at is 2030-01-01T12:00:00, which has no time zone"),
+        (lambda service: service.service.store.history("r", created_from=NAIVE), "created_from is .* has no time zone"),
+        (lambda service: service.service.store.history("r", created_until=NAIVE), "created_until is .* has no time zone"),
+        (lambda service: service.service.store.history("r", created_from=NAIVE.date()), "must be a datetime, not date"),
+        (lambda service: service.service.store.history("r", created_until=1.5), "must be a datetime, not float"),
+    ],
+    ids=["expires_at", "created_from", "created_until", "date", "number"],
+)
+def test_a_time_without_a_zone_is_refused_wherever_one_is_taken(optimized, call, error):
+    with pytest.raises((TypeError, ValueError), match=error):
+        call(optimized)
+
+
+def test_a_time_of_any_zone_is_that_time(optimized, store):
+    west = datetime.timezone(datetime.timedelta(hours=-8))
+    optimized.save({"n": 1}, expires_at=NAIVE.replace(tzinfo=west))
+    (info,) = store.history("r", created_until=NAIVE.replace(tzinfo=west))
+    assert info.expires_at == datetime.datetime(2030, 1, 1, 20, tzinfo=datetime.timezone.utc)
+    assert list(store.history("r", created_from=NAIVE.replace(tzinfo=west))) == []
+
+
 def test_what_the_engine_logs_reaches_logging(store, caplog):
     caplog.set_level(logging.DEBUG, "cairn")
     service = cairn.OptimizedStatePersistence(store)

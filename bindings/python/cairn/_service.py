@@ -16,8 +16,9 @@ from cairn.requests import (
     check_optional_text,
     check_text,
     check_timeout,
+    microseconds_of,
 )
-from cairn.results import LoadedState, Receipt, SnapshotInfo, microseconds_of
+from cairn.results import LoadedState, Receipt, SnapshotInfo
 from cairn.store import Store
 
 _Request = TypeVar("_Request", StatePersistenceRequest, StateRecoveryRequest)
@@ -64,7 +65,7 @@ class Calls:
             agent_phase="" if request.agent_phase is None else str(request.agent_phase),
             execution_context=self._optional_state_of(request.execution_context, "execution_context"),
             is_recovery_point=request.is_recovery_point,
-            expires_at=microseconds_of(request.expires_at),
+            expires_at=microseconds_of("expires_at", request.expires_at),
             parent_snapshot_id=request.parent_snapshot_id,
             metadata=self._optional_state_of(request.metadata, "metadata"),
             snapshot_id=request.snapshot_id or "",

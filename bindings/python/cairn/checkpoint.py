@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import functools
 import inspect
-from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, AsyncIterator, Callable, Iterator, TypeVar, Union, cast
+from types import TracebackType
+from typing import Any, Callable, Iterator, Optional, TypeVar, Union, cast
 
 from cairn import aio
-from cairn.errors import NotFoundError
+from cairn.errors import ConflictError, NotFoundError
+from cairn.names import Durability, OnConflict
 from cairn.persistence import StatePersistence
+from cairn.results import LoadedState
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 @dataclass
 class _Work:
+    """A state that is worked on, and the version that it was loaded at; 0: the run does not exist yet."""
+
     state: dict[str, Any]
+    version: int
 
     def take(self, result: Any) -> None:
         """A function may change the state that it is given, or return another one."""
@@ -25,37 +30,54 @@ class _Work:
             self.state = result
 
 
+def _work_on(loaded: LoadedState[dict[str, Any]]) -> _Work:
+    return _Work(loaded.state, loaded.info.version)
+
+
 class Checkpoint:
     """What `cairn.checkpoint` makes: a context manager, and a decorator."""
 
-    def __init__(self, persistence: Union[StatePersistence, aio.StatePersistence], **request: Any) -> None:
+    def __init__(
+        self, persistence: Union[StatePersistence, aio.StatePersistence], *, retry: int = 0, **request: Any
+    ) -> None:
         self._persistence = persistence
-        self._request = request
-        self._open: Any = None  # the block under way
+        # Loading commits what is queued of the run, so a save that is only queued would gain nothing here, and would
+        # hide a conflict.
+        self._request: dict[str, Any] = {"durability": Durability.SYNC, "on_conflict": OnConflict.FAIL, **request}
+        self._retry = _checked_retry(retry, self._request)
+        self._open: Optional[_Work] = None  # of the block under way
+
+    # ---- loading and saving ----
 
     @property
-    def _owner(self) -> dict[str, str]:
-        return {name: self._request[name] for name in ("thread_id", "user_id")}
+    def _head(self) -> dict[str, Any]:
+        return {name: self._request[name] for name in ("run_id", "thread_id", "user_id")}
 
-    @contextmanager
-    def _block(self) -> Iterator[_Work]:
-        persistence = cast(StatePersistence, self._persistence)
-        try:
-            state = persistence.load_agent_state(self._request["run_id"], **self._owner).state
-        except NotFoundError:
-            state = {}
-        yield (work := _Work(state))
-        persistence.save_agent_state(**self._request, state=work.state)
+    def _to_save(self, work: _Work) -> dict[str, Any]:
+        fields: dict[str, Any] = {**self._request, "state": work.state}
+        if fields["on_conflict"] == OnConflict.FAIL:
+            fields["expected_version"] = work.version
+        return fields
 
-    @asynccontextmanager
-    async def _async_block(self) -> AsyncIterator[_Work]:
-        persistence = cast(aio.StatePersistence, self._persistence)
+    def _load(self) -> _Work:
         try:
-            state = (await persistence.load_agent_state(self._request["run_id"], **self._owner)).state
+            return _work_on(cast(StatePersistence, self._persistence).load_agent_state(**self._head))
         except NotFoundError:
-            state = {}
-        yield (work := _Work(state))
-        await persistence.save_agent_state(**self._request, state=work.state)
+            return _Work({}, 0)
+
+    def _save(self, work: _Work) -> None:
+        cast(StatePersistence, self._persistence).save_agent_state(**self._to_save(work))
+
+    async def _load_async(self) -> _Work:
+        try:
+            return _work_on(await cast(aio.StatePersistence, self._persistence).load_agent_state(**self._head))
+        except NotFoundError:
+            return _Work({}, 0)
+
+    async def _save_async(self, work: _Work) -> None:
+        await cast(aio.StatePersistence, self._persistence).save_agent_state(**self._to_save(work))
+
+    # ---- a block ----
 
     def _check(self, is_async: bool) -> None:
         if isinstance(self._persistence, aio.StatePersistence) == is_async:
@@ -66,31 +88,52 @@ class Checkpoint:
             else "`async with` and `async def` functions need a service of cairn.aio"
         )
 
-    def _begin(self, block: Any) -> Any:
+    def _begin(self, is_async: bool) -> None:
+        self._check(is_async)
+        if self._retry:
+            raise TypeError("a block cannot be run again: give retry= to a function that the checkpoint decorates")
         if self._open is not None:
             raise RuntimeError("this checkpoint's block is still under way: make a checkpoint for each block")
-        self._open = block
-        return block
 
-    def _end(self) -> Any:
-        block, self._open = self._open, None
-        return block
+    def _end(self) -> _Work:
+        work, self._open = self._open, None
+        return cast(_Work, work)
 
     def __enter__(self) -> dict[str, Any]:
-        self._check(is_async=False)
-        block = self._begin(self._block())
-        return cast(_Work, block.__enter__()).state
+        self._begin(is_async=False)
+        self._open = self._load()
+        return self._open.state
 
-    def __exit__(self, *error: Any) -> None:
-        self._end().__exit__(*error)
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        work = self._end()
+        if kind is None:
+            self._save(work)
 
     async def __aenter__(self) -> dict[str, Any]:
-        self._check(is_async=True)
-        block = self._begin(self._async_block())
-        return cast(_Work, await block.__aenter__()).state
+        self._begin(is_async=True)
+        self._open = _Work({}, 0)  # another task must not enter while this one loads
+        try:
+            self._open = await self._load_async()
+        except BaseException:
+            self._open = None
+            raise
+        return self._open.state
 
-    async def __aexit__(self, *error: Any) -> None:
-        await self._end().__aexit__(*error)
+    async def __aexit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        work = self._end()
+        if kind is None:
+            await self._save_async(work)
+
+    # ---- a function ----
+
+    def _attempts(self) -> Iterator[bool]:
+        """Whether each is the last."""
+        for left in range(self._retry, -1, -1):
+            yield left == 0
 
     def __call__(self, function: _Function) -> _Function:
         is_async = inspect.iscoroutinefunction(function)
@@ -99,21 +142,45 @@ class Checkpoint:
 
             @functools.wraps(function)
             async def step_async(*arguments: Any, **keywords: Any) -> Any:
-                async with self._async_block() as work:
+                for is_last in self._attempts():
+                    work = await self._load_async()
                     result = await function(work.state, *arguments, **keywords)
                     work.take(result)
-                return result
+                    try:
+                        await self._save_async(work)
+                        return result
+                    except ConflictError:
+                        if is_last:
+                            raise
 
             return cast(_Function, step_async)
 
         @functools.wraps(function)
         def step(*arguments: Any, **keywords: Any) -> Any:
-            with self._block() as work:
+            for is_last in self._attempts():
+                work = self._load()
                 result = function(work.state, *arguments, **keywords)
                 work.take(result)
-            return result
+                try:
+                    self._save(work)
+                    return result
+                except ConflictError:
+                    if is_last:
+                        raise
 
         return cast(_Function, step)
+
+
+def _checked_retry(retry: object, request: dict[str, Any]) -> int:
+    if not isinstance(retry, int) or isinstance(retry, bool):
+        raise TypeError(f"retry must be an int, not {type(retry).__name__}")
+    if retry < 0:
+        raise ValueError(f"retry is {retry}: give how many times the function may run again, 0 for never")
+    if retry and request["durability"] != Durability.SYNC:
+        raise ValueError(f'retry needs durability "sync", not "{request["durability"]}": a queued save conflicts later')
+    if "expected_version" in request:
+        raise TypeError("expected_version is the version that the checkpoint loads: leave it out")
+    return retry
 
 
 def checkpoint(
@@ -122,6 +189,7 @@ def checkpoint(
     run_id: str,
     thread_id: str,
     user_id: str,
+    retry: int = 0,
     **request: Any,
 ) -> Checkpoint:
     """A block that works on a run's state, or a function that does.
@@ -129,7 +197,13 @@ def checkpoint(
     ``with cairn.checkpoint(persistence, run_id=…, thread_id=…, user_id=…) as state:`` gives the run's newest state ({}
     if there is none) and saves it when the block ends; nothing is saved if it raises. As a decorator it gives the
     state to the function as its first argument, and saves it, or the dict that the function returns instead.
-    With a service of `cairn.aio`: ``async with``, and ``async def`` functions. Further keywords are those of a save
-    (``checkpoint_type=``, ``metadata=``, …).
+    With a service of `cairn.aio`: ``async with``, and ``async def`` functions.
+
+    Nobody's update is lost: if another writer has saved the run since the state was loaded, nothing is saved and
+    ConflictError is raised. ``retry``: a function runs again then, on the new state, so many times at the most.
+    ``on_conflict="rebase"`` takes the risk and saves on top of what the other has written.
+
+    Further keywords are those of a save (``checkpoint_type=``, ``metadata=``, …). The save is ``sync`` unless
+    ``durability`` says otherwise; a queued one tells a conflict with another process in `flush`.
     """
-    return Checkpoint(persistence, run_id=run_id, thread_id=thread_id, user_id=user_id, **request)
+    return Checkpoint(persistence, run_id=run_id, thread_id=thread_id, user_id=user_id, retry=retry, **request)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Optional, TypeVar, overload
 
+from cairn import _cairn
+from cairn._leaving import is_leaving
 from cairn._service import Calls, loaded_of, request_of
 from cairn.config import Config, load_config
 from cairn.errors import CairnError
@@ -17,7 +19,11 @@ _State = TypeVar("_State")
 
 
 class StatePersistence:
-    """What both services do. Safe to use from any thread; the GIL is let go while the engine works."""
+    """What both services do. Safe to use from any thread; the GIL is let go while the engine works.
+
+    Ctrl-C, and any signal whose handler raises, ends a call at once. The call itself goes on: an interrupted save may
+    be applied or not, and later saves of its run take effect after it.
+    """
 
     _is_optimized: bool
 
@@ -106,7 +112,8 @@ class StatePersistence:
     def __exit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        self.close()
+        engine = self._calls.engine
+        _cairn.Call.leave([engine.close()]) if is_leaving(kind, [engine], self) else self.close()
 
 
 class StatePersistenceService(StatePersistence):

@@ -45,6 +45,28 @@ def check_timeout(value: object) -> None:
         raise ValueError(f"timeout is {value}: give seconds, or None for the service's own")
 
 
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+def check_time(name: str, value: object) -> None:
+    """A time without a zone is one of several: which, nobody but the caller knows."""
+    if value is None:
+        return
+    if not isinstance(value, datetime.datetime):
+        raise TypeError(f"{name} must be a datetime, not {type(value).__name__}")
+    if value.utcoffset() is None:
+        raise ValueError(
+            f"{name} is {value.isoformat()}, which has no time zone: give one that has, as "
+            "datetime.now(timezone.utc) + …, or value.astimezone() for local time"
+        )
+
+
+def microseconds_of(name: str, time: Optional[datetime.datetime]) -> Optional[int]:
+    """Since 1970."""
+    check_time(name, time)
+    return None if time is None else (time - _EPOCH) // datetime.timedelta(microseconds=1)
+
+
 def _check_version(name: str, value: object) -> None:
     if value is None:
         return
@@ -91,8 +113,8 @@ def _one_of(kind: type[_Named], name: str, value: object) -> _Named:
 class StatePersistenceRequest:
     """A state to save, and what it is.
 
-    ``state_data`` is a dict, a dataclass or a pydantic model. ``expires_at`` is an aware datetime (a naive one is taken
-    as UTC), ``metadata`` and ``execution_context`` are dicts, ``timeout`` is in seconds.
+    ``state_data`` is a dict, a dataclass or a pydantic model. ``expires_at`` is a datetime with a time zone,
+    ``metadata`` and ``execution_context`` are dicts, ``timeout`` is in seconds.
     """
 
     run_id: str
@@ -113,8 +135,8 @@ class StatePersistenceRequest:
     durability: Union[Durability, str, None] = None
 
     def __post_init__(self) -> None:
-        for name in ("run_id", "thread_id", "user_id"):
-            check_text(name, getattr(self, name))
+        check_text("run_id", self.run_id)
+        self._check_owner()
         for name in ("parent_snapshot_id", "snapshot_id"):
             check_optional_text(name, getattr(self, name))
         _check_object("state_data", self.state_data)
@@ -127,13 +149,16 @@ class StatePersistenceRequest:
             raise ValueError("checkpoint_type is empty: give auto, manual, … or a name of your own")
         if self.agent_phase is not None:
             self.agent_phase = _named(AgentPhase, "agent_phase", self.agent_phase)
-        if self.expires_at is not None and not isinstance(self.expires_at, datetime.datetime):
-            raise TypeError(f"expires_at must be a datetime, not {type(self.expires_at).__name__}")
+        check_time("expires_at", self.expires_at)
         self.on_conflict = _one_of(OnConflict, "on_conflict", self.on_conflict)
         if self.durability is not None:
             self.durability = _one_of(Durability, "durability", self.durability)
         _check_version("expected_version", self.expected_version)
         check_timeout(self.timeout)
+
+    def _check_owner(self) -> None:
+        check_text("thread_id", self.thread_id)
+        check_text("user_id", self.user_id)
 
 
 @dataclass(kw_only=True)

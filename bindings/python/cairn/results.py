@@ -21,14 +21,6 @@ def _optional_time(microseconds: Optional[int]) -> Optional[datetime.datetime]:
     return None if microseconds is None else _time(microseconds)
 
 
-def microseconds_of(time: Optional[datetime.datetime]) -> Optional[int]:
-    """Since 1970; a naive time is taken as UTC."""
-    if time is None:
-        return None
-    aware = time if time.tzinfo else time.replace(tzinfo=datetime.timezone.utc)
-    return (aware - _EPOCH) // datetime.timedelta(microseconds=1)
-
-
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What a save did. ``snapshot_id`` loads the state that was saved; ``durability`` is the one that was reached."""

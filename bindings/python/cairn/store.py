@@ -11,11 +11,12 @@ from types import TracebackType
 from typing import Any, AsyncIterator, Callable, Generic, Iterator, Mapping, Optional, TypeVar
 
 from cairn import _cairn, _logging, _loop
+from cairn._leaving import are_held_up, is_leaving
 from cairn.config import Config, load_config
 from cairn.errors import CairnError
 from cairn.events import EventHub, Events
-from cairn.requests import check_text
-from cairn.results import CheckReport, RecoveryRecord, RunInfo, SnapshotInfo, ThreadInfo, microseconds_of
+from cairn.requests import check_text, microseconds_of
+from cairn.results import CheckReport, RecoveryRecord, RunInfo, SnapshotInfo, ThreadInfo
 
 _Self = TypeVar("_Self", bound="Store")
 _Item = TypeVar("_Item")
@@ -49,6 +50,8 @@ def open_stores() -> list[Store]:
 # A program that ends without closing its stores still has what it has saved.
 def _close_all() -> None:
     for store in open_stores():
+        if are_held_up(list(store._services)):
+            continue
         try:
             store.close()
         except CairnError as error:
@@ -95,7 +98,8 @@ class Store:
     ) -> Pages[SnapshotInfo]:
         """The run's snapshots, the newest first.
 
-        ``metadata`` holds members that the snapshots' must have; ``created_until`` is exclusive.
+        ``metadata`` holds members that the snapshots' must have. Times have a time zone; ``created_until`` is
+        exclusive.
         """
         check_text("run_id", run_id)
         query: dict[str, Any] = {
@@ -104,8 +108,8 @@ class Store:
             "checkpoint_type": None if checkpoint_type is None else str(checkpoint_type),
             "agent_phase": None if agent_phase is None else str(agent_phase),
             "is_recovery_point": is_recovery_point,
-            "created_from": microseconds_of(created_from),
-            "created_until": microseconds_of(created_until),
+            "created_from": microseconds_of("created_from", created_from),
+            "created_until": microseconds_of("created_until", created_until),
             "metadata": dict(metadata or {}),
             "oldest_first": oldest_first,
         }
@@ -203,11 +207,19 @@ class Store:
         try:
             for service in list(self._services):
                 service.close().wait()
-        finally:
-            self._handle.close().wait()
-            self._hub.close()
-            self._attached.clear()
-            _open_stores.discard(self)
+        except CairnError:
+            self._close_itself()
+            raise
+        self._close_itself()
+
+    def _close_itself(self) -> None:
+        self._handle.close().wait()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._hub.close()
+        self._attached.clear()
+        _open_stores.discard(self)
 
     def __enter__(self: _Self) -> _Self:
         return self
@@ -215,7 +227,12 @@ class Store:
     def __exit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        self.close()
+        services = list(self._services)
+        if not is_leaving(kind, services, self):
+            self.close()
+            return
+        _cairn.Call.leave([*(service.close() for service in services), self._handle.close()])
+        self._forget()
 
     async def __aenter__(self: _Self) -> _Self:
         return self

@@ -1,5 +1,8 @@
 #include "calls.h"
 
+#include "interruptible.h"
+
+#include <pybind11/stl.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -117,13 +120,22 @@ py::list CompletionQueue::drain(std::size_t count, double seconds) {
     return ended;
 }
 
-py::object Call::wait() const {
-    Answer answer;
-    {
-        const py::gil_scoped_release unlocked;
-        answer = run_();
-    }
-    return answer();
+py::object Call::wait() {
+    if (!run_) throw std::logic_error("the call was made before");
+    const auto answer = std::make_shared<Answer>();
+    const auto work = [answer, run = std::exchange(run_, nullptr)] { *answer = answer_of(run); };
+    const Waited waited = do_interruptibly(interrupted_ ? key_ : "", work);
+    if (waited == Waited::kToTheEnd) return (*answer)();
+    if (interrupted_) interrupted_->add(answer);
+    throw py::error_already_set();
+}
+
+void Call::leave(const std::vector<Call*>& calls) {
+    std::vector<std::function<Answer()>> runs;
+    for (Call* const call : calls) runs.push_back(std::exchange(call->run_, nullptr));
+    do_unattended([runs = std::move(runs)] {
+        for (const auto& run : runs) answer_of(run);
+    });
 }
 
 void Call::start(const std::shared_ptr<CompletionQueue>& queue, std::uint64_t key) const {
@@ -142,6 +154,7 @@ void bind_calls(py::module_& module) {
         .def("drain", &CompletionQueue::drain, py::arg("count"), py::arg("seconds"));
     py::class_<Call>(module, "Call")
         .def("wait", &Call::wait)
+        .def_static("leave", &Call::leave, py::arg("calls"))
         .def("start", &Call::start, py::arg("queue"), py::arg("key"));
 }
 

@@ -75,7 +75,21 @@ private:
     std::deque<Completion> completions_;  // guarded by mutex_
 };
 
-/// One call, not made yet.
+/// Calls that Ctrl-C has left to themselves. With the GIL.
+class InterruptedCalls {
+public:
+    void add(std::weak_ptr<const void> call) { calls_.push_back(std::move(call)); }
+    /// Those that have not ended.
+    std::size_t count() {
+        std::erase_if(calls_, [](const std::weak_ptr<const void>& call) { return call.expired(); });
+        return calls_.size();
+    }
+
+private:
+    std::vector<std::weak_ptr<const void>> calls_;  ///< Each lives as long as its call is under way.
+};
+
+/// One call, not made yet; to be made once.
 class Call {
 public:
     /// `run` blocks and is called without the GIL.
@@ -85,8 +99,17 @@ public:
     Call(std::shared_ptr<Lanes> lanes, std::string key, std::function<Answer()> run, std::function<void(Done)> begin)
         : lanes_(std::move(lanes)), key_(std::move(key)), run_(std::move(run)), begin_(std::move(begin)) {}
 
-    /// Makes it here. With the GIL, which is let go meanwhile.
-    pybind11::object wait() const;
+    /// A save: where it is kept if it is interrupted. Later saves of its key that are waited for begin after it.
+    Call noted_in(std::shared_ptr<InterruptedCalls> interrupted) && {
+        interrupted_ = std::move(interrupted);
+        return std::move(*this);
+    }
+
+    /// Makes it and waits for it. With the GIL, which is let go meanwhile. On Python's main thread a signal whose
+    /// handler raises ends the wait; the call goes on.
+    pybind11::object wait();
+    /// Makes them elsewhere, one after the other; nobody is told. With the GIL.
+    static void leave(const std::vector<Call*>& calls);
     /// Makes it elsewhere; `queue` is told. Returns at once.
     void start(const std::shared_ptr<CompletionQueue>& queue, std::uint64_t key) const;
 
@@ -95,6 +118,7 @@ private:
     std::string key_;
     std::function<Answer()> run_;
     std::function<void(Done)> begin_;
+    std::shared_ptr<InterruptedCalls> interrupted_;
 };
 
 void bind_calls(pybind11::module_& module);

@@ -65,12 +65,18 @@ public:
         const auto run = [service = service(), request] {
             return answer(service->service->save_agent_state(request), kTuple);
         };
-        if (service()->optimized == nullptr) return {lanes_, request.run_id, run};
+        if (service()->optimized == nullptr) return Call(lanes_, request.run_id, run).noted_in(interrupted_);
         const auto begin = [service = service(), request](const Done& done) {
             service->optimized->save_async(
                 request, [done](Result<Receipt> receipt) { done(answer(std::move(receipt), kTuple)); });
         };
-        return {lanes_, request.run_id, run, begin};
+        return Call(lanes_, request.run_id, run, begin).noted_in(interrupted_);
+    }
+
+    /// How many saves are under way that Ctrl-C has left to themselves, and how many are queued, those among them.
+    std::pair<std::size_t, std::size_t> saves_under_way() const {
+        const auto* const optimized = service()->optimized;
+        return {interrupted_->count(), optimized == nullptr ? 0 : optimized->get_cache_stats().queue_size};
     }
 
 private:
@@ -78,6 +84,7 @@ private:
     std::shared_ptr<Lanes> lanes_;
     pid_t process_;
     std::shared_ptr<Service> service_;
+    std::shared_ptr<InterruptedCalls> interrupted_ = std::make_shared<InterruptedCalls>();
 };
 
 [[noreturn]] void refuse(const char* field, const std::string& value, const char* accepted) {
@@ -197,6 +204,7 @@ void bind_service(py::module_& module) {
         .def("thread_context", &thread_context, py::arg("thread_id"), py::kw_only(), py::arg("user_id"))
         .def("flush", &flush, py::kw_only(), py::arg("run_id"), py::arg("timeout_ms"))
         .def("close", &close)
+        .def("saves_under_way", &ServiceHandle::saves_under_way)
         .def("configure", &configure, py::kw_only(), py::arg("enable_deduplication"), py::arg("enable_compression"),
              py::arg("cache_max_size"), py::arg("cache_max_bytes"))
         .def("cache_stats", [](const ServiceHandle& handle) { return dict_of(optimized(handle).get_cache_stats()); })

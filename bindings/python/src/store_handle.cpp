@@ -2,6 +2,7 @@
 
 #include "answers.h"
 #include "errors.h"
+#include "interruptible.h"
 #include "log_queue.h"
 #include "process.h"
 #include "state_writer.h"
@@ -46,12 +47,10 @@ const auto kPage = [](const auto& page) -> py::object { return py::make_tuple(kT
 std::shared_ptr<StoreHandle> open(const std::string& url, bool read_only, bool create, std::uint32_t file_mode) {
     const OpenOptions options{
         .read_only = read_only, .create = create, .file_mode = file_mode, .runtime = logging_runtime()};
-    std::optional<Result<std::shared_ptr<Store>>> opened;
-    {
-        const py::gil_scoped_release unlocked;
-        opened = open_store(url, options);
-    }
-    return std::make_shared<StoreHandle>(value_of(std::move(*opened)));
+    const auto opened = std::make_shared<std::optional<Result<std::shared_ptr<Store>>>>();
+    const Waited waited = do_interruptibly("", [opened, url, options] { *opened = open_store(url, options); });
+    if (waited == Waited::kInterrupted) throw py::error_already_set();
+    return std::make_shared<StoreHandle>(value_of(std::move(**opened)));
 }
 
 // ---- for tests ----
