@@ -1,6 +1,7 @@
 # Goal: whatever a caller has as its `db_session` leads to the right store, and its transaction is never touched.
 # Method: real SQLAlchemy engines (aiosqlite, sqlite3, asyncpg's address only) in a folder of their own.
 
+import contextlib
 import os
 import pathlib
 
@@ -9,9 +10,10 @@ import pytest
 sqlalchemy = pytest.importorskip("sqlalchemy")
 from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 import cairn
+from netra_backend.app.agents.supervisor.pipeline_executor import PipelineExecutor
 from netra_backend.app.services.state_persistence_optimized import optimized_state_persistence as service
 
 SAVE = {"run_id": "r", "thread_id": "t", "user_id": "u"}
@@ -112,6 +114,70 @@ async def test_a_postgresql_session_leads_to_its_server():
         with pytest.raises(ValueError, match="postgresql") as error:
             await service.save_agent_state(**SAVE, state={"n": 1}, db_session=session)
         assert "secret" not in str(error.value), "an error holds no password"
+
+
+class Engine:
+    async def execute_pipeline(self, pipeline, context, state):
+        return []
+
+
+def test_an_executor_is_not_made_for_what_there_is_no_store_for(monkeypatch):
+    engine = create_async_engine("postgresql+asyncpg://me:secret@db.example:5433/states")
+    sessions = sessionmaker(engine, class_=AsyncSession)
+    for session in (sessions(), sessions, "postgresql://me:secret@db.example/states"):
+        with pytest.raises(ValueError, match="postgresql") as error:
+            PipelineExecutor(Engine(), None, session)
+        assert "secret" not in str(error.value)
+    with pytest.raises(TypeError, match="db_session cannot be a int"):
+        PipelineExecutor(Engine(), None, 3)
+    monkeypatch.setenv("CAIRN_STORE", "mongodb:x")
+    with pytest.raises(ValueError, match="mongodb"):
+        PipelineExecutor(Engine(), None, None)
+
+
+def test_making_an_executor_opens_nothing():
+    engine = create_engine("sqlite:///app.db")
+    for session in (None, "sqlite:states.db", Session(engine), sessionmaker(engine), lambda: None):
+        PipelineExecutor(Engine(), None, session)
+    assert os.listdir(".") == []
+
+
+async def made_of(engine):
+    return AsyncSession(engine)
+
+
+async def yielded_of(engine):
+    async with AsyncSession(engine) as session:
+        yield session
+
+
+def yielded_sync(engine):
+    with Session(engine.sync_engine) as session:
+        yield session
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [
+        lambda engine: sessionmaker(engine, class_=AsyncSession),
+        lambda engine: sessionmaker(engine.sync_engine),
+        lambda engine: scoped_session(sessionmaker(engine.sync_engine)),
+        lambda engine: lambda: AsyncSession(engine),
+        lambda engine: lambda: made_of(engine),
+        lambda engine: lambda: yielded_of(engine),
+        lambda engine: lambda: yielded_sync(engine),
+        lambda engine: contextlib.asynccontextmanager(lambda: yielded_of(engine)),
+        lambda engine: contextlib.contextmanager(lambda: yielded_sync(engine)),
+        lambda engine: engine,
+        lambda engine: engine.sync_engine,
+    ],
+    ids="async_maker maker scoped function coroutine asyncgen generator asynccontext context async_engine engine".split(),
+)
+async def test_a_factory_of_sessions_leads_to_their_store(factory):
+    sessions = factory(create_async_engine("sqlite+aiosqlite:///app.db"))
+    assert (await service.save_agent_state(**SAVE, state={"n": 1}, db_session=sessions))[0]
+    assert await service.load_agent_state("r", sessions) == {"n": 1}
+    assert await states_in("app.db") == {"n": 1}
 
 
 async def test_other_databases_and_other_things_are_refused():

@@ -5,12 +5,16 @@
 import ast
 import asyncio
 import collections
+import copy
 import dataclasses
+import datetime
 import enum
 import gc
 import inspect
+import json
 import os
 import pathlib
+import pickle
 import re
 import types
 import weakref
@@ -101,7 +105,7 @@ CONTEXT = {"thread_id": "thread-1", "user_id": "user-1"}
 
 
 def request(netra, **fields):
-    known = {"run_id": "r", "thread_id": "t", "user_id": "u", "state_data": {"n": 1}}
+    known = {"run_id": "r", "thread_id": "t", "user_id": "u", "state_data": {"n": 1}, "checkpoint_type": "auto"}
     return netra.StatePersistenceRequest(**{**known, **fields})
 
 
@@ -152,7 +156,8 @@ def test_the_pages_hold_the_documentations_blocks_verbatim():
 
 
 def test_the_documented_package_only_re_exports():
-    for path in (SOURCE / "bindings" / "python" / "netra_backend").rglob("*.py"):
+    package = SOURCE / "bindings" / "python" / "netra_backend"
+    for path in set(package.rglob("*.py")) - {package / "__init__.py"}:
         for node in ast.parse(path.read_text()).body:
             is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
             is_list = isinstance(node, ast.Assign) and node.targets[0].id == "__all__"
@@ -214,7 +219,7 @@ async def test_critical_saves_are_never_skipped(netra, fields):
 async def test_both_forms_of_a_save_are_one(netra):
     by_request = await netra.optimized.save_agent_state(request(netra), None)
     by_keywords = await netra.optimized.save_agent_state(
-        run_id="r", thread_id="t", user_id="u", state={"n": 1}, db_session=None
+        run_id="r", thread_id="t", user_id="u", state={"n": 1}, checkpoint_type="auto", db_session=None
     )
     assert by_keywords == by_request
     with pytest.raises(TypeError, match="not both"):
@@ -253,7 +258,8 @@ async def test_the_context_of_a_thread_tells_its_runs(netra):
     context = await netra.optimized.get_thread_context("t")
     assert context["run_ids"] == ["r2", "r1"]
     assert (context["current_run_id"], context["agent_phase"], context["user_id"]) == ("r2", "triage", "u")
-    assert await netra.optimized.get_thread_context("nobody") is None
+    assert await netra.optimized.get_thread_context("nobody") == {}
+    assert await netra.optimized.get_thread_context() == {}
 
 
 async def test_what_the_store_cannot_save_is_answered_and_logged(netra, caplog):
@@ -271,7 +277,8 @@ async def test_what_the_store_cannot_save_is_answered_and_logged(netra, caplog):
     [
         ({"run_id": ""}, "run_id is empty"),
         ({"run_id": 7}, "run_id must be a str, not int"),
-        ({"user_id": None}, "user_id must be a str"),
+        ({"user_id": 7}, "user_id must be a str"),
+        ({"thread_id": None}, "thread_id must be a str"),
         ({"state_data": [1]}, "state_data must be a dict.* not list"),
         ({"state_data": None}, "state_data must be a dict"),
         ({"checkpoint_type": 3}, "checkpoint_type must be a CheckpointType or a str"),
@@ -280,6 +287,7 @@ async def test_what_the_store_cannot_save_is_answered_and_logged(netra, caplog):
         ({"execution_context": "x"}, "execution_context must be a dict"),
         ({"is_recovery_point": "yes"}, "is_recovery_point must be a bool"),
         ({"expires_at": "soon"}, "expires_at must be a datetime"),
+        ({"expires_at": datetime.datetime(2030, 1, 1)}, "expires_at is 2030-01-01T00:00:00, which has no time zone"),
         ({"expected_version": "1"}, "expected_version must be an int, not str"),
         ({"expected_version": True}, "expected_version must be an int, not bool"),
         ({"expected_version": 2**63}, "expected_version is 9223372036854775808: give"),
@@ -384,10 +392,12 @@ async def test_services_go_with_their_stores(netra):
     assert netra.optimized.get_cache_stats()["cache_size"] == 1
 
 
-def test_an_unknown_or_wrong_setting_changes_nothing(netra):
+def test_an_unknown_or_wrong_setting_changes_nothing(netra, caplog):
     service = netra.OptimizedStatePersistence()
-    with pytest.raises(TypeError, match="cache_size"):
-        service.configure(cache_size=3)
+    service.configure(cache_size=3, batch_window_ms=5, enable_compression=False)
+    (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert record.name == "cairn" and "no option batch_window_ms, cache_size" in record.message
+    assert service.get_cache_stats()["compression_enabled"] is False, "and the known ones are taken"
     with pytest.raises(ValueError, match="cache_max_size is 0"):
         service.configure(cache_max_size=0)
     with pytest.raises(TypeError):
@@ -540,14 +550,14 @@ async def test_results_are_returned_whatever_a_state_or_session_raises(netra, ca
         def model_dump(self):
             raise RuntimeError("no dump")
 
-        def get_bind(self):
-            raise RuntimeError("no bind")
+        def __call__(self):
+            raise RuntimeError("no session")
 
     for state, session in ((Broken(), None), ({}, Broken())):
         executor = netra.PipelineExecutor(Engine(), None, session)
         assert (await executor.execute_pipeline([{"a": 1}], state, "r", CONTEXT))[0].success
     errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
-    assert ["no dump" in errors[0], "no bind" in errors[1]] == [True, True]
+    assert ["no dump" in errors[0], "no session" in errors[1]] == [True, True]
 
 
 async def test_results_are_returned_also_if_they_cannot_be_saved(netra, caplog):
@@ -562,3 +572,333 @@ async def test_results_are_returned_also_if_they_cannot_be_saved(netra, caplog):
 def test_an_engine_that_cannot_execute_is_refused(netra):
     with pytest.raises(TypeError, match="execute_pipeline"):
         netra.PipelineExecutor(object(), None, None)
+
+
+# ---- states of any class ----
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    question: str = "why"
+    answers: tuple = ()
+
+    def merge_from(self, other):
+        return dataclasses.replace(self, answers=(*self.answers, *other.answers))
+
+
+class Remade:
+    """As the documented system's own: a merge makes a new one, though this one could be changed."""
+
+    def __init__(self, **members):
+        self.__dict__.update(members)
+
+    def merge_from(self, other):
+        return Remade(**{**vars(self), **vars(other)})
+
+    def to_dict(self):
+        return dict(vars(self))
+
+
+async def executed(netra, pipeline, state, run_id="r"):
+    executor = netra.PipelineExecutor(Engine(), None, None)
+    await executor.execute_pipeline(pipeline, state, run_id, CONTEXT)
+    return await netra.standard.load_agent_state(run_id)
+
+
+async def test_what_a_merge_makes_anew_is_saved_and_given_to_the_callers_state(netra):
+    state = Remade(question="why")
+    saved = await executed(netra, [Remade(plan="ask"), Remade(answer=42)], state)
+    assert saved == vars(state) == {"question": "why", "plan": "ask", "answer": 42}
+
+
+async def test_a_frozen_state_is_saved_as_merged_and_stays_as_it_is(netra):
+    state = Frozen()
+    saved = await executed(netra, [Frozen(answers=(1,)), Frozen(answers=(2,))], state)
+    assert saved == {"question": "why", "answers": [1, 2]} and state == Frozen()
+
+
+async def test_models_of_pydantic_are_merged_whether_frozen_or_not(netra):
+    pydantic = pytest.importorskip("pydantic")
+
+    class State(pydantic.BaseModel):
+        question: str = "why"
+        answer: int = 0
+
+        def merge_from(self, other):
+            return type(self)(question=self.question, answer=other.answer or self.answer)
+
+    class FrozenState(State):
+        class Config:
+            frozen = True
+            allow_mutation = False
+
+    for number, kind in enumerate((State, FrozenState)):
+        state = kind()
+        saved = await executed(netra, [kind(answer=42)], state, f"r{number}")
+        assert saved == {"question": "why", "answer": 42}
+        assert state.answer == (42 if kind is State else 0)
+
+
+async def test_a_frozen_state_without_a_merge_is_saved_with_all_members(netra):
+    @dataclasses.dataclass(frozen=True)
+    class Plain:
+        question: str = "why"
+
+    saved = await executed(netra, [{"answer": 42}, types.SimpleNamespace(plan="ask")], Plain())
+    assert saved == {"question": "why", "answer": 42, "plan": "ask"}
+    assert await executed(netra, [{"a": 1}], types.MappingProxyType({"q": 1}), "r2") == {"q": 1, "a": 1}
+
+
+async def test_what_else_a_merge_returns_is_no_state(netra):
+    class Counting:
+        def __init__(self):
+            self.merged = []
+
+        def merge_from(self, other):
+            self.merged.append(other.name)
+            return {"conflicts": len(self.merged)}
+
+    assert await executed(netra, [Model(name="a"), Model(name="b")], Counting()) == {"merged": ["a", "b"]}
+
+
+async def test_what_was_merged_before_a_merge_raised_is_saved(netra):
+    executor = netra.PipelineExecutor(Engine(), None, None)
+    with pytest.raises(AttributeError, match="answers"):
+        await executor.execute_pipeline([Frozen(answers=(1,)), Model(name="b")], Frozen(), "r", CONTEXT)
+    assert await netra.standard.load_agent_state("r") == {"question": "why", "answers": [1]}
+
+
+class OnlyToDict:
+    __slots__ = ("_secret",)
+
+    def to_dict(self):
+        return {"n": 1}
+
+
+class OnlyAttributes:
+    def __init__(self):
+        self.n = 1
+        self._cache = object()
+
+
+class OnlySlots:
+    __slots__ = ("n",)
+
+    def __init__(self):
+        self.n = 1
+
+
+@pytest.mark.parametrize("kind", [OnlyToDict, OnlyAttributes, OnlySlots])
+async def test_states_of_any_class_are_saved(netra, kind):
+    assert await executed(netra, [], kind()) == {"n": 1}
+    assert await executed(netra, [kind()], {}, "r2") == {"n": 1}
+    assert (await netra.optimized.save_agent_state(request(netra, run_id="r3", state_data=kind()), None))[0]
+    assert (await netra.optimized.save_agent_state(run_id="r4", thread_id="t", state=kind()))[0]
+    assert await netra.optimized.load_agent_state("r3") == await netra.optimized.load_agent_state("r4") == {"n": 1}
+
+
+# ---- the engine's context ----
+
+
+class Looking(Engine):
+    """Looks for what it is told as attributes and as members, and writes there."""
+
+    async def execute_pipeline(self, pipeline, context, state):
+        self.context = context
+        self.attributes = (context.run_id, context.thread_id, context.user_id, context.agent_name)
+        self.members = tuple(context[name] for name in ("run_id", "thread_id", "user_id", "agent_name"))
+        assert context.get("nothing") is None and "nothing" not in context and not hasattr(context, "nothing")
+        context["as_member"] = 1
+        context.as_attribute = 2
+        context.agent_name = "triage"
+        assert (context.as_member, context["as_attribute"], context["agent_name"]) == (1, 2, "triage")
+        return await super().execute_pipeline(pipeline, context, state)
+
+
+@pytest.mark.parametrize("kind", [dict, collections.UserDict, types.SimpleNamespace])
+async def test_the_engine_finds_members_and_attributes_whichever_the_caller_has(netra, kind):
+    engine, context = Looking(), kind(**CONTEXT, trace="x")
+    await netra.PipelineExecutor(engine, None, None).execute_pipeline([], {}, "r", context)
+    assert engine.attributes == engine.members == ("r", "thread-1", "user-1", "supervisor")
+    assert isinstance(engine.context, dict if kind is not types.SimpleNamespace else kind)
+    assert dict(**engine.context)["trace"] == "x"
+    held = vars(context) if kind is types.SimpleNamespace else dict(context)
+    assert {**held, "agent_name": "triage"} == {
+        **CONTEXT,
+        "trace": "x",
+        "as_member": 1,
+        "as_attribute": 2,
+        "agent_name": "triage",
+    }
+    assert "run_id" not in held, "what is added is the engine's"
+
+
+async def test_a_context_that_has_everything_is_the_engines_as_it_is(netra):
+    @dataclasses.dataclass
+    class Context:
+        run_id: str = "r"
+        thread_id: str = "t"
+        user_id: str = "u"
+        agent_name: str = "mine"
+
+    engine, context = Looking(), Context()
+    engine.execute_pipeline = lambda pipeline, given, state: kept(given)
+
+    async def kept(given):
+        assert given is context
+        return []
+
+    await netra.PipelineExecutor(engine, None, None).execute_pipeline([], {}, "r", context)
+
+
+async def test_a_context_can_be_copied_and_written_as_json(netra):
+    class Copying(Engine):
+        async def execute_pipeline(self, pipeline, context, state):
+            for other in (copy.copy(context), copy.deepcopy(context), pickle.loads(pickle.dumps(context))):
+                other["run_id"] = other.agent_name = "changed"
+                assert other.thread_id == "thread-1" and context["run_id"] == "r"
+            assert json.loads(json.dumps(context))["agent_name"] == "supervisor"
+            del context["trace"]
+            context.update(more=1)
+            return []
+
+    context = {**CONTEXT, "trace": "x"}
+    await netra.PipelineExecutor(Copying(), None, None).execute_pipeline([], {}, "r", context)
+    assert context == {**CONTEXT, "more": 1}
+
+
+# ---- the documented face ----
+
+
+def test_a_request_has_the_documented_defaults(netra):
+    wanted = netra.StatePersistenceRequest(run_id="r", thread_id="t", state_data={})
+    assert wanted.checkpoint_type is netra.CheckpointType.MANUAL
+    assert (wanted.user_id, wanted.agent_phase, wanted.execution_context) == (None, None, {})
+    assert (wanted.is_recovery_point, wanted.expires_at) == (False, None)
+
+
+def test_a_request_is_dumped_and_copied_as_a_model(netra):
+    wanted = request(netra, agent_phase=netra.AgentPhase.TRIAGE, metadata={"a": 1})
+    dumped = wanted.model_dump()
+    assert dumped == {
+        "run_id": "r",
+        "thread_id": "t",
+        "user_id": "u",
+        "state_data": {"n": 1},
+        "checkpoint_type": "auto",
+        "agent_phase": "triage",
+        "execution_context": {},
+        "is_recovery_point": False,
+        "expires_at": None,
+        "metadata": {"a": 1},
+    }
+    assert type(dumped["checkpoint_type"]) is type(dumped["agent_phase"]) is str
+    assert netra.StatePersistenceRequest(**dumped) == wanted
+    assert wanted.model_dump(include={"run_id", "expires_at"}, exclude_none=True) == {"run_id": "r"}
+    assert "metadata" not in wanted.model_dump(exclude={"metadata"})
+    until = datetime.datetime(2030, 1, 1, tzinfo=datetime.timezone.utc)
+    changed = wanted.model_copy(update={"expires_at": until}, deep=True)
+    assert changed.model_dump(mode="json")["expires_at"] == "2030-01-01T00:00:00+00:00"
+    assert wanted.expires_at is None and changed.state_data is not wanted.state_data
+    with pytest.raises(TypeError, match="run_id must be a str"):
+        wanted.model_copy(update={"run_id": 3})
+    recovery = netra.StateRecoveryRequest(run_id="r", thread_id="t")
+    assert recovery.model_copy().model_dump() == {
+        "run_id": "r",
+        "thread_id": "t",
+        "recovery_type": "resume",
+        "target_snapshot_id": None,
+        "failure_reason": None,
+        "auto_recovery": False,
+    }
+
+
+async def test_every_documented_checkpoint_type_is_there_and_three_are_optimised(netra):
+    optimised = []
+    for kind in netra.CheckpointType:
+        ids = [
+            (await netra.optimized.save_agent_state(request(netra, run_id=kind.value, checkpoint_type=kind), None))[1]
+            for _ in range(2)
+        ]
+        if ids[0] == ids[1]:
+            optimised.append(kind.name)
+    assert sorted(optimised) == ["AUTO", "INTERMEDIATE", "PIPELINE_COMPLETE"]
+    assert (netra.CheckpointType.FULL, netra.CheckpointType.CRITICAL) == ("full", "critical")
+
+
+async def test_a_save_without_a_type_is_manual(netra):
+    import cairn
+
+    await netra.optimized.save_agent_state(run_id="r", thread_id="t", state={"n": 1}, db_session="sqlite:states.db")
+    with cairn.open("sqlite:states.db", read_only=True) as store:
+        (info,) = store.history("r")
+    assert (info.checkpoint_type, info.execution_context) == ("manual", None)
+
+
+async def test_a_run_without_a_user_is_nobodys(netra):
+    first = await netra.optimized.save_agent_state(run_id="r", thread_id="t", state={"n": 1})
+    assert first[0] and await netra.optimized.load_agent_state("r") == {"n": 1}
+    assert (await netra.optimized.get_thread_context("t"))["user_id"] is None
+    executor = netra.PipelineExecutor(Engine(), None, None)
+    await executor.execute_pipeline([{"a": 1}], {}, "r", {"thread_id": "t", "user_id": None})
+    assert await netra.optimized.load_agent_state("r") == {"a": 1}
+    with pytest.raises(ValueError, match="belongs to another user"):
+        await netra.optimized.save_agent_state(run_id="r", thread_id="t", user_id="bob", state={"n": 2})
+
+
+async def test_a_session_may_stand_where_a_snapshot_id_does(netra):
+    import cairn
+
+    _, first = await netra.optimized.save_agent_state(request(netra), "sqlite:other.db")
+    await netra.optimized.save_agent_state(request(netra, state_data={"n": 2}), "sqlite:other.db")
+    assert await netra.optimized.load_agent_state("r", "sqlite:other.db") == {"n": 2}
+    assert await netra.optimized.load_agent_state("r", first, "sqlite:other.db") == {"n": 1}
+    with cairn.open("sqlite:other.db") as store:
+        assert await netra.standard.load_agent_state("r", store) == {"n": 2}
+    assert await netra.optimized.load_agent_state("r", first) is None, "CAIRN_STORE has no such run"
+
+
+async def test_optimisations_are_switched_together(netra):
+    service = netra.OptimizedStatePersistence()
+
+    async def is_skipped():
+        return len({(await service.save_agent_state(request(netra), None))[1] for _ in range(2)}) == 1
+
+    def settings():
+        stats = service.get_cache_stats()
+        return stats["deduplication_enabled"], stats["compression_enabled"]
+
+    assert await is_skipped()
+    service.configure(enable_optimizations=False)
+    assert not await is_skipped() and settings() == (False, False)
+    service.configure(enable_optimizations=True, enable_compression=False)
+    assert await is_skipped() and settings() == (True, False)
+
+
+async def test_a_state_is_finalised_and_its_watchers_are_told(netra):
+    import cairn
+
+    class Keeping(Watcher):
+        async def send_to_thread(self, thread_id, message):
+            self.messages.append((thread_id, message))
+
+    watcher = Keeping()
+    executor = netra.PipelineExecutor(Engine(), watcher, "sqlite:states.db")
+    state = types.SimpleNamespace(at=datetime.date(2030, 1, 1))
+    success, snapshot_id = await executor.finalize_state(state, {**CONTEXT, "run_id": "r"})
+    with cairn.open("sqlite:states.db", read_only=True) as store:
+        (info,) = store.history("r")
+    assert success and (info.snapshot_id, info.checkpoint_type) == (snapshot_id, "auto")
+    assert [(thread, message["type"]) for thread, message in watcher.messages] == [
+        ("thread-1", "checkpoint"),
+        ("thread-1", "agent_completed"),
+    ]
+    assert watcher.messages[-1][1]["payload"] == {
+        "run_id": "r",
+        "result": {"success": True, "output": {"at": "2030-01-01"}},
+        "execution_time_ms": 0.0,
+    }
+    with pytest.raises(ValueError, match="context has no run_id"):
+        await executor.finalize_state(state, CONTEXT)
+    assert await executor.finalize_state({"a": object()}, {**CONTEXT, "run_id": "r"}) == (False, None)
+    assert watcher.messages[-1][1]["payload"]["result"]["output"] is None

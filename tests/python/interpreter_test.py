@@ -63,7 +63,9 @@ def test_an_engine_for_another_python_names_both(folder):
     result = run("import cairn", folder)
     mine = f"{sys.version_info[0]}.{sys.version_info[1]}"
     last = result.stderr.splitlines()[-1]
-    assert last.startswith(f"ImportError: cairn was built for another Python (CPython 3.99), and this is CPython {mine}: ")
+    assert last.startswith(
+        f"ImportError: cairn was built for another Python (CPython 3.99), and this is CPython {mine}: "
+    )
     assert f"cmake -D Python_EXECUTABLE={sys.executable}" in last
 
 

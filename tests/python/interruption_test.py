@@ -85,8 +85,7 @@ def test_a_save_is_interrupted_and_is_applied_once_and_in_its_order(kind, fields
 
 
 def test_every_call_that_waits_is_interrupted():
-    run(
-        """
+    run("""
         with Locked():
             save(1, durability="async")
             for call in (lambda: service.flush("r", timeout=600), lambda: service.flush_all(timeout=600),
@@ -96,13 +95,11 @@ def test_every_call_that_waits_is_interrupted():
                          service.close, store.close):
                 assert is_interrupted(call), call
         store.close()
-        """
-    )
+        """)
 
 
 def test_many_saves_of_other_runs_may_be_left_and_their_threads_end():
-    run(
-        """
+    run("""
         def threads():
             with open("/proc/self/status") as status:
                 return next(int(line.split()[1]) for line in status if line.startswith("Threads:"))
@@ -116,13 +113,11 @@ def test_many_saves_of_other_runs_may_be_left_and_their_threads_end():
         while threads() > before + 3:
             pause.wait(0.01)
         assert store.stats()["snapshots"] == 12
-        """
-    )
+        """)
 
 
 def test_a_handler_that_does_not_raise_lets_the_save_go_on():
-    run(
-        """
+    run("""
         calls = []
         lock = Locked()
         def handler(*_):
@@ -132,14 +127,12 @@ def test_a_handler_that_does_not_raise_lets_the_save_go_on():
         lock.__enter__()
         assert not is_interrupted(lambda: save(1))
         assert calls == [1]
-        """
-    )
+        """)
     assert states() == [0, 1]
 
 
 def test_a_handler_may_save_too():
-    run(
-        """
+    run("""
         lock = Locked()
         def handler(*_):
             lock.__exit__()
@@ -147,14 +140,12 @@ def test_a_handler_may_save_too():
         signal.signal(signal.SIGUSR1, handler)
         lock.__enter__()
         assert not is_interrupted(lambda: save(1), signal.SIGUSR1)
-        """
-    )
+        """)
     assert states() == [0, 1, 2]
 
 
 def test_an_alarm_ends_a_call_with_its_own_error():
-    run(
-        """
+    run("""
         class TooLong(Exception):
             pass
         def handler(*_):
@@ -163,8 +154,7 @@ def test_an_alarm_ends_a_call_with_its_own_error():
         with Locked():
             assert is_interrupted(lambda: save(1), signal.SIGALRM, TooLong)
         save(2)
-        """
-    )
+        """)
     assert states() == [0, 1, 2]
 
 
@@ -196,8 +186,7 @@ def test_what_was_acknowledged_is_committed_before_a_program_ends():
 
 
 def test_a_store_that_another_program_locks_while_it_is_opened_can_be_left_too():
-    run(
-        """
+    run("""
         import sqlite3
         store.close()
         code = ("import sqlite3, sys; c = sqlite3.connect('states.db', isolation_level=None); "
@@ -208,5 +197,4 @@ def test_a_store_that_another_program_locks_while_it_is_opened_can_be_left_too()
         assert process.stdout.readline() == "locked\\n"
         assert is_interrupted(lambda: cairn.open("sqlite:states.db"), kind=(KeyboardInterrupt, cairn.CairnError))
         process.communicate()
-        """
-    )
+        """)

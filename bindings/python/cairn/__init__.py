@@ -3,6 +3,7 @@
 from cairn import _engine  # before all else: it says why a Python cannot have the engine
 from cairn import _cairn
 from cairn.checkpoint import Checkpoint, checkpoint
+from cairn.compat import beside as _beside
 from cairn.config import Config, ConfigEntry, config_entries, load_config
 from cairn.errors import (
     AlreadyExistsError,
@@ -45,6 +46,8 @@ from cairn.results import (
     ThreadInfo,
 )
 from cairn.store import Pages, Store, open
+
+_beside.stand_beside()
 
 __version__: str = _cairn.__version__
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Iterable, Iterator, Mapping, MutableMapping, Optional, Union
+from typing import Any, Iterable, Mapping, Optional, Union
 
-from cairn import CheckpointType
+from cairn import _cairn
 from cairn._logging import logger
+from cairn.compat.context import context_for_engine
 from cairn.compat.environment import get_env
+from cairn.compat.schemas import CheckpointType
 from cairn.compat.services import (
+    Answer,
     OptimizedStatePersistence,
     StatePersistenceService,
     optimized_state_persistence,
     state_persistence_service,
 )
+from cairn.compat.states import MergedState, data_of
+from cairn.compat.stores import check
 
 _QUEUE_SIZE = 100
 _LAST_MESSAGES_SECONDS = 1.0
@@ -23,6 +28,7 @@ class PipelineExecutor:
     """``engine.execute_pipeline(pipeline, context, state)`` is the user's own; ``websocket_manager`` may be None.
 
     ``state_persistence`` is the optimised service if ENABLE_OPTIMIZED_PERSISTENCE says so, otherwise the standard one.
+    Raises TypeError or ValueError if there is no store for ``db_session``.
     """
 
     def __init__(self, engine: Any, websocket_manager: Any = None, db_session: Any = None) -> None:
@@ -31,6 +37,7 @@ class PipelineExecutor:
         self.engine = engine
         self.websocket_manager = websocket_manager
         self.db_session = db_session
+        check(db_session)
         is_optimized = get_env().load_config().enable_optimized_persistence
         self.state_persistence: Union[OptimizedStatePersistence, StatePersistenceService] = (
             optimized_state_persistence if is_optimized else state_persistence_service
@@ -39,32 +46,49 @@ class PipelineExecutor:
     async def execute_pipeline(self, pipeline: Any, state: Any, run_id: str, context: Any) -> Any:
         """Runs the pipeline, merges the states of successful results into ``state``, and saves it once.
 
-        ``context`` is a mapping or an object with ``thread_id`` and ``user_id``. Returns what the engine returned. If
-        a result failed, or the engine or a merge raises (which is passed on), the state is saved as ``recovery``. A
-        state that could not be saved is logged as an error and told to the watchers; the results are returned all the
-        same.
+        ``context`` is a mapping or an object with ``thread_id`` and ``user_id`` (which may be None); the engine finds
+        these, ``run_id`` and ``agent_name`` in it as members and as attributes. A state that is merged into a new one
+        is saved as that, and ``state`` is given what it takes. Returns what the engine returned. If a result failed, or
+        the engine or a merge raises (which is passed on), the state is saved as ``recovery``. A state that could not be
+        saved is logged as an error and told to the watchers; the results are returned all the same.
         """
-        thread_id, user_id = _owner(context, "thread_id"), _owner(context, "user_id")
+        thread_id, user_id = _thread_of(context), _user_of(context)
+        told = context_for_engine(context, run_id=run_id, thread_id=thread_id, user_id=user_id, agent_name="supervisor")
         messages = _Messages(self.websocket_manager, thread_id, run_id)
+        merged = MergedState(state)
         try:
             messages.send("pipeline_started")
             try:
-                results = await self.engine.execute_pipeline(pipeline, context, state)
-                succeeded = _merge_results(state, _as_list(results))
+                results = await self.engine.execute_pipeline(pipeline, told, state)
+                succeeded = merged.take(_as_list(results))
             except Exception as error:
-                await self._save(state, run_id, thread_id, user_id, CheckpointType.RECOVERY, messages)
+                await self._save(merged.current, run_id, thread_id, user_id, CheckpointType.RECOVERY, messages)
                 messages.send("pipeline_failed", error=str(error))
                 raise
             kind = CheckpointType.PIPELINE_COMPLETE if succeeded else CheckpointType.RECOVERY
-            await self._save(state, run_id, thread_id, user_id, kind, messages)
+            await self._save(merged.current, run_id, thread_id, user_id, kind, messages)
             messages.send("pipeline_completed" if succeeded else "pipeline_failed")
             return results
         finally:
             await messages.close()
 
+    async def finalize_state(self, state: Any, context: Any) -> Answer:
+        """Saves the state as ``auto`` and tells the watchers of the thread ``agent_completed``, with the state.
+
+        ``context`` has ``run_id`` too. Returns whether the state was saved, and its snapshot's id.
+        """
+        run_id, thread_id = _required(context, "run_id", "which run this is"), _thread_of(context)
+        messages = _Messages(self.websocket_manager, thread_id, run_id)
+        try:
+            answer = await self._save(state, run_id, thread_id, _user_of(context), CheckpointType.AUTO, messages)
+            messages.send("agent_completed", payload=_completion(run_id, state, answer[0]))
+            return answer
+        finally:
+            await messages.close()
+
     async def _save(
-        self, state: Any, run_id: str, thread_id: str, user_id: str, kind: CheckpointType, messages: _Messages
-    ) -> None:
+        self, state: Any, run_id: str, thread_id: str, user_id: Optional[str], kind: CheckpointType, messages: _Messages
+    ) -> Answer:
         try:
             success, snapshot_id = await self.state_persistence.save_agent_state(
                 run_id=run_id,
@@ -78,13 +102,36 @@ class PipelineExecutor:
             logger.error("the state of run %s was not saved: %s", run_id, error)
             success, snapshot_id = False, None
         messages.send("checkpoint", checkpoint_type=kind.value, saved=success, snapshot_id=snapshot_id)
+        return success, snapshot_id
 
 
-def _owner(context: Any, name: str) -> str:
-    value = context.get(name) if isinstance(context, Mapping) else getattr(context, name, None)
+def _member(context: Any, name: str) -> Any:
+    return context.get(name) if isinstance(context, Mapping) else getattr(context, name, None)
+
+
+def _required(context: Any, name: str, meaning: str) -> str:
+    value = _member(context, name)
     if not isinstance(value, str) or not value:
-        raise ValueError(f"context has no {name}: it says whose run this is, so that nobody else reads it")
+        raise ValueError(f"context has no {name}: it says {meaning}")
     return value
+
+
+def _thread_of(context: Any) -> str:
+    return _required(context, "thread_id", "to which conversation this run belongs")
+
+
+def _user_of(context: Any) -> Optional[str]:
+    """None only if the context says so: a user that was forgotten is not nobody."""
+    has_user = "user_id" in context if isinstance(context, Mapping) else hasattr(context, "user_id")
+    if has_user and _member(context, "user_id") is None:
+        return None
+    return _required(context, "user_id", "whose run this is, so that nobody else reads it")
+
+
+def _completion(run_id: str, state: Any, is_saved: bool) -> dict[str, Any]:
+    """The documented payload. What has no JSON form was not saved, and is not told."""
+    output = _cairn.loads(_cairn.dumps(data_of(state)).decode()) if is_saved else None
+    return {"run_id": run_id, "result": {"success": True, "output": output}, "execution_time_ms": 0.0}
 
 
 def _as_list(results: Any) -> list[Any]:
@@ -93,40 +140,6 @@ def _as_list(results: Any) -> list[Any]:
     if isinstance(results, Iterable) and not isinstance(results, (str, bytes, Mapping)):
         return list(results)
     return [results]
-
-
-def _merge_results(state: Any, results: list[Any]) -> bool:
-    """True if all succeeded."""
-    for result in results:
-        other = getattr(result, "state", None)
-        if getattr(result, "success", False) and other is not None and other is not state:
-            _merge(state, other)
-    return all(getattr(result, "success", False) for result in results)
-
-
-def _merge(state: Any, other: Any) -> None:
-    if hasattr(state, "merge_from"):
-        state.merge_from(other)
-        return
-    members = other if isinstance(other, Mapping) else _members_of(other)
-    if isinstance(state, MutableMapping):
-        state.update(members)
-        return
-    for name, value in members.items():
-        setattr(state, name, value)
-
-
-def _members_of(state: Any) -> dict[str, Any]:
-    """Top-level members as they are, not copied: models and dataclasses keep them in their dict, or in slots."""
-    names = (name for name in _names_of(state) if not name.startswith("_") and hasattr(state, name))
-    return {name: getattr(state, name) for name in names}
-
-
-def _names_of(state: Any) -> Iterator[str]:
-    for base in reversed(type(state).__mro__):
-        slots = vars(base).get("__slots__", ())
-        yield from (slots,) if isinstance(slots, str) else slots
-    yield from getattr(state, "__dict__", ())
 
 
 def _is_cancelled() -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, Optional, cast
 
 import cairn
-from cairn import CairnError, NotFoundError, StatePersistenceRequest, StateRecoveryRequest, aio
+from cairn import CairnError, NotFoundError, aio
 from cairn._logging import logger
 from cairn._service import request_of
 from cairn.compat.environment import get_env
-from cairn.compat.stores import store_of
+from cairn.compat.schemas import NO_USER, StatePersistenceRequest, StateRecoveryRequest, for_engine
+from cairn.compat.stores import is_snapshot_id, store_of
 from cairn.store import open_stores
 
 Answer = tuple[bool, Optional[str]]
@@ -23,8 +24,8 @@ class _Service:
 
     _kind: type[aio.StatePersistence]
 
-    def _service_of(self, db_session: Any) -> aio.StatePersistence:
-        store = store_of(db_session)
+    async def _service_of(self, db_session: Any) -> aio.StatePersistence:
+        store = await store_of(db_session)
         service = store._attached.get(self)
         if service is None:
             service = store._attached.setdefault(self, self._made(store))
@@ -34,16 +35,19 @@ class _Service:
         return self._kind(store, get_env().load_config())
 
     async def save_agent_state(
-        self, request: Optional[StatePersistenceRequest] = None, db_session: Any = None, **fields: Any
+        self, request: Optional[cairn.StatePersistenceRequest] = None, db_session: Any = None, **fields: Any
     ) -> Answer:
         """Saves a state: a request, or its fields as keywords (``run_id``, ``thread_id``, ``user_id``, ``state``, …).
+        ``checkpoint_type`` is ``manual`` unless it is given, so the save is critical.
 
         Returns ``(True, snapshot_id)``; if the store could not save it, ``(False, None)``, and the reason is logged as
         an error. Raises TypeError or ValueError naming the field if the request itself is wrong.
         """
-        wanted = request_of(StatePersistenceRequest, request, fields)
+        wanted = request_of(
+            StatePersistenceRequest if request is None else cairn.StatePersistenceRequest, request, fields
+        )
         try:
-            receipt = await self._service_of(db_session).save_agent_state(wanted)
+            receipt = await (await self._service_of(db_session)).save_agent_state(for_engine(wanted))
         except _CALLERS_OWN:
             raise
         except CairnError as error:
@@ -54,15 +58,20 @@ class _Service:
     async def load_agent_state(
         self,
         run_id: str,
-        snapshot_id: Optional[str] = None,
+        snapshot_id: Any = None,
         db_session: Any = None,
         *,
         thread_id: Optional[str] = None,
         user_id: Optional[str] = None,
         state_type: Optional[type[Any]] = None,
     ) -> Any:
-        """The run's newest state, or that of a snapshot, as a dict (or ``state_type``); None if there is none."""
-        service = self._service_of(db_session)
+        """The run's newest state, or that of a snapshot, as a dict (or ``state_type``); None if there is none.
+
+        ``load_agent_state(run_id, db_session)`` is the newest too.
+        """
+        if db_session is None and not is_snapshot_id(snapshot_id):
+            snapshot_id, db_session = None, snapshot_id
+        service = await self._service_of(db_session)
         try:
             loaded = await service.load_agent_state(
                 run_id, snapshot_id, thread_id=thread_id, user_id=user_id, state_type=cast(Any, state_type)
@@ -72,12 +81,12 @@ class _Service:
         return loaded.state
 
     async def recover_agent_state(
-        self, request: Optional[StateRecoveryRequest] = None, db_session: Any = None, **fields: Any
+        self, request: Optional[cairn.StateRecoveryRequest] = None, db_session: Any = None, **fields: Any
     ) -> Answer:
         """Recovers a run. Returns ``(True, snapshot_id)`` with the run's head now; failures as for saves."""
-        wanted = request_of(StateRecoveryRequest, request, fields)
+        wanted = request_of(StateRecoveryRequest if request is None else cairn.StateRecoveryRequest, request, fields)
         try:
-            result = await self._service_of(db_session).recover_agent_state(wanted)
+            result = await (await self._service_of(db_session)).recover_agent_state(wanted)
         except _CALLERS_OWN:
             raise
         except CairnError as error:
@@ -86,17 +95,19 @@ class _Service:
         return True, result.snapshot_id
 
     async def get_thread_context(
-        self, thread_id: str, user_id: Optional[str] = None, db_session: Any = None
-    ) -> Optional[dict[str, Any]]:
-        """What is known of a conversation, as a dict; None if there is no such thread."""
+        self, thread_id: Optional[str] = None, user_id: Optional[str] = None, db_session: Any = None
+    ) -> dict[str, Any]:
+        """What is known of a conversation, as a dict; an empty one if there is no such thread."""
+        if thread_id is None:
+            return {}
         try:
-            context = await self._service_of(db_session).get_thread_context(thread_id, user_id)
+            context = await (await self._service_of(db_session)).get_thread_context(thread_id, user_id)
         except NotFoundError:
-            return None
+            return {}
         newest = context.runs[0] if context.runs else None
         return {
             "thread_id": context.thread_id,
-            "user_id": context.user_id,
+            "user_id": None if context.user_id == NO_USER else context.user_id,
             "run_ids": [run.run_id for run in context.runs],
             "snapshots": context.snapshots,
             "current_run_id": context.newest_run_id,
@@ -139,11 +150,19 @@ class OptimizedStatePersistence(_Service):
         enable_compression: Optional[bool] = None,
         cache_max_size: Optional[int] = None,
         cache_max_bytes: Optional[int] = None,
+        enable_optimizations: Optional[bool] = None,
+        **others: Any,
     ) -> None:
-        """Takes effect for saves that begin afterwards, in every store. What is not given stays as it is."""
+        """Takes effect for saves that begin afterwards, in every store. What is not given stays as it is.
+
+        ``enable_optimizations`` is deduplication and compression together. Options that there are not are named in a
+        warning of the logger, and ignored.
+        """
+        if others:
+            logger.warning("configure: there is no option %s: it is ignored", ", ".join(sorted(others)))
         settings = {
-            "enable_deduplication": enable_deduplication,
-            "enable_compression": enable_compression,
+            "enable_deduplication": enable_optimizations if enable_deduplication is None else enable_deduplication,
+            "enable_compression": enable_optimizations if enable_compression is None else enable_compression,
             "cache_max_size": cache_max_size,
             "cache_max_bytes": cache_max_bytes,
         }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import os
 import pathlib
 import threading
 import urllib.parse
 import weakref
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 import cairn
 from cairn import Store
@@ -31,23 +33,75 @@ def _forget() -> None:
 os.register_at_fork(after_in_child=_forget)
 
 
-def store_of(db_session: Any) -> Store:
-    """The store for a ``db_session``: None (that of CAIRN_STORE), a store URL, a `cairn.Store`, or a SQLAlchemy session.
+async def store_of(db_session: Any) -> Store:
+    """The store for a ``db_session``: None (that of CAIRN_STORE), a store URL, a `cairn.Store`, a SQLAlchemy session, or
+    a factory of sessions.
 
     Stores are opened once a process and stay open. A session only says which database is meant: what is saved is
     committed by itself, whatever becomes of the session's transaction.
     """
+    known = _known_store_of(db_session)
+    if known is not None:
+        return known
+    if _is_factory(db_session):
+        async with contextlib.AsyncExitStack() as stack:
+            return _store_of_engine(_engine_of(await _made_by(db_session, stack)))
+    return _store_of_engine(_engine_of(db_session))
+
+
+def check(db_session: Any) -> None:
+    """Raises what a save would, if there can be no store for it. Opens none that can be; does not ask a factory."""
+    if isinstance(db_session, Store) or (_is_factory(db_session) and _bind_of_factory(db_session) is None):
+        return
+    if db_session is None:
+        db_session = get_env().load_config().store_url
+    if isinstance(db_session, str):
+        if db_session.partition(":")[0] not in ("sqlite", "memory"):
+            _opened(db_session)
+        return
+    engine = _engine_of(db_session)
+    if engine.url.get_backend_name() != "sqlite":
+        _store_of_engine(engine)
+
+
+def is_snapshot_id(value: Any) -> bool:
+    """Whether it is one, or none, and no ``db_session`` in its place."""
+    return value is None or (isinstance(value, str) and not value.startswith(("sqlite:", "memory:", "postgresql:")))
+
+
+def _known_store_of(db_session: Any) -> Optional[Store]:
     if isinstance(db_session, Store):
         return db_session
     if db_session is None:
         return _opened(get_env().load_config().store_url)
-    if isinstance(db_session, str):
-        return _opened(db_session)
-    engine = _engine_of(db_session)
-    store = _stores_of_engines.get(engine)
-    if store is None:
-        store = _stores_of_engines.setdefault(engine, _store_of_engine(engine))
-    return store
+    return _opened(db_session) if isinstance(db_session, str) else None
+
+
+def _is_factory(db_session: Any) -> bool:
+    return callable(db_session) and not hasattr(db_session, "get_bind")
+
+
+def _bind_of_factory(factory: Any) -> Any:
+    """SQLAlchemy's own say which engine their sessions will have."""
+    settings = getattr(factory, "kw", None)
+    return settings.get("bind") if isinstance(settings, dict) else None
+
+
+async def _made_by(factory: Any, stack: contextlib.AsyncExitStack) -> Any:
+    """A session that the factory makes, awaits, yields or lends; it is given back with the stack."""
+    bind = _bind_of_factory(factory)
+    if bind is not None:
+        return bind
+    made = factory()
+    if inspect.isawaitable(made):
+        made = await made
+    if inspect.isasyncgen(made):
+        made = cast(Any, contextlib.asynccontextmanager)(lambda generator: generator)(made)
+    elif inspect.isgenerator(made):
+        made = cast(Any, contextlib.contextmanager)(lambda generator: generator)(made)
+    if hasattr(made, "__aenter__"):
+        return await stack.enter_async_context(made)
+    return stack.enter_context(made) if hasattr(made, "__enter__") else made
 
 
 def _opened(url: str) -> Store:
@@ -62,27 +116,38 @@ def _opened(url: str) -> Store:
 
 
 def _engine_of(session: Any) -> Any:
+    """A session's, a connection's, an engine's own, or that of what SQLAlchemy's factories make."""
     session = getattr(session, "sync_session", session)
-    bind = session.get_bind() if hasattr(session, "get_bind") else None
-    engine = getattr(bind, "engine", None)
+    bind = session.get_bind() if hasattr(session, "get_bind") else _bind_of_factory(session) or session
+    engine = getattr(getattr(bind, "sync_engine", bind), "engine", None)
     if not hasattr(engine, "url"):
         raise TypeError(
-            f"db_session cannot be a {type(session).__name__}: give None, a store URL, a cairn.Store or a SQLAlchemy session"
+            f"db_session cannot be a {type(session).__name__}: give None, a store URL, a cairn.Store, a SQLAlchemy "
+            "session or a factory of sessions"
         )
     return engine
 
 
 def _store_of_engine(engine: Any) -> Store:
+    store = _stores_of_engines.get(engine)
+    if store is None:
+        url = _url_of(engine)
+        store = _stores_of_engines.setdefault(engine, cairn.open("memory:") if url is None else _opened(url))
+    return store
+
+
+def _url_of(engine: Any) -> Optional[str]:
+    """The store's URL; None: a store in memory, of this engine alone."""
     backend = engine.url.get_backend_name()
     if backend == "postgresql":
-        url = engine.url.set(drivername="postgresql")
-        return _opened(url.render_as_string(hide_password=False))
+        url: str = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        return url
     if backend != "sqlite":
         raise ValueError(
             f'db_session is of a "{backend}" engine: there are stores for sqlite and postgresql; give a store URL'
         )
     path = _sqlite_path(engine.url)
-    return cairn.open("memory:") if path is None else _opened(f"sqlite:{_file_for_store(path)}")
+    return None if path is None else f"sqlite:{_file_for_store(path)}"
 
 
 def _sqlite_path(url: Any) -> Optional[pathlib.Path]:

@@ -1,3 +1,4 @@
-from cairn import AgentPhase, CheckpointType, RecoveryType, StatePersistenceRequest, StateRecoveryRequest
+from cairn import AgentPhase, RecoveryType
+from cairn.compat.schemas import CheckpointType, StatePersistenceRequest, StateRecoveryRequest
 
 __all__ = ["AgentPhase", "CheckpointType", "RecoveryType", "StatePersistenceRequest", "StateRecoveryRequest"]

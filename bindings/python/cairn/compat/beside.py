@@ -1,0 +1,100 @@
+"""The documented modules beside a program's own package of the same name.
+
+A program may have a package `netra_backend` itself, whose other modules must be found as if ours were not there. So the
+package is always the program's own, if there is one, and each documented module is looked for on its own: ours and the
+program's compete as they always do in Python, by whose folder comes first in `sys.path`, and the one that is there
+answers if the other is not.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import os
+import pathlib
+import sys
+from types import ModuleType
+from typing import Optional, Sequence
+
+_PACKAGE = "netra_backend"
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def _documented() -> dict[str, pathlib.Path]:
+    files = (_ROOT / _PACKAGE).rglob("*.py")
+    return {".".join(path.relative_to(_ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in files}
+
+
+class _Finder:
+    """Stands before Python's own finders, which it asks."""
+
+    def __init__(self) -> None:
+        self._ours = _documented()
+
+    def find_spec(
+        self, name: str, path: Optional[Sequence[str]] = None, target: Optional[ModuleType] = None
+    ) -> Optional[importlib.machinery.ModuleSpec]:
+        file = self._ours.get(name)
+        if file is None:
+            return None
+        theirs = self._spec_of_theirs(name, path, target)
+        is_package = file.name == "__init__.py"
+        if theirs is not None and (is_package or not _is_before(_ROOT, _root_of_package())):
+            return theirs
+        return importlib.util.spec_from_file_location(
+            name, file, submodule_search_locations=[str(file.parent)] if is_package else None
+        )
+
+    def _spec_of_theirs(
+        self, name: str, path: Optional[Sequence[str]], target: Optional[ModuleType]
+    ) -> Optional[importlib.machinery.ModuleSpec]:
+        places = [place for place in (sys.path if path is None else path) if not _is_ours(place)]
+        for finder in sys.meta_path:
+            if finder is self or not hasattr(finder, "find_spec"):
+                continue
+            is_by_path = path is not None or finder is importlib.machinery.PathFinder
+            spec = finder.find_spec(name, places if is_by_path else None, target)
+            if spec is not None:
+                return spec
+        return None
+
+
+def _real(place: str) -> str:
+    return os.path.realpath(place or os.getcwd())
+
+
+def _is_ours(place: str) -> bool:
+    """Our root, as a place to look for the package, and all that is inside our package."""
+    real, package = _real(place), str(_ROOT / _PACKAGE)
+    return real == str(_ROOT) or real == package or real.startswith(package + os.sep)
+
+
+def _root_of_package() -> Optional[pathlib.Path]:
+    """Where the package that was imported stands."""
+    places = getattr(sys.modules.get(_PACKAGE), "__path__", [])
+    return next((pathlib.Path(_real(place)).parent for place in places if not _is_ours(place)), None)
+
+
+def _is_before(one: pathlib.Path, other: Optional[pathlib.Path]) -> bool:
+    order = [_real(place) for place in sys.path]
+    return str(one) in order and (str(other) not in order or order.index(str(one)) < order.index(str(other)))
+
+
+_finder = _Finder()
+
+
+def stand_beside() -> None:
+    """From now on documented modules are found beside the program's own. Called by `import cairn`."""
+    if not any(type(finder).__qualname__ == _Finder.__qualname__ for finder in sys.meta_path):
+        sys.meta_path.insert(0, _finder)
+
+
+def make_way(name: str) -> None:
+    """Of our package, which has just been found first: the program's own takes its place, if there is one."""
+    stand_beside()
+    spec = _finder.find_spec(name)
+    if spec is None or (spec.origin is not None and _is_ours(spec.origin)):
+        return
+    own = sys.modules[name] = importlib.util.module_from_spec(spec)
+    if spec.loader is not None:  # else it is a folder without an __init__.py
+        spec.loader.exec_module(own)
