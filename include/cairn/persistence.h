@@ -289,7 +289,7 @@ using SaveCompletion = std::function<void(Result<Receipt>)>;
 ///    another's sake. Any error on that way is logged, counted by cause, and the save retried on the standard path with
 ///    the same snapshot id. Nothing enters the cache before the store has confirmed it.
 ///  - A save identical to the run's newest one still under way shares that save's fate, unless they differ in
-///    `on_conflict` or in their lease.
+///    `on_conflict` or in their lease, or that one has a snapshot id of its own.
 ///
 /// Durability: `sync` acknowledges when the commit is on disk. `async` acknowledges when the save is queued; it is
 /// committed at once, so what dies with the process is what came during the last commits: at most `QueueLimits`, and of
@@ -315,8 +315,9 @@ public:
     /// As `save_agent_state`, but returns when the save is queued (or skipped, or refused); `done` is told when the
     /// durability is reached that the request asks for. Saves take effect in the order of these calls. Compares and
     /// encodes on the calling thread; waits only for a place in a full queue, until the deadline.
-    /// A save whose deadline passes in the queue ends with kUnavailable (nothing applied), one whose deadline passes
-    /// during its commit with what the store says: kOutcomeUnknown if it cannot tell.
+    /// A save whose deadline passes in the queue ends with kUnavailable (nothing applied, and nothing will be), one
+    /// whose deadline passes during its commit with what the store says: kOutcomeUnknown if it cannot tell. A blocking
+    /// call that shares its fate with others ends with kOutcomeUnknown at its deadline, unless it is the last of them.
     void save_async(const StatePersistenceRequest& request, SaveCompletion done);
     std::future<Result<Receipt>> save_async(const StatePersistenceRequest& request);
 

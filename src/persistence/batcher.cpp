@@ -18,13 +18,20 @@ using Stage = PendingSave::Stage;
 /// gives at that deadline.
 constexpr std::chrono::milliseconds kAnswerGrace{500};
 
-/// How long the thread waits for memory before it tries again.
+/// How long a thread waits for memory before it tries again.
 constexpr std::chrono::milliseconds kMemoryPause{10};
 
 std::unexpected<Error> still_in_commit(const PendingSave& save) {
     return fail(ErrorCode::kOutcomeUnknown, fmt::format("the save of snapshot {} was still being committed at the "
                                                         "deadline",
                                                         save.becomes->info.snapshot_id));
+}
+
+std::unexpected<Error> others_rely_on(const PendingSave& save) {
+    return fail(ErrorCode::kOutcomeUnknown,
+                fmt::format("the save of snapshot {} was still queued at the deadline and stays so, because an equal "
+                            "save relies on it",
+                            save.becomes->info.snapshot_id));
 }
 
 std::unexpected<Error> still_queued(std::size_t saves) {
@@ -77,7 +84,7 @@ Status Batcher::submit(const Save& save, bool is_awaited, Deadline deadline) {
     if (is_awaited) {
         save->waiting = 1;
     } else {
-        while (!is_leading_ && queue_.is_ready() && !wake_committer()) lead(lock);
+        while (!is_leading_ && queue_.is_ready() && !wake_committer()) lead_patiently(lock);
     }
     return {};
 }
@@ -137,6 +144,7 @@ bool Batcher::share(const Save& save, bool is_acknowledged, Deadline deadline) {
     }
     if (save->stage == Stage::kSettled || save->replaced_by != nullptr) return false;
     save->is_shared = true;
+    ++save->relying;
     save->is_acknowledged = save->is_acknowledged || is_acknowledged;
     if (save->stage == Stage::kQueued) save->deadline = std::max(save->deadline, deadline);
     return true;
@@ -145,29 +153,35 @@ bool Batcher::share(const Save& save, bool is_acknowledged, Deadline deadline) {
 Result<Receipt> Batcher::wait(Save save, Deadline deadline) {
     Lock lock(mutex_);
     --save->waiting;  // `submit` has counted it; from here on it is counted while it sleeps
-    if (!wait_until_settled(lock, save, deadline)) {
-        if (save->stage == Stage::kQueued) {
-            pass_on_the_lead();
-            if (save->is_shared) return still_queued_at_deadline(save->request.run_id);
-            queue_.remove(*save);
-            save->has_left = true;
-            save->result = still_queued_at_deadline(save->request.run_id);
-            settle(*save);
-            save->settled.notify_all();
-            pass_on_the_lead();
-        } else if (!wait_until_settled(lock, save, deadline + kAnswerGrace)) {
-            return still_in_commit(*save);
-        }
-    }
-    return *save->result;
+    return wait_as_one_of_many(lock, std::move(save), deadline);
 }
 
 Result<Receipt> Batcher::wait_for_other(Save save, Deadline deadline) {
     Lock lock(mutex_);
+    return wait_as_one_of_many(lock, std::move(save), deadline);
+}
+
+// Who leaves before the save has ended is told "nothing was applied" only if nothing will be.
+Result<Receipt> Batcher::wait_as_one_of_many(Lock& lock, Save save, Deadline deadline) {
     if (wait_until_settled(lock, save, deadline)) return *save->result;
+    if (save->stage == Stage::kQueued) return give_up(*save);
+    if (wait_until_settled(lock, save, deadline + kAnswerGrace)) return *save->result;
+    return still_in_commit(*save);
+}
+
+// Of a save that is queued.
+Result<Receipt> Batcher::give_up(PendingSave& save) {
+    if (--save.relying > 0) {
+        pass_on_the_lead();
+        return others_rely_on(save);
+    }
+    queue_.remove(save);
+    save.has_left = true;
+    save.result = still_queued_at_deadline(save.request.run_id);
+    settle(save);
+    save.settled.notify_all();
     pass_on_the_lead();
-    return fail(ErrorCode::kUnavailable,
-                fmt::format("an equal save of run \"{}\" was still under way at the deadline", save->request.run_id));
+    return *save.result;
 }
 
 void Batcher::tell(Save save, SaveCompletion done) {
@@ -203,7 +217,7 @@ bool Batcher::wait_until_settled(Lock& lock, Save& save, Deadline deadline) {
         while (save->replaced_by != nullptr) save = save->replaced_by;
         if (save->stage == Stage::kSettled) return true;
         if (!is_leading_ && queue_.is_ready() && std::chrono::steady_clock::now() < deadline) {
-            lead(lock);
+            lead_patiently(lock);
             continue;
         }
         ++save->waiting;
@@ -312,6 +326,18 @@ void Batcher::lead(Lock& lock) {
     spare_batch_ = std::move(batch);
 }
 
+// Who is queued must not be told of a failure while it stays so: without memory for a batch, a pause.
+void Batcher::lead_patiently(Lock& lock) {
+    try {
+        lead(lock);
+    } catch (const std::bad_alloc&) {
+        // Nothing has been taken out of the queue.
+        lock.unlock();
+        std::this_thread::sleep_for(kMemoryPause);
+        lock.lock();
+    }
+}
+
 void Batcher::settle(const std::vector<Save>& batch) {
     queue_.end(batch);
     for (const Save& save : batch) settle(*save);
@@ -396,14 +422,7 @@ void Batcher::commit_in_background() {
     while (true) {
         work_.wait(lock, [this] { return may_end_ || (!is_leading_ && queue_.is_ready()); });
         if (may_end_) return;
-        try {
-            lead(lock);
-        } catch (const std::bad_alloc&) {
-            // Nothing has been taken out of the queue.
-            lock.unlock();
-            std::this_thread::sleep_for(kMemoryPause);
-            lock.lock();
-        }
+        lead_patiently(lock);
     }
 }
 

@@ -49,11 +49,11 @@ public:
     /// False: it has ended meanwhile.
     bool share(const Save& save, bool is_acknowledged, Deadline deadline);
 
-    /// How the save ended. At the deadline it is taken out of the queue, unless others rely on it.
-    /// Errors: kUnavailable (nothing was applied for this caller), kOutcomeUnknown (its commit is still under way).
+    /// How the save ended. At the deadline the last who relies on it takes it out of the queue.
+    /// Errors: kUnavailable (it was taken out: nothing was applied and nothing will be), kOutcomeUnknown (others still
+    ///   rely on it, or its commit is still under way).
     Result<Receipt> wait(Save save, Deadline deadline);
-    /// How somebody else's save ended.
-    /// Errors: kUnavailable (it had not by `deadline`).
+    /// So, of a save that was shared.
     Result<Receipt> wait_for_other(Save save, Deadline deadline);
     /// `done` is told how the save ended: now if it has, otherwise by the thread that commits it.
     void tell(Save save, SaveCompletion done);
@@ -94,9 +94,12 @@ private:
     bool wait_in_line(Lock& lock, const PendingSave& save, Deadline deadline);
     Newcomer* first_with_room() const;
     bool make_way();
+    Result<Receipt> wait_as_one_of_many(Lock& lock, Save save, Deadline deadline);
+    Result<Receipt> give_up(PendingSave& save);
     bool wait_until_settled(Lock& lock, Save& save, Deadline deadline);
     Status drain(Lock& lock, std::vector<Save> newest, Deadline deadline);
     void lead(Lock& lock);
+    void lead_patiently(Lock& lock);
     void settle(const std::vector<Save>& batch);
     void settle(PendingSave& save);
     void report_lost(const PendingSave& save) noexcept;

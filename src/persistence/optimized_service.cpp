@@ -86,6 +86,7 @@ struct OptimizedStatePersistence::Impl : ServiceCore {
     Result<Begun> begin(const StatePersistenceRequest& request, bool is_awaited);
     Result<Begun> queue(const StatePersistenceRequest& request, PreparedSave prepared, bool is_awaited, Deadline until);
     bool share(const StatePersistenceRequest& request, const Save& twin, Deadline until);
+    Result<Begun> refuse(const StatePersistenceRequest& request, Error error);
     Result<Begun> fall_back(const StatePersistenceRequest& request, std::string snapshot_id, Deadline deadline,
                             Error cause);
     Result<Receipt> end(const Begun& begun);
@@ -135,7 +136,7 @@ Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::
         std::string id;  // made when something is written: a skip has no use for it
         Result<PreparedSave> prepared = guarded([&] { return preparer.prepare(request, id, until, may_replace); });
         if (!prepared) {
-            if (is_final(prepared.error().code)) return std::unexpected(std::move(prepared.error()));
+            if (is_final(prepared.error().code)) return refuse(request, std::move(prepared.error()));
             return fall_back(request, std::move(id), until, std::move(prepared.error()));
         }
         if (prepared->replaces && !batcher.replace(prepared->replaces, prepared->save)) continue;
@@ -178,6 +179,13 @@ bool OptimizedStatePersistence::Impl::share(const StatePersistenceRequest& reque
     return true;
 }
 
+Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::refuse(
+    const StatePersistenceRequest& request, Error error) {
+    Result<Receipt> receipt = writer->refuse(request, request.snapshot_id, std::move(error));
+    if (!receipt) return std::unexpected(std::move(receipt.error()));
+    return Begun{.receipt = std::move(*receipt)};
+}
+
 // Behind what is queued of the run.
 Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::fall_back(
     const StatePersistenceRequest& request, std::string snapshot_id, Deadline deadline, Error cause) {
@@ -186,7 +194,7 @@ Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::
     }
     if (snapshot_id.empty()) snapshot_id = this->snapshot_id(request);
     Result<Receipt> receipt =
-        committer.fall_back(request, snapshot_id, writer->required_version(request), deadline, std::move(cause));
+        committer.fall_back(request, snapshot_id, writer->required_version(request), deadline, std::move(cause), false);
     if (!receipt) return std::unexpected(std::move(receipt.error()));
     return Begun{.receipt = std::move(*receipt)};
 }

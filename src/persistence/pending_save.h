@@ -37,7 +37,8 @@ struct PendingSave {
     Stage stage = Stage::kQueued;
     Deadline deadline;                         ///< Constant while it is being committed.
     bool is_acknowledged = false;              ///< Somebody was told that it is queued.
-    bool is_shared = false;                    ///< Others than its caller rely on it.
+    bool is_shared = false;                    ///< Others than its caller rely on it, or did.
+    int relying = 1;                           ///< Callers that have not been told how it ends.
     std::optional<Result<Receipt>> result;     ///< Once it is settled.
     bool has_left = false;                     ///< It was taken out of the queue before its turn.
     std::shared_ptr<PendingSave> replaced_by;  ///< It will not be committed: this one takes its place.

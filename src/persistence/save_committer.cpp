@@ -64,13 +64,26 @@ void log_failed_batch(const Runtime& runtime, const Error& cause, std::size_t sa
     }
 }
 
-// What a failure means for a save that an earlier attempt, which failed with `earlier`, may have applied.
-Error after_attempt(ErrorCode earlier, Error error, const std::string& snapshot_id) {
-    const bool is_answer = is_final(error.code) && error.code != ErrorCode::kClosed;
-    if (earlier != ErrorCode::kOutcomeUnknown || error.code == ErrorCode::kOutcomeUnknown || is_answer) return error;
+bool is_unknown(const Status& status) {
+    return !status && status.error().code == ErrorCode::kOutcomeUnknown;
+}
+
+// What a failure means for a save that an earlier attempt may have applied.
+Error in_doubt(Error error, const std::string& snapshot_id) {
+    if (error.code == ErrorCode::kOutcomeUnknown) return error;
     return {.code = ErrorCode::kOutcomeUnknown,
             .message = fmt::format("the save of snapshot {} may or may not have been applied", snapshot_id),
             .cause = std::make_shared<const Error>(std::move(error))};
+}
+
+// Whether the error settles that: the store looks for the id before it refuses a commit,
+bool is_answer_of_store(ErrorCode code) {
+    return is_final(code) && code != ErrorCode::kClosed;
+}
+
+// but the standard path looks at the head first, which this very save may have moved.
+bool is_answer_of_fallback(ErrorCode code) {
+    return code == ErrorCode::kInvalidArgument || code == ErrorCode::kAlreadyExists;
 }
 
 }  // namespace
@@ -94,10 +107,11 @@ void SaveCommitter::commit(std::span<const Save> saves) noexcept {
         are_all_in_time ? commit_batch(saves) : guarded([&] { return commit_batch(those_of_timely_runs(saves)); });
     for (const Save& save : saves) {
         if (save->result) continue;
-        save->result = guarded([&] { return commit_alone(*save); });
-        if (*save->result || together) continue;
-        save->result = std::unexpected(
-            after_attempt(together.error().code, std::move(save->result->error()), save->becomes->info.snapshot_id));
+        Result<Receipt> alone = guarded([&] { return commit_alone(*save, is_unknown(together)); });
+        if (!alone && is_unknown(together) && !is_answer_of_store(alone.error().code)) {
+            alone = std::unexpected(in_doubt(std::move(alone.error()), save->becomes->info.snapshot_id));
+        }
+        save->result = std::move(alone);
     }
 }
 
@@ -167,13 +181,13 @@ Status SaveCommitter::commit_others_together(std::span<const Save> saves) {
     return commit_together(others);
 }
 
-Result<Receipt> SaveCommitter::commit_alone(PendingSave& save) {
+Result<Receipt> SaveCommitter::commit_alone(PendingSave& save, bool is_in_doubt) {
     const std::optional<std::int64_t> required_version = save.write.required_version;
     Result<Receipt> receipt =
         guarded([&] { return writer_->write(save.request, std::move(save.write), save.deadline); });
     if (!receipt && !is_final(receipt.error().code)) {
         return fall_back(save.request, save.becomes->info.snapshot_id, required_version, save.deadline,
-                         std::move(receipt.error()));
+                         std::move(receipt.error()), is_in_doubt);
     }
     if (!receipt || receipt->outcome != Outcome::kPersisted) return receipt;
     // What was put elsewhere than prepared is stored otherwise, too: with another parent, or by an earlier attempt.
@@ -182,7 +196,8 @@ Result<Receipt> SaveCommitter::commit_alone(PendingSave& save) {
 }
 
 Result<Receipt> SaveCommitter::fall_back(const StatePersistenceRequest& request, const std::string& snapshot_id,
-                                         std::optional<std::int64_t> required_version, Deadline deadline, Error cause) {
+                                         std::optional<std::int64_t> required_version, Deadline deadline, Error cause,
+                                         bool is_in_doubt) {
     stats_.count_fallback(cause.code);
     log_save(runtime_, "save_fallback", cause, request, snapshot_id);
     StatePersistenceRequest retry = request;
@@ -192,9 +207,10 @@ Result<Receipt> SaveCommitter::fall_back(const StatePersistenceRequest& request,
                              std::chrono::milliseconds(1));
     Result<Receipt> receipt = standard_.save_agent_state(retry);
     if (!receipt) {
-        const ErrorCode earlier = cause.code;
+        is_in_doubt = is_in_doubt || cause.code == ErrorCode::kOutcomeUnknown;
         if (!receipt.error().cause) receipt.error().cause = std::make_shared<const Error>(std::move(cause));
-        return std::unexpected(after_attempt(earlier, std::move(receipt.error()), snapshot_id));
+        if (!is_in_doubt || is_answer_of_fallback(receipt.error().code)) return receipt;
+        return std::unexpected(in_doubt(std::move(receipt.error()), snapshot_id));
     }
     receipt->outcome = Outcome::kFallback;
     writer_->seen().note(request.run_id, receipt->version);

@@ -32,16 +32,18 @@ public:
     /// Sets the result of each. What has been saved is in the cache afterwards.
     void commit(std::span<const Save> saves) noexcept;
 
-    /// The save on the standard path, under the id that the first attempt had, because of `cause`.
+    /// The save on the standard path, under the id that the attempts before had, because of `cause`. `is_in_doubt`: one
+    /// of them may have been applied.
     Result<Receipt> fall_back(const StatePersistenceRequest& request, const std::string& snapshot_id,
-                              std::optional<std::int64_t> required_version, Deadline deadline, Error cause);
+                              std::optional<std::int64_t> required_version, Deadline deadline, Error cause,
+                              bool is_in_doubt);
 
 private:
     static std::size_t refuse_late(std::span<const Save> saves);
     Status commit_batch(std::span<const Save> saves);
     Status commit_together(std::span<const Save> saves);
     Status commit_others_together(std::span<const Save> saves);
-    Result<Receipt> commit_alone(PendingSave& save);
+    Result<Receipt> commit_alone(PendingSave& save, bool is_in_doubt);
     void remember(const PendingSave& save) noexcept;
 
     std::shared_ptr<Store> store_;

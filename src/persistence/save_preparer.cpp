@@ -21,9 +21,9 @@ Head head_of(const CachedHead& cached) {
 }
 
 // What becomes of a save under another lease says nothing about this one; nor does that of one which takes another
-// writer's head for a conflict while this one does not, or the reverse.
+// writer's head for a conflict while this one does not, or the reverse; nor that of one whose own id may be taken.
 bool can_share_fate(const StatePersistenceRequest& one, const StatePersistenceRequest& other) {
-    return one.lease == other.lease && one.on_conflict == other.on_conflict;
+    return one.lease == other.lease && one.on_conflict == other.on_conflict && other.snapshot_id.empty();
 }
 
 Result<std::optional<DeltaBase>> head_base(const std::shared_ptr<const CachedHead>& head) {

@@ -42,7 +42,7 @@ Result<Receipt> ServiceCore::write_standard(const StatePersistenceRequest& reque
     if (!head) return std::unexpected(head.error());
     const std::optional<std::int64_t> required_version = writer->required_version(request);
     if (Status status = SnapshotWriter::check_head(request, *head, required_version); !status) {
-        return std::unexpected(std::move(status.error()));
+        return writer->refuse(request, request.snapshot_id, std::move(status.error()));
     }
     const Result<std::optional<Snapshot>> fork = parent(request, *head);
     if (!fork) return std::unexpected(fork.error());

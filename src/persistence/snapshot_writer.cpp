@@ -91,7 +91,7 @@ Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, Pr
                            .frame_bytes = (*committed)->frame_bytes};
         }
         Result<std::optional<Head>> head = rebase(request, prepared, write);
-        if (!head) return std::unexpected(std::move(head.error()));
+        if (!head) return refuse(request, write.snapshot.info.snapshot_id, std::move(head.error()));
         if (prepared.may_be_skipped && *head && is_equal(request, **head)) {
             seen_.note(request.run_id, (*head)->version);
             return Receipt{.snapshot_id = std::move((*head)->snapshot_id),
@@ -104,6 +104,18 @@ Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, Pr
                 fmt::format("other writers kept moving the head of run \"{}\" until the deadline", request.run_id));
         }
     }
+}
+
+Result<Receipt> SnapshotWriter::refuse(const StatePersistenceRequest& request, const std::string& snapshot_id,
+                                       Error error) {
+    if (error.code != ErrorCode::kConflict || snapshot_id.empty()) return std::unexpected(std::move(error));
+    const SnapshotInfo own{.run_id = request.run_id, .snapshot_id = snapshot_id};
+    const Result<std::optional<Committed>> found = look_up(own, request.state_data);
+    if (!found) return std::unexpected(found.error());
+    if (!*found) return std::unexpected(std::move(error));
+    const auto& [version, frame_bytes] = **found;
+    if (version > seen_.find(request.run_id).value_or(0)) seen_.note(request.run_id, version);
+    return Receipt{.snapshot_id = snapshot_id, .version = version, .frame_bytes = frame_bytes};
 }
 
 // On top of the head as it is now, which it returns.

@@ -42,6 +42,10 @@ public:
     /// Errors: those of `StatePersistence::save_agent_state`.
     Result<Receipt> write(const StatePersistenceRequest& request, PreparedWrite prepared, Deadline deadline);
 
+    /// What `error` comes to for a save that is not made: a conflict with this very save, by an attempt whose outcome
+    /// was not known, is none. So, if `snapshot_id` (empty: there was none) holds the state already, that receipt.
+    Result<Receipt> refuse(const StatePersistenceRequest& request, const std::string& snapshot_id, Error error);
+
     /// The head version that must hold for a request with on_conflict=fail; nothing if any will do.
     std::optional<std::int64_t> required_version(const StatePersistenceRequest& request) const;
 

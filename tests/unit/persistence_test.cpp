@@ -166,6 +166,33 @@ TEST(Both, AnOwnSnapshotIdSavedAgainIsTheSameSaveAndWithAnotherStateAnError) {
     EXPECT_EQ(bench.snapshots("run"), 1U);
 }
 
+// "Retry with the same snapshot id" is what the error says.
+TEST(Both, ARetryOfASaveThatWasAppliedIsNoConflictWithItself) {
+    Bench bench;
+    for (StatePersistence* service : std::initializer_list<StatePersistence*>{&bench.standard, &bench.optimized}) {
+        StatePersistenceRequest request = make_request(service == &bench.standard ? "a" : "b", R"({"step":1})");
+        request.snapshot_id = "mine";
+        request.on_conflict = OnConflict::kFail;
+        request.expected_version = 0;
+        bench.store->inject({.code = ErrorCode::kOutcomeUnknown, .after_effect = true});
+        bench.store->inject({.call = StoreCall::kGet, .code = ErrorCode::kUnavailable, .for_good = true});
+        EXPECT_EQ(code_of(service->save_agent_state(request)), ErrorCode::kOutcomeUnknown);
+        bench.store->heal();
+        const Result<Receipt> again = service->save_agent_state(request);
+        ASSERT_TRUE(again) << again.error().to_string();
+        EXPECT_EQ(again->snapshot_id, "mine");
+        EXPECT_EQ(again->version, 1);
+        StatePersistenceRequest next = make_request(request.run_id, R"({"step":2})");
+        next.on_conflict = OnConflict::kFail;
+        EXPECT_EQ(service->save_agent_state(next).value().version, 2) << "its own save is no other writer's";
+        request.state_data = State::parse(R"({"step":3})").value();
+        EXPECT_EQ(code_of(service->save_agent_state(request)), ErrorCode::kAlreadyExists);
+        request.snapshot_id = "another";
+        EXPECT_EQ(code_of(service->save_agent_state(request)), ErrorCode::kConflict);
+        EXPECT_EQ(bench.snapshots(request.run_id), 2U);
+    }
+}
+
 TEST(Both, ASecondWriterIsRebasedByDefaultAndAConflictOnRequest) {
     Bench bench;
     const auto save = [&](StatePersistence& service, std::string_view text, OnConflict on_conflict) {
