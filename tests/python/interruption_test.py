@@ -185,6 +185,49 @@ def test_what_was_acknowledged_is_committed_before_a_program_ends():
     assert states("queued") == [1]
 
 
+ASYNC = """
+from cairn import aio
+
+async def main():
+    async with store, getattr(aio, KIND)(store) as service:
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        await service.save_agent_state(run_id="r", **OWNER, state={"n": 1})
+"""
+
+
+@pytest.mark.parametrize("kind", ["OptimizedStatePersistence", "StatePersistenceService"])
+def test_a_program_of_asyncio_ends_by_ctrl_c_too(kind):
+    code = ASYNC + "import asyncio\nlock = Locked()\nlock.__enter__()\nasyncio.run(main())\n"
+    output = run(code, kind, -signal.SIGINT)
+    assert output.rstrip().endswith("KeyboardInterrupt")
+    assert "never retrieved" not in output and "it may still be applied" in output
+    assert states() in ([0], [0, 1])
+
+
+def test_a_task_that_is_cancelled_still_waits_for_what_was_acknowledged():
+    run("""
+        import asyncio
+        from cairn import aio
+        async def work():
+            async with aio.OptimizedStatePersistence(store) as own:
+                await own.save_agent_state(run_id="queued", **OWNER, state={"n": 1}, durability="async")
+                is_queued.set()
+                await own.save_agent_state(run_id="r", **OWNER, state={"n": 1})
+        async def main():
+            task = asyncio.create_task(work())
+            await is_queued.wait()
+            threading.Timer(0.3, lock.__exit__).start()
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled()
+            assert [info.version for info in store.history("queued")] == [1]
+        lock = Locked()
+        lock.__enter__()
+        is_queued = asyncio.Event()
+        asyncio.run(main())
+        """)
+
+
 def test_a_store_that_another_program_locks_while_it_is_opened_can_be_left_too():
     run("""
         import sqlite3

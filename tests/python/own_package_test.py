@@ -99,6 +99,35 @@ def test_of_a_documented_module_the_first_in_the_path_is_taken(own, is_regular, 
     assert lines[5] == " ".join(theirs if is_first else ours)
 
 
+def test_names_that_only_the_programs_module_has_are_there_too(own):
+    root = own(True, "services/state_persistence_optimized")
+    path = root / "netra_backend/app/schemas"
+    path.mkdir()
+    (path / "__init__.py").write_text("")
+    (path / "agent_state.py").write_text(
+        "from netra_backend.app.schemas import helper\n"
+        "class CheckpointType: pass\n"
+        "class StateSnapshot: kind = helper.kind()\n"
+    )
+    (path / "helper.py").write_text(
+        "def kind():\n    from netra_backend.app.schemas.agent_state import CheckpointType\n    return CheckpointType\n"
+    )
+    program = (
+        "from netra_backend.app.schemas.agent_state import CheckpointType, StateSnapshot\n"
+        "import netra_backend.app.schemas.agent_state as module\n"
+        "print(CheckpointType.__module__, StateSnapshot.__module__, StateSnapshot.kind is CheckpointType)\n"
+        "assert module.StateSnapshot is StateSnapshot\n"
+        "print(getattr(module, 'Nothing', 'nothing'), hasattr(module, '__path__'))\n"
+        "try:\n    from netra_backend.app.schemas.agent_state import Nothing\n"
+        "except ImportError as error:\n    print(str(error).split(' (')[0])\n"
+    )
+    assert run(program, OURS, root) == [
+        "cairn.compat.schemas netra_backend.app.schemas.agent_state True",
+        "nothing False",
+        "cannot import name 'Nothing' from 'netra_backend.app.schemas.agent_state'",
+    ]
+
+
 @CASES
 def test_a_namespace_package_of_the_programs_needs_no_import_of_cairn(own, is_regular):
     if is_regular:

@@ -28,6 +28,7 @@ class _Bridge:
     def start(self, call: _cairn.Call, caller: object, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
         key = next(self._keys)
         future = loop.create_future()
+        future.add_done_callback(_see)
         call.start(self._queue, key)
         self._futures[key] = future, caller
         return future
@@ -44,6 +45,12 @@ class _Bridge:
                 future.set_result(value)
             else:
                 future.set_exception(error)
+
+
+def _see(future: asyncio.Future[Any]) -> None:
+    """How a call ended that nobody waits for any more is no news: the engine logs what it could not save."""
+    if not future.cancelled():
+        future.exception()
 
 
 # No loop is kept by what is known of it here: futures that nobody will be told of hold their loop.

@@ -1,7 +1,8 @@
 """The services, for asyncio. Every loop is woken by one descriptor; no save has a thread of its own.
 
-A call whose task is cancelled goes on in the engine: the state may be saved or not. Saves of one run take effect in the
-order of the calls, whichever tasks made them.
+A call whose task is cancelled goes on in the engine: the state may be saved or not. `close` waits for it, and so does
+``async with``, unless that itself is left by a cancellation, as by Ctrl-C. Saves of one run take effect in the order of
+the calls, whichever tasks made them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from types import TracebackType
 from typing import Any, Optional, TypeVar, overload
 
 from cairn import _cairn, _loop
+from cairn._leaving import is_leaving
 from cairn._service import Calls, loaded_of, request_of
 from cairn.config import Config, load_config
 from cairn.errors import CairnError
@@ -119,7 +121,11 @@ class StatePersistence:
     async def __aexit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        await self.close()
+        engine = self._calls.engine
+        if is_leaving(kind, [engine], self):
+            _cairn.Call.leave([engine.close()])
+        else:
+            await self.close()
 
 
 class StatePersistenceService(StatePersistence):

@@ -113,7 +113,10 @@ class StatePersistence:
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         engine = self._calls.engine
-        _cairn.Call.leave([engine.close()]) if is_leaving(kind, [engine], self) else self.close()
+        if is_leaving(kind, [engine], self):
+            _cairn.Call.leave([engine.close()])
+        else:
+            self.close()
 
 
 class StatePersistenceService(StatePersistence):

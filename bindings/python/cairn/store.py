@@ -227,12 +227,17 @@ class Store:
     def __exit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
+        if not self._leave(kind):
+            self.close()
+
+    def _leave(self, kind: Optional[type[BaseException]]) -> bool:
+        """Lets it be closed while nobody waits for that, if the program is being ended."""
         services = list(self._services)
         if not is_leaving(kind, services, self):
-            self.close()
-            return
+            return False
         _cairn.Call.leave([*(service.close() for service in services), self._handle.close()])
         self._forget()
+        return True
 
     async def __aenter__(self: _Self) -> _Self:
         return self
@@ -240,7 +245,8 @@ class Store:
     async def __aexit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        await asyncio.get_running_loop().run_in_executor(None, self.close)
+        if not self._leave(kind):
+            await asyncio.get_running_loop().run_in_executor(None, self.close)
 
 
 class Pages(Generic[_Item]):

@@ -120,13 +120,23 @@ py::list CompletionQueue::drain(std::size_t count, double seconds) {
     return ended;
 }
 
+void UntoldCalls::add(std::weak_ptr<const void> call) {
+    if (calls_.size() > 2 * count_at_cleanup_ + 100) count_at_cleanup_ = count();
+    calls_.push_back(std::move(call));
+}
+
+std::size_t UntoldCalls::count() {
+    std::erase_if(calls_, [](const std::weak_ptr<const void>& call) { return call.expired(); });
+    return calls_.size();
+}
+
 py::object Call::wait() {
     if (!run_) throw std::logic_error("the call was made before");
     const auto answer = std::make_shared<Answer>();
     const auto work = [answer, run = std::exchange(run_, nullptr)] { *answer = answer_of(run); };
-    const Waited waited = do_interruptibly(interrupted_ ? key_ : "", work);
+    const Waited waited = do_interruptibly(saves_ ? key_ : "", work);
     if (waited == Waited::kToTheEnd) return (*answer)();
-    if (interrupted_) interrupted_->add(answer);
+    if (saves_) saves_->add(answer);
     throw py::error_already_set();
 }
 
@@ -139,7 +149,9 @@ void Call::leave(const std::vector<Call*>& calls) {
 }
 
 void Call::start(const std::shared_ptr<CompletionQueue>& queue, std::uint64_t key) const {
-    const Done done = [queue, key](Answer answer) { queue->push(key, std::move(answer)); };
+    const auto under_way = std::make_shared<const bool>();
+    if (saves_) saves_->add(under_way);
+    const Done done = [queue, key, under_way](Answer answer) { queue->push(key, std::move(answer)); };
     if (begin_) {
         lanes_->submit(key_, [begin = begin_, done] { begin(done); });
     } else {

@@ -75,18 +75,17 @@ private:
     std::deque<Completion> completions_;  // guarded by mutex_
 };
 
-/// Calls that Ctrl-C has left to themselves. With the GIL.
-class InterruptedCalls {
+/// Calls under way of which nobody has been told yet how they end: begun for an event loop, or left to themselves by
+/// Ctrl-C. With the GIL.
+class UntoldCalls {
 public:
-    void add(std::weak_ptr<const void> call) { calls_.push_back(std::move(call)); }
-    /// Those that have not ended.
-    std::size_t count() {
-        std::erase_if(calls_, [](const std::weak_ptr<const void>& call) { return call.expired(); });
-        return calls_.size();
-    }
+    /// `call` lives as long as the call is under way.
+    void add(std::weak_ptr<const void> call);
+    std::size_t count();
 
 private:
-    std::vector<std::weak_ptr<const void>> calls_;  ///< Each lives as long as its call is under way.
+    std::vector<std::weak_ptr<const void>> calls_;
+    std::size_t count_at_cleanup_ = 0;
 };
 
 /// One call, not made yet; to be made once.
@@ -99,9 +98,9 @@ public:
     Call(std::shared_ptr<Lanes> lanes, std::string key, std::function<Answer()> run, std::function<void(Done)> begin)
         : lanes_(std::move(lanes)), key_(std::move(key)), run_(std::move(run)), begin_(std::move(begin)) {}
 
-    /// A save: where it is kept if it is interrupted. Later saves of its key that are waited for begin after it.
-    Call noted_in(std::shared_ptr<InterruptedCalls> interrupted) && {
-        interrupted_ = std::move(interrupted);
+    /// A save: where it is noted. Later saves of its key that are waited for begin after one that was interrupted.
+    Call noted_in(std::shared_ptr<UntoldCalls> saves) && {
+        saves_ = std::move(saves);
         return std::move(*this);
     }
 
@@ -118,7 +117,7 @@ private:
     std::string key_;
     std::function<Answer()> run_;
     std::function<void(Done)> begin_;
-    std::shared_ptr<InterruptedCalls> interrupted_;
+    std::shared_ptr<UntoldCalls> saves_;
 };
 
 void bind_calls(pybind11::module_& module);

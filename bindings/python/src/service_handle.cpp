@@ -65,18 +65,18 @@ public:
         const auto run = [service = service(), request] {
             return answer(service->service->save_agent_state(request), kTuple);
         };
-        if (service()->optimized == nullptr) return Call(lanes_, request.run_id, run).noted_in(interrupted_);
+        if (service()->optimized == nullptr) return Call(lanes_, request.run_id, run).noted_in(untold_);
         const auto begin = [service = service(), request](const Done& done) {
             service->optimized->save_async(
                 request, [done](Result<Receipt> receipt) { done(answer(std::move(receipt), kTuple)); });
         };
-        return Call(lanes_, request.run_id, run, begin).noted_in(interrupted_);
+        return Call(lanes_, request.run_id, run, begin).noted_in(untold_);
     }
 
-    /// How many saves are under way that Ctrl-C has left to themselves, and how many are queued, those among them.
+    /// How many saves are under way that nobody has been told of, and how many are queued, those among them.
     std::pair<std::size_t, std::size_t> saves_under_way() const {
         const auto* const optimized = service()->optimized;
-        return {interrupted_->count(), optimized == nullptr ? 0 : optimized->get_cache_stats().queue_size};
+        return {untold_->count(), optimized == nullptr ? 0 : optimized->get_cache_stats().queue_size};
     }
 
 private:
@@ -84,7 +84,7 @@ private:
     std::shared_ptr<Lanes> lanes_;
     pid_t process_;
     std::shared_ptr<Service> service_;
-    std::shared_ptr<InterruptedCalls> interrupted_ = std::make_shared<InterruptedCalls>();
+    std::shared_ptr<UntoldCalls> untold_ = std::make_shared<UntoldCalls>();
 };
 
 [[noreturn]] void refuse(const char* field, const std::string& value, const char* accepted) {

@@ -3,7 +3,7 @@
 A program may have a package `netra_backend` itself, whose other modules must be found as if ours were not there. So the
 package is always the program's own, if there is one, and each documented module is looked for on its own: ours and the
 program's compete as they always do in Python, by whose folder comes first in `sys.path`, and the one that is there
-answers if the other is not.
+answers if the other is not. Names that ours does not have are those of the program's module, as if that were there.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import importlib.util
 import os
 import pathlib
 import sys
+import threading
 from types import ModuleType
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence
 
 _PACKAGE = "netra_backend"
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -41,6 +42,8 @@ class _Finder:
         is_package = file.name == "__init__.py"
         if theirs is not None and (is_package or not _is_before(_ROOT, _root_of_package())):
             return theirs
+        if theirs is not None:
+            return importlib.util.spec_from_file_location(name, file, loader=_Loader(name, str(file), theirs))
         return importlib.util.spec_from_file_location(
             name, file, submodule_search_locations=[str(file.parent)] if is_package else None
         )
@@ -57,6 +60,40 @@ class _Finder:
             if spec is not None:
                 return spec
         return None
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Of a module of ours whose program has one of the same name."""
+
+    def __init__(self, name: str, path: str, theirs: importlib.machinery.ModuleSpec) -> None:
+        super().__init__(name, path)
+        self._spec = theirs
+        self._lock = threading.RLock()  # whoever loads it may ask for it meanwhile, as for any module
+        self._module: Optional[ModuleType] = None
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        module.__dict__["__getattr__"] = self._look_up
+
+    def _look_up(self, name: str) -> Any:
+        missing = AttributeError(f"module {self.name!r} has no attribute {name!r}")
+        if name.startswith("__"):  # asked by Python itself, of a module that may never be needed
+            raise missing
+        try:
+            return vars(self._theirs())[name]
+        except KeyError:
+            raise missing from None
+
+    def _theirs(self) -> ModuleType:
+        with self._lock:
+            if self._module is None and self._spec.loader is not None:
+                self._module = importlib.util.module_from_spec(self._spec)
+                try:
+                    self._spec.loader.exec_module(self._module)
+                except BaseException:
+                    self._module = None
+                    raise
+            return self._module or ModuleType(self.name)
 
 
 def _real(place: str) -> str:
