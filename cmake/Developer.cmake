@@ -14,4 +14,12 @@ endif()
 if(CAIRN_SANITIZE)
   add_compile_options(-fsanitize=${CAIRN_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
   add_link_options(-fsanitize=${CAIRN_SANITIZE})
+  if(CAIRN_SANITIZE MATCHES "address" AND CAIRN_BUILD_PYTHON AND CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    # Python, which was built without it, gets the runtime preloaded, and hands it on to the programs that it starts: a
+    # program with a runtime linked in would refuse to start beside it.
+    execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=libclang_rt.asan-x86_64.so
+                    OUTPUT_VARIABLE cairn_asan_runtime OUTPUT_STRIP_TRAILING_WHITESPACE)
+    cmake_path(GET cairn_asan_runtime PARENT_PATH cairn_asan_folder)
+    add_link_options(-shared-libasan "-Wl,-rpath,${cairn_asan_folder}")
+  endif()
 endif()

@@ -619,7 +619,7 @@ def resident_kilobytes():
             return int(line.split()[1])
 
 
-def test_a_hundred_thousand_conversions_take_no_memory():
+def test_a_hundred_thousand_conversions_take_no_memory(true_memory):
     state = {"s": "ab" * 100, "u": "—" * 50, "when": datetime.date(2026, 1, 2), "set": {1, 2}, "tool": Tool([1.5, 10**30])}
     cycle = {"a": [datetime.date(2026, 1, 2)]}
     cycle["a"].append(cycle)

@@ -19,23 +19,17 @@ std::atomic<int> left = 0;  // allocations until the one that fails, itself incl
 thread_local int counting_here = 0;
 thread_local bool has_armed = false;
 
+sqlite3_mem_methods engine_memory;
+
 // A fault at the end of the count, and if it is for good after it.
 bool is_due() {
     const int before = left.fetch_sub(1);
     return before == 1 || (before < 1 && for_good);
 }
 
-bool new_fails() {
-    if (!armed || where == Where::kEngine) return false;
-    const bool counts = where == Where::kNew ? counting_here != 0 : !has_armed;
-    return counts && is_due();
-}
-
 bool engine_fails() {
     return armed && where == Where::kEngine && is_due();
 }
-
-sqlite3_mem_methods engine_memory;
 
 void* engine_allocate(int bytes) {
     return engine_fails() ? nullptr : engine_memory.xMalloc(bytes);
@@ -43,6 +37,13 @@ void* engine_allocate(int bytes) {
 
 void* engine_reallocate(void* memory, int bytes) {
     return engine_fails() ? nullptr : engine_memory.xRealloc(memory, bytes);
+}
+
+#if CAIRN_TEST_NEW_CAN_FAIL
+bool new_fails() {
+    if (!armed || where == Where::kEngine) return false;
+    const bool counts = where == Where::kNew ? counting_here != 0 : !has_armed;
+    return counts && is_due();
 }
 
 void* allocate_or_null(std::size_t bytes) noexcept {
@@ -54,6 +55,7 @@ void* allocate(std::size_t bytes) {
     if (memory == nullptr) throw std::bad_alloc();
     return memory;
 }
+#endif
 
 }  // namespace
 
@@ -93,6 +95,7 @@ void AllocationFaults::install_in_engine() {
 
 }  // namespace cairn::test
 
+#if CAIRN_TEST_NEW_CAN_FAIL
 void* operator new(std::size_t bytes) {
     return cairn::test::allocate(bytes);
 }
@@ -132,3 +135,4 @@ void operator delete(void* memory, std::size_t /*bytes*/) noexcept {
 void operator delete[](void* memory, std::size_t /*bytes*/) noexcept {
     std::free(memory);
 }
+#endif

@@ -4,9 +4,21 @@
 
 namespace cairn::test {
 
+// ThreadSanitizer brings an `operator new` of its own, beside which no other can be linked.
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CAIRN_TEST_NEW_CAN_FAIL 0
+#endif
+#endif
+#ifndef CAIRN_TEST_NEW_CAN_FAIL
+#define CAIRN_TEST_NEW_CAN_FAIL 1
+#endif
+
 /// Fails the n-th allocation while it is armed.
 class AllocationFaults {
 public:
+    static constexpr bool kNewCanFail = CAIRN_TEST_NEW_CAN_FAIL;  ///< Otherwise there is only `kEngine`.
+
     enum class Where {
         kNew,                ///< On a thread while it has a `Counting`: what the test itself allocates never fails.
         kNewOnOtherThreads,  ///< On all threads but the one that arms it.
