@@ -45,11 +45,11 @@ test-asan test-tsan: test-%: ## The same tests under AddressSanitizer + UBSan, o
 	@cmake --build --preset $* --parallel $(JOBS)
 	@scripts/run_tests.sh $*
 
-soak: ## Kill, cut the power and fail I/O and memory, two minutes each (SOAK_SECONDS=…)
+soak: ## Kill, stop, cut the power, fail I/O and memory, two minutes each (SOAK_SECONDS=… SOAK=many)
 	@$(install_dependencies) build python test
 	@cmake --preset release
 	@cmake --build --preset release --parallel $(JOBS)
-	@CAIRN_SOAK_SECONDS=$(or $(SOAK_SECONDS),120) scripts/run_soak.sh
+	@CAIRN_SOAK_SECONDS=$(or $(SOAK_SECONDS),120) scripts/run_soak.sh $(SOAK)
 
 bench: ## Run the benchmarks; their JSON stays at build/bench.json (BENCH_ARGUMENTS=--benchmark_filter=…)
 	@$(install_dependencies) build bench

@@ -1,10 +1,24 @@
 #!/usr/bin/env bash
 # Runs the crash and failure suites for CAIRN_SOAK_SECONDS each, one after the other; stops at the first failure, whose
 # seed stands in the output.
+#
+#   scripts/run_soak.sh [many|kill|power|nth …]     only these; all unless told
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../build/release/tests/fault"
 
-./kill_test --gtest_filter='Kill.WhatAKilledProcessWasToldIsTrue'
-./kill_test --gtest_filter='Kill.WhatSeveralKilledProcessesOfOneFileWereToldIsTrue'
-./power_loss_test --gtest_filter='*AgainAndAgain*'
-./nth_failure_test  # every allocation, however long that takes
+[[ $# -gt 0 ]] || set -- many kill power nth
+for suite; do
+    case $suite in
+    many) ./soak_test ;; # processes of three kinds; on a violation it names the folder with the evidence
+    kill)
+        ./kill_test --gtest_filter='Kill.WhatAKilledProcessWasToldIsTrue'
+        ./kill_test --gtest_filter='Kill.WhatSeveralKilledProcessesOfOneFileWereToldIsTrue'
+        ;;
+    power) ./power_loss_test --gtest_filter='*AgainAndAgain*' ;;
+    nth) ./nth_failure_test ;; # every allocation, however long that takes
+    *)
+        printf 'run_soak: no suite "%s": many, kill, power or nth\n' "$suite" >&2
+        exit 2
+        ;;
+    esac
+done

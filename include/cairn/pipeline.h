@@ -76,6 +76,7 @@ struct MemberConflict {
     std::optional<std::string> before;                   ///< Normal text; nothing: it was not there.
     std::vector<std::optional<std::string>> candidates;  ///< In step order; nothing: removed.
     std::vector<std::string> steps;                      ///< Who made them.
+    std::stop_token stop = {};  ///< The run is cancelled: a merger that takes long gives up (kUnavailable).
 };
 
 /// Decides such a conflict: the member's normal text, or nothing to remove it.

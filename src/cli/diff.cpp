@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cstdint>
 #include <optional>
 #include <utility>
 
@@ -78,12 +79,22 @@ std::string name_of(const SnapshotInfo& info) {
     return fmt::format("version {} ({}, {})", info.version, info.snapshot_id, format_bytes(info.state_bytes));
 }
 
-void print_text(const LoadedState& before, const LoadedState& after, const std::vector<JsonChange>& changes) {
+void print_text(const LoadedState& before, const LoadedState& after) {
     print_line(printable(fmt::format("from {}", name_of(before.info))));
     print_line(printable(fmt::format("to   {}", name_of(after.info))));
-    for (const JsonChange& change : changes) print_line(printable(to_text(change)));
-    print_line(changes.empty() ? "no change"
-                               : fmt::format("{} change{}", changes.size(), changes.size() == 1 ? "" : "s"));
+    std::uint64_t changes = 0;
+    diff_json(before.state.text(), after.state.text(), [&](const JsonChange& change) {
+        print_line(printable(to_text(change)));
+        ++changes;
+    });
+    print_line(changes == 0 ? "no change" : fmt::format("{} change{}", changes, changes == 1 ? "" : "s"));
+}
+
+void print_json(const LoadedState& before, const LoadedState& after) {
+    JsonArray patch;
+    diff_json(before.state.text(), after.state.text(),
+              [&](const JsonChange& change) { patch.add(to_json_operation(change)); });
+    patch.end();
 }
 
 Status diff(const Cli& cli, const DiffOptions& options) {
@@ -98,8 +109,7 @@ Status diff(const Cli& cli, const DiffOptions& options) {
     if (!before) return std::unexpected(before.error());
     const auto after = load(*service, options, (*ids)[1]);
     if (!after) return std::unexpected(after.error());
-    const auto changes = diff_json(before->state.text(), after->state.text());
-    cli.json ? print_line(to_json_patch(changes)) : print_text(*before, *after, changes);
+    cli.json ? print_json(*before, *after) : print_text(*before, *after);
     return {};
 }
 

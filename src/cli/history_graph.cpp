@@ -1,15 +1,18 @@
 #include "cli/history_graph.h"
 
 #include <algorithm>
+#include <iterator>
+#include <string_view>
+#include <utility>
 
 namespace cairn::cli {
 namespace {
 
-constexpr std::int64_t kFree = 0;
-constexpr std::int64_t kJustFreed = -1;
+constexpr std::size_t kColumnsDrawn = 2 * HistoryGraph::kLanesDrawn;
+constexpr std::string_view kOthers = "...";
 
-bool waits(std::int64_t lane) {
-    return lane > 0;
+bool is_drawn(std::size_t lane) {
+    return lane < HistoryGraph::kLanesDrawn;
 }
 
 std::string without_end_blanks(std::string line) {
@@ -21,11 +24,18 @@ std::string without_end_blanks(std::string line) {
 
 HistoryGraph::Lines HistoryGraph::add(std::int64_t version, std::int64_t parent) {
     Lines lines{.before = end_lanes_above(version), .node = {}};
-    const std::size_t lane = lane_for(version);
-    std::ranges::move(join_lanes(lane, version), std::back_inserter(lines.before));
+    auto waiting = waiting_.extract(version);
+    std::set<std::size_t> lanes = waiting.empty() ? std::set<std::size_t>() : std::move(waiting.mapped());
+    const std::size_t lane = take_lane(lanes);
+    std::ranges::move(join_lanes(lane, lanes), std::back_inserter(lines.before));
     lines.node = lanes_line(lane, '*');
-    std::ranges::replace(lanes_, kJustFreed, kFree);
-    lanes_[lane] = parent > 0 ? parent : kJustFreed;
+    free_.insert(just_freed_.begin(), just_freed_.end());
+    just_freed_.clear();
+    if (parent > 0) {
+        waiting_[parent].insert(lane);
+    } else {
+        end_lane(lane);
+    }
     return lines;
 }
 
@@ -35,46 +45,69 @@ std::vector<std::string> HistoryGraph::end() {
 
 // Versions fall: what has not come by now has been deleted.
 std::vector<std::string> HistoryGraph::end_lanes_above(std::int64_t version) {
+    const auto first = waiting_.upper_bound(version);
+    std::set<std::size_t> lanes;
+    for (auto waiting = first; waiting != waiting_.end(); ++waiting) lanes.merge(waiting->second);
+    waiting_.erase(first, waiting_.end());
     std::vector<std::string> lines;
-    for (std::size_t lane = 0; lane < lanes_.size(); ++lane) {
-        if (!waits(lanes_[lane]) || lanes_[lane] <= version) continue;
-        lines.push_back(lanes_line(lane, '~'));
-        lanes_[lane] = kJustFreed;
+    for (const std::size_t lane : lanes) {
+        const bool is_told = !is_drawn(lane) && !lines.empty() && lines.back().ends_with("...~");
+        if (!is_told) lines.push_back(lanes_line(lane, '~'));
+        end_lane(lane);
     }
     return lines;
 }
 
-// Every other lane that waits for `version`, the rightmost first: "|/", or past lanes that go on "|_|/".
-std::vector<std::string> HistoryGraph::join_lanes(std::size_t into, std::int64_t version) {
+// The lanes that wait for the same snapshot, the rightmost first. Those that are not drawn join in one line.
+std::vector<std::string> HistoryGraph::join_lanes(std::size_t into, const std::set<std::size_t>& lanes) {
     std::vector<std::string> lines;
-    for (std::size_t lane = lanes_.size() - 1; lane > into; --lane) {
-        if (lanes_[lane] != version) continue;
-        std::string line = lanes_line(lane, ' ');
-        line.resize(std::max(line.size(), 2 * lane), ' ');
-        for (std::size_t column = 2 * into + 1; column + 1 < 2 * lane; ++column) {
-            if (line[column] == ' ') line[column] = '_';
-        }
-        line[2 * lane - 1] = '/';
-        lines.push_back(without_end_blanks(std::move(line)));
-        lanes_[lane] = kJustFreed;
+    for (auto lane = lanes.rbegin(); lane != lanes.rend(); ++lane) {
+        if (is_drawn(*lane) || lane == lanes.rbegin()) lines.push_back(joining_line(into, *lane));
+        end_lane(*lane);
     }
     return lines;
 }
 
-// The leftmost that waits for it, else one that is free.
-std::size_t HistoryGraph::lane_for(std::int64_t version) {
-    auto found = std::ranges::find(lanes_, version);
-    if (found == lanes_.end()) found = std::ranges::find(lanes_, kFree);
-    if (found == lanes_.end()) found = lanes_.insert(lanes_.end(), kFree);
-    return static_cast<std::size_t>(found - lanes_.begin());
+// "|/", or past lanes that go on "|_|/".
+std::string HistoryGraph::joining_line(std::size_t into, std::size_t lane) const {
+    std::string line = lanes_line(lane, ' ');
+    const std::size_t end = is_drawn(lane) ? 2 * lane - 1 : kColumnsDrawn;
+    line.resize(std::max(line.size(), end + 1), ' ');
+    for (std::size_t column = 2 * into + 1; column < end; ++column) {
+        if (line[column] == ' ') line[column] = '_';
+    }
+    if (is_drawn(lane)) {
+        line[end] = '/';
+    } else {
+        line += '/';
+    }
+    return without_end_blanks(std::move(line));
+}
+
+// The leftmost of those that wait for it, which is taken out of them; else one that is free.
+std::size_t HistoryGraph::take_lane(std::set<std::size_t>& waiting) {
+    if (!waiting.empty()) return waiting.extract(waiting.begin()).value();
+    const std::size_t lane = free_.empty() ? goes_on_.size() : free_.extract(free_.begin()).value();
+    if (lane == goes_on_.size()) goes_on_.push_back(false);
+    goes_on_[lane] = true;
+    if (!is_drawn(lane)) ++hidden_;
+    return lane;
+}
+
+void HistoryGraph::end_lane(std::size_t lane) {
+    goes_on_[lane] = false;
+    if (!is_drawn(lane)) --hidden_;
+    just_freed_.push_back(lane);
 }
 
 std::string HistoryGraph::lanes_line(std::size_t marked, char mark) const {
     std::string line;
-    for (std::size_t lane = 0; lane < lanes_.size(); ++lane) {
-        const char way = waits(lanes_[lane]) ? '|' : ' ';
+    for (std::size_t lane = 0; lane < std::min(goes_on_.size(), kLanesDrawn); ++lane) {
+        const char way = goes_on_[lane] ? '|' : ' ';
         line += {lane == marked ? mark : way, ' '};
     }
+    if (hidden_ > 0) line += kOthers;
+    if (!is_drawn(marked)) line += mark;
     return without_end_blanks(std::move(line));
 }
 

@@ -2,7 +2,10 @@
 
 // The tree of a run's history as lines of ASCII, the newest snapshot first. Knows versions only.
 
+#include <cstddef>
 #include <cstdint>
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,9 +21,12 @@ namespace cairn::cli {
 ///     ~     and what it grew from is gone
 ///
 /// A lane keeps its place until it ends, and a place that has just become free stays so for one line: what stands
-/// below each other belongs together.
+/// below each other belongs together. Of many lanes the first kLanesDrawn are drawn, and `...` for the others: a star
+/// behind it is in one of those, a `/` says that some of them join. So a history takes O(n log n), whatever its shape.
 class HistoryGraph {
 public:
+    static constexpr std::size_t kLanesDrawn = 40;
+
     struct Lines {
         std::vector<std::string> before;  ///< Of lanes that end: they come first.
         std::string node;                 ///< The snapshot's own.
@@ -34,11 +40,17 @@ public:
 
 private:
     std::vector<std::string> end_lanes_above(std::int64_t version);
-    std::vector<std::string> join_lanes(std::size_t into, std::int64_t version);
-    std::size_t lane_for(std::int64_t version);
+    std::vector<std::string> join_lanes(std::size_t into, const std::set<std::size_t>& lanes);
+    std::string joining_line(std::size_t into, std::size_t lane) const;
+    std::size_t take_lane(std::set<std::size_t>& waiting);
+    void end_lane(std::size_t lane);
     std::string lanes_line(std::size_t marked, char mark) const;
 
-    std::vector<std::int64_t> lanes_;  // the version that each waits for: kFree, kJustFreed or a parent
+    std::map<std::int64_t, std::set<std::size_t>> waiting_;  // the lanes that wait for a version
+    std::vector<bool> goes_on_;                              // whether a lane does
+    std::size_t hidden_ = 0;                                 // so many go on beyond those that are drawn
+    std::set<std::size_t> free_;
+    std::vector<std::size_t> just_freed_;
 };
 
 }  // namespace cairn::cli

@@ -1,100 +1,25 @@
 #include "cli/json_diff.h"
 
+#include "state/state_members.h"
+#include "state/token_tree.h"
+#include "state/utf8.h"
+#include "state/value_hashes.h"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <optional>
-#include <unordered_map>
-#include <utility>
+#include <vector>
 
 namespace cairn::cli {
 namespace {
 
-struct Member {
-    std::string key;  ///< Its meaning, see meaning_of.
-    std::string_view value;
-};
-
-// Reads normal text that is known to be valid: no checks, no white space.
-class Reader {
-public:
-    explicit Reader(std::string_view text) : text_(text) {}
-
-    char next() const { return text_[place_]; }
-    void skip() { ++place_; }
-
-    std::string_view take_value() {
-        const std::size_t start = place_;
-        if (next() == '"') {
-            skip_string();
-        } else if (next() == '{' || next() == '[') {
-            skip_container();
-        } else {
-            place_ = std::min(text_.find_first_of(",}]", place_), text_.size());
-        }
-        return text_.substr(start, place_ - start);
-    }
-
-private:
-    void skip_string() {
-        for (skip(); next() != '"'; skip()) {
-            if (next() == '\\') skip();
-        }
-        skip();
-    }
-
-    void skip_container() {
-        std::size_t depth = 0;
-        do {
-            if (next() == '"') {
-                skip_string();
-                continue;
-            }
-            if (next() == '{' || next() == '[') ++depth;
-            if (next() == '}' || next() == ']') --depth;
-            skip();
-        } while (depth > 0);
-    }
-
-    std::string_view text_;
-    std::size_t place_ = 0;
-};
+constexpr std::uint32_t kNone = 0xFFFF'FFFF;
 
 std::string_view without_quotes(std::string_view string_token) {
-    return string_token.substr(1, string_token.size() - 2);
-}
-
-// A key with lone surrogates has no UTF-8 form. It stays as it is written, behind a byte that no UTF-8 has.
-constexpr char kAsWritten = '\xFF';
-
-std::string meaning_of(std::string_view key_token) {
-    if (!key_token.contains('\\')) return std::string(without_quotes(key_token));
-    const auto parsed = nlohmann::json::parse(key_token, nullptr, false);
-    if (parsed.is_string()) return parsed.get<std::string>();
-    return kAsWritten + std::string(without_quotes(key_token));
-}
-
-std::vector<Member> members_of(std::string_view object) {
-    std::vector<Member> members;
-    Reader reader(object);
-    for (reader.skip(); reader.next() != '}';) {
-        if (reader.next() == ',') reader.skip();
-        const std::string_view key = reader.take_value();
-        reader.skip();  // the colon
-        members.push_back({.key = meaning_of(key), .value = reader.take_value()});
-    }
-    return members;
-}
-
-std::vector<std::string_view> elements_of(std::string_view array) {
-    std::vector<std::string_view> elements;
-    Reader reader(array);
-    for (reader.skip(); reader.next() != ']';) {
-        if (reader.next() == ',') reader.skip();
-        elements.push_back(reader.take_value());
-    }
-    return elements;
+    return string_token.size() < 2 ? std::string_view() : string_token.substr(1, string_token.size() - 2);
 }
 
 // JSON Pointer's escapes for the character that `token` stands for; any other token stays.
@@ -104,103 +29,194 @@ std::string_view pointer_escape(std::string_view token) {
     return token;
 }
 
-// `text` as a step of a JSON Pointer. `escaped`: it has the escapes of a JSON string, which stay.
-std::string pointer_step(std::string_view text, bool escaped) {
+// `text` as a step of a JSON Pointer.
+std::string pointer_step(std::string_view text) {
+    std::string step = "/";
+    for (const char c : text) {
+        if (c == '~' || c == '/') {
+            step += c == '~' ? "~0" : "~1";
+        } else {
+            step += c;
+        }
+    }
+    return step;
+}
+
+// The same of what has the escapes of a JSON string, which stay.
+std::string pointer_step_as_written(std::string_view text) {
     std::string step = "/";
     while (!text.empty()) {
-        const bool escape = escaped && text.starts_with('\\');
-        const std::size_t length = !escape ? 1 : text[1] == 'u' ? 6 : 2;
+        const bool escape = text.size() > 1 && text.starts_with('\\');
+        const std::size_t length = !escape ? 1 : text[1] == 'u' ? std::min<std::size_t>(6, text.size()) : 2;
         step += pointer_escape(text.substr(0, length));
         text.remove_prefix(length);
     }
     return step;
 }
 
-// "/key" as JSON Pointer writes it, as it then stands between the quotes of a JSON string.
-std::string path_step(const std::string& key) {
-    if (key.starts_with(kAsWritten)) return pointer_step(std::string_view(key).substr(1), true);
-    const std::string quoted = nlohmann::json(pointer_step(key, false)).dump();
+// "/key" as JSON Pointer writes it, as it then stands between the quotes of a JSON string. A key with lone surrogates
+// has no UTF-8 form: it stays as it is written.
+std::string path_step(std::string_view key_token) {
+    const std::string meaning = unescaped_key(key_token);
+    if (!is_utf8(meaning)) return pointer_step_as_written(without_quotes(key_token));
+    const std::string quoted = nlohmann::json(pointer_step(meaning)).dump();
     return std::string(without_quotes(quoted));
 }
 
-using MemberIndex = std::unordered_map<std::string_view, const Member*>;
+/// One of the two texts; values are named by their first token.
+class Side {
+public:
+    explicit Side(std::string_view text) : tree_(text) {}
 
-// Nothing if a key occurs twice: a path could then mean either.
-std::optional<MemberIndex> index_of(const std::vector<Member>& members) {
-    MemberIndex index;
-    for (const Member& member : members) {
-        if (!index.emplace(member.key, &member).second) return std::nullopt;
+    bool read() {
+        if (!tree_.build()) return false;
+        hashes_.emplace(tree_, ValueHashes::KeyOrder::kMatters);
+        return true;
     }
-    return index;
-}
 
+    const TokenTree& tree() const { return tree_; }
+    char first_byte(std::uint32_t value) const { return tree_.first_byte(value); }
+    std::string_view text(std::uint32_t value) const { return value == kNone ? "" : tree_.value(value); }
+    std::uint32_t hash(std::uint32_t value) const { return hashes_->of(value); }
+
+private:
+    TokenTree tree_;
+    std::optional<ValueHashes> hashes_;
+};
+
+/// Walks both trees side by side, without recursion: `pairs_` is a stack of what is still to be told, the next one
+/// last.
 class Differ {
 public:
-    std::vector<JsonChange> take_changes() { return std::move(changes_); }
+    Differ(const Side& before, const Side& after, const OnJsonChange& on_change)
+        : before_(before), after_(after), on_change_(on_change) {}
 
-    void compare(std::string_view before, std::string_view after) {
-        if (before == after) return;
-        if (before.front() == '{' && after.front() == '{') return compare_objects(before, after);
-        if (before.front() == '[' && after.front() == '[') return compare_arrays(before, after);
-        replace(before, after);
+    void run() {
+        tell({.before = 0, .after = 0});
+        while (!levels_.empty()) {
+            const Level level = levels_.back();
+            path_.resize(level.path_bytes);
+            if (pairs_.size() == level.pairs_below) {
+                levels_.pop_back();
+                end(level);
+                continue;
+            }
+            const Pair pair = pairs_.back();
+            pairs_.pop_back();
+            path_ += level.is_object ? path_step(key_of(pair)) : fmt::format("/{}", pair.index);
+            tell(pair);
+        }
     }
 
 private:
-    void compare_objects(std::string_view before, std::string_view after) {
-        const auto old_members = members_of(before);
-        const auto new_members = members_of(after);
-        const auto old_index = index_of(old_members);
-        const auto new_index = index_of(new_members);
-        if (!old_index || !new_index) return replace(before, after);
+    /// Two values that differ; one of them may be missing.
+    struct Pair {
+        std::uint32_t before = kNone;
+        std::uint32_t after = kNone;
+        std::uint32_t index = 0;  ///< In a list.
+    };
 
-        const std::size_t changes_before = changes_.size();
-        for (const Member& member : old_members) compare_member(member, *new_index);
-        for (const Member& member : new_members) {
-            if (!old_index->contains(member.key)) at(path_step(member.key), [&] { add(member.value); });
-        }
-        if (changes_.size() == changes_before) replace(before, after, true);
+    /// Two objects, or two lists, that are under way.
+    struct Level {
+        Pair pair;
+        bool is_object = false;
+        std::size_t pairs_below = 0;
+        std::size_t path_bytes = 0;
+        std::uint64_t changes_before = 0;
+    };
+
+    void tell(const Pair& pair) {
+        const char kind = pair.before == kNone || pair.after == kNone ? ' ' : before_.first_byte(pair.before);
+        const bool is_container = (kind == '{' || kind == '[') && kind == after_.first_byte(pair.after);
+        if (!is_container) return tell_change(pair);
+        const Level level{pair, kind == '{', pairs_.size(), path_.size(), changes_};
+        if (level.is_object && !pair_members(pair)) return tell_change(pair);
+        if (!level.is_object) pair_elements(pair);
+        std::ranges::reverse(pairs_.begin() + static_cast<std::ptrdiff_t>(level.pairs_below), pairs_.end());
+        levels_.push_back(level);
     }
 
-    void compare_member(const Member& member, const MemberIndex& new_index) {
-        const auto found = new_index.find(member.key);
-        at(path_step(member.key), [&] {
-            if (found == new_index.end()) return remove(member.value);
-            compare(member.value, found->second->value);
-        });
+    // Texts that differ, though no member does.
+    void end(const Level& level) {
+        if (level.is_object && changes_ == level.changes_before) tell_change(level.pair, true);
     }
 
-    void compare_arrays(std::string_view before, std::string_view after) {
-        std::vector<std::string_view> left = elements_of(before);
-        std::vector<std::string_view> right = elements_of(after);
-        while (!left.empty() && !right.empty() && left.back() == right.back()) {
-            left.pop_back();
-            right.pop_back();
+    void tell_change(const Pair& pair, bool keys_only = false) {
+        using enum JsonChange::Kind;
+        ++changes_;
+        on_change_({.kind = pair.before == kNone  ? kAdd
+                            : pair.after == kNone ? kRemove
+                                                  : kReplace,
+                    .path = path_,
+                    .before = before_.text(pair.before),
+                    .after = after_.text(pair.after),
+                    .keys_only = keys_only});
+    }
+
+    // False if a key occurs twice: a path could then mean either.
+    bool pair_members(const Pair& pair) {
+        before_.tree().list_members(pair.before, old_members_);
+        after_.tree().list_members(pair.after, new_members_);
+        KeyNumbers keys;
+        for (std::size_t i = 0; i < old_members_.size(); ++i) {
+            if (keys.add(old_members_[i].key) != i) return false;
         }
-        const std::size_t common = std::min(left.size(), right.size());
-        for (std::size_t i = 0; i < common; ++i) at(index_step(i), [&] { compare(left[i], right[i]); });
+        std::vector<std::uint32_t> counterparts(old_members_.size(), kNone);
+        std::vector<Pair> added;
+        for (const TokenMember& member : new_members_) {
+            const std::size_t number = keys.add(member.key);
+            const bool is_old = number < counterparts.size();
+            if (is_old ? counterparts[number] != kNone : number != counterparts.size() + added.size()) return false;
+            if (is_old) {
+                counterparts[number] = member.value;
+            } else {
+                added.push_back({.after = member.value});
+            }
+        }
+        for (std::size_t i = 0; i < counterparts.size(); ++i) add_if_different(old_members_[i].value, counterparts[i]);
+        pairs_.insert(pairs_.end(), added.begin(), added.end());
+        return true;
+    }
+
+    void pair_elements(const Pair& pair) {
+        before_.tree().list_elements(pair.before, left_);
+        after_.tree().list_elements(pair.after, right_);
+        while (!left_.empty() && !right_.empty() && is_same(left_.back(), right_.back())) {
+            left_.pop_back();
+            right_.pop_back();
+        }
+        const auto left_count = static_cast<std::uint32_t>(left_.size());
+        const auto right_count = static_cast<std::uint32_t>(right_.size());
+        const std::uint32_t common = std::min(left_count, right_count);
+        for (std::uint32_t i = 0; i < common; ++i) add_if_different(left_[i], right_[i], i);
         // From the end, so that each removal leaves the places of the others alone.
-        for (std::size_t i = left.size(); i > common; --i) at(index_step(i - 1), [&] { remove(left[i - 1]); });
-        for (std::size_t i = common; i < right.size(); ++i) at(index_step(i), [&] { add(right[i]); });
+        for (std::uint32_t i = left_count; i-- > common;) pairs_.push_back({.before = left_[i], .index = i});
+        for (std::uint32_t i = common; i < right_count; ++i) pairs_.push_back({.after = right_[i], .index = i});
     }
 
-    static std::string index_step(std::size_t index) { return fmt::format("/{}", index); }
-
-    template <class Action>
-    void at(const std::string& step, Action action) {
-        const std::size_t length = path_.size();
-        path_ += step;
-        action();
-        path_.resize(length);
+    void add_if_different(std::uint32_t before, std::uint32_t after, std::uint32_t index = 0) {
+        if (after == kNone || !is_same(before, after)) pairs_.push_back({before, after, index});
     }
 
-    void add(std::string_view value) { changes_.push_back({JsonChange::Kind::kAdd, path_, {}, value}); }
-    void remove(std::string_view value) { changes_.push_back({JsonChange::Kind::kRemove, path_, value, {}}); }
-    void replace(std::string_view before, std::string_view after, bool keys_only = false) {
-        changes_.push_back({JsonChange::Kind::kReplace, path_, before, after, keys_only});
+    bool is_same(std::uint32_t before, std::uint32_t after) const {
+        return before_.hash(before) == after_.hash(after) && before_.text(before) == after_.text(after);
     }
 
+    std::string_view key_of(const Pair& pair) const {
+        return pair.before != kNone ? before_.tree().bytes(pair.before - 2) : after_.tree().bytes(pair.after - 2);
+    }
+
+    const Side& before_;
+    const Side& after_;
+    const OnJsonChange& on_change_;
+    std::vector<Level> levels_;
+    std::vector<Pair> pairs_;
     std::string path_;
-    std::vector<JsonChange> changes_;
+    std::uint64_t changes_ = 0;
+    std::vector<TokenMember> old_members_;
+    std::vector<TokenMember> new_members_;
+    std::vector<std::uint32_t> left_;
+    std::vector<std::uint32_t> right_;
 };
 
 std::string_view operation_of(JsonChange::Kind kind) {
@@ -217,22 +233,19 @@ std::string_view operation_of(JsonChange::Kind kind) {
 
 }  // namespace
 
-std::vector<JsonChange> diff_json(std::string_view before, std::string_view after) {
-    Differ differ;
-    differ.compare(before, after);
-    return differ.take_changes();
+void diff_json(std::string_view before, std::string_view after, const OnJsonChange& on_change) {
+    if (before == after) return;
+    Side old_side(before);
+    Side new_side(after);
+    if (!old_side.read() || !new_side.read()) return on_change({.before = before, .after = after});
+    Differ(old_side, new_side, on_change).run();
 }
 
-std::string to_json_patch(const std::vector<JsonChange>& changes) {
-    std::string patch = "[";
-    for (const JsonChange& change : changes) {
-        if (patch.size() > 1) patch += ",\n ";
-        patch.append(R"({"op":")").append(operation_of(change.kind));
-        patch.append(R"(","path":")").append(change.path).append("\"");
-        if (change.kind != JsonChange::Kind::kRemove) patch.append(R"(,"value":)").append(change.after);
-        patch += "}";
-    }
-    return patch + "]";
+std::string to_json_operation(const JsonChange& change) {
+    std::string operation = R"({"op":")";
+    operation.append(operation_of(change.kind)).append(R"(","path":")").append(change.path).append("\"");
+    if (change.kind != JsonChange::Kind::kRemove) operation.append(R"(,"value":)").append(change.after);
+    return operation + "}";
 }
 
 }  // namespace cairn::cli

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/text_hash.h"
 #include "persistence/chain.h"
 
 #include <cairn/state.h>
@@ -63,8 +64,8 @@ private:
     std::size_t bytes_max_;
     std::size_t bytes_ = 0;
     std::uint64_t evictions_ = 0;
-    Entries entries_;                                                 // the one used last in front
-    std::unordered_map<std::string_view, Entries::iterator> by_run_;  // the ids are those of the entries
+    Entries entries_;                                                           // the one used last in front
+    std::unordered_map<std::string_view, Entries::iterator, TextHash> by_run_;  // the ids are those of the entries
 };
 
 }  // namespace cairn

@@ -2,6 +2,8 @@
 
 // Saves of one run go one after the other, in call order; saves of different runs do not meet.
 
+#include "base/text_hash.h"
+
 #include <cairn/error.h>
 #include <cairn/types.h>
 
@@ -17,7 +19,7 @@ namespace cairn {
 class RunLanes {
     struct Caller;
     using Lane = std::deque<Caller*>;  // who has the turn in front, then those who wait for it
-    using Lanes = std::unordered_map<std::string, Lane>;
+    using Lanes = std::unordered_map<std::string, Lane, TextHash>;
     using Entry = Lanes::value_type;  // where it is does not change as long as it is in the map
 
 public:

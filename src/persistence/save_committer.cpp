@@ -1,5 +1,6 @@
 #include "persistence/save_committer.h"
 
+#include "base/text_hash.h"
 #include "persistence/guarded.h"
 
 #include <fmt/format.h>
@@ -26,7 +27,7 @@ Receipt receipt_of(const PendingSave& save) {
     return {.snapshot_id = info.snapshot_id, .version = info.version, .frame_bytes = info.frame_bytes};
 }
 
-using RunIds = std::unordered_set<std::string_view>;
+using RunIds = std::unordered_set<std::string_view, TextHash>;
 
 std::vector<Save> without_runs(std::span<const Save> saves, const RunIds& run_ids) {
     std::vector<Save> others;

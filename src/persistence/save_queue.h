@@ -8,9 +8,9 @@
 
 #include <cstdint>
 #include <list>
+#include <map>
 #include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 namespace cairn {
@@ -95,13 +95,13 @@ private:
 
     const BatchLimits batch_limits_;
     const QueueLimits limits_;
-    std::unordered_map<std::string, Run> runs_;  // those with saves
-    std::list<Run*> ready_;                      // with released saves; whose turn it is in front
-    std::list<Run*> urgent_;                     // so, with one among them that goes alone
-    bool took_alone_ = false;                    // the last batch was a save that goes alone
-    std::size_t held_ = 0;                       // saves that are not released, of all runs
-    std::uint64_t frame_bytes_ = 0;              // of the batch that is being put together
-    std::size_t size_ = 0;                       // with those being committed; so `bytes_`
+    std::map<std::string, Run> runs_;  // those with saves
+    std::list<Run*> ready_;            // with released saves; whose turn it is in front
+    std::list<Run*> urgent_;           // so, with one among them that goes alone
+    bool took_alone_ = false;          // the last batch was a save that goes alone
+    std::size_t held_ = 0;             // saves that are not released, of all runs
+    std::uint64_t frame_bytes_ = 0;    // of the batch that is being put together
+    std::size_t size_ = 0;             // with those being committed; so `bytes_`
     std::uint64_t bytes_ = 0;
 };
 

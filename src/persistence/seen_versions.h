@@ -1,5 +1,7 @@
 #pragma once
 
+#include "base/text_hash.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <list>
@@ -36,7 +38,7 @@ private:
     const std::size_t runs_max_;
     mutable std::mutex mutex_;
     std::list<Entry> entries_;  // guarded by mutex_, as is all below; the one noted last in front
-    std::unordered_map<std::string_view, std::list<Entry>::iterator> by_run_;
+    std::unordered_map<std::string_view, std::list<Entry>::iterator, TextHash> by_run_;
 };
 
 }  // namespace cairn

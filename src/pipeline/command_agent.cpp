@@ -74,8 +74,8 @@ Result<State> parse_output(const CommandOptions& options, std::string&& output) 
     return state;
 }
 
-Result<State> result_of(const CommandOptions& options, const State& state, ProgramEnd&& end,
-                        const ErrorStream& errors) {
+Result<State> result_of(const CommandOptions& options, const State& state, ProgramEnd&& end, const ErrorStream& errors,
+                        const std::stop_token& stop) {
     const std::string& program = options.command.front();
     switch (end.cause) {
         case ProgramEnd::Cause::kStopped:
@@ -90,7 +90,8 @@ Result<State> result_of(const CommandOptions& options, const State& state, Progr
     if (end.wait_status != 0) return bad_exit(program, end, errors);
     Result<State> output = parse_output(options, std::move(end.output));
     if (!output || options.output == CommandOptions::Output::kState) return output;
-    return merge_patch(state, *output, {.bytes_max = StateLimits::kBytesMaxUpper});  // the save has the limit of states
+    // The save has the limit of states.
+    return merge_patch(state, *output, {.bytes_max = StateLimits::kBytesMaxUpper}, stop);
 }
 
 Result<State> run_command(const CommandOptions& options, const State& state, const AgentCall& call) {
@@ -104,7 +105,7 @@ Result<State> run_command(const CommandOptions& options, const State& state, con
         run_program(program, state.text(), limits, call.stop, [&](std::string_view block) { errors.add(block); });
     if (!end) return std::unexpected(std::move(end.error()));
     errors.finish();
-    return result_of(options, state, *std::move(end), errors);
+    return result_of(options, state, *std::move(end), errors, call.stop);
 }
 
 }  // namespace

@@ -23,8 +23,9 @@ std::optional<std::string> owned(std::optional<std::string_view> text) {
     return text ? std::optional<std::string>(*text) : std::nullopt;
 }
 
-MemberConflict conflict_of(const ContestedMember& member, std::span<const Changed> results) {
-    MemberConflict conflict{unescaped_key(member.key), owned(member.before), {}, {}};
+MemberConflict conflict_of(const ContestedMember& member, std::span<const Changed> results,
+                           const std::stop_token& stop = {}) {
+    MemberConflict conflict{unescaped_key(member.key), owned(member.before), {}, {}, stop};
     for (const auto& candidate : member.candidates) {
         conflict.candidates.push_back(owned(candidate.value));
         conflict.steps.push_back(results[candidate.copy].step);
@@ -95,28 +96,29 @@ std::optional<State> only_changed(const State& base, std::span<const Changed> re
 }
 
 Result<std::string> merged_text(const State& base, std::span<const Changed> results, const Stage& stage,
-                                const MergerDecision& merger) {
+                                const MergerDecision& merger, const std::stop_token& stop) {
     std::vector<std::string_view> copies;
     for (const Changed& result : results) copies.push_back(result.state.text());
-    return merge_copies(base.text(), copies, [&](const ContestedMember& member) -> Decision {
+    const auto decide = [&](const ContestedMember& member) -> Decision {
         switch (stage.on_conflict) {
             case MergePolicy::kLast:
                 return owned(member.candidates.back().value);
             case MergePolicy::kMerger:
-                return merger.decide(conflict_of(member, results));
+                return merger.decide(conflict_of(member, results, stop));
             case MergePolicy::kFail:
                 break;
         }
         return refuse(conflict_of(member, results));
-    });
+    };
+    return merge_copies(base.text(), copies, decide, stop);
 }
 
 }  // namespace
 
 Result<State> merge_results(const State& base, std::span<const Changed> results, const Stage& stage,
-                            const Merger* merger, const StateLimits& limits) try {
+                            const Merger* merger, const StateLimits& limits, const std::stop_token& stop) try {
     if (auto state = only_changed(base, results)) return *std::move(state);
-    Result<std::string> text = merged_text(base, results, stage, MergerDecision(stage, merger, limits));
+    Result<std::string> text = merged_text(base, results, stage, MergerDecision(stage, merger, limits), stop);
     if (!text) return std::unexpected(std::move(text.error()));
     return State::parse(std::move(*text), limits);
 } catch (const std::bad_alloc&) {

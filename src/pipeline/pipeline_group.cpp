@@ -75,10 +75,11 @@ bool PipelineRun::merge_group(const Stage& stage) {
         const auto found = group_results_.find(step.name);
         if (found != group_results_.end()) results.push_back({.step = step.name, .state = found->second});
     }
-    Result<State> merged =
-        merge_results(state_, results, stage, engine_.find_merger(stage.merger), options_.config.state_limits());
+    Result<State> merged = merge_results(state_, results, stage, engine_.find_merger(stage.merger),
+                                         options_.config.state_limits(), stop_.get_token());
     if (!merged) {
-        end(PipelineStatus::kFailed, std::move(merged.error()));
+        const bool was_stopped = merged.error().code == ErrorCode::kUnavailable && stop_.stop_requested();
+        end(was_stopped ? PipelineStatus::kInterrupted : PipelineStatus::kFailed, std::move(merged.error()));
         return false;
     }
     state_ = std::move(*merged);

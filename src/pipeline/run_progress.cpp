@@ -8,7 +8,8 @@
 namespace cairn {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;  // what is written keeps its order;
+using ReadJson = nlohmann::json;      // what others may have written is not searched key by key for each key
 
 std::optional<PipelineStatus> parse_status(std::string_view text) {
     for (const PipelineStatus status : {PipelineStatus::kRunning, PipelineStatus::kCompleted, PipelineStatus::kFailed,
@@ -26,13 +27,13 @@ Json names_of(const RunProgress& progress, StepOutcome outcome) {
     return names;
 }
 
-void read_names(const Json& document, StepOutcome outcome, RunProgress& progress) {
+void read_names(const ReadJson& document, StepOutcome outcome, RunProgress& progress) {
     const auto found = document.find(to_string(outcome));
     if (found == document.end()) return;
-    for (const Json& name : *found) progress.exceptions.emplace(name.get<std::string>(), outcome);
+    for (const ReadJson& name : *found) progress.exceptions.emplace(name.get<std::string>(), outcome);
 }
 
-std::optional<RunProgress> read(const Json& document) {
+std::optional<RunProgress> read(const ReadJson& document) {
     RunProgress progress;
     const std::optional<PipelineStatus> status = parse_status(document.at("status").get<std::string>());
     if (!status) return std::nullopt;
@@ -84,11 +85,11 @@ State RunProgress::to_metadata() const {
 }
 
 std::optional<RunProgress> RunProgress::parse(std::string_view metadata) {
-    const Json document = Json::parse(metadata, nullptr, false);
+    const ReadJson document = ReadJson::parse(metadata, nullptr, false);
     if (!document.is_object()) return std::nullopt;
     try {
         return read(document);
-    } catch (const Json::exception&) {
+    } catch (const ReadJson::exception&) {
         return std::nullopt;
     }
 }

@@ -10,6 +10,10 @@ namespace {
 
 using Candidate = ContestedMember::Candidate;
 
+std::unexpected<Error> stopped() {
+    return fail(ErrorCode::kUnavailable, "the merge of the steps' states was asked to stop");
+}
+
 class CopiesMerge {
 public:
     explicit CopiesMerge(std::string_view before) {
@@ -29,10 +33,11 @@ public:
         for (Member& member : members_) note_change(member);
     }
 
-    Result<std::string> write(const DecideMember& decide) const {
+    Result<std::string> write(const DecideMember& decide, const std::stop_token& stop) const {
         std::string text = "{";
         text.reserve(bytes_max_);
         for (const Member& member : members_) {
+            if (stop.stop_requested()) return stopped();
             if (!is_contested(member)) {
                 write_member(member.key, member.changes.empty() ? member.before : member.changes[0].value, text);
                 continue;
@@ -99,10 +104,13 @@ private:
 }  // namespace
 
 Result<std::string> merge_copies(std::string_view before, std::span<const std::string_view> copies,
-                                 const DecideMember& decide) {
+                                 const DecideMember& decide, const std::stop_token& stop) {
     CopiesMerge merge(before);
-    for (const std::string_view copy : copies) merge.add_copy(copy);
-    return merge.write(decide);
+    for (const std::string_view copy : copies) {
+        if (stop.stop_requested()) return stopped();
+        merge.add_copy(copy);
+    }
+    return merge.write(decide, stop);
 }
 
 }  // namespace cairn

@@ -8,6 +8,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,8 +32,8 @@ using DecideMember = std::function<Result<std::optional<std::string>>(const Cont
 /// The text of the merged object. A value counts as changed if it is another JSON than before: with the keys inside it
 /// in another order it is not. The same change made twice is no contest; of duplicate keys the last counts. Members
 /// keep the order of `before`; new ones follow, copy by copy. Linear in the sizes; what is unchanged costs a memcmp.
-/// Errors: those of `decide`, which is called once for each contested member.
+/// Errors: those of `decide`, which is called once for each contested member; kUnavailable (`stop` was requested).
 [[nodiscard]] Result<std::string> merge_copies(std::string_view before, std::span<const std::string_view> copies,
-                                               const DecideMember& decide);
+                                               const DecideMember& decide, const std::stop_token& stop = {});
 
 }  // namespace cairn

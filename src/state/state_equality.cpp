@@ -44,8 +44,8 @@ class Comparison {
 public:
     Comparison(const TokenTree& left, const TokenTree& right) : left_(left), right_(right) {}
 
-    bool equal() {
-        to_compare_.emplace_back(0, 0);
+    bool equal(std::uint32_t left_value, std::uint32_t right_value) {
+        to_compare_.emplace_back(left_value, right_value);
         while (!to_compare_.empty()) {
             const auto [left, right] = to_compare_.back();
             to_compare_.pop_back();
@@ -106,7 +106,7 @@ private:
 bool equal_up_to_key_order(std::string_view left, std::string_view right) try {
     TokenTree left_tree(left);
     TokenTree right_tree(right);
-    return left_tree.build() && right_tree.build() && Comparison(left_tree, right_tree).equal();
+    return left_tree.build() && right_tree.build() && Comparison(left_tree, right_tree).equal(0, 0);
 } catch (const std::bad_alloc&) {
     return false;  // "Not equal" is the safe answer: the state is saved once more.
 }
@@ -119,6 +119,10 @@ bool json_equal(std::string_view left, std::string_view right) noexcept {
     if (same_bytes == left.size()) return true;
     return sum_of_squares(left.substr(same_bytes)) == sum_of_squares(right.substr(same_bytes)) &&
            equal_up_to_key_order(left, right);
+}
+
+bool json_equal(const TokenTree& left, std::uint32_t left_value, const TokenTree& right, std::uint32_t right_value) {
+    return left.value(left_value) == right.value(right_value) || Comparison(left, right).equal(left_value, right_value);
 }
 
 bool operator==(const State& left, const State& right) {

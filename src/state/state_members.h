@@ -4,6 +4,8 @@
 // every token stays as written. Keys are the same if they mean the same, however they are escaped. Safe with any text;
 // what it tells is only meaningful for normal text.
 
+#include "base/text_hash.h"
+
 #include <cstddef>
 #include <deque>
 #include <optional>
@@ -63,7 +65,7 @@ public:
     std::size_t size() const { return numbers_.size(); }
 
 private:
-    std::unordered_map<std::string_view, std::size_t> numbers_;
+    std::unordered_map<std::string_view, std::size_t, TextHash> numbers_;
     std::deque<std::string> unescaped_;  ///< What the keys mean that are written with escapes.
 };
 

@@ -49,12 +49,14 @@ private:
 /// Writes the patched text front to back, without recursion: `to_write_` is what is still to come, last piece first.
 class PatchWriter {
 public:
-    PatchWriter(const TokenTree& base, const TokenTree& patch) : base_(base), patch_(patch) {}
+    PatchWriter(const TokenTree& base, const TokenTree& patch, const std::stop_token& stop)
+        : base_(base), patch_(patch), stop_(stop) {}
 
-    std::string write(std::size_t bytes_expected) {
+    Result<std::string> write(std::size_t bytes_expected) {
         text_.reserve(bytes_expected);
         open_object(0, 0);
         while (!to_write_.empty()) {
+            if (stop_.stop_requested()) return fail(ErrorCode::kUnavailable, "the merge patch was asked to stop");
             const Piece piece = to_write_.back();
             to_write_.pop_back();
             write_piece(piece);
@@ -128,17 +130,19 @@ private:
 
     const TokenTree& base_;
     const TokenTree& patch_;
+    const std::stop_token& stop_;
     std::string text_;
     std::vector<Piece> to_write_;
     std::vector<TokenMember> base_members_;
     std::vector<TokenMember> patch_members_;
 };
 
-Result<std::string> merged_text(std::string_view base_text, std::string_view patch_text) try {
+Result<std::string> merged_text(std::string_view base_text, std::string_view patch_text,
+                                const std::stop_token& stop) try {
     TokenTree base(base_text);
     TokenTree patch(patch_text);
     if (base.build() && patch.build() && base.first_byte(0) == '{' && patch.first_byte(0) == '{') {
-        return PatchWriter(base, patch).write(base_text.size() + patch_text.size());
+        return PatchWriter(base, patch, stop).write(base_text.size() + patch_text.size());
     }
     return fail(ErrorCode::kInternal, "a state that is to be patched, or the patch, cannot be read");
 } catch (const std::bad_alloc&) {
@@ -148,8 +152,9 @@ Result<std::string> merged_text(std::string_view base_text, std::string_view pat
 
 }  // namespace
 
-Result<State> merge_patch(const State& base, const State& patch, const StateLimits& limits) {
-    Result<std::string> text = merged_text(base.text(), patch.text());
+Result<State> merge_patch(const State& base, const State& patch, const StateLimits& limits,
+                          const std::stop_token& stop) {
+    Result<std::string> text = merged_text(base.text(), patch.text(), stop);
     if (!text) return std::unexpected(std::move(text.error()));
     return State::parse(std::move(*text), limits);
 }

@@ -28,4 +28,10 @@ void TokenTree::list_members(std::uint32_t object, std::vector<TokenMember>& mem
     }
 }
 
+void TokenTree::list_elements(std::uint32_t list, std::vector<std::uint32_t>& elements) const {
+    elements.clear();
+    const std::uint32_t end = after(list) - 1;
+    for (std::uint32_t element = list + 1; element < end; element = after(element) + 1) elements.push_back(element);
+}
+
 }  // namespace cairn

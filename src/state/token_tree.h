@@ -30,6 +30,8 @@ public:
     /// False if the brackets do not match, or what `StructuralIndex` refuses. Nothing else may be called then.
     bool build();
 
+    /// The number of tokens.
+    std::uint32_t size() const { return static_cast<std::uint32_t>(after_.size()); }
     char first_byte(std::uint32_t token) const { return text_[positions_[token]]; }
     std::string_view bytes(std::uint32_t token) const {
         return text_.substr(positions_[token], positions_[token + 1] - positions_[token]);
@@ -44,6 +46,8 @@ public:
 
     /// Replaces `members` by those of the object that starts at `object`.
     void list_members(std::uint32_t object, std::vector<TokenMember>& members) const;
+    /// Replaces `elements` by the first tokens of those of the list that starts at `list`.
+    void list_elements(std::uint32_t list, std::vector<std::uint32_t>& elements) const;
 
 private:
     std::string_view text_;

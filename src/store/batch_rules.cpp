@@ -1,5 +1,7 @@
 #include "store/batch_rules.h"
 
+#include "base/text_hash.h"
+
 #include <cairn/state.h>
 
 #include <fmt/format.h>
@@ -83,7 +85,7 @@ Status check_follows(const SnapshotWrite& write, const SnapshotWrite& previous) 
 
 // Rules between writes; a batch of one has none.
 Status check_chains(const std::vector<SnapshotWrite>& writes) {
-    std::unordered_map<std::string_view, const SnapshotWrite*> newest_of_run;
+    std::unordered_map<std::string_view, const SnapshotWrite*, TextHash> newest_of_run;
     std::set<std::pair<std::string_view, std::string_view>> ids;
     for (const SnapshotWrite& write : writes) {
         const SnapshotInfo& info = write.snapshot.info;

@@ -61,6 +61,49 @@ TEST(HistoryGraph, ASnapshotWithoutAParentHasNothingBelowIt) {
     EXPECT_THAT(draw({}), ElementsAre());
 }
 
+// Forks of the first snapshot, one above the other, and what they make of the picture.
+Tree forks(int count) {
+    Tree tree;
+    for (int version = count + 1; version > 1; --version) tree.emplace_back(version, 1);
+    tree.emplace_back(1, 0);
+    return tree;
+}
+
+TEST(HistoryGraph, OfManyLanesTheFirstAreDrawn) {
+    const int drawn = HistoryGraph::kLanesDrawn;
+    std::string ways;
+    for (int lane = 0; lane < drawn; ++lane) ways += "| ";
+    std::string joins = "|";
+    for (int lane = 1; lane < drawn; ++lane) joins += "_|";
+    const auto lines = draw(forks(drawn + 2));
+    const auto count = static_cast<std::size_t>(drawn);
+    EXPECT_EQ(lines[count - 1], ways.substr(0, 2 * count - 2) + "*");
+    EXPECT_EQ(lines[count], ways + "...*");
+    EXPECT_EQ(lines[count + 1], ways + "...*");
+    EXPECT_EQ(lines[count + 2], joins + "_.../");
+    EXPECT_EQ(lines[count + 3], joins.substr(0, 2 * count - 3) + "/");
+    EXPECT_EQ(lines.back(), "*");
+
+    Tree gone = forks(drawn + 2);
+    gone.pop_back();
+    const auto ends = draw(gone);
+    ASSERT_EQ(ends.size(), 2 * count + 3);
+    EXPECT_EQ(ends.back(), std::string(2 * count, ' ') + "...~");
+}
+
+// Every fork was a lane of its own in every line: 20,000 of them made a picture of a gigabyte.
+TEST(HistoryGraph, APictureOfManyForksIsAsLongAsTheirNumber) {
+    constexpr int kForks = 50'000;
+    std::size_t bytes = 0;
+    std::size_t lines = 0;
+    for (const std::string& line : draw(forks(kForks))) {
+        bytes += line.size();
+        ++lines;
+    }
+    EXPECT_LT(lines, kForks + 2 * HistoryGraph::kLanesDrawn);
+    EXPECT_LT(bytes, kForks * 3 * HistoryGraph::kLanesDrawn);
+}
+
 Tree random_tree(std::mt19937_64& random) {
     Tree tree;
     for (int version = static_cast<int>(random() % 30) + 1; version > 0; --version) {

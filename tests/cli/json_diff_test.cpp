@@ -1,8 +1,11 @@
 // Goal: `cairn diff` shows every difference, and its JSON Patch leads exactly from one state to the other.
 // Method: tables for the operations and for what JSON libraries lose; random pairs of documents, whose patch is
-// applied by nlohmann::json, which shares no code with the diff.
+// applied by nlohmann::json, which shares no code with the diff; texts that are deep, or whose keys were chosen to
+// collide, against others of the same size (CPU time of the thread, by a generous factor).
 
 #include "cli/json_diff.h"
+
+#include "support/hostile_texts.h"
 
 #include <cairn/state.h>
 
@@ -17,12 +20,15 @@
 namespace cairn::cli {
 namespace {
 
-using ::testing::SizeIs;
+using ::testing::ElementsAre;
 
 using Json = nlohmann::ordered_json;
 
 std::string patch_of(std::string_view before, std::string_view after) {
-    return to_json_patch(diff_json(before, after));
+    std::string patch;
+    diff_json(before, after,
+              [&](const JsonChange& change) { patch += (patch.empty() ? "" : ",\n ") + to_json_operation(change); });
+    return "[" + patch + "]";
 }
 
 struct Case {
@@ -83,10 +89,10 @@ TEST(JsonDiff, KeysThatMeanTheSameAreTheSame) {
 TEST(JsonDiff, AnotherOrderOrSpellingOfKeysIsNeverCalledNoChange) {
     for (const auto& [before, after] : std::vector<std::pair<std::string, std::string>>{
              {R"({"a":1,"b":2})", R"({"b":2,"a":1})"}, {R"({"a":1})", R"({"\u0061":1})"}}) {
-        const auto changes = diff_json(before, after);
-        ASSERT_THAT(changes, SizeIs(1));
-        EXPECT_TRUE(changes[0].keys_only);
-        EXPECT_EQ(to_json_patch(changes), R"([{"op":"replace","path":"","value":)" + after + "}]");
+        std::vector<bool> keys_only;
+        diff_json(before, after, [&](const JsonChange& change) { keys_only.push_back(change.keys_only); });
+        EXPECT_THAT(keys_only, ElementsAre(true));
+        EXPECT_EQ(patch_of(before, after), R"([{"op":"replace","path":"","value":)" + after + "}]");
     }
     const std::string inner = patch_of(R"({"x":1,"o":{"a":1,"b":2}})", R"({"x":1,"o":{"b":2,"a":1}})");
     EXPECT_EQ(inner, R"([{"op":"replace","path":"/o","value":{"b":2,"a":1}}])");
@@ -99,16 +105,61 @@ TEST(JsonDiff, AnObjectWithAKeyTwiceIsReplacedWhole) {
               R"([{"op":"replace","path":"/o","value":{"a":1,"\u0061":3}}])");
 }
 
-TEST(JsonDiff, DeepNestingIsCompared) {
-    constexpr std::size_t kDepth = 1000;
+TEST(JsonDiff, DepthCostsNoStack) {
+    constexpr std::size_t kDepth = 100'000;
     std::string before;
     for (std::size_t i = 0; i < kDepth; ++i) before += R"({"a":)";
     const std::string after = before + "2" + std::string(kDepth, '}');
     before += "1" + std::string(kDepth, '}');
-    const auto changes = diff_json(before, after);
-    ASSERT_THAT(changes, SizeIs(1));
-    EXPECT_EQ(changes[0].path.size(), 2 * kDepth);
-    EXPECT_EQ(changes[0].after, "2");
+    std::string path;
+    for (std::size_t i = 0; i < kDepth; ++i) path += "/a";
+    EXPECT_EQ(patch_of(before, after), R"([{"op":"replace","path":")" + path + R"(","value":2}])");
+}
+
+constexpr double kRatioMax = 8;  // reading the texts once a level, or a key's bucket at each key, would be hundreds
+
+void diff(const std::string& before, const std::string& after) {
+    std::size_t changes = 0;
+    diff_json(before, after, [&](const JsonChange&) { ++changes; });
+    EXPECT_GT(changes, 0U);
+}
+
+TEST(JsonDiff, NoLevelReadsAgainWhatAnotherOneHasRead) {
+    const std::string filler = "\"" + std::string(1'000'000, 'z') + "\"";
+    const auto lists = [](std::size_t depth, const std::string& innermost) {
+        std::string text;
+        for (std::size_t i = 0; i < depth; ++i) text += "[";
+        return R"({"l":)" + text + innermost + std::string(depth, ']') + "}";
+    };
+    const auto cost_at = [&](std::size_t depth) {
+        return test::seconds_of_cpu([&] {
+            // What differs stands behind the filler; the other way round it would be found at once.
+            diff(test::nested_objects(depth, "[" + filler + ",1]"), test::nested_objects(depth, "[" + filler + ",2]"));
+            diff(lists(depth, filler + ",1"), lists(depth, filler + ",2"));
+            diff(test::nested_objects(depth, "{\"f\":" + filler + R"(,"a":1,"b":2})"),
+                 test::nested_objects(depth, "{\"f\":" + filler + R"(,"b":2,"a":1})"));
+        });
+    };
+    EXPECT_LT(cost_at(1'000), kRatioMax * cost_at(10));
+}
+
+TEST(JsonDiff, KeysThatStdHashCannotTellApartCostWhatOthersCost) {
+    const auto cost_of = [](const std::vector<std::string>& keys) {
+        return test::seconds_of_cpu([&] { diff(test::object_of(keys, "1"), test::object_of(keys, "2")); });
+    };
+    std::vector<std::string> keys = test::CollidingKeys::make(13);
+    const double colliding = cost_of(keys);
+    for (std::size_t i = 0; i < keys.size(); ++i) keys[i].replace(0, 8, fmt::format("{:08}", i));
+    EXPECT_LT(colliding, kRatioMax * cost_of(keys));
+}
+
+TEST(JsonDiff, TextsThatLieAreReadInTheirBounds) {
+    for (const std::string before : {"", "{", "{\"a\"}", "[1 2]", "{\\ :1}", "{ab\\c:1}", "{\xC3\xA9x:1}", "]", "{]"}) {
+        for (const std::string after : {"{}", "[]", "{\"a\":1}", "{ab\\d:2}", "[1 3]", "nonsense"}) {
+            patch_of(before, after);
+            patch_of(after, before);
+        }
+    }
 }
 
 // Small documents over few keys and values, so that two of them have much in common.
@@ -186,9 +237,9 @@ private:
 void expect_patch_leads_from_one_to_the_other(const Json& before, const Json& after) {
     const std::string from = before.dump();
     const std::string to = after.dump();
-    const auto changes = diff_json(from, to);
-    EXPECT_EQ(changes.empty(), from == to);
-    const std::string result = before.patch(Json::parse(to_json_patch(changes))).dump();
+    const std::string patch = patch_of(from, to);
+    EXPECT_EQ(patch == "[]", from == to);
+    const std::string result = before.patch(Json::parse(patch)).dump();
     EXPECT_EQ(State::parse(result).value(), State::parse(to).value()) << from << "\n" << to << "\n" << result;
 }
 

@@ -1,11 +1,13 @@
 // Goal: what the steps of a group have changed is merged member by member, nothing is lost silently, and every token
 //   stays as written; the built-in mergers do what their names say.
 // Method: groups by hand for each rule and each error; seeded random groups (CAIRN_TEST_SEED=n replays) against a
-//   reference that works on maps of members.
+//   reference that works on maps of members; texts that are deep, or whose keys were chosen to collide, against others
+//   of the same size (CPU time of the thread, by a generous factor).
 
 #include "pipeline/group_merge.h"
 
 #include "pipeline/mergers.h"
+#include "support/hostile_texts.h"
 #include "support/seed.h"
 #include "unit/state_random.h"
 
@@ -295,23 +297,84 @@ TEST(MergeMerger, NamesThePlaceThatCannotBeMerged) {
               ErrorCode::kConflict);
 }
 
-std::string nested(std::size_t depth, const std::string& innermost) {
-    std::string text;
-    for (std::size_t i = 0; i < depth; ++i) text += R"({"a":)";
-    return text + innermost + std::string(depth, '}');
+MemberConflict deep_conflict(std::size_t depth, const std::string& before, const std::vector<std::string>& candidates) {
+    MemberConflict conflict{.member = "o", .before = test::nested_objects(depth, before)};
+    for (const std::string& candidate : candidates) {
+        conflict.candidates.emplace_back(test::nested_objects(depth, candidate));
+        conflict.steps.push_back(std::string(1, static_cast<char>('a' + conflict.steps.size())));
+    }
+    return conflict;
 }
 
-TEST(MergeMerger, GoesDownToItsLimitAndSaysSoBelow) {
-    const auto at_depth = [](std::size_t depth) {
-        return merge(nested(depth, "{}"), {nested(depth, R"({"x":1})"), nested(depth, R"({"y":2})")},
-                     MergePolicy::kMerger, merge_objects);
-    };
-    const auto merged = at_depth(128);
+TEST(MergeMerger, DepthCostsNoStack) {
+    constexpr std::size_t kDepth = 100'000;
+    const auto merged = merge_objects(deep_conflict(kDepth, "{}", {R"({"x":1})", R"({"y":2})"}));
     ASSERT_TRUE(merged.has_value()) << merged.error().to_string();
-    EXPECT_EQ(merged->text(), nested(128, R"({"x":1,"y":2})"));
-    const auto too_deep = at_depth(129);
-    ASSERT_FALSE(too_deep.has_value());
-    EXPECT_EQ(too_deep.error().code, ErrorCode::kLimitExceeded);
+    EXPECT_EQ(*merged, test::nested_objects(kDepth, R"({"x":1,"y":2})"));
+    const auto refused = merge_objects(deep_conflict(kDepth, "1", {"2", "3"}));
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code, ErrorCode::kConflict);
+}
+
+constexpr double kRatioMax = 8;  // reading the text once a level would be a hundred
+
+TEST(MergeMerger, NoLevelReadsAgainWhatAnotherOneHasRead) {
+    const std::string filler = R"({"x":")" + std::string(1'000'000, 'z') + R"(","n":)";
+    // Two equal changes beside another one, and keys in another order: what has to be compared, once.
+    const auto cost_at = [&](std::size_t depth) {
+        const MemberConflict conflict =
+            deep_conflict(depth, filler + R"({"k":1,"l":2}})",
+                          {filler + R"({"l":2,"k":1},"p":1})", filler + R"({"k":1,"l":2},"p":1})",
+                           filler + R"({"k":1,"l":2},"q":1})"});
+        return test::seconds_of_cpu([&] { EXPECT_TRUE(merge_objects(conflict).has_value()); });
+    };
+    EXPECT_LT(cost_at(1'000), kRatioMax * cost_at(10));
+}
+
+TEST(MergeMerger, KeysThatStdHashCannotTellApartCostWhatOthersCost) {
+    const auto cost_of = [](const std::vector<std::string>& keys) {
+        const std::string before = R"({"o":)" + test::object_of(keys, "1") + "}";
+        const std::string one = R"({"o":)" + test::object_of(keys, "2") + "}";
+        const std::string other = R"({"o":)" + test::object_of(keys, "1") + R"(,"n":0})";
+        return test::seconds_of_cpu([&] { merged_deeply(before, {one, other}); });
+    };
+    std::vector<std::string> keys = test::CollidingKeys::make(13);
+    const double colliding = cost_of(keys);
+    for (std::size_t i = 0; i < keys.size(); ++i) keys[i].replace(0, 8, fmt::format("{:08}", i));
+    EXPECT_LT(colliding, kRatioMax * cost_of(keys));
+}
+
+// ---- stopping ----
+
+TEST(GroupMerge, EndsWhenItIsAskedToStop) {
+    std::stop_source stop;
+    const std::vector<Changed> results{{"a", parsed(R"({"x":2,"y":2})")}, {"b", parsed(R"({"x":3,"y":3})")}};
+    const Stage stage{.steps = {}, .on_conflict = MergePolicy::kMerger, .merger = "mine"};
+    int asked = 0;
+    const Merger stopping = [&](const MemberConflict& conflict) -> Decision {
+        ++asked;
+        EXPECT_FALSE(conflict.stop.stop_requested());
+        stop.request_stop();
+        EXPECT_TRUE(conflict.stop.stop_requested());
+        return "1";
+    };
+    const auto merged = merge_results(parsed(R"({"x":1,"y":1})"), results, stage, &stopping, {}, stop.get_token());
+    ASSERT_FALSE(merged.has_value());
+    EXPECT_EQ(merged.error().code, ErrorCode::kUnavailable);
+    EXPECT_EQ(asked, 1);
+}
+
+TEST(GroupMerge, SoDoTheMergersThatAreThereFromTheStart) {
+    std::stop_source stop;
+    stop.request_stop();
+    MemberConflict conflict{.member = "o", .before = "[]", .candidates = {"[1]", "[2]"}, .steps = {"a", "b"}};
+    conflict.stop = stop.get_token();
+    ASSERT_FALSE(append_lists(conflict).has_value());
+    EXPECT_EQ(append_lists(conflict).error().code, ErrorCode::kUnavailable);
+    conflict.before = "{}";
+    conflict.candidates = {R"({"x":1})", R"({"y":1})"};
+    ASSERT_FALSE(merge_objects(conflict).has_value());
+    EXPECT_EQ(merge_objects(conflict).error().code, ErrorCode::kUnavailable);
 }
 
 }  // namespace

@@ -125,6 +125,22 @@ TEST(Layering, AnEnginesHeadersNeverLeaveTheirFolder) {
     EXPECT_GE(checked, 5U) << "the test no longer sees the includes";
 }
 
+// Who may choose the keys of a table that hashes with std::hash can make it a list (src/base/text_hash.h).
+TEST(Layering, TablesOfTextsHashWithAKeyThatNobodyKnows) {
+    static const std::regex kTableOfTexts(R"(std::unordered_(multi)?(set|map)<(const )?std::string)");
+    std::size_t checked = 0;
+    for (const char* folder : {"src", "bindings/python/src"}) {
+        for (const std::string& file : files_below(folder, {".h", ".cpp"})) {
+            for (const std::string& line : lines_of(read_file(project_path(file)))) {
+                if (!std::regex_search(line, kTableOfTexts)) continue;
+                ++checked;
+                EXPECT_TRUE(line.contains("TextHash")) << file << ": " << line;
+            }
+        }
+    }
+    EXPECT_GE(checked, 4U) << "the test no longer sees the tables";
+}
+
 TEST(Layering, EveryTestFileIsBuilt) {
     std::size_t checked = 0;
     for (const std::string& file : files_below("tests", {"_test.cpp"})) {

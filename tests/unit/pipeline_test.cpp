@@ -266,6 +266,29 @@ TEST_F(GroupConflict, IsDecidedByANamedMerger) {
     EXPECT_EQ(bench.complete(pipeline, "other").state.text(), R"({"question":"why","owner":["x","y"]})");
 }
 
+TEST_F(GroupConflict, IsLeftForLaterWhenTheRunIsCancelledMeanwhile) {
+    std::stop_source cancel;
+    bench.add("claim more", [](const State& state, const AgentCall& call) -> Result<State> {
+        return with_member(with_member(state, "owner", call.step), "second", call.step);
+    });
+    ASSERT_TRUE(
+        bench.engine->add_merger("slow", [&](const MemberConflict& conflict) -> Result<std::optional<std::string>> {
+            cancel.request_stop();
+            return conflict.candidates.front();
+        }));
+    pipeline = {.name = "p", .stages = {together({"x", "y"}, "claim more")}};
+    pipeline.stages[0].on_conflict = MergePolicy::kMerger;
+    pipeline.stages[0].merger = "slow";
+    bench.context.stop = cancel.get_token();
+    const auto result = bench.execute(pipeline);
+    ASSERT_TRUE(result);
+    EXPECT_EQ(result->status, PipelineStatus::kInterrupted);
+    EXPECT_EQ(result->error->code, ErrorCode::kUnavailable);
+    bench.context.stop = {};
+    EXPECT_EQ(bench.complete(pipeline).state.text(), R"({"question":"why","owner":"x","second":"x"})");
+    EXPECT_THAT(bench.journal.order(), UnorderedElementsAre("x", "y"));
+}
+
 TEST_F(GroupConflict, IsSettledByAChangedPipelineWithoutRunningAStepAgain) {
     ASSERT_EQ(bench.execute(pipeline)->status, PipelineStatus::kFailed);
     pipeline.stages[0].on_conflict = MergePolicy::kLast;
