@@ -187,6 +187,38 @@ TEST_F(CairnRun, AChangedPipelineIsRefusedUnlessAccepted) {
     EXPECT_EQ(read("journal"), "first 1\nsecond 1\nsecond 2\nthird 1\n");
 }
 
+TEST_F(CairnRun, AStepPutBeforeWhereItStandsIsNotCalledCompleted) {
+    write_pipeline("exit 1");
+    run_demo({"--run-id", "r1"});
+    edit_pipeline("  - {step: first,", "  - {step: review, agent: mark}\n  - {step: first,");
+    write("second.sh", "true");
+    const auto refused = run_demo({"--run-id", "r1", "--resume", "--accept-changes"});
+    EXPECT_EQ(refused.exit_code, exit_code_of(ErrorCode::kConflict));
+    EXPECT_THAT(
+        last_line_of(refused.errors),
+        HasSubstr("p.yaml:11:12: step \"review\": it has not been completed, but stands before step \"first\""));
+    EXPECT_EQ(read("journal"), "first 1\nsecond 1\n");
+}
+
+TEST_F(CairnRun, OnlyWhatIsThereCanBeResumedUnlessItMayBegin) {
+    write_pipeline();
+    expect_error(
+        run_demo({"--run-id", "typo", "--resume"}), ErrorCode::kNotFound,
+        "--resume: there is no run \"typo\" here; leave --resume out for a new one, or give --resume-or-start");
+    expect_error(run_demo({"--run-id", "typo", "--resume", "--dry-run"}), ErrorCode::kNotFound, "no run \"typo\"");
+    expect_error(run_demo({"--resume"}), ErrorCode::kNotFound, "no run of pipeline \"demo\" is unfinished");
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "journal"));
+
+    write("second.sh", "exit 1");
+    EXPECT_NE(run_demo({"--run-id", "r1", "--resume-or-start"}).exit_code, 0);
+    write("second.sh", "true");
+    EXPECT_EQ(outcome({"--resume-or-start"})["is_resumed"], true);
+    EXPECT_EQ(read("journal"), "first 1\nsecond 1\nsecond 2\nthird 1\n");
+    const Json begun = parsed(run_demo({"--resume-or-start", "--json"}));
+    EXPECT_NE(begun["run_id"], "r1");
+    EXPECT_EQ(begun["is_resumed"], false);
+}
+
 TEST_F(CairnRun, EventsAreAppendedAsJsonLines) {
     write_pipeline();
     outcome({"--events", "events.jsonl"});
