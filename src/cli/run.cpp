@@ -1,9 +1,9 @@
 #include "cli/command.h"
-#include "cli/files.h"
 #include "cli/interruption.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/pipeline_file.h"
+#include "cli/rescue.h"
 #include "cli/run_choice.h"
 #include "cli/run_input.h"
 #include "cli/run_plan.h"
@@ -15,7 +15,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <memory>
@@ -96,14 +95,12 @@ Result<PipelineResult> execute(const Cli& cli, const RunOptions& options, const 
 }
 
 // Whatever became of the store, what the agents have worked out is not lost.
-Result<std::string> rescue(const PipelineResult& result, const std::string& run_id) {
+Result<std::string> rescue_unsaved(const PipelineResult& result, const std::string& run_id) {
     if (result.is_saved || !result.save_error) return "";
-    std::string name = "cairn-" + run_id + ".json";
-    std::ranges::replace(name, '/', '_');
-    if (Status written = write_file(name, result.state.text()); !written) {
+    auto name = rescue(result.state.text(), run_id);
+    if (!name) {
         print_message(fmt::format("cairn: the state could neither be saved nor written to a file; it is:\n{}\n",
                                   result.state.text()));
-        return std::unexpected(std::move(written.error()));
     }
     return name;
 }
@@ -139,7 +136,7 @@ Status run_to_its_end(const Cli& cli, const RunOptions& options, const Parts& pa
         return execute(cli, options, parts, file, run, input);
     }();
     if (!result) return std::unexpected(with_place(file, result.error()));
-    const auto unsaved = rescue(*result, run.run_id);
+    const auto unsaved = rescue_unsaved(*result, run.run_id);
     const RunOutcome outcome{
         .file = file,
         .run = run,

@@ -138,6 +138,35 @@ TEST_F(CairnRun, AStateThatCannotBeSavedIsWrittenToAFile) {
     EXPECT_EQ(only_run()["steps_completed"], 1);
 }
 
+// Every run's agent takes the store away; two ids differ only in what no file's name may have, and one is saved twice.
+TEST_F(CairnRun, NoUnsavedStateReplacesAnother) {
+    write_pipeline("mv $STORE gone; printf '{\"who\":\"%s %s\"}' $CAIRN_RUN_ID $STORE; exit 0");
+    const auto unsaved = [&](const std::string& run_id, const std::string& store) {
+        const auto result =
+            run_demo({"--run-id", run_id, "--json", "--store", "sqlite:" + store}, {}, {{"STORE", store}});
+        return Json::parse(result.output)["unsaved_file"].get<std::string>();
+    };
+    EXPECT_EQ(unsaved("team/1", "a.db"), "cairn-team%2F1.json");
+    EXPECT_EQ(unsaved("team_1", "b.db"), "cairn-team_1.json");
+    EXPECT_EQ(unsaved("team_1", "c.db"), "cairn-team_1~2.json");
+    EXPECT_EQ(unsaved("../1", "d.db"), "cairn-..%2F1.json");
+    const auto who = [&](const std::string& file) { return Json::parse(read(file))["who"].get<std::string>(); };
+    EXPECT_EQ(who("cairn-team%2F1.json"), "team/1 a.db");
+    EXPECT_EQ(who("cairn-team_1.json"), "team_1 b.db");
+    EXPECT_EQ(who("cairn-team_1~2.json"), "team_1 c.db");
+    using std::filesystem::perms;
+    EXPECT_EQ(std::filesystem::status(folder_ / "cairn-team_1.json").permissions(),
+              perms::owner_read | perms::owner_write);
+}
+
+TEST_F(CairnRun, AnUnsavedStateFollowsNoLinkThatStandsAtItsName) {
+    write_pipeline("mv cairn.db gone; echo '{}'; exit 0");
+    std::filesystem::create_symlink("elsewhere", folder_ / "cairn-r1.json");
+    run_demo({"--run-id", "r1"});
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "elsewhere"));
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "cairn-r1~2.json"));
+}
+
 TEST_F(CairnRun, DryRunRunsAndWritesNothing) {
     write_pipeline();
     const auto told = run_demo({"--dry-run", "--events", "events.jsonl"});
