@@ -175,8 +175,11 @@ struct PipelineContext {
     std::string thread_id;
     std::string user_id;
     std::stop_token stop = {};    ///< Asked: the steps under way are stopped, what is finished is saved.
-    bool accept_changes = false;  ///< Go on although the pipeline has changed since: after the last completed step.
-    bool take_over = false;       ///< Go on although another executor seems to be at it: its next save is refused.
+    /// Go on although the pipeline has changed since: after the last completed step, if the steps up to there are those
+    /// that the run has completed.
+    bool accept_changes = false;
+    bool take_over = false;    ///< Go on although another executor seems to be at it: its next save is refused.
+    bool resume_only = false;  ///< A run that has no checkpoint is kNotFound; otherwise it begins.
 };
 
 enum class OnSaveFailure : std::uint8_t {
@@ -188,8 +191,10 @@ struct ExecutorOptions {
     Config config = {};  ///< Chooses the service, and its durability.
     OnSaveFailure on_save_failure = OnSaveFailure::kStop;
     std::chrono::milliseconds heartbeat{2'000};  ///< How often a run says that it is alive.
-    /// After so long without, it counts as dead; at once if its process is known to be gone (same machine).
-    std::chrono::milliseconds silence{10'000};
+    /// After so long without, a run of another machine counts as dead. A heartbeat comes late while the store is locked
+    /// (writers wait for `Config::timeout`, 30 s), and clocks differ: by up to 25 s without harm, as long as this is 60
+    /// s. On the same machine no clock is asked: a process that is gone is dead at once, one that is there never.
+    std::chrono::milliseconds silence{60'000};
     Runtime runtime = {};
 };
 
@@ -244,7 +249,7 @@ public:
     /// returns its state at once. Blocks until the run ends; what happened to a run that began is in the result.
     /// Errors (nothing was run): kInvalidArgument (the pipeline, or a context without thread or user, or a run that
     ///   belongs to others or is no pipeline's), kConflict (the run is in progress elsewhere, or the pipeline has
-    ///   changed: the message says what to set), and those of the store.
+    ///   changed: the message says what to set), kNotFound (`resume_only`), and those of the store.
     [[nodiscard]] Result<PipelineResult> execute_pipeline(const Pipeline& pipeline, const State& state,
                                                           const std::string& run_id, const PipelineContext& context);
 

@@ -18,14 +18,17 @@ static_assert(std::atomic<int>::is_always_lock_free, "a signal handler writes it
 // Where the first signal is told, if anybody waits for it; the second then ends the program.
 std::atomic<int> listener = -1;
 
-constexpr int kInterruptedExitCode = 130;
+// What a shell makes of a process that a signal ended.
+[[noreturn]] void leave(int signal) {
+    _exit(128 + signal);
+}
 
 void note(int signal) {
     const int error_number = errno;
     const bool is_first = requested_signal.exchange(signal) == 0;
     const int told = listener;
     // A terminal that is closed says so more than once.
-    if (told >= 0 && !is_first && signal != SIGHUP) _exit(kInterruptedExitCode);
+    if (told >= 0 && !is_first && signal != SIGHUP) leave(signal);
     if (told >= 0 && is_first) [[maybe_unused]]
         const ssize_t written = write(told, "!", 1);
     errno = error_number;
@@ -64,8 +67,22 @@ bool Interruption::requested() noexcept {
 
 void Interruption::end_program() {
     if (!requested()) return;
-    std::signal(requested_signal, SIG_DFL);
-    std::raise(requested_signal);
+    const int signal = requested_signal;
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+    leave(signal);  // process 1, or a parent that blocked the signal
+}
+
+// A child's end is told (it is not to whoever inherits an ignored SIGCHLD), `cairn log … | head` ends quietly, and a
+// file that may not grow any more (ulimit -f) is an error of the write.
+void prepare_signals() {
+    std::signal(SIGCHLD, SIG_DFL);
+    std::signal(SIGPIPE, SIG_DFL);
+    std::signal(SIGXFSZ, SIG_IGN);
+    if (getpid() != 1) return;
+    for (const int signal : {SIGHUP, SIGINT, SIGTERM, SIGPIPE}) {
+        if (std::signal(signal, leave) == SIG_IGN) std::signal(signal, SIG_IGN);  // nohup(1)
+    }
 }
 
 StopAtInterruption::StopAtInterruption(std::function<void()> stop) {

@@ -17,7 +17,7 @@ public:
 
     static bool requested() noexcept;
 
-    /// Ends the program by the signal that came, as the shell expects; returns if none did.
+    /// Ends the program by the signal that came, as the shell expects: exit code 128 + signal. Returns if none did.
     static void end_program();
 
 private:
@@ -26,8 +26,12 @@ private:
     struct sigaction hang_up_before_{};
 };
 
+/// For the beginning of the program: makes signals mean what this program relies on, whatever the parent process set
+/// and even as process 1 of a container, for which the kernel knows no default actions.
+void prepare_signals();
+
 /// While one lives, the first such signal calls `stop` (from a thread of its own), so that what is under way can be
-/// ended well; a second one but SIGHUP ends the program at once with exit code 130.
+/// ended well; a second one but SIGHUP ends the program at once with exit code 128 + signal.
 class StopAtInterruption {
 public:
     explicit StopAtInterruption(std::function<void()> stop);

@@ -1,6 +1,7 @@
 // The program `cairn`: reads the command line and the configuration, runs the command, reports its error.
 
 #include "cli/command.h"
+#include "cli/interruption.h"
 #include "cli/log_sink.h"
 #include "cli/options.h"
 #include "cli/output.h"
@@ -13,7 +14,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -163,6 +163,6 @@ void occupy_standard_descriptors() {
 
 int main(int argument_count, char** arguments) {
     cairn::cli::occupy_standard_descriptors();
-    std::signal(SIGPIPE, SIG_DFL);  // `cairn log … | head` ends quietly, whatever the parent process set
+    cairn::cli::prepare_signals();
     return cairn::cli::flush_output(cairn::cli::run(argument_count, arguments));
 }

@@ -1,9 +1,9 @@
 #include "cli/command.h"
-#include "cli/files.h"
 #include "cli/interruption.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/pipeline_file.h"
+#include "cli/rescue.h"
 #include "cli/run_choice.h"
 #include "cli/run_input.h"
 #include "cli/run_plan.h"
@@ -15,7 +15,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <memory>
@@ -91,18 +90,17 @@ Result<PipelineResult> execute(const Cli& cli, const RunOptions& options, const 
                                       .user_id = run.user_id,
                                       .stop = stop.get_token(),
                                       .accept_changes = options.accept_changes,
-                                      .take_over = options.take_over});
+                                      .take_over = options.take_over,
+                                      .resume_only = options.wish.resume && !options.wish.start_if_missing});
 }
 
 // Whatever became of the store, what the agents have worked out is not lost.
-Result<std::string> rescue(const PipelineResult& result, const std::string& run_id) {
+Result<std::string> rescue_unsaved(const PipelineResult& result, const std::string& run_id) {
     if (result.is_saved || !result.save_error) return "";
-    std::string name = "cairn-" + run_id + ".json";
-    std::ranges::replace(name, '/', '_');
-    if (Status written = write_file(name, result.state.text()); !written) {
+    auto name = rescue(result.state.text(), run_id);
+    if (!name) {
         print_message(fmt::format("cairn: the state could neither be saved nor written to a file; it is:\n{}\n",
                                   result.state.text()));
-        return std::unexpected(std::move(written.error()));
     }
     return name;
 }
@@ -137,8 +135,8 @@ Status run_to_its_end(const Cli& cli, const RunOptions& options, const Parts& pa
         print_beginning(cli, options, run);
         return execute(cli, options, parts, file, run, input);
     }();
-    if (!result) return std::unexpected(result.error());
-    const auto unsaved = rescue(*result, run.run_id);
+    if (!result) return std::unexpected(with_place(file, result.error()));
+    const auto unsaved = rescue_unsaved(*result, run.run_id);
     const RunOutcome outcome{
         .file = file,
         .run = run,
@@ -196,6 +194,8 @@ void add_options(CLI::App& command, RunOptions& options) {
         ->type_name("USER");
     command.add_flag("--resume", options.wish.resume,
                      "Go on with it; without --run-id with the newest run of this pipeline that is not completed");
+    command.add_flag("--resume-or-start", options.wish.start_if_missing,
+                     "As --resume, but begin the run if there is none: for scripts");
     command.add_flag("--take-over", options.take_over, "Go on although another process seems to be at it");
     command.add_flag("--accept-changes", options.accept_changes, "Go on although the pipeline has changed since");
     command.add_flag("--dry-run", options.dry_run, "Check the file, tell what would be done, and do nothing");
@@ -213,7 +213,10 @@ void add_run_command(CLI::App& app, Cli& cli) {
     CLI::App* command = app.add_subcommand("run", "Run a pipeline of agents, saving after every step");
     const auto options = std::make_shared<RunOptions>();
     add_options(*command, *options);
-    command->callback([&cli, options] { cli.action = [&cli, options] { return run(cli, *options); }; });
+    command->callback([&cli, options] {
+        options->wish.resume |= options->wish.start_if_missing;
+        cli.action = [&cli, options] { return run(cli, *options); };
+    });
     command->footer(
         "Every step's result is saved before the next begins, so that a run which ends early, for whatever reason, "
         "goes\n"

@@ -47,8 +47,8 @@ ChosenRun going_on(const RunInfo& run, const RunWish& wish, std::optional<Pipeli
 }
 
 // One that others are at only if there is no other: the executor then says who.
-Result<ChosenRun> newest_unfinished(Store& store, const std::string& pipeline, const RunWish& wish,
-                                    const Runtime& runtime) {
+Result<std::optional<ChosenRun>> newest_unfinished(Store& store, const std::string& pipeline, const RunWish& wish,
+                                                   const Runtime& runtime) {
     std::optional<ChosenRun> under_way;
     for (std::string cursor;;) {
         auto page = store.runs({.thread_id = wish.thread_id, .user_id = wish.user_id, .cursor = cursor});
@@ -64,10 +64,15 @@ Result<ChosenRun> newest_unfinished(Store& store, const std::string& pipeline, c
         cursor = std::move(page->next_cursor);
         if (cursor.empty()) break;
     }
-    if (under_way) return *std::move(under_way);
+    return under_way;
+}
+
+std::unexpected<Error> nothing_to_resume(const std::string& pipeline, const RunWish& wish) {
+    const std::string missing = wish.run_id.empty()
+                                    ? fmt::format("no run of pipeline \"{}\" is unfinished here", pipeline)
+                                    : fmt::format("there is no run \"{}\" here", wish.run_id);
     return fail(ErrorCode::kNotFound,
-                fmt::format("--resume: no run of pipeline \"{}\" is unfinished here; leave --resume out for a new one",
-                            pipeline));
+                fmt::format("--resume: {}; leave --resume out for a new one, or give --resume-or-start", missing));
 }
 
 Result<ChosenRun> existing(const RunInfo& run, const RunWish& wish, const Runtime& runtime) {
@@ -89,7 +94,9 @@ std::optional<PipelineRunStatus> status_now(const RunInfo& run, const Runtime& r
 
 Result<ChosenRun> choose_run(Store* store, const std::string& pipeline, const RunWish& wish, const Runtime& runtime) {
     if (store != nullptr && wish.run_id.empty() && wish.resume) {
-        return newest_unfinished(*store, pipeline, wish, runtime);
+        auto newest = newest_unfinished(*store, pipeline, wish, runtime);
+        if (!newest) return std::unexpected(std::move(newest.error()));
+        if (*newest) return **std::move(newest);
     }
     if (store != nullptr && !wish.run_id.empty()) {
         const auto found = find_run(*store, wish.run_id);
@@ -97,6 +104,7 @@ Result<ChosenRun> choose_run(Store* store, const std::string& pipeline, const Ru
         const std::optional<RunInfo>& there = *found;
         if (there) return existing(*there, wish, runtime);
     }
+    if (wish.resume && !wish.start_if_missing) return nothing_to_resume(pipeline, wish);
     const Runtime real = runtime.with_defaults();
     return ChosenRun{.run_id = wish.run_id.empty() ? make_snapshot_id(*real.clock, *real.random) : wish.run_id,
                      .thread_id = wish.thread_id.value_or(kDefaultThread),

@@ -16,6 +16,7 @@ struct RunWish {
     std::optional<std::string> thread_id;
     std::optional<std::string> user_id;
     bool resume = false;
+    bool start_if_missing = false;  ///< With `resume`: a run that is not there begins.
 };
 
 struct ChosenRun {

@@ -112,16 +112,19 @@ void print_outcome(const Cli& cli, const RunOutcome& outcome) {
     cli.json ? print_json(outcome) : print_text(cli, outcome);
 }
 
-std::optional<Error> error_of(const RunOutcome& outcome) {
-    const PipelineResult& result = outcome.result;
-    if (!result.error) return result.is_saved ? std::nullopt : result.save_error;
-    Error error = *result.error;
-    for (const StepResult& step : result.steps) {
-        if (!error.message.starts_with(fmt::format("step \"{}\": ", step.step))) continue;
-        error.message = fmt::format("{}: {}", outcome.file.place_of(step.step), error.message);
+Error with_place(const PipelineFile& file, Error error) {
+    for (const auto& [step, mark] : file.marks) {
+        if (!error.message.starts_with(fmt::format("step \"{}\": ", step))) continue;
+        error.message = fmt::format("{}: {}", file.place_of(step), error.message);
         break;
     }
     return error;
+}
+
+std::optional<Error> error_of(const RunOutcome& outcome) {
+    const PipelineResult& result = outcome.result;
+    if (!result.error) return result.is_saved ? std::nullopt : result.save_error;
+    return with_place(outcome.file, *result.error);
 }
 
 }  // namespace cairn::cli

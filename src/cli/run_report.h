@@ -24,6 +24,9 @@ struct RunOutcome {
 
 void print_outcome(const Cli& cli, const RunOutcome& outcome);
 
+/// An error about a step, with the step's place in the file in front.
+Error with_place(const PipelineFile& file, Error error);
+
 /// Why the run did not complete, or is not saved, with the step's place in the file in front.
 std::optional<Error> error_of(const RunOutcome& outcome);
 

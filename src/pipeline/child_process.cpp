@@ -284,6 +284,18 @@ bool has_nul(const std::string& text) {
     return text.find('\0') != std::string::npos;
 }
 
+// Whether the kernel will tell how a child ended. Otherwise a program that did its work could not be told from one that
+// failed, so it is not started.
+Status check_children_are_told() {
+    struct sigaction action{};
+    if (::sigaction(SIGCHLD, nullptr, &action) != 0) return {};
+    const bool is_ignored = (action.sa_flags & SA_SIGINFO) == 0 && action.sa_handler == SIG_IGN;
+    if (!is_ignored && (action.sa_flags & SA_NOCLDWAIT) == 0) return {};
+    return fail(ErrorCode::kInvalidArgument,
+                "this process ignores SIGCHLD, so that the exit code of a program is lost: nothing was started; set it "
+                "to SIG_DFL (it may be inherited from the parent process)");
+}
+
 // What the kernel would cut short or not take.
 Status check(const Program& program) {
     if (program.command.empty() || program.command.front().empty()) {
@@ -303,6 +315,7 @@ Status check(const Program& program) {
 
 Result<ChildProcess> ChildProcess::start(const Program& program, std::string_view standard_input) {
     if (Status status = check(program); !status) return std::unexpected(std::move(status.error()));
+    if (Status status = check_children_are_told(); !status) return std::unexpected(std::move(status.error()));
     const Result<Descriptor> input = make_input(standard_input);
     if (!input) return std::unexpected(input.error());
     Result<Pipe> output = make_output_pipe();

@@ -129,6 +129,7 @@ void PipelineRun::run_single(const Stage& stage) {
 // skipped. The last stage's checkpoint is the run's.
 void PipelineRun::complete_stage(const Stage& stage) {
     ++progress_.stages_completed;
+    for (const Step& step : stage.steps) progress_.ended->add(step.name);
     progress_.step = stage.steps.back().name;
     progress_.group_base.clear();
     progress_.group_finished.clear();
@@ -230,6 +231,7 @@ bool PipelineRun::note(const Step& step, const StepRun& run) {
 
 void PipelineRun::decide(const Step& step, StepResult result) {
     const bool is_finished = result.outcome != StepOutcome::kFailed || step.may_fail;
+    if (result.outcome == StepOutcome::kCompleted) progress_.exceptions.erase(step.name);
     if (decided_.insert_or_assign(step.name, std::move(result)).second && is_finished) ++progress_.steps_completed;
     events_.set_steps_completed(progress_.steps_completed);
 }

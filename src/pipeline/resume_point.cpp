@@ -52,6 +52,57 @@ Result<std::size_t> stages_completed(const Pipeline& pipeline, const std::string
                     pipeline.name, step));
 }
 
+StepsDigest steps_of(const Pipeline& pipeline, std::size_t stages) {
+    StepsDigest digest;
+    for (std::size_t i = 0; i < stages; ++i) {
+        for (const Step& step : pipeline.stages[i].steps) digest.add(step.name);
+    }
+    return digest;
+}
+
+// The one step because of which the first `stages` of the changed pipeline are not what the run has completed.
+std::optional<std::string> odd_step(const Pipeline& pipeline, std::size_t stages, const StepsDigest& ended) {
+    const StepsDigest claimed = steps_of(pipeline, stages);
+    for (std::size_t i = 0; i < pipeline.stages.size(); ++i) {
+        for (const Step& step : pipeline.stages[i].steps) {
+            StepsDigest without = claimed;
+            i < stages ? without.remove(step.name) : without.add(step.name);
+            if (without != ended) continue;
+            return i < stages ? fmt::format("step \"{}\": it has not been completed, but stands before", step.name)
+                              : fmt::format("step \"{}\": it has been completed, but stands behind", step.name);
+        }
+    }
+    return std::nullopt;
+}
+
+// What a changed pipeline takes for completed must be what the run has completed.
+Status check_ended(const Pipeline& pipeline, std::size_t stages, const std::string& run_id,
+                   const RunProgress& progress) {
+    if (progress.ended == steps_of(pipeline, stages)) return {};
+    const auto odd = progress.ended ? odd_step(pipeline, stages, *progress.ended) : std::nullopt;
+    if (odd) {
+        return fail(ErrorCode::kConflict,
+                    fmt::format("{} step \"{}\", the last one that run \"{}\" has completed: put it on the other side, "
+                                "or start another run",
+                                *odd, progress.step, run_id));
+    }
+    return fail(ErrorCode::kConflict,
+                fmt::format("step \"{}\": run \"{}\" has completed it, but {}: change only what comes behind it, or "
+                            "start another run",
+                            progress.step, run_id,
+                            progress.ended ? "the steps up to it are not those that the run has completed"
+                                           : "an early version did not note which steps were completed before it"));
+}
+
+// What is known of steps that are not completed any more, because the pipeline was changed, is forgotten.
+void forget_others(RunProgress& progress, const Pipeline& pipeline) {
+    const std::size_t known = std::min(progress.stages_completed + 1, pipeline.stages.size());
+    std::erase_if(progress.exceptions, [&](const auto& exception) {
+        return std::none_of(pipeline.stages.begin(), pipeline.stages.begin() + static_cast<std::ptrdiff_t>(known),
+                            [&](const Stage& stage) { return has_step(stage, exception.first); });
+    });
+}
+
 // What the saved progress means for the pipeline as it is now.
 Status adapt(RunProgress& progress, const Pipeline& pipeline, const std::string& run_id, bool accept_changes) {
     const std::string fingerprint = pipeline.fingerprint();
@@ -59,10 +110,13 @@ Status adapt(RunProgress& progress, const Pipeline& pipeline, const std::string&
         if (!accept_changes) return has_changed(pipeline, run_id, progress);
         const Result<std::size_t> completed = stages_completed(pipeline, progress.step);
         if (!completed) return std::unexpected(completed.error());
+        if (Status same = check_ended(pipeline, *completed, run_id, progress); !same) return same;
         progress.stages_completed = *completed;
         progress.pipeline = pipeline.name;
         progress.fingerprint = fingerprint;
+        forget_others(progress, pipeline);
     }
+    progress.ended = steps_of(pipeline, std::min(progress.stages_completed, pipeline.stages.size()));
     progress.steps_total = pipeline.steps_total();
     return {};
 }
@@ -105,6 +159,13 @@ Status load_group(StatePersistence& service, const Pipeline& pipeline, LoadReque
     return {};
 }
 
+std::unexpected<Error> nothing_to_resume(const std::string& run_id) {
+    return fail(ErrorCode::kNotFound,
+                fmt::format("there is no run \"{}\" to go on with: name one that is there, or begin "
+                            "it (without resume_only; --resume-or-start)",
+                            run_id));
+}
+
 ResumePoint start_of(const Pipeline& pipeline, const State& input) {
     return {
         .state = input,
@@ -119,6 +180,7 @@ Result<ResumePoint> find_resume_point(StatePersistence& service, Store& store, c
     const Result<std::optional<Head>> head = store.head(run_id);
     if (!head) return std::unexpected(head.error());
     const std::optional<Head>& newest = *head;
+    if (!newest && context.resume_only) return nothing_to_resume(run_id);
     if (!newest) return start_of(pipeline, input);
     if (Status status = check_owner(*newest, run_id, context); !status) {
         return std::unexpected(std::move(status.error()));

@@ -29,7 +29,7 @@ struct ResumePoint {
 
 /// Reads what the run's checkpoints say; a run without any starts from `input`.
 /// Errors: kInvalidArgument (the run belongs to others, or its head is not a pipeline's), kConflict (the pipeline has
-///   changed since), and those of loading.
+///   changed since), kNotFound (no checkpoint, and `resume_only`), and those of loading.
 [[nodiscard]] Result<ResumePoint> find_resume_point(StatePersistence& service, Store& store, const Pipeline& pipeline,
                                                     const State& input, const std::string& run_id,
                                                     const PipelineContext& context);

@@ -36,10 +36,9 @@ Result<std::unique_ptr<RunLease>> RunLease::take(std::shared_ptr<Store> store, c
         return is_in_progress(run_id, *held, now);
     }
     const Lease before = held ? held->lease : Lease{};
-    Lease taken{.owner = make_owner(runtime), .epoch = before.epoch + 1};
     std::unique_ptr<RunLease> lease(
-        new RunLease(std::move(store), run_id, settings, std::move(runtime), std::move(taken)));
-    Status written = lease->write(lease->lease_, before);
+        new RunLease(std::move(store), run_id, settings, std::move(runtime), before.epoch + 1));
+    Status written = lease->write(lease->lease_, before, settings.timeout);
     if (!written && written.error().code == ErrorCode::kOutcomeUnknown) {
         const Result<std::optional<LeaseInfo>> now_held = lease->store_->lease(run_id);
         if (now_held && now_held->value_or(LeaseInfo{}).lease == lease->lease_) written = {};
@@ -53,25 +52,27 @@ Result<std::unique_ptr<RunLease>> RunLease::take(std::shared_ptr<Store> store, c
                             run_id));
 }
 
-RunLease::RunLease(std::shared_ptr<Store> store, std::string run_id, Settings settings, Runtime runtime, Lease lease)
+RunLease::RunLease(std::shared_ptr<Store> store, std::string run_id, Settings settings, Runtime runtime,
+                   std::int64_t epoch)
     : store_(std::move(store)),
       run_id_(std::move(run_id)),
       settings_(settings),
       runtime_(std::move(runtime)),
-      lease_(std::move(lease)) {}
+      identity_(runtime_),
+      lease_{.owner = identity_.owner(), .epoch = epoch} {}
 
-// What cannot be given up is found to be dead by its process or its silence.
+// What cannot be given up is known to be over by its process, and to other machines by its silence.
 RunLease::~RunLease() {
     if (is_abandoned_) return;
     [[maybe_unused]] const Status given_up =
-        guarded([&] { return write({.owner = {}, .epoch = lease_.epoch}, lease_); });
+        guarded([&] { return write({.owner = {}, .epoch = lease_.epoch}, lease_, settings_.timeout); });
 }
 
-Status RunLease::write(const Lease& lease, const Lease& expected) {
+Status RunLease::write(const Lease& lease, const Lease& expected, std::chrono::milliseconds timeout) {
     Batch batch;
     batch.leases.push_back(
         {.run_id = run_id_, .lease = lease, .heartbeat_at = runtime_.clock->now(), .expected = expected});
-    return store_->commit(batch, std::chrono::steady_clock::now() + settings_.timeout);
+    return store_->commit(batch, std::chrono::steady_clock::now() + timeout);
 }
 
 bool RunLease::is_lost() const {
@@ -84,13 +85,15 @@ std::jthread RunLease::keep_alive(std::function<void()> on_lost) {
         [this, on_lost = std::move(on_lost)](const std::stop_token& stop) { renew_until(stop, on_lost); });
 }
 
-// A renewal that fails for another reason than a new holder is tried again: only silence costs the lease.
+// A renewal that fails for another reason than a new holder is tried again: only silence costs the lease. It does not
+// wait for long, because what is written in the end is the time at which it began to wait.
 void RunLease::renew_until(const std::stop_token& stop, const std::function<void()>& on_lost) {
     std::mutex mutex;
     std::condition_variable_any woken;
     std::unique_lock lock(mutex);
+    const auto patience = std::min(settings_.timeout, settings_.silence / 4);
     while (!woken.wait_for(lock, stop, settings_.heartbeat, [&] { return stop.stop_requested(); })) {
-        const Status renewed = guarded([&] { return write(lease_, lease_); });
+        const Status renewed = guarded([&] { return write(lease_, lease_, patience); });
         if (renewed || renewed.error().code != ErrorCode::kConflict) continue;
         on_lost();
         return;

@@ -2,11 +2,14 @@
 
 // The right to execute a run, as long as this object lives: one executor at a time, told to everybody by a heartbeat.
 
+#include "pipeline/executor_identity.h"
+
 #include <cairn/error.h>
 #include <cairn/runtime.h>
 #include <cairn/store.h>
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -42,14 +45,15 @@ public:
     void abandon() { is_abandoned_ = true; }
 
 private:
-    RunLease(std::shared_ptr<Store> store, std::string run_id, Settings settings, Runtime runtime, Lease lease);
-    Status write(const Lease& lease, const Lease& expected);
+    RunLease(std::shared_ptr<Store> store, std::string run_id, Settings settings, Runtime runtime, std::int64_t epoch);
+    Status write(const Lease& lease, const Lease& expected, std::chrono::milliseconds timeout);
     void renew_until(const std::stop_token& stop, const std::function<void()>& on_lost);
 
     const std::shared_ptr<Store> store_;
     const std::string run_id_;
     const Settings settings_;
-    const Runtime runtime_;
+    Runtime runtime_;
+    const ExecutorIdentity identity_;
     const Lease lease_;
     bool is_abandoned_ = false;
 };

@@ -1,8 +1,13 @@
 #include "pipeline/run_progress.h"
 
+#include <cairn/checksum.h>
+
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <array>
+#include <charconv>
+#include <system_error>
 #include <utility>
 
 namespace cairn {
@@ -47,6 +52,7 @@ std::optional<RunProgress> read(const ReadJson& document) {
     progress.step = document.value("step", "");
     progress.phase = AgentPhase(document.value("phase", ""));
     progress.error = document.value("error", "");
+    if (progress.stages_completed > 0) progress.ended = StepsDigest::parse(document.value("ended", ""));
     read_names(document, StepOutcome::kSkipped, progress);
     read_names(document, StepOutcome::kFailed, progress);
     if (const auto attempts = document.find("attempts"); attempts != document.end()) {
@@ -63,6 +69,28 @@ std::optional<RunProgress> read(const ReadJson& document) {
 
 }  // namespace
 
+// Part of the stored format: the sum, modulo 2^64, of the low halves of the names' checksums.
+StepsDigest& StepsDigest::add(std::string_view step) {
+    sum_ += Checksum::of(step).low;
+    return *this;
+}
+
+StepsDigest& StepsDigest::remove(std::string_view step) {
+    sum_ -= Checksum::of(step).low;
+    return *this;
+}
+
+std::string StepsDigest::to_hex() const {
+    return fmt::format("{:016x}", sum_);
+}
+
+std::optional<StepsDigest> StepsDigest::parse(std::string_view hex) {
+    StepsDigest digest;
+    const auto [stopped, error] = std::from_chars(hex.data(), hex.data() + hex.size(), digest.sum_, 16);
+    if (hex.size() != 16 || error != std::errc() || stopped != hex.data() + hex.size()) return std::nullopt;
+    return digest;
+}
+
 // What is empty is left out: this is stored with every step.
 State RunProgress::to_metadata() const {
     Json document = {{"pipeline", pipeline},
@@ -72,6 +100,7 @@ State RunProgress::to_metadata() const {
     if (!step.empty()) document["step"] = step;
     if (!phase.name().empty()) document["phase"] = phase.name();
     document["stages_completed"] = stages_completed;
+    if (ended && stages_completed > 0) document["ended"] = ended->to_hex();
     document["fingerprint"] = fingerprint;
     document["epoch"] = epoch;
     for (const StepOutcome outcome : {StepOutcome::kSkipped, StepOutcome::kFailed}) {

@@ -15,13 +15,32 @@
 
 namespace cairn {
 
+/// Which steps have ended, in constant space and any order: a pipeline that was changed is held against what has really
+/// run. Two sets of steps have one digest only if they are the same (but for one chance in 2^64).
+class StepsDigest {
+public:
+    StepsDigest& add(std::string_view step);
+    StepsDigest& remove(std::string_view step);
+
+    std::string to_hex() const;
+    /// Nothing if it is none.
+    static std::optional<StepsDigest> parse(std::string_view hex);
+
+    friend bool operator==(const StepsDigest&, const StepsDigest&) = default;
+
+private:
+    std::uint64_t sum_ = 0;
+};
+
 struct RunProgress {
     std::string pipeline = {};
     PipelineStatus status = PipelineStatus::kRunning;
     std::string fingerprint = {};      ///< Of the pipeline that was executed.
     std::int64_t epoch = 0;            ///< Of the lease under which this was saved.
     std::size_t stages_completed = 0;  ///< Of the pipeline's stages; the next one is under way.
-    std::size_t steps_completed = 0;   ///< Of the pipeline's steps, with those that ended otherwise.
+    /// The steps of the completed stages. Nothing: an early version did not note them.
+    std::optional<StepsDigest> ended = StepsDigest();
+    std::size_t steps_completed = 0;  ///< Of the pipeline's steps, with those that ended otherwise.
     std::size_t steps_total = 0;
     std::string step = {};  ///< The last one of the last completed stage.
     AgentPhase phase = {};

@@ -138,6 +138,35 @@ TEST_F(CairnRun, AStateThatCannotBeSavedIsWrittenToAFile) {
     EXPECT_EQ(only_run()["steps_completed"], 1);
 }
 
+// Every run's agent takes the store away; two ids differ only in what no file's name may have, and one is saved twice.
+TEST_F(CairnRun, NoUnsavedStateReplacesAnother) {
+    write_pipeline("mv $STORE gone; printf '{\"who\":\"%s %s\"}' $CAIRN_RUN_ID $STORE; exit 0");
+    const auto unsaved = [&](const std::string& run_id, const std::string& store) {
+        const auto result =
+            run_demo({"--run-id", run_id, "--json", "--store", "sqlite:" + store}, {}, {{"STORE", store}});
+        return Json::parse(result.output)["unsaved_file"].get<std::string>();
+    };
+    EXPECT_EQ(unsaved("team/1", "a.db"), "cairn-team%2F1.json");
+    EXPECT_EQ(unsaved("team_1", "b.db"), "cairn-team_1.json");
+    EXPECT_EQ(unsaved("team_1", "c.db"), "cairn-team_1~2.json");
+    EXPECT_EQ(unsaved("../1", "d.db"), "cairn-..%2F1.json");
+    const auto who = [&](const std::string& file) { return Json::parse(read(file))["who"].get<std::string>(); };
+    EXPECT_EQ(who("cairn-team%2F1.json"), "team/1 a.db");
+    EXPECT_EQ(who("cairn-team_1.json"), "team_1 b.db");
+    EXPECT_EQ(who("cairn-team_1~2.json"), "team_1 c.db");
+    using std::filesystem::perms;
+    EXPECT_EQ(std::filesystem::status(folder_ / "cairn-team_1.json").permissions(),
+              perms::owner_read | perms::owner_write);
+}
+
+TEST_F(CairnRun, AnUnsavedStateFollowsNoLinkThatStandsAtItsName) {
+    write_pipeline("mv cairn.db gone; echo '{}'; exit 0");
+    std::filesystem::create_symlink("elsewhere", folder_ / "cairn-r1.json");
+    run_demo({"--run-id", "r1"});
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "elsewhere"));
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "cairn-r1~2.json"));
+}
+
 TEST_F(CairnRun, DryRunRunsAndWritesNothing) {
     write_pipeline();
     const auto told = run_demo({"--dry-run", "--events", "events.jsonl"});
@@ -185,6 +214,38 @@ TEST_F(CairnRun, AChangedPipelineIsRefusedUnlessAccepted) {
     EXPECT_EQ(refused.exit_code, exit_code_of(ErrorCode::kConflict));
     EXPECT_EQ(outcome({"--resume", "--accept-changes"})["status"], "completed");
     EXPECT_EQ(read("journal"), "first 1\nsecond 1\nsecond 2\nthird 1\n");
+}
+
+TEST_F(CairnRun, AStepPutBeforeWhereItStandsIsNotCalledCompleted) {
+    write_pipeline("exit 1");
+    run_demo({"--run-id", "r1"});
+    edit_pipeline("  - {step: first,", "  - {step: review, agent: mark}\n  - {step: first,");
+    write("second.sh", "true");
+    const auto refused = run_demo({"--run-id", "r1", "--resume", "--accept-changes"});
+    EXPECT_EQ(refused.exit_code, exit_code_of(ErrorCode::kConflict));
+    EXPECT_THAT(
+        last_line_of(refused.errors),
+        HasSubstr("p.yaml:11:12: step \"review\": it has not been completed, but stands before step \"first\""));
+    EXPECT_EQ(read("journal"), "first 1\nsecond 1\n");
+}
+
+TEST_F(CairnRun, OnlyWhatIsThereCanBeResumedUnlessItMayBegin) {
+    write_pipeline();
+    expect_error(
+        run_demo({"--run-id", "typo", "--resume"}), ErrorCode::kNotFound,
+        "--resume: there is no run \"typo\" here; leave --resume out for a new one, or give --resume-or-start");
+    expect_error(run_demo({"--run-id", "typo", "--resume", "--dry-run"}), ErrorCode::kNotFound, "no run \"typo\"");
+    expect_error(run_demo({"--resume"}), ErrorCode::kNotFound, "no run of pipeline \"demo\" is unfinished");
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "journal"));
+
+    write("second.sh", "exit 1");
+    EXPECT_NE(run_demo({"--run-id", "r1", "--resume-or-start"}).exit_code, 0);
+    write("second.sh", "true");
+    EXPECT_EQ(outcome({"--resume-or-start"})["is_resumed"], true);
+    EXPECT_EQ(read("journal"), "first 1\nsecond 1\nsecond 2\nthird 1\n");
+    const Json begun = parsed(run_demo({"--resume-or-start", "--json"}));
+    EXPECT_NE(begun["run_id"], "r1");
+    EXPECT_EQ(begun["is_resumed"], false);
 }
 
 TEST_F(CairnRun, EventsAreAppendedAsJsonLines) {

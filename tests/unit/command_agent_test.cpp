@@ -458,6 +458,23 @@ TEST(CommandAgent, OneThatClosesItsPipesIsAwaited) {
     EXPECT_THAT(error_of(run(shell("exec >&- 2>&-; sleep 0.01; exit 5"))).message, HasSubstr("exited with code 5"));
 }
 
+// The kernel would not tell how it ended: a step that has run would count as failed.
+TEST(CommandAgent, IsNotStartedWhereChildrenAreNotAwaited) {
+    const TempDir folder;
+    struct sigaction before{};
+    for (const int flags : {0, SA_NOCLDWAIT}) {
+        struct sigaction ignored{};
+        ignored.sa_handler = flags == 0 ? SIG_IGN : SIG_DFL;
+        ignored.sa_flags = flags;
+        ASSERT_EQ(::sigaction(SIGCHLD, &ignored, flags == 0 ? &before : nullptr), 0);
+        const auto refused = run(shell("touch " + (folder / "ran").string()));
+        EXPECT_THAT(text_of(refused), HasSubstr("this process ignores SIGCHLD"));
+        EXPECT_FALSE(std::filesystem::exists(folder / "ran"));
+    }
+    ASSERT_EQ(::sigaction(SIGCHLD, &before, nullptr), 0);
+    EXPECT_EQ(text_of(run(shell("echo '{}'"))), "{}");
+}
+
 TEST(CommandAgent, StartsWithDefaultSignals) {
     sigset_t all;
     sigset_t before;

@@ -7,7 +7,9 @@
 
 #include "pipeline/executor_identity.h"
 #include "pipeline/run_progress.h"
+#include "support/child_process.h"
 #include "support/pipeline_bench.h"
+#include "support/temp_dir.h"
 
 #include <cairn/retention.h>
 
@@ -20,8 +22,11 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
+#include <fstream>
 #include <future>
 #include <limits>
+#include <optional>
 #include <set>
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
@@ -217,6 +222,67 @@ TEST(Heartbeat, MayBeALittleAheadButNotFarInTheFuture) {
     EXPECT_TRUE(seen(std::chrono::seconds(9)));
     EXPECT_FALSE(seen(std::chrono::seconds(-11)));
     EXPECT_FALSE(seen(std::chrono::hours(1'000)));
+}
+
+// Far longer than the silence, in both directions: as after a locked store, a suspended machine or a clock that was
+// set.
+bool counts_as_alive(const std::string& owner) {
+    const Timestamp now = Runtime().with_defaults().clock->now();
+    const auto seen = [&](std::chrono::hours ago) {
+        return is_alive({.lease = {.owner = owner, .epoch = 1}, .heartbeat_at = now - ago}, now,
+                        std::chrono::seconds(60));
+    };
+    EXPECT_EQ(seen(std::chrono::hours(1)), seen(std::chrono::hours(-1)));
+    return seen(std::chrono::hours(1));
+}
+
+TEST(Heartbeat, IsNotAskedForWhereTheProcessCanBe) {
+    const TempDir folder;
+    ChildProcess child([&](const Channel& channel) {
+        Runtime runtime = Runtime().with_defaults();
+        const ExecutorIdentity identity(runtime);
+        std::ofstream(folder / "owner") << identity.owner();
+        channel.say(1);
+        channel.hear();
+        return 0;
+    });
+    ASSERT_TRUE(child.channel().hear());
+    std::string owner;
+    std::ifstream(folder / "owner") >> owner;
+    EXPECT_TRUE(counts_as_alive(owner)) << owner;
+    ASSERT_EQ(::kill(child.pid(), SIGSTOP), 0);
+    EXPECT_TRUE(counts_as_alive(owner)) << "stopped, but there";
+    ASSERT_EQ(::kill(child.pid(), SIGKILL), 0);
+    siginfo_t ended{};
+    ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child.pid()), &ended, WEXITED | WNOWAIT), 0);
+    EXPECT_FALSE(counts_as_alive(owner)) << "a zombie";
+    child.wait();
+    EXPECT_FALSE(counts_as_alive(owner));
+}
+
+TEST(Heartbeat, OfThisProcessCountsAsLongAsTheExecutionLasts) {
+    Runtime runtime = Runtime().with_defaults();
+    std::optional<ExecutorIdentity> identity(runtime);
+    const std::string owner = identity->owner();
+    EXPECT_TRUE(counts_as_alive(owner));
+    identity.reset();
+    EXPECT_FALSE(counts_as_alive(owner));
+}
+
+// Its lease is still there, and its process alive.
+TEST_F(PipelineFaults, ARunWhoseLeaseCouldNotBeGivenUpGoesOnInTheSameProcess) {
+    bench.add("breaks the store", [&](const State& state, const AgentCall&) -> Result<State> {
+        bench.store->inject({.code = ErrorCode::kUnavailable, .for_good = true});
+        return state;
+    });
+    Pipeline pipeline{.name = "p", .stages = {alone("a"), alone("b", "breaks the store")}};
+    ASSERT_EQ(bench.execute(pipeline)->status, PipelineStatus::kInterrupted);
+    bench.store->heal();
+    ASSERT_NE(bench.store->lease("run").value()->lease.owner, "");
+    bench.store->heal();
+    bench.context.accept_changes = true;
+    pipeline.stages[1].steps[0].agent = "note";
+    bench.complete(pipeline);
 }
 
 TEST_F(PipelineFaults, AConflictThatIsNotAboutTheLeaseIsAFailedSave) {
