@@ -431,6 +431,32 @@ TEST(SqliteReadOnly, NothingInTheFileChangesAndWritesAreRefused) {
     EXPECT_TRUE(content_of(dir / "cairn.db") == before);
 }
 
+TEST(SqliteReadOnly, ReadingLeavesNoFilesBehind) {
+    const TempDir dir;
+    make_store_with_one_run(dir / "cairn.db");
+    {
+        const auto store = open_sqlite_store(dir / "cairn.db", {.read_only = true}).value();
+        EXPECT_EQ(store->head("run").value()->version, 1);
+        EXPECT_TRUE(store->check().value().findings.empty());
+    }
+    EXPECT_EQ(files_in(dir.path()), std::vector<std::string>{"cairn.db"});
+}
+
+// Nobody but a writer can move it into the database.
+TEST(SqliteReadOnly, ReadingLeavesALogWithSavesWhereItIs) {
+    const TempDir dir;
+    ChildProcess dying([&](const Channel&) {
+        const auto store = open_sqlite_store(dir / "cairn.db").value();
+        static_cast<void>(store->commit(make_batch(make_snapshot("run", 1)), soon()));
+        std::_Exit(0);
+        return 0;
+    });
+    ASSERT_EQ(dying.wait(), 0);
+    const std::string log = content_of(dir / "cairn.db-wal");
+    EXPECT_EQ(open_sqlite_store(dir / "cairn.db", {.read_only = true}).value()->head("run").value()->version, 1);
+    EXPECT_TRUE(content_of(dir / "cairn.db-wal") == log);
+}
+
 TEST(SqliteReadOnly, AReaderSeesWhatAWriterCommitsMeanwhile) {
     const TempDir dir;
     make_store_with_one_run(dir / "cairn.db");

@@ -152,9 +152,11 @@ TEST(SqliteLocks, ALockOfAnotherProgramAndOneOfOursExcludeEachOther) {
     const TempDir dir;
     ChildProcess other([&](const Channel& parent) {
         while (parent.hear()) {
-            const OwnConnection lock(dir / "cairn.db");
-            parent.say(lock.held() ? 1 : 0);
+            auto lock = std::make_unique<OwnConnection>(dir / "cairn.db");
+            parent.say(lock->held() ? 1 : 0);
             parent.hear();
+            lock.reset();
+            parent.say(2);
         }
         return 0;
     });
@@ -168,6 +170,7 @@ TEST(SqliteLocks, ALockOfAnotherProgramAndOneOfOursExcludeEachOther) {
     ASSERT_FALSE(status.has_value()) << "two processes had the write lock";
     EXPECT_EQ(status.error().code, ErrorCode::kUnavailable) << status.error().to_string();
     other.channel().say(1);
+    ASSERT_EQ(other.channel().hear(), 2);
 
     {
         const OwnConnection lock(dir / "cairn.db");
@@ -175,6 +178,7 @@ TEST(SqliteLocks, ALockOfAnotherProgramAndOneOfOursExcludeEachOther) {
         other.channel().say(1);
         EXPECT_EQ(other.channel().hear(), 0) << "two processes had the write lock";
         other.channel().say(1);
+        ASSERT_EQ(other.channel().hear(), 2);
     }
     EXPECT_TRUE(save(*store, "run", 2));
 }

@@ -12,14 +12,14 @@ constexpr std::chrono::milliseconds kPatience{5};
 }  // namespace
 
 Loan::~Loan() {
-    if (pool_ != nullptr) pool_->give_back(std::move(connection_));
+    if (pool_ != nullptr) pool_->give_back(std::move(connection_), generation_);
 }
 
 Result<Loan> ConnectionPool::acquire(Deadline deadline) {
     if (!take_turn(deadline)) {
         return fail(ErrorCode::kUnavailable, "all connections to the store were in use until the deadline");
     }
-    Loan loan(*this);
+    Loan loan(*this, generation());
     loan.connection_ = take_idle();
     if (loan.connection_ == nullptr) {
         Result<std::unique_ptr<Connection>> opened = opener_(deadline);
@@ -85,12 +85,19 @@ void ConnectionPool::log_discarded() const noexcept {
     }
 }
 
-void ConnectionPool::give_back(std::unique_ptr<Connection> connection) noexcept {
+std::uint64_t ConnectionPool::generation() {
+    const std::lock_guard lock(mutex_);
+    return generation_;
+}
+
+void ConnectionPool::give_back(std::unique_ptr<Connection> connection, std::uint64_t generation) noexcept {
     if (connection != nullptr && connection->broken()) {
         connection.reset();
         log_discarded();
     }
+    std::unique_ptr<Connection> closed;  // not under the lock
     const std::lock_guard lock(mutex_);
+    if (generation != generation_) closed = std::move(connection);
     if (connection != nullptr) idle_.push_back(std::move(connection));
     --lent_;
     wake_next();
@@ -103,6 +110,12 @@ void ConnectionPool::adopt(std::unique_ptr<Connection> connection) {
 
 void ConnectionPool::close() {
     const std::lock_guard lock(mutex_);
+    idle_.clear();
+}
+
+void ConnectionPool::discard() {
+    const std::lock_guard lock(mutex_);
+    ++generation_;
     idle_.clear();
 }
 

@@ -10,6 +10,7 @@
 
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -27,7 +28,9 @@ class Loan {
 public:
     ~Loan();
     Loan(Loan&& other) noexcept
-        : pool_(std::exchange(other.pool_, nullptr)), connection_(std::move(other.connection_)) {}
+        : pool_(std::exchange(other.pool_, nullptr)),
+          generation_(other.generation_),
+          connection_(std::move(other.connection_)) {}
     Loan& operator=(Loan&&) = delete;
     Loan(const Loan&) = delete;
     Loan& operator=(const Loan&) = delete;
@@ -37,9 +40,10 @@ public:
 
 private:
     friend class ConnectionPool;
-    explicit Loan(ConnectionPool& pool) : pool_(&pool) {}
+    Loan(ConnectionPool& pool, std::uint64_t generation) : pool_(&pool), generation_(generation) {}
 
-    ConnectionPool* pool_;                    // null once moved from
+    ConnectionPool* pool_;  // null once moved from
+    std::uint64_t generation_;
     std::unique_ptr<Connection> connection_;  // null until it is found or opened
 };
 
@@ -60,15 +64,18 @@ public:
     void adopt(std::unique_ptr<Connection> connection);
     /// Closes all connections that are not on loan.
     void close();
+    /// Closes all connections, those on loan when they are given back.
+    void discard();
 
 private:
     friend class Loan;
     struct Caller;
 
     bool take_turn(Deadline deadline);
+    std::uint64_t generation();
     std::unique_ptr<Connection> take_idle();
     void wake_next();
-    void give_back(std::unique_ptr<Connection> connection) noexcept;
+    void give_back(std::unique_ptr<Connection> connection, std::uint64_t generation) noexcept;
     void log_discarded() const noexcept;
 
     const std::size_t connections_max_;
@@ -79,7 +86,8 @@ private:
     // Guarded by mutex_:
     std::vector<std::unique_ptr<Connection>> idle_;
     std::size_t lent_ = 0;
-    std::deque<Caller*> waiting_;  // first come first
+    std::uint64_t generation_ = 0;  // of connections: those of an earlier one are not lent again
+    std::deque<Caller*> waiting_;   // first come first
 };
 
 }  // namespace cairn::sqlite

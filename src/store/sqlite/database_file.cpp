@@ -2,6 +2,7 @@
 
 #include "base/system_error_code.h"
 #include "store/sqlite/database_path.h"
+#include "store/sqlite/log_keeper.h"
 
 #include <fmt/format.h>
 #include <sqlite3.h>
@@ -18,6 +19,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -294,7 +296,7 @@ bool is_ours_by_its_log(Connection& connection, const fs::path& path) {
     if (missing || log_bytes == 0) return false;
     connection.checkpoint_on_close(false);
     const Result<std::int64_t> application_id = connection.query_integer(kReadApplicationId);
-    connection.checkpoint_on_close(application_id == kApplicationId);
+    connection.checkpoint_on_close(application_id == kApplicationId && !connection.is_read_only());
     return application_id == kApplicationId;
 }
 
@@ -352,11 +354,23 @@ Result<std::unique_ptr<Connection>> DatabaseFile::connect_as(Access access, Dead
     if (!connection) return explained(connection.error());
     (*connection)->set_deadline(deadline);
     if (writing && (*connection)->is_read_only()) return fail_with(ErrorCode::kReadOnly, path_, "cannot be written", 0);
+    const bool has_own_log = access == Access::kWrite || access == Access::kRead;
+    if (has_own_log) {
+        if (Status status = keep_log(**connection, path_, writing, log_); !status) {
+            return std::unexpected(status.error());
+        }
+    }
     const Result<Content> content = open_content(**connection, path_);
     if (!content) return explained(content.error());
     const Status prepared = writing ? prepare_writable(**connection, *content, known_)
                                     : prepare_readable(**connection, *content, path_, known_);
+    if (!prepared && has_own_log) {
+        if (std::optional<Error> error = (*connection)->files_do_not_fit()) return std::unexpected(std::move(*error));
+    }
     if (!prepared) return explained(prepared.error());
+    if (has_own_log) {
+        if (Status status = (*connection)->watch_files(); !status) return std::unexpected(status.error());
+    }
     return connection;
 }
 
@@ -392,7 +406,7 @@ Status DatabaseFile::make(Deadline deadline) const {
     remove_drafts_of_the_dead(path_);
     const Draft draft(path_);
     {
-        const DatabaseFile file(draft.path(), Access::kCreate, known_);
+        const DatabaseFile file(draft.path(), Access::kCreate, known_, log_);
         const Result<std::unique_ptr<Connection>> connection = file.connect_as(Access::kCreate, deadline);
         if (!connection) {
             Error error = connection.error();
@@ -406,6 +420,10 @@ Status DatabaseFile::make(Deadline deadline) const {
             return std::unexpected(std::move(error));
         }
     }
+    const FolderLock lock(path_.parent_path(), deadline);
+    std::error_code unknown;
+    if (fs::exists(path_, unknown)) return {};  // another process was faster
+    if (Status status = set_aside_leftovers(path_, log_); !status) return status;
     const int problem = publish(draft.path(), path_);
     if (problem == EEXIST) return {};  // another process was faster
     if (problem != 0) return fail_with(code_for(problem), path_, "cannot be made", problem);
@@ -416,10 +434,11 @@ Status DatabaseFile::make(Deadline deadline) const {
 }
 
 Result<DatabaseFile::Opened> DatabaseFile::open(const fs::path& path, bool read_only, bool create,
-                                                std::span<const Migration> known, Deadline deadline) {
+                                                std::span<const Migration> known, const LogSink& log,
+                                                Deadline deadline) {
     if (Status status = check_name(path); !status) return std::unexpected(status.error());
     std::error_code problem;
-    DatabaseFile file(fs::absolute(path, problem), read_only ? Access::kRead : Access::kWrite, known);
+    DatabaseFile file(fs::absolute(path, problem), read_only ? Access::kRead : Access::kWrite, known, log);
     if (problem) return fail_with(code_for(problem.value()), path, "cannot be reached", problem.value());
     if (Status status = check_name(file.path_); !status) return std::unexpected(status.error());
 

@@ -7,6 +7,7 @@
 #include "store/sqlite/sqlite_schema.h"
 
 #include <cairn/error.h>
+#include <cairn/runtime.h>
 #include <cairn/types.h>
 
 #include <cstdint>
@@ -25,7 +26,7 @@ public:
     /// Errors: as `open_store`.
     struct Opened;
     [[nodiscard]] static Result<Opened> open(const std::filesystem::path& path, bool read_only, bool create,
-                                             std::span<const Migration> known, Deadline deadline);
+                                             std::span<const Migration> known, const LogSink& log, Deadline deadline);
 
     /// Another connection to the same path. Errors: kUnavailable (the file is gone), and those of `open`.
     [[nodiscard]] Result<std::unique_ptr<Connection>> connect(Deadline deadline) const;
@@ -34,8 +35,8 @@ public:
     bool read_only() const { return access_ != Access::kWrite; }
 
 private:
-    DatabaseFile(std::filesystem::path path, Access access, std::span<const Migration> known)
-        : path_(std::move(path)), access_(access), known_(known) {}
+    DatabaseFile(std::filesystem::path path, Access access, std::span<const Migration> known, LogSink log)
+        : path_(std::move(path)), access_(access), known_(known), log_(std::move(log)) {}
 
     [[nodiscard]] Result<std::unique_ptr<Connection>> connect_as(Access access, Deadline deadline) const;
     [[nodiscard]] Result<std::unique_ptr<Connection>> connect_read_only(Deadline deadline);
@@ -45,6 +46,7 @@ private:
     std::filesystem::path path_;
     Access access_;
     std::span<const Migration> known_;
+    LogSink log_;
 };
 
 struct DatabaseFile::Opened {

@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -51,6 +52,8 @@ struct Table {
     std::vector<std::string> databases;  // one entry for each store that is open
     std::vector<std::unique_ptr<LockedFile>> files;
     std::vector<LockedFile*> by_descriptor;  // the engine's; null: not looked at yet
+    // Made beforehand, since for want of memory the engine would open a file read-only.
+    std::vector<std::unique_ptr<LockedFile>> spares;
 };
 
 Table& table() {
@@ -104,11 +107,22 @@ bool can_be_led(int descriptor) {
     return conflict.l_type == F_UNLCK || conflict.l_pid != ::getpid();
 }
 
+// For a database and its lock file.
+void prepare() {
+    constexpr std::size_t kDescriptors = 1'024;
+    constexpr std::size_t kFilesOfAStore = 2;
+    Table& all = table();
+    if (all.by_descriptor.size() < kDescriptors) all.by_descriptor.resize(kDescriptors);
+    while (all.spares.size() < kFilesOfAStore) all.spares.push_back(std::make_unique<LockedFile>());
+    all.files.reserve(all.files.size() + all.spares.size());
+}
+
+// Null: it cannot be opened, which errno explains.
 LockedFile* add(const char* path, const struct stat& status) {
-    auto file = std::make_unique<LockedFile>();
-    table().files.reserve(table().files.size() + 1);
+    if (table().spares.empty()) prepare();
+    std::unique_ptr<LockedFile>& file = table().spares.back();
     file->descriptor = open_beyond_standard_streams(path);
-    if (file->descriptor < 0) return &not_ours();
+    if (file->descriptor < 0) return nullptr;
     struct stat opened{};
     if (::fstat(file->descriptor, &opened) != 0 || opened.st_dev != status.st_dev || opened.st_ino != status.st_ino) {
         ::close(file->descriptor);  // the name has just become another file's
@@ -117,22 +131,27 @@ LockedFile* add(const char* path, const struct stat& status) {
     file->device = status.st_dev;
     file->inode = status.st_ino;
     file->led = can_be_led(file->descriptor);
-    return table().files.emplace_back(std::move(file)).get();
+    LockedFile* const added = table().files.emplace_back(std::move(file)).get();
+    table().spares.pop_back();
+    return added;
 }
 
-// The file behind a descriptor of the engine's. `path`: null if it is not being opened just now.
-LockedFile& file_of(int descriptor, const char* path) {
+// The file behind a descriptor of the engine's. `path`: null if it is not being opened just now. Null: errno explains.
+LockedFile* file_of(int descriptor, const char* path) {
     auto& files = table().by_descriptor;
     const auto index = static_cast<std::size_t>(descriptor);
     if (index >= files.size()) files.resize(std::max(index + 1, 2 * files.size()));
-    if (files[index] != nullptr) return *files[index];
+    if (files[index] != nullptr) return files[index];
     struct stat status{};
     LockedFile* file = ::fstat(descriptor, &status) == 0 ? find(status.st_dev, status.st_ino) : nullptr;
-    if (file == nullptr && path != nullptr && is_ours(path)) file = add(path, status);
+    if (file == nullptr && path != nullptr && is_ours(path)) {
+        file = add(path, status);
+        if (file == nullptr) return nullptr;
+    }
     if (file == nullptr) file = &not_ours();
     files[index] = file;
     ++file->engine_files;
-    return *file;
+    return file;
 }
 
 void forget(int descriptor) {
@@ -149,25 +168,30 @@ void forget(int descriptor) {
 
 // ---- in the place of the engine's system calls, which are C ----
 
-// The descriptor that takes the locks of this one, -1 if it takes its own. A bad_alloc is the caller's.
+constexpr int kItsOwn = -1;
+constexpr int kFailed = -2;
+
+// The descriptor that takes the locks of this one. A bad_alloc is the caller's.
 int lock_descriptor_of(int descriptor, const char* path) {
     const std::lock_guard lock(table().mutex);
-    if (table().databases.empty() && table().files.empty()) return -1;
-    const LockedFile& file = file_of(descriptor, path);
-    return file.led ? file.descriptor : -1;
+    if (table().databases.empty() && table().files.empty()) return kItsOwn;
+    const LockedFile* const file = file_of(descriptor, path);
+    if (file == nullptr) return kFailed;
+    return file->led ? file->descriptor : kItsOwn;
 }
 
 int open_file(const char* path, int flags, int mode) noexcept {
     const int descriptor = table().system.open(path, flags, mode);
     if (descriptor < 0) return descriptor;
+    int problem = ENOMEM;
     try {
-        static_cast<void>(lock_descriptor_of(descriptor, path));
-        return descriptor;
-    } catch (const std::bad_alloc&) {
-        table().system.close(descriptor);
-        errno = ENOMEM;
-        return -1;
+        if (lock_descriptor_of(descriptor, path) != kFailed) return descriptor;
+        problem = errno;
+    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch)
     }
+    table().system.close(descriptor);
+    errno = problem;
+    return -1;
 }
 
 int close_file(int descriptor) noexcept {
@@ -234,10 +258,12 @@ bool install() {
     return true;
 }
 
-bool is_locked_by_another(const LockedFile* file, off_t start, off_t count) {
-    if (file == nullptr || !file->led) return false;
+// Nothing if it cannot be told.
+std::optional<bool> is_locked_by_another(const LockedFile* file, off_t start, off_t count) {
+    if (file == nullptr || !file->led) return std::nullopt;
     struct flock conflict{.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = count, .l_pid = 0};
-    return ::fcntl(file->descriptor, F_OFD_GETLK, &conflict) == 0 && conflict.l_type != F_UNLCK;
+    if (::fcntl(file->descriptor, F_OFD_GETLK, &conflict) != 0) return std::nullopt;
+    return conflict.l_type != F_UNLCK;
 }
 
 }  // namespace
@@ -246,6 +272,7 @@ void enter(const std::filesystem::path& database) {
     static const bool kInstalled = install();
     if (!kInstalled) return;
     const std::lock_guard lock(table().mutex);
+    prepare();
     table().databases.push_back(database.native());
 }
 
@@ -258,10 +285,18 @@ void leave(const std::filesystem::path& database) noexcept {
 Others others_on(const std::filesystem::path& database) noexcept try {
     const std::string lock_file = database.native() + std::string(kLockFileSuffix);
     const std::lock_guard lock(table().mutex);
-    return {.on_database = is_locked_by_another(find(database.native()), kDatabaseLocks, kDatabaseLocksCount),
-            .on_lock_file = is_locked_by_another(find(lock_file), kLockFileInUse, 1)};
+    const LockedFile* const file = find(database.native());
+    return {.on_database = is_locked_by_another(file, kDatabaseLocks, kDatabaseLocksCount),
+            .on_lock_file = is_locked_by_another(find(lock_file), kLockFileInUse, 1),
+            .in_this_process = file != nullptr && file->engine_files > 1};
 } catch (const std::bad_alloc&) {
     return {};
+}
+
+bool has_lock_file(const std::filesystem::path& database, dev_t device, ino_t inode) noexcept {
+    const std::lock_guard lock(table().mutex);
+    const LockedFile* const file = find(database.native());
+    return file == nullptr || !file->led || find(device, inode) != nullptr;
 }
 
 void before_fork() {

@@ -11,6 +11,9 @@
 // store's file is led the same way, so that the engine's notes about the locks of that file stay true.
 
 #include <filesystem>
+#include <optional>
+
+#include <sys/types.h>
 
 namespace cairn::sqlite::file_locks {
 
@@ -19,13 +22,18 @@ namespace cairn::sqlite::file_locks {
 void enter(const std::filesystem::path& database);
 void leave(const std::filesystem::path& database) noexcept;
 
-/// Whether another process has a lock where a connection that uses the log always has one: on the database itself, and
-/// on the lock file. False where that cannot be told.
+/// Whether other processes have the files open, by where a connection that uses the log always has a lock. Nothing
+/// where that cannot be told.
 struct Others {
-    bool on_database = false;
-    bool on_lock_file = false;
+    std::optional<bool> on_database = {};
+    std::optional<bool> on_lock_file = {};
+    bool in_this_process = false;  ///< The engine has the database open here more than once.
 };
 [[nodiscard]] Others others_on(const std::filesystem::path& database) noexcept;
+
+/// Whether the engine has this very file open in this process as the database's lock file. True where it cannot be
+/// told.
+[[nodiscard]] bool has_lock_file(const std::filesystem::path& database, dev_t device, ino_t inode) noexcept;
 
 // Around a fork: nothing of ours is held locked in the child, and the child gives up its share of the parent's locks,
 // which would otherwise outlive the parent in it.

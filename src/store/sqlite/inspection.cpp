@@ -1,5 +1,7 @@
 #include "store/sqlite/inspection.h"
 
+#include "store/sqlite/log_file.h"
+#include "store/sqlite/log_keeper.h"
 #include "store/sqlite/rows.h"
 
 #include <fmt/format.h>
@@ -11,6 +13,7 @@
 #include <system_error>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 namespace cairn::sqlite {
 namespace {
@@ -115,6 +118,15 @@ Status count(Connection& connection, CheckReport& report) {
     return {};
 }
 
+Status check_log(Connection& connection, const std::filesystem::path& database, CheckReport& report) {
+    const Result<std::string> header = connection.peek(kDatabaseHeaderBytes);
+    if (!header) return std::unexpected(header.error());
+    Result<std::vector<std::string>> problems = problems_of_log(database, *header);
+    if (!problems) return std::unexpected(std::move(problems.error()));
+    for (std::string& problem : *problems) report.findings.push_back({.problem = std::move(problem)});
+    return {};
+}
+
 }  // namespace
 
 Result<StoreStats> count_rows(Connection& connection) {
@@ -163,7 +175,7 @@ std::uint64_t bytes_on_disk(const std::filesystem::path& database) {
     return bytes;
 }
 
-Result<CheckReport> inspect(Connection& connection) {
+Result<CheckReport> inspect(Connection& connection, const std::filesystem::path& database) {
     CheckReport report;
     Transaction transaction(connection);  // one view of the store for all rules
     if (Status status = transaction.begin(Transaction::kRead); !status) return std::unexpected(status.error());
@@ -172,6 +184,7 @@ Result<CheckReport> inspect(Connection& connection) {
         if (Status status = check_rule(connection, rule, report); !status) return std::unexpected(status.error());
     }
     if (Status status = count(connection, report); !status) return std::unexpected(status.error());
+    if (Status status = check_log(connection, database, report); !status) return std::unexpected(status.error());
     return report;
 }
 

@@ -22,6 +22,6 @@ namespace cairn::sqlite {
 [[nodiscard]] std::uint64_t bytes_on_disk(const std::filesystem::path& database);
 
 /// Damage that stops a part of the inspection is a finding; the rest goes on.
-[[nodiscard]] Result<CheckReport> inspect(Connection& connection);
+[[nodiscard]] Result<CheckReport> inspect(Connection& connection, const std::filesystem::path& database);
 
 }  // namespace cairn::sqlite

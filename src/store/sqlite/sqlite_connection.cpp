@@ -1,6 +1,9 @@
 #include "store/sqlite/sqlite_connection.h"
 
+#include "store/sqlite/file_locks.h"
+#include "store/sqlite/log_file.h"
 #include "store/sqlite/sqlite_error.h"
+#include "store/sqlite/sqlite_schema.h"
 
 #include <fmt/format.h>
 #include <sqlite3.h>
@@ -17,6 +20,10 @@ namespace {
 
 constexpr char kCommit[] = "COMMIT";
 constexpr char kRollback[] = "ROLLBACK";
+constexpr char kReadFirstPage[] = "PRAGMA application_id";
+constexpr char kWriteFirstPage[] = "PRAGMA application_id = 1129467441";
+static_assert(kApplicationId == 1129467441);
+constexpr char kJournalMode[] = "PRAGMA journal_mode";
 
 // An empty view may have no address, and the engine takes that for NULL.
 const char* address_of(std::string_view bytes) {
@@ -154,12 +161,15 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::filesystem::path
     if (result_code != SQLITE_OK) return std::unexpected(connection->error(result_code));
     sqlite3* const database = connection->database_;
     sqlite3_busy_handler(database, on_busy, connection.get());
+    // Only a writer moves a log; a reader could be led to delete one of which it can read nothing.
+    if (access == Access::kRead) connection->checkpoint_on_close(false);
     connection->jitter_ = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(database) >> 4U) | 1U;
     return connection;
 }
 
 Connection::~Connection() {
     statements_.clear();
+    leave_other_files_alone();
     sqlite3_close(database_);
 }
 
@@ -221,6 +231,115 @@ Result<std::string> Connection::peek(std::size_t bytes) {
     return content;
 }
 
+bool Connection::has_lock() const {
+    int level = SQLITE_LOCK_NONE;
+    sqlite3_file_control(database_, "main", SQLITE_FCNTL_LOCKSTATE, &level);
+    return level != SQLITE_LOCK_NONE;
+}
+
+int Connection::lock_alone() {
+    sqlite3_file* file = nullptr;
+    int result_code = sqlite3_file_control(database_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file));
+    if (result_code == SQLITE_OK) result_code = file->pMethods->xLock(file, SQLITE_LOCK_SHARED);
+    if (result_code == SQLITE_OK) result_code = file->pMethods->xLock(file, SQLITE_LOCK_EXCLUSIVE);
+    return result_code;
+}
+
+void Connection::unlock() {
+    sqlite3_file* file = nullptr;
+    if (sqlite3_file_control(database_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file)) == SQLITE_OK) {
+        file->pMethods->xUnlock(file, SQLITE_LOCK_NONE);
+    }
+}
+
+// The index must not be asked for before the engine uses it: that would make one. A reader that may not use it has
+// none.
+Result<LiveFiles> Connection::note_files() {
+    constexpr int kFirstPartBytes = 32'768;
+    sqlite3_file* file = nullptr;
+    void volatile* index = nullptr;
+    if (sqlite3_file_control(database_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file)) == SQLITE_OK) {
+        file->pMethods->xShmMap(file, 0, kFirstPartBytes, 0, &index);
+    }
+    LiveFiles files(path_, const_cast<const void*>(index));
+    if (index == nullptr) return files;
+    const Result<std::string> header = peek(kDatabaseHeaderBytes);
+    if (!header) return std::unexpected(header.error());
+    if (Status status = files.remember(*header); !status) return std::unexpected(status.error());
+    return files;
+}
+
+Status Connection::watch_files() {
+    if (const Result<std::int64_t> read = query_integer(kReadFirstPage); !read) return std::unexpected(read.error());
+    const Result<std::string> mode = query_text(kJournalMode);
+    if (!mode) return std::unexpected(mode.error());
+    if (*mode != "wal") return {};
+    Result<LiveFiles> files = note_files();
+    if (!files) {
+        checkpoint_on_close(false);
+        return std::unexpected(std::move(files.error()));
+    }
+    if (files->has_index()) files_ = std::move(*files);
+    return {};
+}
+
+std::optional<Error> Connection::files_do_not_fit() {
+    if (!file_locks::others_on(path_).on_database.value_or(false)) return std::nullopt;
+    const Result<LiveFiles> files = note_files();
+    if (files) return std::nullopt;
+    checkpoint_on_close(false);
+    return files.error();
+}
+
+// The first page is read again if it was being written.
+LiveFiles::Finding Connection::look_at_files() {
+    constexpr int kLooks = 3;
+    LiveFiles::Finding finding;
+    for (int look = 0; look < kLooks; ++look) {
+        const Result<std::string> header = peek(kDatabaseHeaderBytes);
+        finding = files_->look(header ? std::string_view(*header) : std::string_view());
+        if (finding.state == LiveFiles::State::kSound) break;
+    }
+    return finding;
+}
+
+Status Connection::check_files() {
+    if (!files_) return {};
+    const LiveFiles::Finding finding = look_at_files();
+    if (finding.state == LiveFiles::State::kSound) return {};
+    lost_files_ = true;
+    broken_ = true;
+    return not_the_same_files(path_, finding.what);
+}
+
+// The engine would delete by name what is at the log's name, and move a log into a database that it does not belong to.
+// A log without a name is moved into its database while it can be had.
+void Connection::leave_other_files_alone() {
+    if (!files_) return;
+    try {
+        if (is_read_only()) checkpoint_on_close(files_->log_is_empty());  // so that reading leaves no files behind
+        const LiveFiles::State state = look_at_files().state;
+        if (state == LiveFiles::State::kSound) return;
+        const bool log_is_ours = state == LiveFiles::State::kLogRemoved || state == LiveFiles::State::kMoved;
+        if (log_is_ours && !in_transaction()) {
+            deadline_ = Deadline::min();
+            sqlite3_wal_checkpoint_v2(database_, "main", SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+        }
+    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): then they count as changed
+    }
+    checkpoint_on_close(false);
+}
+
+bool Connection::log_may_begin_anew() const {
+    if (!files_) return false;
+    const std::optional<LogIndex> index = files_->index();
+    return index && index->may_begin_anew();
+}
+
+void Connection::forget_pages() {
+    sqlite3_db_release_memory(database_);
+}
+
 std::int64_t Connection::last_row_key() const {
     return sqlite3_last_insert_rowid(database_);
 }
@@ -239,6 +358,7 @@ bool Connection::file_moved() const {
 }
 
 int Connection::checkpoint(bool truncate) {
+    if (!check_files()) return SQLITE_IOERR;
     const Deadline patience = std::exchange(deadline_, Deadline::min());
     const int mode = truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
     const int result_code = sqlite3_wal_checkpoint_v2(database_, "main", mode, nullptr, nullptr);
@@ -279,6 +399,22 @@ bool Connection::wait_for_lock(int attempt) {
 }
 
 // ---- Transaction ----
+
+Status Transaction::begin(std::string_view kind) {
+    return kind == kWrite ? begin_writing() : connection_.use(kRead).run();
+}
+
+// The engine counts on from the first page as it has last read it, so that is read anew.
+Status Transaction::begin_writing() {
+    for (bool has_forgotten = false;; has_forgotten = true) {
+        if (Status status = connection_.use(kWrite).run(); !status) return status;
+        if (Status status = connection_.check_files(); !status) return status;
+        if (!connection_.log_may_begin_anew()) return {};
+        if (has_forgotten) return connection_.use(kWriteFirstPage).run();
+        rollback();
+        connection_.forget_pages();
+    }
+}
 
 int Transaction::commit() {
     return connection_.use(kCommit).run_for_code();

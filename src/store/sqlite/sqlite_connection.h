@@ -3,6 +3,8 @@
 // One connection to a database file, its prepared statements and its patience with locks. Nothing here knows cairn's
 // schema.
 
+#include "store/sqlite/live_files.h"
+
 #include <cairn/error.h>
 #include <cairn/types.h>
 
@@ -101,6 +103,7 @@ public:
 
     /// Until when calls wait for other connections' locks.
     void set_deadline(Deadline deadline);
+    Deadline deadline() const { return deadline_; }
 
     /// `sql` is compiled at its first use on this connection and then kept: pass constants only (they are found again
     /// by their address).
@@ -123,6 +126,28 @@ public:
     bool broken() const { return broken_; }
     void mark_broken() { broken_ = true; }
 
+    /// Whether it has a lock already, as after its first reading (which a program's own extensions may do at opening).
+    bool has_lock() const;
+    /// The lock that shuts out every other connection, for one that has not read yet. The engine's result code;
+    /// `unlock` gives it up in any case.
+    int lock_alone();
+    void unlock();
+
+    /// From now on `check_files` compares the files with those of now. For a store that is complete.
+    /// Errors: kUnavailable (they do not fit together: some were removed or replaced under others who have it open).
+    [[nodiscard]] Status watch_files();
+    /// That error, if it is why another one was met while others have the database open.
+    std::optional<Error> files_do_not_fit();
+    /// Before a commit, and again before it is acknowledged. Errors: kUnavailable (the path names other files now, or
+    /// their content was exchanged; this connection, and all others to the path, must be closed).
+    [[nodiscard]] Status check_files();
+    bool lost_files() const { return lost_files_; }
+
+    /// For whoever has begun to write: whether that may begin the log anew.
+    bool log_may_begin_anew() const;
+    /// The next transaction reads every page again.
+    void forget_pages();
+
     /// Moves what it can of the log into the database; `truncate` also gives the log's space back. Never waits.
     int checkpoint(bool truncate);
 
@@ -137,6 +162,9 @@ public:
 private:
     explicit Connection(std::filesystem::path path) : path_(std::move(path)) {}
     sqlite3_stmt* prepare(const char* sql, int& result_code);
+    [[nodiscard]] Result<LiveFiles> note_files();
+    LiveFiles::Finding look_at_files();
+    void leave_other_files_alone();
 
     struct Finalize {
         void operator()(sqlite3_stmt* statement) const noexcept;
@@ -150,9 +178,13 @@ private:
     std::chrono::steady_clock::time_point patient_since_;
     std::uint32_t jitter_ = 1;
     bool broken_ = false;
+    std::optional<LiveFiles> files_;  // of a connection that uses the log
+    bool lost_files_ = false;
 };
 
 /// A transaction that is rolled back unless it was committed.
+/// The first that writes to a new log also writes the database's first page, whose counter the engine then raises: so a
+/// log says which state of the database it continues (log_file.h).
 class Transaction {
 public:
     static constexpr char kRead[] = "BEGIN";
@@ -163,12 +195,15 @@ public:
     Transaction(const Transaction&) = delete;
     Transaction& operator=(const Transaction&) = delete;
 
-    [[nodiscard]] Status begin(const char* kind) { return connection_.use(kind).run(); }
+    /// Errors of `kWrite`: kUnavailable (also if the files are no longer those that were opened).
+    [[nodiscard]] Status begin(std::string_view kind);
     /// The engine's result code: what a failure means depends on what was written.
     int commit();
     void rollback() noexcept;
 
 private:
+    [[nodiscard]] Status begin_writing();
+
     Connection& connection_;
 };
 

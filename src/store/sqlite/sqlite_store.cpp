@@ -105,7 +105,9 @@ private:
         return while_open<T>([&]() -> Result<T> {
             const Result<Loan> connection = ((*engine_).*pool).acquire(deadline);
             if (!connection) return std::unexpected(connection.error());
-            return work(**connection);
+            Result<T> answer = work(**connection);
+            if ((*connection)->lost_files()) discard_connections();
+            return answer;
         });
     }
 
@@ -118,6 +120,7 @@ private:
         return fail(ErrorCode::kClosed, fmt::format("the store {}", how));
     }
     static std::unexpected<Error> read_only() { return fail(ErrorCode::kReadOnly, "the store was opened read-only"); }
+    void discard_connections();
     bool shrink_log();
     Status sweep_labels(Deadline deadline);
     Result<std::uint64_t> give_back_pages(Deadline deadline);
@@ -150,6 +153,12 @@ Status SqliteStore::close() {
     engine_.reset();
     guard_.leave();
     return {};
+}
+
+// One of them has found that the path names other files now.
+void SqliteStore::discard_connections() {
+    engine_->readers.discard();
+    engine_->writer.discard();
 }
 
 Status SqliteStore::commit(const Batch& batch, Deadline deadline) {
@@ -214,7 +223,7 @@ Result<StoreStats> SqliteStore::stats() {
 }
 
 Result<CheckReport> SqliteStore::check() {
-    return read<CheckReport>([&](Connection& connection) { return sqlite::inspect(connection); });
+    return read<CheckReport>([&](Connection& connection) { return sqlite::inspect(connection, engine_->file.path()); });
 }
 
 // What is not done by the deadline is for the next time.
@@ -286,10 +295,11 @@ Result<std::shared_ptr<Store>> open_sqlite_store(const std::filesystem::path& pa
                                                  const SqliteSettings& settings) try {
     SqliteSettings used = settings;
     if (used.migrations.empty()) used.migrations = sqlite::migrations();
+    const LogSink log = options.runtime.with_defaults().log;
     Result<DatabaseFile::Opened> opened =
-        DatabaseFile::open(path, options.read_only, options.create, used.migrations, after(used.patience));
+        DatabaseFile::open(path, options.read_only, options.create, used.migrations, log, after(used.patience));
     if (!opened) return std::unexpected(std::move(opened.error()));
-    return std::make_shared<SqliteStore>(std::move(*opened), used, options.runtime.with_defaults().log);
+    return std::make_shared<SqliteStore>(std::move(*opened), used, log);
 } catch (const std::bad_alloc&) {
     return fail(ErrorCode::kInternal, "out of memory");
 }

@@ -26,7 +26,9 @@ struct SqliteSettings {
 
 /// `sqlite:PATH`. Any number of processes may use one file at a time, each with any number of threads. Beside it the
 /// engine keeps its log (PATH-wal) and a lock file (PATH-shm) as long as somebody has it open; read-only opening makes
-/// them too where the folder can be written, and changes nothing else.
+/// them too where the folder can be written, and changes nothing else. A log that belongs to another database is set
+/// aside with a warning (event `store_log_set_aside`), and files that were exchanged under an open store are an error
+/// (kUnavailable, or kOutcomeUnknown during a commit).
 /// Forks: a child may not use its parent's store (kClosed) and has to open its own.
 /// Errors: as `open_store`.
 [[nodiscard]] Result<std::shared_ptr<Store>> open_sqlite_store(const std::filesystem::path& path,

@@ -211,8 +211,10 @@ Status commit(Connection& connection, const Batch& batch) {
     if (Status status = transaction.begin(Transaction::kWrite); !status) return status;
     if (Status status = apply(connection, batch); !status) return status;
     const int result_code = transaction.commit();
-    if (result_code == SQLITE_OK) return {};
-    return std::unexpected(commit_error(connection, result_code));
+    if (result_code != SQLITE_OK) return std::unexpected(commit_error(connection, result_code));
+    Status found_again = connection.check_files();
+    if (!found_again) found_again.error().code = ErrorCode::kOutcomeUnknown;
+    return found_again;
 }
 
 }  // namespace cairn::sqlite

@@ -1,0 +1,165 @@
+#include "store/sqlite/live_files.h"
+
+#include "store/sqlite/file_locks.h"
+#include "store/sqlite/log_file.h"
+
+#include <fmt/format.h>
+
+#include <sys/stat.h>
+
+#include <chrono>
+#include <cstring>
+#include <thread>
+
+namespace cairn::sqlite {
+namespace {
+
+namespace fs = std::filesystem;
+
+// In the index: two copies of a header, then what is in the database already.
+constexpr std::size_t kIndexHeaderBytes = 48;
+constexpr std::size_t kPageSizeOffset = 14;
+constexpr std::size_t kFramesOffset = 16;
+constexpr std::size_t kSaltsOffset = 32;
+
+constexpr std::size_t kLogHeaderBytes = 32;
+constexpr std::size_t kFrameHeaderBytes = 24;
+
+std::uint32_t load(const void* memory, std::size_t offset) {
+    const auto* const words = static_cast<const std::uint32_t*>(memory);
+    return __atomic_load_n(words + offset / sizeof(std::uint32_t), __ATOMIC_ACQUIRE);
+}
+
+std::array<std::uint32_t, kIndexHeaderBytes / 4> load_header(const void* memory, std::size_t offset) {
+    std::array<std::uint32_t, kIndexHeaderBytes / 4> words{};
+    for (std::size_t i = 0; i < words.size(); ++i) words[i] = load(memory, offset + i * 4);
+    return words;
+}
+
+// Whoever opens or closes the store just now has only one of its two locks for a moment.
+bool others_have_another_lock_file(const fs::path& database) {
+    constexpr int kLooks = 200;
+    for (int look = 0; look < kLooks; ++look) {
+        const file_locks::Others others = file_locks::others_on(database);
+        if (!others.on_database || !others.on_lock_file || others.on_database == others.on_lock_file) return false;
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return true;
+}
+
+}  // namespace
+
+std::uint64_t LogIndex::bytes_of_log() const {
+    return frames == 0 ? 0 : kLogHeaderBytes + std::uint64_t{frames} * (kFrameHeaderBytes + page_size);
+}
+
+std::optional<LogIndex> read_index(const void* shared_memory) {
+    if (shared_memory == nullptr) return std::nullopt;
+    const auto header = load_header(shared_memory, 0);
+    if (header != load_header(shared_memory, kIndexHeaderBytes)) return std::nullopt;
+    LogIndex index;
+    std::uint16_t page_size = 0;
+    const char* const bytes = reinterpret_cast<const char*>(header.data());
+    std::memcpy(&page_size, bytes + kPageSizeOffset, sizeof page_size);
+    std::memcpy(index.salts.data(), bytes + kSaltsOffset, index.salts.size());
+    index.page_size = page_size == 1 ? 65'536 : page_size;
+    index.frames = header[kFramesOffset / 4];
+    index.frames_in_database = load(shared_memory, 2 * kIndexHeaderBytes);
+    return index;
+}
+
+LiveFiles::LiveFiles(fs::path database, const void* shared_memory)
+    : database_(std::move(database)),
+      log_(log_of(database_)),
+      lock_file_(fs::path(database_) += "-shm"),
+      shared_memory_(shared_memory) {}
+
+std::optional<LiveFiles::Id> LiveFiles::find(const fs::path& path) {
+    struct stat status{};
+    if (::stat(path.c_str(), &status) != 0) return std::nullopt;
+    return Id{.device = status.st_dev, .inode = status.st_ino, .bytes = static_cast<std::uint64_t>(status.st_size)};
+}
+
+// Looked at again when somebody was writing.
+bool LiveFiles::log_fits_index() const {
+    constexpr int kLooks = 100;
+    for (int look = 0; look < kLooks; ++look) {
+        const std::optional<LogIndex> before = index();
+        if (before && before->frames == 0) return true;
+        const std::optional<Id> log = find(log_);
+        const std::string salts = salts_of_log(database_);
+        if (before && log && log->bytes >= before->bytes_of_log() &&
+            salts == std::string_view(before->salts.data(), before->salts.size())) {
+            return true;
+        }
+        if (before && before == index() && look > 2) return false;
+        std::this_thread::sleep_for(std::chrono::microseconds(100));
+    }
+    return true;  // it changes all the time, so somebody writes to it
+}
+
+bool LiveFiles::log_is_empty() const {
+    const std::optional<Id> log = find(log_);
+    return log && log->bytes == 0;
+}
+
+Status LiveFiles::remember(std::string_view database_header) {
+    const std::optional<Id> database = find(database_);
+    const std::optional<Id> log = find(log_);
+    const std::optional<Id> lock_file = find(lock_file_);
+    if (!database) return not_the_same_files(database_, "it was moved or deleted");
+    if (!log) return not_the_same_files(database_, "its log (-wal) was removed");
+    if (!lock_file || !file_locks::has_lock_file(database_, lock_file->device, lock_file->inode) ||
+        others_have_another_lock_file(database_)) {
+        return not_the_same_files(database_, "its lock file (-shm) was removed or replaced");
+    }
+    if (!log_fits_index()) return not_the_same_files(database_, "its log (-wal) was removed, replaced or cut off");
+    database_id_ = *database;
+    log_id_ = *log;
+    lock_file_id_ = *lock_file;
+    header_ = database_header;
+    return {};
+}
+
+// A first page that is rubbish is in the log, whole.
+bool LiveFiles::header_goes_back(std::string_view header) {
+    if (header == header_) return false;
+    const bool was_sound = is_header_of_store(header_);
+    if (is_header_of_store(header)) {
+        const auto forward = static_cast<std::int32_t>(change_counter(header) - change_counter(header_));
+        if (was_sound && forward < 0) return true;
+        header_ = header;
+        return false;
+    }
+    return was_sound;
+}
+
+LiveFiles::Finding LiveFiles::look(std::string_view database_header) {
+    const std::optional<Id> database = find(database_);
+    if (!database || !is_same(*database, database_id_)) return {State::kMoved, "it was moved, deleted or replaced"};
+    const std::optional<Id> lock_file = find(lock_file_);
+    if (!lock_file || !is_same(*lock_file, lock_file_id_)) {
+        return {State::kReplaced, "its lock file (-shm) was removed or replaced"};
+    }
+    if (header_goes_back(database_header)) {
+        return {State::kReplaced, "another database was copied over it, or it was cut off"};
+    }
+    const std::optional<Id> log = find(log_);
+    if (log && is_same(*log, log_id_)) {
+        const std::optional<LogIndex> now = index();
+        if (!now || log->bytes >= now->bytes_of_log()) return {};
+        return {State::kReplaced, "its log (-wal) was cut off"};
+    }
+    if (!log || log->bytes == 0) return {State::kLogRemoved, "its log (-wal) was removed"};
+    return {State::kReplaced, "its log (-wal) was replaced"};
+}
+
+std::unexpected<Error> not_the_same_files(const fs::path& database, std::string_view what) {
+    return fail(
+        ErrorCode::kUnavailable,
+        fmt::format("{}: {} while the store was open, so nothing is saved: end every program that uses the store, "
+                    "then open it again",
+                    database.native(), what));
+}
+
+}  // namespace cairn::sqlite

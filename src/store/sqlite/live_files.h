@@ -1,0 +1,89 @@
+#pragma once
+
+// The three files under a connection, as long as it is open: whether its database, log and lock file are still those
+// that others find at their names. A commit into a log that nobody finds again is lost, and so is the database that two
+// connections write with two logs. The engine looks at none of this.
+
+#include <cairn/error.h>
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <sys/types.h>
+
+namespace cairn::sqlite {
+
+/// What the engine's index in shared memory (the lock file) says of the log. https://sqlite.org/walformat.html
+struct LogIndex {
+    std::uint32_t frames = 0;
+    std::uint32_t frames_in_database = 0;
+    std::uint32_t page_size = 0;
+    std::array<char, 8> salts = {};
+
+    /// Whether the next commit may begin the log anew. Told by whoever holds the write lock.
+    bool may_begin_anew() const { return frames == frames_in_database; }
+    std::uint64_t bytes_of_log() const;
+
+    friend bool operator==(const LogIndex&, const LogIndex&) = default;
+};
+
+/// Nothing while somebody is changing it.
+[[nodiscard]] std::optional<LogIndex> read_index(const void* shared_memory);
+
+class LiveFiles {
+public:
+    enum class State : std::uint8_t {
+        kSound,
+        kLogRemoved,  ///< Nobody can have written to another one yet.
+        kMoved,       ///< The database itself: its name is gone or another file's.
+        kReplaced     ///< Anything else: what this connection knows may not be what others know.
+    };
+    struct Finding {
+        State state = State::kSound;
+        std::string_view what = {};
+    };
+
+    /// `shared_memory` is the first part of the engine's index, mapped as long as the connection is open.
+    LiveFiles(std::filesystem::path database, const void* shared_memory);
+
+    /// Notes which files they are. Errors: kUnavailable (they do not fit together).
+    [[nodiscard]] Status remember(std::string_view database_header);
+    /// Whether they are as they were. `database_header` is what the connection's own file has now.
+    [[nodiscard]] Finding look(std::string_view database_header);
+
+    bool log_is_empty() const;
+    bool has_index() const { return shared_memory_ != nullptr; }
+    std::optional<LogIndex> index() const { return read_index(shared_memory_); }
+
+private:
+    struct Id {
+        dev_t device = 0;
+        ino_t inode = 0;
+        std::uint64_t bytes = 0;
+    };
+    static std::optional<Id> find(const std::filesystem::path& path);
+    static bool is_same(const Id& one, const Id& other) {
+        return one.device == other.device && one.inode == other.inode;
+    }
+    bool log_fits_index() const;
+    bool header_goes_back(std::string_view header);
+
+    std::filesystem::path database_;
+    std::filesystem::path log_;
+    std::filesystem::path lock_file_;
+    const void* shared_memory_;
+    Id database_id_;
+    Id log_id_;
+    Id lock_file_id_;
+    std::string header_;  // as last seen
+};
+
+/// The error that a finding is: what happened to the store at `database`, and what to do.
+[[nodiscard]] std::unexpected<Error> not_the_same_files(const std::filesystem::path& database, std::string_view what);
+
+}  // namespace cairn::sqlite

@@ -1,0 +1,53 @@
+#pragma once
+
+// The write-ahead log as bytes, read without the engine: what is in it, and which database it belongs to.
+// https://sqlite.org/walformat.html
+
+#include <cairn/error.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cairn::sqlite {
+
+/// The bytes of a database that say which of its states it is in: its header.
+inline constexpr std::size_t kDatabaseHeaderBytes = 100;
+
+/// How often a database's first page had been written. It only grows.
+[[nodiscard]] std::uint32_t change_counter(std::string_view database_header);
+
+/// Whether these are the first bytes of a store of ours, of any schema.
+[[nodiscard]] bool is_header_of_store(std::string_view database_header);
+
+/// Where the log of this database is.
+[[nodiscard]] std::filesystem::path log_of(const std::filesystem::path& database);
+
+/// What every frame of the log repeats, as its header says; empty if there is no log.
+[[nodiscard]] std::string salts_of_log(const std::filesystem::path& database);
+
+struct LogContent {
+    bool has_sound_header = false;
+    std::uint32_t page_size = 0;
+    std::string salts;                // 8 bytes that every frame of this log repeats; new when the log starts again
+    std::uint64_t frames_sound = 0;   // from the start, until the first that is damaged or of an older log
+    std::uint64_t commits_sound = 0;  // among them
+    /// Whole commits of this very log behind a frame that is damaged: the engine takes the log to end before it.
+    std::uint64_t commits_behind_damage = 0;
+    std::vector<std::string> database_headers;     // in the order of the commits; the first is of the oldest
+    std::vector<std::uint32_t> pages_of_database;  // after each commit before the first of those
+};
+
+/// Empty: there is no log, or nothing but zeros where its header would be. `database_header` says how large pages are
+/// if the log's own header does not. Errors: kReadOnly, kUnavailable (it cannot be read).
+[[nodiscard]] Result<std::optional<LogContent>> read_log(const std::filesystem::path& database,
+                                                         std::string_view database_header);
+
+/// Whether this log continues this database. Each log of ours holds the database's first page (see `Transaction`), so a
+/// database that it continues is in the state just before the first of those, or in that of one of them.
+[[nodiscard]] bool belongs_to(const LogContent& log, std::string_view database_header);
+
+}  // namespace cairn::sqlite

@@ -1,0 +1,248 @@
+#include "store/sqlite/log_keeper.h"
+
+#include "base/system_error_code.h"
+#include "store/sqlite/file_locks.h"
+#include "store/sqlite/log_file.h"
+#include "store/sqlite/sqlite_error.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <ctime>
+#include <fstream>
+#include <optional>
+#include <string_view>
+#include <system_error>
+#include <thread>
+
+namespace cairn::sqlite {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kDamagedMark = ".damaged-";
+
+// A power cut in the middle of a commit can leave that one's last pages whole behind others that are not, so one commit
+// behind a damaged frame need never have been acknowledged. The next commit begins only when the last is on disk.
+constexpr std::uint64_t kCommitsAcknowledged = 2;
+
+Error failed(const fs::path& path, std::string_view what, int system_error) {
+    return {.code = code_of_system_error(system_error, ErrorCode::kUnavailable),
+            .message = fmt::format("{}: {}", path.native(), what),
+            .detail = std::generic_category().message(system_error)};
+}
+
+bool has_bytes(const fs::path& file) {
+    std::error_code missing;
+    const std::uintmax_t bytes = fs::file_size(file, missing);
+    return !missing && bytes != 0;
+}
+
+fs::path lock_file_of(const fs::path& database) {
+    return fs::path(database) += "-shm";
+}
+
+// It holds nothing but an index of the log, which whoever opens the log first makes anew; unless somebody still has it
+// open with another database that had this name.
+void remove_lock_file(const fs::path& database) {
+    ::unlink(lock_file_of(database).c_str());
+}
+
+void tell(const LogSink& log, const fs::path& database, const fs::path& kept, std::string message) {
+    log({.level = LogLevel::kWarning,
+         .event = "store_log_set_aside",
+         .message = std::move(message),
+         .fields = {{"store", database.native()}, {"kept", kept.native()}}});
+}
+
+void sync(const fs::path& path, int flags) {
+    const int descriptor = ::open(path.c_str(), flags | O_CLOEXEC);
+    if (descriptor < 0) return;
+    ::fsync(descriptor);
+    ::close(descriptor);
+}
+
+// "agents.db-wal.stale-20260401T093000Z", with a number behind it if there is one of that second already.
+Result<fs::path> rename_aside(const fs::path& file) {
+    const std::time_t now = std::time(nullptr);
+    const std::string name = fmt::format("{}.stale-{:%Y%m%dT%H%M%SZ}", file.native(), fmt::gmtime(now));
+    for (int number = 1;; ++number) {
+        fs::path aside = number == 1 ? name : fmt::format("{}-{}", name, number);
+        int problem = ::renameat2(AT_FDCWD, file.c_str(), AT_FDCWD, aside.c_str(), RENAME_NOREPLACE) == 0 ? 0 : errno;
+        if (problem == EINVAL) {  // a file system that cannot do so
+            problem = ::access(aside.c_str(), F_OK) == 0 ? EEXIST : 0;
+            if (problem == 0 && ::rename(file.c_str(), aside.c_str()) != 0) problem = errno;
+        }
+        if (problem == EEXIST) continue;
+        if (problem != 0) return std::unexpected(failed(file, "cannot be set aside", problem));
+        sync(file.parent_path(), O_RDONLY | O_DIRECTORY);
+        return aside;
+    }
+}
+
+Status set_aside(const fs::path& database, const fs::path& file, std::string_view why, const LogSink& log) {
+    const Result<fs::path> aside = rename_aside(file);
+    if (!aside) return std::unexpected(aside.error());
+    tell(log, database, *aside,
+         fmt::format("{}, so it was not used and is kept as {}: delete it when you need nothing that is in it", why,
+                     aside->native()));
+    return {};
+}
+
+// Named after what it holds, so that it is kept once however often the log is met.
+fs::path name_of_damaged_copy(const fs::path& database, const LogContent& log) {
+    std::string salts;
+    for (const char byte : log.salts) salts += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+    return log_of(database) += fmt::format("{}{}-{}", kDamagedMark, salts, log.frames_sound + 1);
+}
+
+Status keep_damaged(const fs::path& database, const LogContent& log, const LogSink& sink) {
+    const fs::path copy = name_of_damaged_copy(database, log);
+    std::error_code problem;
+    if (fs::exists(copy, problem)) return {};
+    const fs::path draft = fs::path(copy) += ".new";
+    fs::copy_file(log_of(database), draft, fs::copy_options::overwrite_existing, problem);
+    if (problem) return std::unexpected(failed(draft, "the damaged log cannot be copied", problem.value()));
+    sync(draft, O_RDONLY);
+    fs::rename(draft, copy, problem);
+    if (problem) return std::unexpected(failed(copy, "the damaged log cannot be copied", problem.value()));
+    sync(copy.parent_path(), O_RDONLY | O_DIRECTORY);
+    tell(sink, database, copy,
+         fmt::format("frame {} of the log (-wal) is damaged and {} commits follow it, which the store has lost: the "
+                     "whole log is kept as {}",
+                     log.frames_sound + 1, log.commits_behind_damage, copy.native()));
+    return {};
+}
+
+// Nobody else has the database open, in this process or another. Who may not write may not lock either.
+bool is_alone(Connection& connection, const fs::path& database, bool may_write) {
+    const file_locks::Others others = file_locks::others_on(database);
+    if (others.on_database.value_or(false)) return false;
+    const int result_code = connection.lock_alone();
+    return result_code == 0 || (!may_write && !is_busy(result_code) && !others.in_this_process);
+}
+
+class Alone {
+public:
+    Alone(Connection& connection, const fs::path& database, bool may_write)
+        : connection_(connection), is_(is_alone(connection, database, may_write)) {}
+    ~Alone() { connection_.unlock(); }
+    Alone(const Alone&) = delete;
+    Alone& operator=(const Alone&) = delete;
+
+    explicit operator bool() const { return is_; }
+
+private:
+    Connection& connection_;
+    bool is_;
+};
+
+// Why the log cannot be this database's; empty if it can.
+std::string_view why_not(const std::optional<LogContent>& log, std::string_view header) {
+    if (header.empty()) return "the log (-wal) was left by another database, and this one is empty";
+    if (!log) return {};
+    if (!log->has_sound_header && log->commits_behind_damage == 0)
+        return "what lies at the log's name (-wal) is no log";
+    if (!belongs_to(*log, header)) {
+        return "the log (-wal) continues another state of this database, or another database (a restored backup?)";
+    }
+    return {};
+}
+
+// Not for a first page that says nothing (it may be in the log, whole), nor for other programs' databases.
+bool is_to_be_judged(std::string_view header) {
+    return header.empty() || is_header_of_store(header);
+}
+
+}  // namespace
+
+FolderLock::FolderLock(const fs::path& folder, Deadline deadline)
+    : descriptor_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    constexpr std::chrono::seconds kPatience(2);
+    constexpr std::chrono::milliseconds kPause(1);
+    const Deadline until = std::min(deadline, std::chrono::steady_clock::now() + kPatience);
+    while (descriptor_ >= 0 && ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK &&
+           std::chrono::steady_clock::now() < until) {
+        std::this_thread::sleep_for(kPause);
+    }
+}
+
+FolderLock::~FolderLock() {
+    if (descriptor_ < 0) return;
+    ::flock(descriptor_, LOCK_UN);  // a forked child may have it too
+    ::close(descriptor_);
+}
+
+Status keep_log(Connection& connection, const fs::path& database, bool may_write, const LogSink& log) {
+    const fs::path path = log_of(database);
+    if (connection.has_lock()) return {};
+    if (!has_bytes(path) && !has_bytes(lock_file_of(database))) return {};
+    const FolderLock lock(database.parent_path(), connection.deadline());
+    const Alone alone(connection, database, may_write);
+    if (!alone) return {};
+    if (may_write) remove_lock_file(database);
+    if (!has_bytes(path)) return {};
+    const Result<std::string> header = connection.peek(kDatabaseHeaderBytes);
+    if (!header) return std::unexpected(header.error());
+    if (!is_to_be_judged(*header)) return {};
+    const Result<std::optional<LogContent>> content = read_log(database, *header);
+    if (!content) return std::unexpected(content.error());
+    if (const std::string_view why = why_not(*content, *header); !why.empty()) {
+        if (may_write) return set_aside(database, path, why, log);
+        return fail(ErrorCode::kReadOnly,
+                    fmt::format("{}: {}: open it once for writing, which sets the log aside", database.native(), why));
+    }
+    const bool is_damaged = *content && (*content)->commits_behind_damage >= kCommitsAcknowledged;
+    return may_write && is_damaged ? keep_damaged(database, **content, log) : Status();
+}
+
+Status set_aside_leftovers(const fs::path& database, const LogSink& log) {
+    remove_lock_file(database);
+    for (const std::string_view suffix : {"-wal", "-journal"}) {
+        const fs::path file = fs::path(database) += suffix;
+        if (!has_bytes(file)) continue;
+        const std::string why = fmt::format("a log ({}) was left where a new store is made", suffix);
+        if (Status status = set_aside(database, file, why, log); !status) return status;
+    }
+    return {};
+}
+
+Result<std::vector<std::string>> problems_of_log(const fs::path& database, std::string_view header) {
+    std::vector<std::string> problems;
+    // A log that is written meanwhile can look damaged, but not twice in the same place.
+    constexpr int kLooks = 5;
+    std::optional<LogContent> before;
+    for (int look = 0; look < kLooks; ++look) {
+        Result<std::optional<LogContent>> log = read_log(database, header);
+        if (!log) return std::unexpected(std::move(log.error()));
+        if (!*log || (*log)->commits_behind_damage < kCommitsAcknowledged) break;
+        if (before && before->salts == (*log)->salts && before->frames_sound == (*log)->frames_sound) {
+            problems.push_back(
+                fmt::format("frame {} of the log (-wal) is damaged, and the {} commits behind it are lost",
+                            before->frames_sound + 1, before->commits_behind_damage));
+            break;
+        }
+        before = std::move(*log);
+    }
+    const std::string mark = log_of(database).filename().native() + std::string(kDamagedMark);
+    std::error_code problem;
+    for (fs::directory_iterator entry(database.parent_path(), problem), end; !problem && entry != end;
+         entry.increment(problem)) {
+        if (!entry->path().filename().native().starts_with(mark)) continue;
+        problems.push_back(
+            fmt::format("a damaged log holds commits that the store has lost: {} (move it away when you "
+                        "have what you need of it)",
+                        entry->path().native()));
+    }
+    return problems;
+}
+
+}  // namespace cairn::sqlite

@@ -1,0 +1,408 @@
+// Goal: a log is used only with the database that it belongs to, and all of it; what does not belong is kept under
+// another name and told; and nothing is acknowledged whose log or database nobody finds again.
+// Method: processes that die without closing leave logs; files are removed, exchanged, cut off and damaged as operators
+// and disks do it, beside nobody and under a store that is open.
+
+#include "store/sqlite/sqlite_store.h"
+#include "support/child_process.h"
+#include "support/database_bytes.h"
+#include "support/make.h"
+#include "support/temp_dir.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace cairn::test {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+constexpr std::size_t kLogHeaderBytes = 32;
+constexpr std::size_t kFrameBytes = 24 + 8192;
+
+void write_file(const fs::path& path, const std::string& content) {
+    std::ofstream(path, std::ios::binary) << content;
+}
+
+Status save(Store& store, const std::string& run, std::int64_t version, std::size_t bytes = 500) {
+    const std::string text = fmt::format(R"({{"filler":"{}"}})", std::string(bytes, 'x'));
+    return store.commit(make_batch(make_snapshot(run, version, text)), soon());
+}
+
+// A process that saves so many versions and dies without closing; the last of them are in its log alone.
+void save_and_die(const fs::path& database, const std::string& run, std::int64_t from, std::int64_t until,
+                  std::size_t bytes = 500) {
+    ChildProcess child([&](const Channel&) {
+        const auto store = open_sqlite_store(database);
+        if (!store) return 1;
+        for (std::int64_t version = from; version <= until; ++version) {
+            if (!save(**store, run, version, bytes)) return 2;
+        }
+        std::_Exit(0);
+        return 0;
+    });
+    ASSERT_EQ(child.wait(), 0);
+    ASSERT_NE(fs::file_size(database.native() + "-wal"), 0U);
+}
+
+std::vector<fs::path> files_with(const fs::path& folder, const std::string& part) {
+    std::vector<fs::path> found;
+    for (const auto& entry : fs::directory_iterator(folder)) {
+        if (entry.path().filename().native().find(part) != std::string::npos) found.push_back(entry.path());
+    }
+    return found;
+}
+
+std::int64_t head_of(Store& store, const std::string& run) {
+    const auto head = store.head(run);
+    EXPECT_TRUE(head.has_value()) << head.error().to_string();
+    return head && *head ? (*head)->version : 0;
+}
+
+std::vector<std::string> problems_of(Store& store) {
+    std::vector<std::string> problems;
+    const auto report = store.check();
+    EXPECT_TRUE(report.has_value()) << report.error().to_string();
+    if (report) {
+        for (const auto& finding : report->findings) problems.push_back(finding.problem);
+    }
+    return problems;
+}
+
+void expect_whole(const fs::path& database, const std::string& run, std::int64_t version) {
+    const auto store = open_sqlite_store(database, {.create = false});
+    ASSERT_TRUE(store.has_value()) << store.error().to_string();
+    EXPECT_EQ(head_of(**store, run), version);
+    EXPECT_EQ((*store)->history({.run_id = run, .limit = 100'000}).value().size(), version);
+    EXPECT_THAT(problems_of(**store), testing::IsEmpty());
+}
+
+// What was told of logs while opening.
+struct Told {
+    std::vector<std::string> messages = {};
+
+    OpenOptions options() {
+        return {.runtime = {.log = [this](const LogRecord& record) {
+                    if (record.event == "store_log_set_aside") messages.push_back(record.message);
+                }}};
+    }
+};
+
+// ---- beside nobody ----
+
+TEST(SqliteLogs, ALogThatWasLeftWithoutItsDatabaseIsKeptAsideWhenAStoreIsMadeThere) {
+    for (const bool is_empty_file : {false, true}) {
+        const TempDir dir;
+        save_and_die(dir / "cairn.db", "old", 1, 40, 3'000);
+        const std::string log = content_of(dir / "cairn.db-wal");
+        fs::remove(dir / "cairn.db");
+        if (is_empty_file) write_file(dir / "cairn.db", "");
+        Told told;
+        {
+            const auto store = open_sqlite_store(dir / "cairn.db", told.options()).value();
+            EXPECT_EQ(head_of(*store, "old"), 0);
+            for (std::int64_t version = 1; version <= 5; ++version) ASSERT_TRUE(save(*store, "new", version, 5'000));
+        }
+        expect_whole(dir / "cairn.db", "new", 5);
+        const auto kept = files_with(dir.path(), "cairn.db-wal.stale-");
+        ASSERT_EQ(kept.size(), 1U);
+        EXPECT_TRUE(content_of(kept.front()) == log);
+        ASSERT_EQ(told.messages.size(), 1U);
+        EXPECT_THAT(told.messages.front(), HasSubstr(kept.front().native()));
+    }
+}
+
+// The writer lives through many logs, so that the database's own counter of changes alone would not tell them apart.
+TEST(SqliteLogs, ALogBesideARestoredBackupIsKeptAside) {
+    const TempDir dir;
+    const fs::path database = dir / "cairn.db";
+    {
+        const auto store = open_sqlite_store(database).value();
+        for (std::int64_t version = 1; version <= 30; ++version) ASSERT_TRUE(save(*store, "run", version));
+    }
+    const std::string monday = content_of(database);
+    save_and_die(database, "run", 31, 1'500, 8'000);
+    const std::string log = content_of(database.native() + "-wal");
+    write_file(database, monday);
+
+    const auto reader = open_sqlite_store(database, {.read_only = true});
+    ASSERT_FALSE(reader.has_value()) << "a reader replays a log that does not belong";
+    EXPECT_EQ(reader.error().code, ErrorCode::kReadOnly);
+    EXPECT_THAT(reader.error().message, HasSubstr("open it once for writing"));
+
+    Told told;
+    {
+        const auto store = open_sqlite_store(database, told.options()).value();
+        EXPECT_EQ(head_of(*store, "run"), 30);
+        ASSERT_TRUE(save(*store, "run", 31));
+    }
+    expect_whole(database, "run", 31);
+    const auto kept = files_with(dir.path(), "cairn.db-wal.stale-");
+    ASSERT_EQ(kept.size(), 1U);
+    EXPECT_TRUE(content_of(kept.front()) == log);
+    EXPECT_EQ(told.messages.size(), 1U);
+}
+
+TEST(SqliteLogs, ABackupOfWhereTheLogBeganIsContinuedByIt) {
+    const TempDir dir;
+    const fs::path database = dir / "cairn.db";
+    {
+        const auto store = open_sqlite_store(database).value();
+        for (std::int64_t version = 1; version <= 3; ++version) ASSERT_TRUE(save(*store, "run", version));
+    }
+    const std::string backup = content_of(database);
+    save_and_die(database, "run", 4, 10);
+    write_file(database, backup);
+    expect_whole(database, "run", 10);
+    EXPECT_TRUE(files_with(dir.path(), ".stale-").empty());
+}
+
+// Killed at any moment: before, in the middle of and after moving a log into the database, and at the begin of the
+// next.
+TEST(SqliteLogs, TheLogOfAKilledProcessIsAlwaysItsDatabases) {
+    const TempDir dir;
+    const fs::path database = dir / "cairn.db";
+    std::mt19937 random(7);
+    std::int64_t acknowledged = 0;
+    for (int round = 0; round < 8; ++round) {
+        ChildProcess writer([&](const Channel& parent) {
+            const auto store = open_sqlite_store(database).value();
+            for (std::int64_t version = head_of(*store, "run") + 1;; ++version) {
+                if (!save(*store, "run", version, 40'000)) return 1;
+                parent.say(version);
+            }
+        });
+        for (auto n = 1 + random() % 250; n > 0; --n) {
+            const auto version = writer.channel().hear();
+            ASSERT_TRUE(version.has_value());
+            acknowledged = *version;
+        }
+        ::kill(writer.pid(), SIGKILL);
+        while (const auto version = writer.channel().hear()) acknowledged = *version;
+        writer.wait();
+        Told told;
+        const auto store = open_sqlite_store(database, told.options()).value();
+        EXPECT_GE(head_of(*store, "run"), acknowledged) << "round " << round << " of seed 7";
+        EXPECT_THAT(told.messages, testing::IsEmpty()) << "round " << round << " of seed 7";
+        // Now and then the log is left to the next.
+        if (round % 2 == 0) {
+            ASSERT_TRUE(store->close().has_value());
+        }
+    }
+}
+
+TEST(SqliteLogs, WhatIsNoLogIsKeptAsideAndNotOverwritten) {
+    const TempDir dir;
+    const auto make = [&] { return open_sqlite_store(dir / "cairn.db").value()->close(); };
+    ASSERT_TRUE(make().has_value());
+    write_file(dir / "cairn.db-wal", "somebody's notes, which are longer than the header of a log would be");
+    Told told;
+    ASSERT_TRUE(save(*open_sqlite_store(dir / "cairn.db", told.options()).value(), "run", 1));
+    EXPECT_EQ(files_with(dir.path(), ".stale-").size(), 1U);
+    EXPECT_EQ(told.messages.size(), 1U);
+}
+
+// ---- damage in the log ----
+
+void damage(const fs::path& log, std::size_t offset) {
+    std::string content = content_of(log);
+    ASSERT_LT(offset, content.size());
+    content[offset] = static_cast<char>(content[offset] ^ 0xFF);
+    write_file(log, content);
+}
+
+TEST(SqliteLogs, CommitsBehindADamagedFrameAreToldAndKept) {
+    // In the page of a frame in the middle, in a frame's checksum, in the log's own header.
+    for (const std::size_t offset : {kLogHeaderBytes + 60 * kFrameBytes + 4'000,
+                                     kLogHeaderBytes + 60 * kFrameBytes + 17, std::size_t{17}, std::size_t{9}}) {
+        const TempDir dir;
+        save_and_die(dir / "cairn.db", "run", 1, 50);
+        damage(dir / "cairn.db-wal", offset);
+        const std::string log = content_of(dir / "cairn.db-wal");
+        {
+            const auto reader = open_sqlite_store(dir / "cairn.db", {.read_only = true}).value();
+            EXPECT_THAT(problems_of(*reader), testing::Contains(HasSubstr("of the log (-wal) is damaged"))) << offset;
+        }
+        Told told;
+        for (int opened = 0; opened < 2; ++opened) {
+            const auto store = open_sqlite_store(dir / "cairn.db", told.options()).value();
+            EXPECT_LT(head_of(*store, "run"), 50);
+            ASSERT_TRUE(save(*store, "other", opened + 1));
+        }
+        const auto kept = files_with(dir.path(), "cairn.db-wal.damaged-");
+        ASSERT_EQ(kept.size(), 1U) << offset;
+        EXPECT_TRUE(content_of(kept.front()) == log);
+        ASSERT_EQ(told.messages.size(), 1U);
+        EXPECT_THAT(told.messages.front(), HasSubstr(kept.front().native()));
+
+        const auto store = open_sqlite_store(dir / "cairn.db").value();
+        EXPECT_THAT(problems_of(*store), testing::ElementsAre(HasSubstr(kept.front().native())));
+        fs::remove(kept.front());
+        EXPECT_THAT(problems_of(*store), testing::IsEmpty());
+    }
+}
+
+TEST(SqliteLogs, ALastCommitThatIsNotWholeIsNoDamage) {
+    for (const std::size_t frames_back : {1U, 2U, 3U}) {
+        const TempDir dir;
+        save_and_die(dir / "cairn.db", "run", 1, 20);
+        damage(dir / "cairn.db-wal", fs::file_size(dir / "cairn.db-wal") - frames_back * kFrameBytes + 500);
+        const auto store = open_sqlite_store(dir / "cairn.db").value();
+        EXPECT_EQ(head_of(*store, "run"), 19);
+        EXPECT_THAT(problems_of(*store), testing::IsEmpty());
+    }
+}
+
+TEST(SqliteLogs, ALogThatIsWrittenMeanwhileNeverLooksDamaged) {
+    const TempDir dir;
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    ChildProcess writer([&](const Channel& parent) {
+        const auto other = open_sqlite_store(dir / "other.db").value();
+        parent.say(1);
+        for (std::int64_t version = 1;; ++version) {
+            if (!save(*other, "run", version, 20'000)) return 1;
+        }
+    });
+    ASSERT_TRUE(writer.channel().hear().has_value());
+    for (int round = 0; round < 20; ++round) {
+        const auto reader = open_sqlite_store(dir / "other.db", {.read_only = true}).value();
+        EXPECT_THAT(problems_of(*reader), testing::IsEmpty());
+    }
+    writer.kill();
+}
+
+// ---- under a store that is open ----
+
+class UnderAnOpenStore : public testing::Test {
+protected:
+    static constexpr std::int64_t kSaved = 8;
+
+    void SetUp() override {
+        store_ = open_sqlite_store(database_).value();
+        backup_ = content_of(database_);
+        for (std::int64_t version = 1; version <= kSaved; ++version) ASSERT_TRUE(save(*store_, "run", version));
+        ASSERT_EQ(head_of(*store_, "run"), kSaved);  // so that a reader's connection is open too
+    }
+
+    void expect_the_next_save_is_refused(const std::string& because) {
+        const Status status = save(*store_, "run", kSaved + 1);
+        ASSERT_FALSE(status.has_value()) << "acknowledged";
+        EXPECT_EQ(status.error().code, ErrorCode::kUnavailable) << status.error().to_string();
+        EXPECT_THAT(status.error().message, HasSubstr(because));
+        EXPECT_THAT(status.error().message, HasSubstr("end every program that uses the store"));
+    }
+
+    fs::path with(const char* suffix) const { return database_.native() + suffix; }
+
+    TempDir dir_;
+    fs::path database_ = dir_ / "cairn.db";
+    std::shared_ptr<Store> store_;
+    std::string backup_;
+};
+
+TEST_F(UnderAnOpenStore, ARemovedLogIsNoticedAndWhatItHeldIsSaved) {
+    fs::remove(with("-wal"));
+    expect_the_next_save_is_refused("its log (-wal) was removed");
+    // All of this process's connections are closed by then, so that the same store goes on.
+    EXPECT_TRUE(save(*store_, "run", kSaved + 1).has_value());
+    store_.reset();
+    expect_whole(database_, "run", kSaved + 1);
+}
+
+TEST_F(UnderAnOpenStore, AReplacedLogIsNoticed) {
+    const std::string log = content_of(with("-wal"));
+    fs::remove(with("-wal"));
+    write_file(with("-wal"), log);
+    expect_the_next_save_is_refused("its log (-wal) was replaced");
+    store_.reset();
+    expect_whole(database_, "run", kSaved);
+}
+
+TEST_F(UnderAnOpenStore, ALogThatWasCutOffIsNoticed) {
+    fs::resize_file(with("-wal"), kLogHeaderBytes + kFrameBytes);
+    expect_the_next_save_is_refused("its log (-wal) was cut off");
+}
+
+TEST_F(UnderAnOpenStore, ARemovedLockFileIsNoticedAndNothingIsLost) {
+    fs::remove(with("-shm"));
+    expect_the_next_save_is_refused("its lock file (-shm) was removed");
+    EXPECT_TRUE(save(*store_, "run", kSaved + 1).has_value());
+    store_.reset();
+    expect_whole(database_, "run", kSaved + 1);
+}
+
+TEST_F(UnderAnOpenStore, AnotherDatabaseThatWasCopiedOverItIsNoticedAndStaysWhole) {
+    ASSERT_TRUE(store_->stats().has_value());  // moves the log into the database, which so gets ahead of the backup
+    ASSERT_TRUE(save(*store_, "run", kSaved + 1).has_value());
+    write_file(database_, backup_);
+    const Status status = save(*store_, "run", kSaved + 2);
+    ASSERT_FALSE(status.has_value());
+    EXPECT_THAT(status.error().message, HasSubstr("another database was copied over it"));
+    store_.reset();
+    EXPECT_TRUE(content_of(database_) == backup_) << "closing wrote into the restored database";
+    Told told;
+    const auto store = open_sqlite_store(database_, told.options()).value();
+    EXPECT_EQ(head_of(*store, "run"), 0);
+    EXPECT_THAT(problems_of(*store), testing::IsEmpty());
+    EXPECT_EQ(told.messages.size(), 1U);
+}
+
+TEST_F(UnderAnOpenStore, ADatabaseThatWasMovedAwayIsNoticedAndTheNewOneKeepsItsLog) {
+    fs::rename(database_, dir_ / "moved.db");
+    ChildProcess other([&](const Channel& parent) {
+        const auto store = open_sqlite_store(database_);
+        if (!store || !save(**store, "new", 1)) return 1;
+        parent.say(1);
+        parent.hear();
+        std::_Exit(0);
+        return 0;
+    });
+    ASSERT_TRUE(other.channel().hear().has_value());
+    EXPECT_FALSE(save(*store_, "run", kSaved + 1).has_value()) << "the new store has no such run";
+    store_.reset();
+    EXPECT_TRUE(fs::exists(with("-wal"))) << "closing the moved store deleted the new one's log";
+    other.channel().say(1);
+    EXPECT_EQ(other.wait(), 0);
+    expect_whole(dir_ / "moved.db", "run", kSaved);
+}
+
+TEST(SqliteLogs, AnotherProcessIsRefusedWhenTheLockFileOrTheLogIsGone) {
+    for (const std::string suffix : {"-shm", "-wal"}) {
+        const TempDir dir;
+        ChildProcess holder([&](const Channel& parent) {
+            const auto store = open_sqlite_store(dir / "cairn.db");
+            if (!store || !save(**store, "run", 1)) return 1;
+            parent.say(1);
+            parent.hear();
+            // The other one has changed nothing that would keep this one from going on.
+            if (save(**store, "run", 2)) return 2;
+            return save(**store, "run", 2) ? 0 : 3;
+        });
+        ASSERT_TRUE(holder.channel().hear().has_value());
+        fs::remove(dir / ("cairn.db" + suffix));
+        const auto store = open_sqlite_store(dir / "cairn.db");
+        ASSERT_FALSE(store.has_value()) << suffix;
+        EXPECT_EQ(store.error().code, ErrorCode::kUnavailable) << store.error().to_string();
+        EXPECT_THAT(store.error().message, HasSubstr("was removed"));
+        holder.channel().say(1);
+        EXPECT_EQ(holder.wait(), 0) << suffix;
+        expect_whole(dir / "cairn.db", "run", 2);
+    }
+}
+
+}  // namespace
+}  // namespace cairn::test
