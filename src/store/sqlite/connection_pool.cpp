@@ -12,7 +12,7 @@ constexpr std::chrono::milliseconds kPatience{5};
 }  // namespace
 
 Loan::~Loan() {
-    if (pool_ != nullptr) pool_->give_back(std::move(connection_));
+    if (pool_ != nullptr) pool_->give_back(std::move(connection_), renewals_);
 }
 
 Result<Loan> ConnectionPool::acquire(Deadline deadline) {
@@ -20,7 +20,7 @@ Result<Loan> ConnectionPool::acquire(Deadline deadline) {
         return fail(ErrorCode::kUnavailable, "all connections to the store were in use until the deadline");
     }
     Loan loan(*this);
-    loan.connection_ = take_idle();
+    loan.connection_ = take_idle(loan.renewals_);
     if (loan.connection_ == nullptr) {
         Result<std::unique_ptr<Connection>> opened = opener_(deadline);
         if (!opened) return std::unexpected(std::move(opened.error()));
@@ -62,11 +62,12 @@ void ConnectionPool::wake_next() {
 }
 
 // An idle connection whose file was moved or deleted would serve, and acknowledge, what nobody can find again.
-std::unique_ptr<Connection> ConnectionPool::take_idle() {
+std::unique_ptr<Connection> ConnectionPool::take_idle(std::uint64_t& renewals) {
     while (true) {
         std::unique_ptr<Connection> connection;
         {
             const std::lock_guard lock(mutex_);
+            renewals = renewals_;
             if (idle_.empty()) return nullptr;
             connection = std::move(idle_.back());
             idle_.pop_back();
@@ -85,13 +86,13 @@ void ConnectionPool::log_discarded() const noexcept {
     }
 }
 
-void ConnectionPool::give_back(std::unique_ptr<Connection> connection) noexcept {
+void ConnectionPool::give_back(std::unique_ptr<Connection> connection, std::uint64_t renewals) noexcept {
     if (connection != nullptr && connection->broken()) {
         connection.reset();
         log_discarded();
     }
     const std::lock_guard lock(mutex_);
-    if (connection != nullptr) idle_.push_back(std::move(connection));
+    if (connection != nullptr && renewals == renewals_) idle_.push_back(std::move(connection));
     --lent_;
     wake_next();
 }
@@ -99,6 +100,12 @@ void ConnectionPool::give_back(std::unique_ptr<Connection> connection) noexcept 
 void ConnectionPool::adopt(std::unique_ptr<Connection> connection) {
     const std::lock_guard lock(mutex_);
     idle_.push_back(std::move(connection));
+}
+
+void ConnectionPool::renew() {
+    const std::lock_guard lock(mutex_);
+    ++renewals_;
+    idle_.clear();
 }
 
 void ConnectionPool::close() {

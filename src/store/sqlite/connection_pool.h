@@ -10,6 +10,7 @@
 
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -27,7 +28,9 @@ class Loan {
 public:
     ~Loan();
     Loan(Loan&& other) noexcept
-        : pool_(std::exchange(other.pool_, nullptr)), connection_(std::move(other.connection_)) {}
+        : pool_(std::exchange(other.pool_, nullptr)),
+          connection_(std::move(other.connection_)),
+          renewals_(other.renewals_) {}
     Loan& operator=(Loan&&) = delete;
     Loan(const Loan&) = delete;
     Loan& operator=(const Loan&) = delete;
@@ -41,6 +44,7 @@ private:
 
     ConnectionPool* pool_;                    // null once moved from
     std::unique_ptr<Connection> connection_;  // null until it is found or opened
+    std::uint64_t renewals_ = 0;              // of the pool, when it was lent
 };
 
 /// Threads: safe to use concurrently.
@@ -58,6 +62,8 @@ public:
     [[nodiscard]] Result<Loan> acquire(Deadline deadline);
     /// Puts a connection that was opened elsewhere into the pool.
     void adopt(std::unique_ptr<Connection> connection);
+    /// No connection that is open now is lent again.
+    void renew();
     /// Closes all connections that are not on loan.
     void close();
 
@@ -66,9 +72,9 @@ private:
     struct Caller;
 
     bool take_turn(Deadline deadline);
-    std::unique_ptr<Connection> take_idle();
+    std::unique_ptr<Connection> take_idle(std::uint64_t& renewals);
     void wake_next();
-    void give_back(std::unique_ptr<Connection> connection) noexcept;
+    void give_back(std::unique_ptr<Connection> connection, std::uint64_t renewals) noexcept;
     void log_discarded() const noexcept;
 
     const std::size_t connections_max_;
@@ -79,6 +85,7 @@ private:
     // Guarded by mutex_:
     std::vector<std::unique_ptr<Connection>> idle_;
     std::size_t lent_ = 0;
+    std::uint64_t renewals_ = 0;
     std::deque<Caller*> waiting_;  // first come first
 };
 
