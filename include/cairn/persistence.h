@@ -131,12 +131,16 @@ public:
     /// Errors: kNotFound (no such run or snapshot under these owners), kCorrupt (damaged: `recover_agent_state`).
     [[nodiscard]] virtual Result<LoadedState> load_agent_state(const LoadRequest& request) = 0;
 
-    /// Recovers a run and writes a line to its recovery log, also when it fails.
-    ///  - resume: the newest intact snapshot. If that is the head nothing is written; otherwise its state becomes a
-    ///    new head of type `recovery`, so that the run loads again.
+    /// Recovers a run and writes a line to its recovery log, also when it finds that what it needs is damaged; other
+    /// failures leave no line.
+    ///  - resume: the newest intact snapshot. If that is the head nothing else is written; otherwise its state becomes
+    ///  a
+    ///    new head of type `recovery`, so that the run loads again. Only damage is stepped over: bytes that were read
+    ///    twice, the second time afresh, and do not match. A limit or a store that cannot be read is an error.
     ///  - rollback: the target's state becomes a new head of type `recovery`; what came after it stays in history.
     ///  - restart: the run's first state does.
-    /// Errors: kInvalidArgument, kNotFound (run or target), kCorrupt (the target, or every snapshot, is damaged).
+    /// Errors: kInvalidArgument, kNotFound (run or target), kCorrupt (the target, or every snapshot, is damaged),
+    ///   kLimitExceeded (a state is larger than this reader's limit, CAIRN_STATE_BYTES_MAX). The head stays as it is.
     [[nodiscard]] virtual Result<RecoveryResult> recover_agent_state(const StateRecoveryRequest& request) = 0;
 
     /// Errors: kNotFound (no run of this thread), kInvalidArgument (several users have a thread of this id: name one).
@@ -338,7 +342,10 @@ private:
     std::unique_ptr<Impl> impl_;
 };
 
-/// Decodes every snapshot of the store and verifies its checksum, on top of `Store::check`.
+/// Decodes every snapshot of the store and verifies its checksum, on top of `Store::check`. What does not match is read
+/// a second time, afresh, before it is a finding.
+/// Errors: kLimitExceeded (a state is larger than `limits`, which says nothing of it: raise CAIRN_STATE_BYTES_MAX), the
+///   store's.
 [[nodiscard]] Result<CheckReport> check_deep(Store& store, const StateLimits& limits = {});
 
 }  // namespace cairn

@@ -277,6 +277,10 @@ public:
     [[nodiscard]] virtual Result<std::optional<Snapshot>> get(std::string_view run_id,
                                                               std::optional<std::string_view> snapshot_id) = 0;
 
+    /// What is read from now on relies on nothing that was read before: no page in memory, no open connection. For who
+    /// has read what cannot be right, to read it again before it is called damage.
+    virtual void read_afresh() = 0;
+
     /// A page of a run's snapshots without their frames.
     [[nodiscard]] virtual Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) = 0;
 
@@ -319,6 +323,7 @@ public:
     Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override {
         return next_->get(run_id, snapshot_id);
     }
+    void read_afresh() override { next_->read_afresh(); }
     Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) override { return next_->history(query); }
     Result<Page<RunInfo>> runs(const RunQuery& query) override { return next_->runs(query); }
     Result<Page<ThreadInfo>> threads(const ThreadQuery& query) override { return next_->threads(query); }

@@ -113,12 +113,12 @@ Result<EncodedState> Importer::encode(const LoadedState& snapshot) {
     return encode_against(*position_.base, snapshot.state, frame_options, options_.chain_limits);
 }
 
-// After snapshots that were there already. A damaged one is no base, and no reason to give up.
+// After snapshots that were there already. One that cannot be read is no base, and no reason to give up.
 Status Importer::load_base() {
     if (position_.base || position_.snapshot_id.empty()) return {};
     auto loaded = load_snapshot(store_, {.run_id = position_.run_id, .snapshot_id = position_.snapshot_id},
                                 options_.state_limits);
-    if (!loaded) return is_damage(loaded.error()) ? Status{} : std::unexpected(std::move(loaded.error()));
+    if (!loaded) return is_unreadable(loaded.error()) ? Status{} : std::unexpected(std::move(loaded.error()));
     position_.base =
         DeltaBase{.state = std::move(loaded->state), .version = loaded->info.version, .chain = loaded->chain};
     return {};

@@ -122,12 +122,12 @@ Status parse_delta(std::string_view frame, std::size_t base_bytes, std::uint64_t
     if (!parsed) return std::unexpected(std::move(parsed.error()));
     delta.header = parsed->header;
     if (!needs_base(delta.header.kind)) return corrupt_frame("a full frame stands where a delta belongs");
-    if (Status status = check_text_limit(delta.header, bytes_max); !status) return status;
     if (parsed->body.size() < kGuardBytes) return corrupt_frame("cut off before its guard");
     const std::size_t guard_at = frame.size() - kGuardBytes;
     if (!std::ranges::equal(guard_of(frame.substr(0, guard_at)), frame.substr(guard_at))) {
         return corrupt_frame("it does not have the stored guard");
     }
+    if (Status status = check_text_limit(delta.header, bytes_max); !status) return status;
     parsed->body.remove_suffix(kGuardBytes);
     if (!CopyReader(parsed->body, base_bytes, delta.header.text_bytes).read(delta)) {
         return corrupt_frame("its copies cannot be read, or do not fit its base");

@@ -73,15 +73,19 @@ Result<std::string> encode(std::string_view text, const Checksum& checksum, cons
 
 // ---- decoding ----
 
-Result<std::string> decode_plain(const ParsedFrame& frame) {
+// A limit is only told of a frame that is consistent: a damaged length is damage.
+Result<std::string> decode_plain(const ParsedFrame& frame, std::uint64_t bytes_max) {
     if (frame.body.size() != frame.header.text_bytes) {
         return corrupt_frame(
             fmt::format("the text has {} bytes, the header says {}", frame.body.size(), frame.header.text_bytes));
     }
+    if (Status status = check_text_limit(frame.header, bytes_max); !status) {
+        return std::unexpected(std::move(status.error()));
+    }
     return std::string(frame.body);
 }
 
-Result<std::string> decode_zstd(const ParsedFrame& frame) {
+Result<std::string> decode_zstd(const ParsedFrame& frame, std::uint64_t bytes_max) {
     if (frame.body.size() < kGuardBytes) return corrupt_frame("cut off before its zstd frame");
     const std::string_view zstd_frame = frame.body.substr(kGuardBytes);
     if (!std::ranges::equal(guard_of(zstd_frame), frame.body.substr(0, kGuardBytes))) {
@@ -90,14 +94,18 @@ Result<std::string> decode_zstd(const ParsedFrame& frame) {
     if (Status status = check_zstd_frame(zstd_frame, frame.header.text_bytes); !status) {
         return std::unexpected(std::move(status.error()));
     }
+    if (Status status = check_text_limit(frame.header, bytes_max); !status) {
+        return std::unexpected(std::move(status.error()));
+    }
     std::string text;
     resize_for_overwrite(text, frame.header.text_bytes);
     if (Status status = zstd_decompress(zstd_frame, text); !status) return std::unexpected(std::move(status.error()));
     return text;
 }
 
-Result<std::string> decode(const ParsedFrame& frame) {
-    Result<std::string> text = frame.header.kind == FrameKind::kFullPlain ? decode_plain(frame) : decode_zstd(frame);
+Result<std::string> decode(const ParsedFrame& frame, std::uint64_t bytes_max) {
+    const bool is_plain = frame.header.kind == FrameKind::kFullPlain;
+    Result<std::string> text = is_plain ? decode_plain(frame, bytes_max) : decode_zstd(frame, bytes_max);
     if (!text) return text;
     if (Status status = check_text(*text, frame.header.checksum.value_or(Checksum{})); !status) {
         return std::unexpected(std::move(status.error()));
@@ -127,11 +135,8 @@ Result<std::string> decode_full_frame(std::string_view frame, std::uint64_t byte
     Result<ParsedFrame> parsed = parse_frame(frame);
     if (!parsed) return std::unexpected(std::move(parsed.error()));
     if (needs_base(parsed->header.kind)) return corrupt_frame("a delta stands where a full frame belongs");
-    if (Status status = check_text_limit(parsed->header, bytes_max); !status) {
-        return std::unexpected(std::move(status.error()));
-    }
     try {
-        return decode(*parsed);
+        return decode(*parsed, bytes_max);
     } catch (const std::bad_alloc&) {
         return no_memory_for_frame(parsed->header.text_bytes);
     } catch (const std::length_error&) {

@@ -51,7 +51,7 @@ struct FrameOptions {
 [[nodiscard]] Result<FrameHeader> read_frame_header(std::string_view frame);
 
 /// The normal text. Allocates at most `bytes_max`, whatever the frame claims, and verifies length and checksum.
-/// Errors: kCorrupt (damaged, or a delta frame), kIncompatible, kLimitExceeded (claims more than `bytes_max`).
+/// Errors: kCorrupt (damaged, or a delta frame), kIncompatible, kLimitExceeded (a sound one of more than `bytes_max`).
 [[nodiscard]] Result<std::string> decode_full_frame(std::string_view frame, std::uint64_t bytes_max);
 
 }  // namespace cairn

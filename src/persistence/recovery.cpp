@@ -72,11 +72,16 @@ Result<bool> Recovery::try_once(Attempt& attempt, Deadline deadline) {
     }
     attempt.is_run_found = true;
     attempt.result.damaged.clear();
-    if (Status status = find_source(attempt); !status) return std::unexpected(std::move(status.error()));
+    if (Status status = find_source(attempt, **head); !status) {
+        if (status.error().code == ErrorCode::kCorrupt && has_moved(request.run_id, **head)) return false;
+        return std::unexpected(std::move(status.error()));
+    }
     attempt.result.source_snapshot_id = attempt.source.snapshot_id;
 
-    const bool is_head_intact =
-        request.recovery_type == RecoveryType::kResume && attempt.source.version == (*head)->version;
+    // The newest that there was when it was looked for, perhaps newer than the head that was asked for before.
+    const bool is_head_intact = request.recovery_type == RecoveryType::kResume && attempt.result.damaged.empty() &&
+                                attempt.source.version >= (*head)->version;
+    if (!is_head_intact && attempt.source.version > (*head)->version) return false;
     if (!is_head_intact) return make_head(attempt, **head, deadline);
     attempt.result.snapshot_id = attempt.source.snapshot_id;
     attempt.result.version = attempt.source.version;
@@ -85,10 +90,15 @@ Result<bool> Recovery::try_once(Attempt& attempt, Deadline deadline) {
     return true;
 }
 
-Status Recovery::find_source(Attempt& attempt) {
+bool Recovery::has_moved(const std::string& run_id, const Head& head) {
+    const Result<std::optional<Head>> now = store_->head(run_id);
+    return now && (!*now || (*now)->version != head.version || (*now)->snapshot_id != head.snapshot_id);
+}
+
+Status Recovery::find_source(Attempt& attempt, const Head& head) {
     switch (attempt.request.recovery_type) {
         case RecoveryType::kResume:
-            return find_newest_intact(attempt);
+            return find_newest_intact(attempt, head);
         case RecoveryType::kRollback:
             return find_target(attempt, *attempt.request.target_snapshot_id);
         case RecoveryType::kRestart:
@@ -97,7 +107,8 @@ Status Recovery::find_source(Attempt& attempt) {
     return fail(ErrorCode::kInvalidArgument, "recovery_type is none of restart, resume, rollback");
 }
 
-Status Recovery::find_newest_intact(Attempt& attempt) {
+// What is not there any more was pruned meanwhile, but a head never is.
+Status Recovery::find_newest_intact(Attempt& attempt, const Head& head) {
     HistoryQuery query{.run_id = attempt.request.run_id};
     while (true) {
         const Result<std::vector<SnapshotInfo>> page = store_->history(query);
@@ -109,19 +120,30 @@ Status Recovery::find_newest_intact(Attempt& attempt) {
                 attempt.result.state = std::move(*state);
                 return {};
             }
-            if (!is_damage(state.error())) return std::unexpected(std::move(state.error()));
+            const bool is_gone = state.error().code == ErrorCode::kNotFound;
+            if (is_gone && info.version != head.version) continue;
+            if (!is_gone && !is_damage(state.error())) return std::unexpected(std::move(state.error()));
             attempt.result.damaged.push_back(
                 {.snapshot_id = info.snapshot_id, .version = info.version, .problem = state.error().message});
         }
         if (page->size() < query.limit) break;
         query.after_version = page->back().version;
     }
+    if (attempt.result.damaged.empty()) return find_head(attempt);
     return fail(ErrorCode::kCorrupt, fmt::format("none of the {} snapshots of run \"{}\" is intact",
                                                  attempt.result.damaged.size(), attempt.request.run_id));
 }
 
+// Where the history shows nothing: the run was deleted meanwhile, or the store says what is wrong.
+Status Recovery::find_head(Attempt& attempt) {
+    return find(attempt, {.run_id = attempt.request.run_id});
+}
+
 Status Recovery::find_target(Attempt& attempt, std::string_view snapshot_id) {
-    const LoadRequest load{.run_id = attempt.request.run_id, .snapshot_id = std::string(snapshot_id)};
+    return find(attempt, {.run_id = attempt.request.run_id, .snapshot_id = std::string(snapshot_id)});
+}
+
+Status Recovery::find(Attempt& attempt, const LoadRequest& load) {
     Result<ChainedState> loaded = load_snapshot(*store_, load, options_.state_limits);
     if (!loaded) return std::unexpected(std::move(loaded.error()));
     attempt.source = std::move(loaded->info);
@@ -204,7 +226,8 @@ void Recovery::report(const Attempt& attempt, const Status& status) {
                                      {"result", std::string(result)},
                                      {"damaged", std::to_string(attempt.result.damaged.size())},
                                      {"duration_us", std::to_string(attempt.result.duration.count())}}});
-    if (status || !attempt.is_run_found) return;
+    // Whatever else failed says nothing of the run.
+    if (status || !attempt.is_run_found || status.error().code != ErrorCode::kCorrupt) return;
     RecoveryRecord record = make_record(attempt);
     record.result_snapshot_id.clear();
     record.result = result;

@@ -20,9 +20,12 @@ public:
 private:
     struct Attempt;
 
-    Status find_source(Attempt& attempt);
-    Status find_newest_intact(Attempt& attempt);
+    bool has_moved(const std::string& run_id, const Head& head);
+    Status find_source(Attempt& attempt, const Head& head);
+    Status find_newest_intact(Attempt& attempt, const Head& head);
+    Status find_head(Attempt& attempt);
     Status find_target(Attempt& attempt, std::string_view snapshot_id);
+    Status find(Attempt& attempt, const LoadRequest& load);
     Status find_first(Attempt& attempt);
     Result<State> read_state(const SnapshotInfo& info);
 

@@ -67,7 +67,7 @@ void log_damage(const Runtime& runtime, const OwnedRun& run, const Error& error)
                  .fields = {{"run_id", run.run_id}}});
 }
 
-// A damaged run does not keep the others from being pruned, or a store with one would grow for ever.
+// A run that cannot be read does not keep the others from being pruned, or a store with one would grow for ever.
 Result<RetentionReport> prune_store(Store& store, const RetentionPolicy& policy, const RetentionOptions& options) {
     if (Status status = check_retention_policy(policy); !status) return std::unexpected(std::move(status.error()));
     if (Status status = check_retention_options(options); !status) return std::unexpected(std::move(status.error()));
@@ -78,7 +78,7 @@ Result<RetentionReport> prune_store(Store& store, const RetentionPolicy& policy,
     Status damage;
     const auto visit = [&](const OwnedRun& run) -> Status {
         Status status = worker.prune_run(run, mark);
-        if (status || !is_damage(status.error())) return status;
+        if (status || !is_unreadable(status.error())) return status;
         log_damage(options.runtime, run, status.error());
         if (damage) damage = std::move(status);
         return {};

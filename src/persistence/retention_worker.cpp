@@ -151,15 +151,15 @@ Status RetentionWorker::add(Change& change, const OwnedRun& run, std::span<const
     return {};
 }
 
-// A base that is damaged itself is no reason to give up: the snapshot becomes self-contained.
+// A base that cannot be read is no reason to give up: the snapshot becomes self-contained.
 Result<EncodedState> RetentionWorker::encode(const OwnedRun& run, const RetentionEntry& entry,
                                              const RetentionEntry* base) {
     Result<State> state = load_state(run, entry);
-    if (!state && is_damage(state.error())) return cannot_rewrite(run, entry, std::move(state.error()));
+    if (!state && is_unreadable(state.error())) return cannot_rewrite(run, entry, std::move(state.error()));
     if (!state) return std::unexpected(std::move(state.error()));
     if (base == nullptr) return encode_full(*state, FrameOptions{});
     Result<ChainedState> loaded_base = load(run, *base);
-    if (!loaded_base && is_damage(loaded_base.error())) return encode_full(*state, FrameOptions{});
+    if (!loaded_base && is_unreadable(loaded_base.error())) return encode_full(*state, FrameOptions{});
     if (!loaded_base) return std::unexpected(std::move(loaded_base.error()));
     last_base_ = DeltaBase{.state = std::move(loaded_base->state),
                            .version = base->version,

@@ -9,7 +9,9 @@ namespace cairn {
 namespace {
 
 std::unexpected<Error> damaged(const SnapshotInfo& info, Error error) {
-    error.message = fmt::format("snapshot {} (version {}): {}", info.snapshot_id, info.version, error.message);
+    const std::string_view remedy = error.code == ErrorCode::kLimitExceeded ? " (CAIRN_STATE_BYTES_MAX)" : "";
+    error.message =
+        fmt::format("snapshot {} (version {}): {}{}", info.snapshot_id, info.version, error.message, remedy);
     return std::unexpected(std::move(error));
 }
 
@@ -38,6 +40,22 @@ Result<std::string> decode_text(const Snapshot& snapshot, std::uint64_t bytes_ma
     return chain.text(snapshot.info.checksum);
 }
 
+Result<ChainedState> load_once(Store& store, const LoadRequest& request, const StateLimits& limits) {
+    Result<std::optional<Snapshot>> found = store.get(request.run_id, request.snapshot_id);
+    if (!found) return std::unexpected(std::move(found.error()));
+    if (!*found || !is_owned((*found)->info, request)) {
+        return fail(ErrorCode::kNotFound, request.snapshot_id
+                                              ? fmt::format("run \"{}\" has no snapshot \"{}\" under this owner",
+                                                            request.run_id, *request.snapshot_id)
+                                              : fmt::format("there is no run \"{}\" under this owner", request.run_id));
+    }
+    Result<State> state = decode_snapshot(**found, limits);
+    if (!state) return std::unexpected(std::move(state.error()));
+    const Result<ChainCost> chain = chain_cost(**found);
+    if (!chain) return std::unexpected(chain.error());
+    return ChainedState{{.state = std::move(*state), .info = std::move((*found)->info)}, *chain};
+}
+
 }  // namespace
 
 bool is_owned(const SnapshotInfo& info, const LoadRequest& request) {
@@ -46,8 +64,11 @@ bool is_owned(const SnapshotInfo& info, const LoadRequest& request) {
 }
 
 bool is_damage(const Error& error) noexcept {
-    return error.code == ErrorCode::kCorrupt || error.code == ErrorCode::kIncompatible ||
-           error.code == ErrorCode::kLimitExceeded;
+    return error.code == ErrorCode::kCorrupt || error.code == ErrorCode::kIncompatible;
+}
+
+bool is_unreadable(const Error& error) noexcept {
+    return is_damage(error) || error.code == ErrorCode::kLimitExceeded;
 }
 
 Result<State> decode_snapshot(const Snapshot& snapshot, const StateLimits& limits) {
@@ -62,19 +83,10 @@ std::shared_ptr<const CachedHead> cached_head(ChainedState loaded) {
 }
 
 Result<ChainedState> load_snapshot(Store& store, const LoadRequest& request, const StateLimits& limits) {
-    Result<std::optional<Snapshot>> found = store.get(request.run_id, request.snapshot_id);
-    if (!found) return std::unexpected(std::move(found.error()));
-    if (!*found || !is_owned((*found)->info, request)) {
-        return fail(ErrorCode::kNotFound, request.snapshot_id
-                                              ? fmt::format("run \"{}\" has no snapshot \"{}\" under this owner",
-                                                            request.run_id, *request.snapshot_id)
-                                              : fmt::format("there is no run \"{}\" under this owner", request.run_id));
-    }
-    Result<State> state = decode_snapshot(**found, limits);
-    if (!state) return std::unexpected(std::move(state.error()));
-    const Result<ChainCost> chain = chain_cost(**found);
-    if (!chain) return std::unexpected(chain.error());
-    return ChainedState{{.state = std::move(*state), .info = std::move((*found)->info)}, *chain};
+    Result<ChainedState> loaded = load_once(store, request, limits);
+    if (loaded || !is_damage(loaded.error())) return loaded;
+    store.read_afresh();
+    return load_once(store, request, limits);
 }
 
 }  // namespace cairn

@@ -13,8 +13,10 @@
 
 namespace cairn {
 
-/// Whether an error says that what is stored is damaged, rather than that it could not be reached.
+/// Whether an error says that what is stored is damaged, rather than that it could not be reached or is too large.
 bool is_damage(const Error& error) noexcept;
+/// Whether it is about this one snapshot, which is damaged or too large, while others may be read.
+bool is_unreadable(const Error& error) noexcept;
 
 /// Whether the snapshot belongs to the thread and the user that the request names, if it does.
 bool is_owned(const SnapshotInfo& info, const LoadRequest& request);
@@ -30,6 +32,7 @@ struct ChainedState : LoadedState {
 
 std::shared_ptr<const CachedHead> cached_head(ChainedState loaded);
 
+/// What seems to be damaged is read a second time, afresh.
 /// Errors: kNotFound, those of decode_snapshot, the store's.
 Result<ChainedState> load_snapshot(Store& store, const LoadRequest& request, const StateLimits& limits);
 

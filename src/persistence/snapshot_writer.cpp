@@ -213,9 +213,12 @@ Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::look_up(const S
     Result<std::optional<Snapshot>> stored = store_->get(info.run_id, info.snapshot_id);
     if (!stored) return std::unexpected(std::move(stored.error()));
     if (!*stored) return std::nullopt;
-    const Result<State> stored_state = decode_snapshot(**stored, limits_);
-    if (stored_state && stored_state->text() == state.text()) {
-        return Committed{.version = (*stored)->info.version, .frame_bytes = (*stored)->frame.size()};
+    if ((*stored)->info.state_bytes == state.size_bytes() && (*stored)->info.checksum == state.checksum()) {
+        const Result<State> stored_state = decode_snapshot(**stored, limits_);
+        if (!stored_state) return std::unexpected(stored_state.error());
+        if (*stored_state == state) {
+            return Committed{.version = (*stored)->info.version, .frame_bytes = (*stored)->frame.size()};
+        }
     }
     return fail(ErrorCode::kAlreadyExists,
                 fmt::format("snapshot_id is \"{}\": run \"{}\" already has a snapshot of this id with another state",

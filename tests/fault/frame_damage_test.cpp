@@ -221,8 +221,7 @@ TEST(FrameDamage, LyingLengthsAreErrors) {
          std::initializer_list<std::uint64_t>{0, 1, 3, 127, 128, kTwoGigabytes, 1ULL << 62, 1ULL << 63, kNoLimit}) {
         const std::string frame = plain_frame(varint(claimed), text);
         EXPECT_EQ(decode_error(frame, kNoLimit), ErrorCode::kCorrupt) << claimed;
-        const ErrorCode expected = claimed > kBytesMax ? ErrorCode::kLimitExceeded : ErrorCode::kCorrupt;
-        EXPECT_EQ(decode_error(frame), expected) << claimed;
+        EXPECT_EQ(decode_error(frame), ErrorCode::kCorrupt) << claimed << ": that is damage, and no limit";
     }
     EXPECT_EQ(decode_full_frame(plain_frame(varint(2), text), kBytesMax).value(), text) << "an honest one decodes";
 }
@@ -235,6 +234,16 @@ TEST(FrameDamage, LyingLengthsOfZstdFramesAreErrors) {
     for (const std::uint64_t claimed : std::initializer_list<std::uint64_t>{
              0, 1, text.size() - 1, text.size() + 1, kTwoGigabytes, 1ULL << 63, kNoLimit - 1, kNoLimit}) {
         EXPECT_EQ(decode_error(zstd_frame(claimed, text, body), kNoLimit), ErrorCode::kCorrupt) << claimed;
+        EXPECT_EQ(decode_error(zstd_frame(claimed, text, body)), ErrorCode::kCorrupt) << claimed;
+    }
+}
+
+TEST(FrameDamage, OnlyAnHonestLengthIsBeyondALimit) {
+    const std::string text = messages_text(3000);
+    for (const bool compression : {false, true}) {
+        const std::string frame = encode_full_frame(text, Checksum::of(text), {.compression = compression}).value();
+        EXPECT_EQ(decode_error(frame, text.size() - 1), ErrorCode::kLimitExceeded);
+        EXPECT_EQ(decode_full_frame(frame, text.size()).value(), text);
     }
 }
 

@@ -77,6 +77,7 @@ public:
     Result<std::optional<Head>> head(std::string_view run_id) override;
     Result<std::optional<LeaseInfo>> lease(std::string_view run_id) override;
     Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override;
+    void read_afresh() override {}
     Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) override;
     Result<Page<RunInfo>> runs(const RunQuery& query) override;
     Result<Page<ThreadInfo>> threads(const ThreadQuery& query) override;

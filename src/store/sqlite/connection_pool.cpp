@@ -19,8 +19,8 @@ Result<Loan> ConnectionPool::acquire(Deadline deadline) {
     if (!take_turn(deadline)) {
         return fail(ErrorCode::kUnavailable, "all connections to the store were in use until the deadline");
     }
-    Loan loan(*this, generation());
-    loan.connection_ = take_idle();
+    Loan loan(*this);
+    loan.connection_ = take_idle(loan.generation_);
     if (loan.connection_ == nullptr) {
         Result<std::unique_ptr<Connection>> opened = opener_(deadline);
         if (!opened) return std::unexpected(std::move(opened.error()));
@@ -62,11 +62,12 @@ void ConnectionPool::wake_next() {
 }
 
 // An idle connection whose file was moved or deleted would serve, and acknowledge, what nobody can find again.
-std::unique_ptr<Connection> ConnectionPool::take_idle() {
+std::unique_ptr<Connection> ConnectionPool::take_idle(std::uint64_t& generation) {
     while (true) {
         std::unique_ptr<Connection> connection;
         {
             const std::lock_guard lock(mutex_);
+            generation = generation_;
             if (idle_.empty()) return nullptr;
             connection = std::move(idle_.back());
             idle_.pop_back();
@@ -83,11 +84,6 @@ void ConnectionPool::log_discarded() const noexcept {
               .message = "the disk failed or the file is damaged: the next call opens a new connection"});
     } catch (...) {  // NOLINT(bugprone-empty-catch)
     }
-}
-
-std::uint64_t ConnectionPool::generation() {
-    const std::lock_guard lock(mutex_);
-    return generation_;
 }
 
 void ConnectionPool::give_back(std::unique_ptr<Connection> connection, std::uint64_t generation) noexcept {

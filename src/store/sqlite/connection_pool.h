@@ -29,8 +29,8 @@ public:
     ~Loan();
     Loan(Loan&& other) noexcept
         : pool_(std::exchange(other.pool_, nullptr)),
-          generation_(other.generation_),
-          connection_(std::move(other.connection_)) {}
+          connection_(std::move(other.connection_)),
+          generation_(other.generation_) {}
     Loan& operator=(Loan&&) = delete;
     Loan(const Loan&) = delete;
     Loan& operator=(const Loan&) = delete;
@@ -40,11 +40,11 @@ public:
 
 private:
     friend class ConnectionPool;
-    Loan(ConnectionPool& pool, std::uint64_t generation) : pool_(&pool), generation_(generation) {}
+    explicit Loan(ConnectionPool& pool) : pool_(&pool) {}
 
-    ConnectionPool* pool_;  // null once moved from
-    std::uint64_t generation_;
+    ConnectionPool* pool_;                    // null once moved from
     std::unique_ptr<Connection> connection_;  // null until it is found or opened
+    std::uint64_t generation_ = 0;            // of the pool, when it was lent
 };
 
 /// Threads: safe to use concurrently.
@@ -64,7 +64,7 @@ public:
     void adopt(std::unique_ptr<Connection> connection);
     /// Closes all connections that are not on loan.
     void close();
-    /// Closes all connections, those on loan when they are given back.
+    /// Closes all connections, those on loan when they are given back: none that is open now is lent again.
     void discard();
 
 private:
@@ -72,8 +72,7 @@ private:
     struct Caller;
 
     bool take_turn(Deadline deadline);
-    std::uint64_t generation();
-    std::unique_ptr<Connection> take_idle();
+    std::unique_ptr<Connection> take_idle(std::uint64_t& generation);
     void wake_next();
     void give_back(std::unique_ptr<Connection> connection, std::uint64_t generation) noexcept;
     void log_discarded() const noexcept;

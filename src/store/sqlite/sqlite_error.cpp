@@ -26,9 +26,7 @@ bool is_input_output(int result_code) {
 Meaning meaning_of_io_error(int result_code, int system_error) {
     if (system_error == ENOSPC || system_error == EDQUOT) return {ErrorCode::kStorageFull, "no space is left"};
     if (result_code == SQLITE_IOERR_NOMEM) return {ErrorCode::kInternal, "no memory is left"};
-    if (result_code == SQLITE_IOERR_CORRUPTFS || result_code == SQLITE_IOERR_DATA) {
-        return {ErrorCode::kCorrupt, "the file is damaged"};
-    }
+    if (result_code == SQLITE_IOERR_DATA) return {ErrorCode::kCorrupt, "the file is damaged"};
     return {ErrorCode::kUnavailable, "the disk or the file system failed"};
 }
 
@@ -63,6 +61,20 @@ Meaning meaning_of(int result_code, int system_error) {
     }
 }
 
+// The engine takes a read that the system refused for damage and forgets why (SQLITE_IOERR_CORRUPTFS becomes
+// SQLITE_CORRUPT); the files of the connection, which is closed after the first such error, remember it.
+int refused_read(sqlite3* database) {
+    for (const int which : {SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER}) {
+        sqlite3_file* file = nullptr;
+        sqlite3_file_control(database, "main", which, static_cast<void*>(&file));
+        int system_error = 0;
+        if (file == nullptr || file->pMethods == nullptr) continue;
+        file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &system_error);
+        if (system_error == EIO || system_error == ENXIO || system_error == ERANGE) return system_error;
+    }
+    return 0;
+}
+
 }  // namespace
 
 bool is_busy(int result_code) noexcept {
@@ -76,11 +88,15 @@ bool breaks_connection(int result_code) noexcept {
 }
 
 Error to_error(int result_code, sqlite3* database, std::string_view path) {
-    // The engine keeps the number of its last failed system call, which says nothing about other failures.
-    const int system_error = is_input_output(result_code) && database != nullptr ? sqlite3_system_errno(database) : 0;
-    const Meaning meaning = meaning_of(result_code, system_error);
     const char* said = database != nullptr ? sqlite3_errmsg(database) : sqlite3_errstr(result_code);
     std::string detail = fmt::format("SQLite {}: {}", result_code, said);
+    // The engine keeps the number of its last failed system call, which says nothing about other failures.
+    int system_error = is_input_output(result_code) && database != nullptr ? sqlite3_system_errno(database) : 0;
+    if (primary(result_code) == SQLITE_CORRUPT && database != nullptr) {
+        system_error = refused_read(database);
+        if (system_error != 0) result_code = SQLITE_IOERR_READ;
+    }
+    const Meaning meaning = meaning_of(result_code, system_error);
     if (system_error != 0) detail += fmt::format(", {}", std::generic_category().message(system_error));
     return {.code = meaning.code, .message = fmt::format("{}: {}", path, meaning.message), .detail = std::move(detail)};
 }

@@ -74,6 +74,7 @@ public:
     Result<std::optional<Head>> head(std::string_view run_id) override;
     Result<std::optional<LeaseInfo>> lease(std::string_view run_id) override;
     Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override;
+    void read_afresh() override;
     Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) override;
     Result<Page<RunInfo>> runs(const RunQuery& query) override;
     Result<Page<ThreadInfo>> threads(const ThreadQuery& query) override;
@@ -183,6 +184,13 @@ Result<std::optional<LeaseInfo>> SqliteStore::lease(std::string_view run_id) {
 Result<std::optional<Snapshot>> SqliteStore::get(std::string_view run_id, std::optional<std::string_view> snapshot_id) {
     return read<std::optional<Snapshot>>(
         [&](Connection& connection) { return sqlite::get(connection, run_id, snapshot_id); });
+}
+
+void SqliteStore::read_afresh() {
+    [[maybe_unused]] const Status renewed = while_open<void>([&]() -> Status {
+        engine_->readers.discard();
+        return {};
+    });
 }
 
 Result<std::vector<SnapshotInfo>> SqliteStore::history(const HistoryQuery& query) {
