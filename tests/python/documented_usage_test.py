@@ -835,6 +835,28 @@ async def test_a_save_without_a_type_is_manual(netra):
     assert (info.checkpoint_type, info.execution_context) == ("manual", None)
 
 
+async def test_a_program_may_have_a_request_class_of_its_own(netra):
+    pydantic = pytest.importorskip("pydantic")
+
+    class Mine(pydantic.BaseModel):
+        run_id: str = "r"
+        thread_id: str = "t"
+        user_id: str = None
+        state_data: dict = {"n": 1}
+        checkpoint_type: netra.CheckpointType = "auto"
+        is_recovery_point: bool = False
+        note: str = "of its own"
+
+    first = await netra.optimized.save_agent_state(Mine(), None)
+    assert first[0] and await netra.optimized.save_agent_state(Mine(), None) == first
+    recovery = types.SimpleNamespace(run_id="r", recovery_type="rollback", target_snapshot_id=first[1])
+    assert (await netra.optimized.recover_agent_state(recovery, None))[0]
+    with pytest.raises(TypeError, match="request must be a StatePersistenceRequest, not dict"):
+        await netra.optimized.save_agent_state({"run_id": "r"}, None)
+    with pytest.raises(TypeError, match="run_id must be a str, not int"):
+        await netra.optimized.save_agent_state(types.SimpleNamespace(run_id=3, thread_id="t", state_data={}), None)
+
+
 async def test_a_run_without_a_user_is_nobodys(netra):
     first = await netra.optimized.save_agent_state(run_id="r", thread_id="t", state={"n": 1})
     assert first[0] and await netra.optimized.load_agent_state("r") == {"n": 1}

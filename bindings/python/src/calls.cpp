@@ -142,6 +142,7 @@ py::object Call::wait() {
 
 void Call::leave(const std::vector<Call*>& calls) {
     std::vector<std::function<Answer()>> runs;
+    runs.reserve(calls.size());
     for (Call* const call : calls) runs.push_back(std::exchange(call->run_, nullptr));
     do_unattended([runs = std::move(runs)] {
         for (const auto& run : runs) answer_of(run);

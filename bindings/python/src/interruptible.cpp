@@ -58,7 +58,7 @@ public:
     static Helpers& of_this_process() {
         static Helpers* helpers = nullptr;
         static pid_t process = 0;
-        if (process != ::getpid()) {
+        if (helpers == nullptr || process != ::getpid()) {
             process = ::getpid();
             helpers = new Helpers();
         }

@@ -88,9 +88,11 @@ PyModuleDef definition = {PyModuleDef_HEAD_INIT, kName, nullptr, 0, nullptr, slo
 }  // namespace
 }  // namespace cairn::python
 
-extern "C" PYBIND11_EXPORT PyObject* PyInit__cairn();
+// The name is Python's to choose.
+extern "C" PYBIND11_EXPORT PyObject*
+PyInit__cairn();  // NOLINT(bugprone-reserved-identifier,readability-identifier-naming)
 
-PyObject* PyInit__cairn() {
+PyObject* PyInit__cairn() {  // NOLINT(bugprone-reserved-identifier,readability-identifier-naming)
     PYBIND11_CHECK_PYTHON_VERSION
     return PyModuleDef_Init(&cairn::python::definition);
 }

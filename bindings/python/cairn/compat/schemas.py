@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional, TypeVar, Union
+from typing import Any, Mapping, Optional, TypeVar, Union, cast
 
 import cairn
+from cairn import _service
 from cairn.compat.states import data_of
 from cairn.names import _Name
 from cairn.requests import _named, check_optional_text, check_text
@@ -111,6 +112,19 @@ class StateRecoveryRequest(_Model, cairn.StateRecoveryRequest):
     """A run to recover. ``target_snapshot_id`` is required by ``rollback`` and refused by the others."""
 
     _documented = ("run_id", "thread_id", "recovery_type", "target_snapshot_id", "failure_reason", "auto_recovery")
+
+
+def request_of(kind: type[Union[StatePersistenceRequest, StateRecoveryRequest]], request: Any, fields: Any) -> Any:
+    """The request that was given, or one of the fields that were. It may be of a class of the program's own."""
+    is_save = kind is StatePersistenceRequest
+    engines_kind: Any = cairn.StatePersistenceRequest if is_save else cairn.StateRecoveryRequest
+    if request is None:
+        return _service.request_of(cast(Any, kind), None, fields)
+    essential = ("run_id", "state_data" if is_save else "recovery_type")
+    if not isinstance(request, engines_kind) and all(hasattr(request, name) for name in essential):
+        names = [field.name for field in dataclasses.fields(kind) if hasattr(request, field.name)]
+        request = kind(**{name: getattr(request, name) for name in names})
+    return _service.request_of(engines_kind, request, fields)
 
 
 def for_engine(request: cairn.StatePersistenceRequest) -> cairn.StatePersistenceRequest:

@@ -7,9 +7,8 @@ from typing import Any, Optional, cast
 import cairn
 from cairn import CairnError, NotFoundError, aio
 from cairn._logging import logger
-from cairn._service import request_of
 from cairn.compat.environment import get_env
-from cairn.compat.schemas import NO_USER, StatePersistenceRequest, StateRecoveryRequest, for_engine
+from cairn.compat.schemas import NO_USER, StatePersistenceRequest, StateRecoveryRequest, for_engine, request_of
 from cairn.compat.stores import is_snapshot_id, store_of
 from cairn.store import open_stores
 
@@ -43,9 +42,7 @@ class _Service:
         Returns ``(True, snapshot_id)``; if the store could not save it, ``(False, None)``, and the reason is logged as
         an error. Raises TypeError or ValueError naming the field if the request itself is wrong.
         """
-        wanted = request_of(
-            StatePersistenceRequest if request is None else cairn.StatePersistenceRequest, request, fields
-        )
+        wanted = request_of(StatePersistenceRequest, request, fields)
         try:
             receipt = await (await self._service_of(db_session)).save_agent_state(for_engine(wanted))
         except _CALLERS_OWN:
@@ -84,7 +81,7 @@ class _Service:
         self, request: Optional[cairn.StateRecoveryRequest] = None, db_session: Any = None, **fields: Any
     ) -> Answer:
         """Recovers a run. Returns ``(True, snapshot_id)`` with the run's head now; failures as for saves."""
-        wanted = request_of(StateRecoveryRequest if request is None else cairn.StateRecoveryRequest, request, fields)
+        wanted = request_of(StateRecoveryRequest, request, fields)
         try:
             result = await (await self._service_of(db_session)).recover_agent_state(wanted)
         except _CALLERS_OWN:
