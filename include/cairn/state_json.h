@@ -16,7 +16,8 @@ template <class Json>
 Result<State> state_from_json(const Json& document, const StateLimits& limits = {});
 
 /// Reads the state as a document. Lossy where the library is: integers beyond 64 bit become doubles, of duplicate
-/// keys the last wins; lone surrogate escapes are an error (kInvalidState).
+/// keys the last wins; lone surrogate escapes are an error (kInvalidState). nlohmann::ordered_json looks at each key of
+/// an object for each of its keys: of a state that others have made, take nlohmann::json.
 template <class Json>
 Result<Json> state_to_json(const State& state);
 

@@ -292,6 +292,14 @@ TEST_F(CairnTransfer, ALineThatCannotBeReadIsNamedAndWhatStandsBeforeIsKept) {
     EXPECT_EQ(parsed(run({"stats", "--json", "--store", "sqlite:new.db"}))["snapshots"], 1);
 }
 
+// Building such an object, key by key, took hours.
+TEST_F(CairnTransfer, AnObjectWhereATextBelongsIsRefusedHoweverLargeItIs) {
+    std::string members;
+    for (int i = 0; i < 500'000; ++i) members += fmt::format("{}\"{}\":1", i == 0 ? "" : ",", i);
+    expect_refused("new.db", R"({"run_id":{)" + members + R"(},"state":{}})" + "\n", ErrorCode::kInvalidArgument,
+                   "\"run_id\" is not a string");
+}
+
 TEST_F(CairnTransfer, WhiteSpaceAndOtherMembersOfALineDoNotMatter) {
     const std::string text = changed([](std::string& line) {
         replace(line, "{\"run_id\"", "  {\"added later\":[1], \"run_id\" ");

@@ -6,6 +6,7 @@
 //   that reads the others again would exceed many times over.
 
 #include "base/text_hash.h"
+#include "pipeline/run_progress.h"
 #include "state/state_members.h"
 #include "state/state_merge.h"
 #include "state/value_hashes.h"
@@ -39,7 +40,7 @@ std::vector<std::string> plain_keys() {
     return keys;
 }
 
-class HostileKeys : public testing::Test {
+class CollidingKeys : public testing::Test {
 protected:
     static void SetUpTestSuite() { keys_ = test::CollidingKeys::make(kBits); }
 
@@ -52,13 +53,13 @@ protected:
     static inline std::vector<std::string> keys_;
 };
 
-TEST_F(HostileKeys, DoNotCollideInOurHash) {
+TEST_F(CollidingKeys, DoNotCollideInOurHash) {
     std::set<std::size_t> hashes;
     for (const std::string& key : keys_) hashes.insert(TextHash()(key));
     EXPECT_EQ(hashes.size(), keys_.size());
 }
 
-TEST_F(HostileKeys, CostAMergePatchWhatOtherKeysCost) {
+TEST_F(CollidingKeys, CostAMergePatchWhatOtherKeysCost) {
     const auto cost_of = [](const std::vector<std::string>& keys) {
         const State base = parsed(test::object_of(keys, "1"));
         const State patch = parsed(test::object_of(keys, "2"));
@@ -75,6 +76,18 @@ TEST(HostileDepth, CostsAMergePatchNothing) {
         return test::seconds_of_cpu([&] { EXPECT_TRUE(merge_patch(base, patch).has_value()); });
     };
     EXPECT_LT(cost_at(1'000), kRatioMax * cost_at(10));
+}
+
+// What says how far a run has come is text from the store, too.
+TEST(HostileKeys, CostARunsMetadataWhatItsSizeCosts) {
+    const auto cost_of = [](std::size_t count) {
+        std::vector<std::string> keys;
+        for (std::size_t i = 0; i < count; ++i) keys.push_back(std::to_string(i));
+        const std::string metadata = test::object_of(keys, "1");
+        return test::seconds_of_cpu([&] { EXPECT_FALSE(RunProgress::parse(metadata).has_value()); });
+    };
+    constexpr std::size_t kTimes = 8;  // to look at each key for each key would cost its square
+    EXPECT_LT(cost_of(4'000 * kTimes), 4 * kTimes * cost_of(4'000));
 }
 
 TEST(MergePatch, EndsWhenItIsAskedToStop) {
