@@ -150,6 +150,65 @@ TEST(SqliteFiles, AStoreStaysItsOwnWhenTheWorkingFolderChanges) {
     EXPECT_TRUE(store->head("run").value().has_value());
 }
 
+// ---- who may read it ----
+
+fs::perms mode_of(const fs::path& path) {
+    return fs::status(path).permissions();
+}
+
+TEST(SqliteFiles, ANewStoreIsItsOwnersAloneWithAllItsFiles) {
+    const TempDir dir;
+    const mode_t before = ::umask(0);
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    ASSERT_TRUE(store->commit(make_batch(make_snapshot("run", 1)), soon()).has_value());
+    ::umask(before);
+    for (const char* name : {"cairn.db", "cairn.db-wal", "cairn.db-shm"}) {
+        EXPECT_EQ(mode_of(dir / name), fs::perms(0600)) << name;
+    }
+}
+
+TEST(SqliteFiles, AnEmptyFileGivesAStoreItsMode) {
+    const TempDir dir;
+    write_file(dir / "cairn.db", "");
+    fs::permissions(dir / "cairn.db", fs::perms(0660));
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    ASSERT_TRUE(store->commit(make_batch(make_snapshot("run", 1)), soon()).has_value());
+    for (const char* name : {"cairn.db", "cairn.db-wal", "cairn.db-shm"}) {
+        EXPECT_EQ(mode_of(dir / name), fs::perms(0660)) << name;
+    }
+}
+
+TEST(SqliteFiles, WhatIsPlantedAtTheNamesOfDraftsNeitherHangsNorLeadsAnywhere) {
+    const TempDir dir;
+    const TempDir elsewhere;
+    write_file(elsewhere / "victim", "theirs");
+    // More than this process has made so far, so that the next names are among them.
+    for (int number = 1; number <= 2'000; ++number) {
+        const std::string draft = fmt::format("cairn.db.new-{}-{}", ::getpid(), number);
+        fs::create_symlink(elsewhere / (number % 2 == 0 ? "victim" : "none"), dir / draft);
+    }
+    ASSERT_EQ(::mkfifo((dir / "cairn.db.new-1-1-lock").c_str(), 0600), 0);
+    fs::create_symlink(elsewhere / "victim", dir / "cairn.db.new-1-2-lock");
+    make_store_with_one_run(dir / "cairn.db");
+    EXPECT_EQ(content_of(elsewhere / "victim"), "theirs");
+    EXPECT_EQ(files_in(elsewhere.path()), std::vector<std::string>{"victim"});
+    EXPECT_TRUE(fs::exists(dir / "cairn.db.new-1-1-lock"));
+}
+
+TEST(SqliteFiles, WhatIsPlantedAtTheNamesOfTheLogNeitherHangsNorLeadsAnywhere) {
+    for (const std::string suffix : {"-wal", "-shm"}) {
+        const TempDir dir;
+        const TempDir elsewhere;
+        make_store_with_one_run(dir / "cairn.db");
+        ASSERT_EQ(::mkfifo((dir / ("cairn.db" + suffix)).c_str(), 0600), 0);
+        EXPECT_THAT(message_of_opening(dir / "cairn.db"), testing::HasSubstr("is no regular file")) << suffix;
+        fs::remove(dir / ("cairn.db" + suffix));
+        fs::create_symlink(elsewhere / "none", dir / ("cairn.db" + suffix));
+        EXPECT_EQ(code_of_opening(dir / "cairn.db"), ErrorCode::kUnavailable) << suffix;
+        EXPECT_TRUE(files_in(elsewhere.path()).empty());
+    }
+}
+
 // ---- one name ----
 
 TEST(SqliteFiles, AFileWithASecondNameIsRefusedUntilItHasOneAgain) {
@@ -530,6 +589,7 @@ TEST_F(Unprivileged, AFileThatCannotBeReadIsAnErrorOfPermissions) {
 
 TEST_F(Unprivileged, AStoreInAFolderThatCannotBeWrittenIsReadReadOnly) {
     make_store_with_one_run(dir_ / "cairn.db");
+    fs::permissions(dir_ / "cairn.db", fs::perms(0644));
     close_folder();
     const int version = run([&] {
         const auto store = open_sqlite_store(dir_ / "cairn.db", {.read_only = true});
@@ -574,6 +634,7 @@ TEST_F(Unprivileged, ALogThatCannotBeReadWithoutWritingIsSaidAndNotLost) {
     ASSERT_EQ(dying.wait(), 0);
     ASSERT_NE(fs::file_size(dir_ / "cairn.db-wal"), 0U);
     fs::remove(dir_ / "cairn.db-shm");
+    fs::permissions(dir_ / "cairn.db", fs::perms(0644));
     close_folder();
     EXPECT_EQ(open({.read_only = true}), static_cast<int>(ErrorCode::kReadOnly));
 

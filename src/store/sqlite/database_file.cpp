@@ -155,6 +155,8 @@ int sync_folder(const fs::path& folder) {
 constexpr int kLooksAtJournalMax = 1'000;
 constexpr std::chrono::milliseconds kPauseForMaker{1};
 
+constexpr mode_t kOwnerOnly = S_IRUSR | S_IWUSR;
+
 constexpr std::string_view kDraftMark = ".new-";
 constexpr std::string_view kLockSuffix = "-lock";
 constexpr std::array<std::string_view, 5> kDraftSuffixes{"", "-journal", "-wal", "-shm", kLockSuffix};
@@ -192,13 +194,32 @@ public:
     const fs::path& path() const { return path_; }
 
 private:
-    // By one of the dead, or by somebody who removes what they left. Where no lock can be had, nobody removes anything.
+    // By one of the dead, by somebody who removes what they left, or by what somebody has put there to lead us
+    // elsewhere. Where no lock can be had, nobody removes anything.
     bool is_taken() {
         const fs::path lock = with_suffix(path_, kLockSuffix);
-        lock_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+        lock_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, kOwnerOnly);
         if (lock_ < 0) return errno == EEXIST;
-        if (::flock(lock_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return false;
+        if (::flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+            ::close(std::exchange(lock_, -1));
+            return true;
+        }
+        if (make_file()) return false;
+        ::unlink(lock.c_str());
         ::close(std::exchange(lock_, -1));
+        return true;
+    }
+
+    // States are private: a new store is its owner's alone, and the engine gives its other files the same mode. False:
+    // something has one of the names already. Any other problem is left to the engine, which says it.
+    bool make_file() const {
+        for (const std::string_view suffix : {"-journal", "-wal", "-shm"}) {
+            struct stat unused{};
+            if (::lstat(with_suffix(path_, suffix).c_str(), &unused) == 0) return false;
+        }
+        const int descriptor = ::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, kOwnerOnly);
+        if (descriptor < 0) return errno != EEXIST;
+        ::close(descriptor);
         return true;
     }
 
@@ -217,9 +238,12 @@ bool is_lock_of_draft(std::string_view name, std::string_view store) {
 }
 
 void remove_if_dead(const fs::path& lock) {
-    const int descriptor = ::open(lock.c_str(), O_RDONLY | O_CLOEXEC);
+    // Whatever else has such a name neither keeps us waiting nor leads us elsewhere.
+    const int descriptor = ::open(lock.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (descriptor < 0) return;
-    if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) {
+    struct stat status{};
+    const bool is_file = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
+    if (is_file && ::flock(descriptor, LOCK_EX | LOCK_NB) == 0) {
         const std::string& name = lock.native();
         unlink_all(files_of_draft(name.substr(0, name.size() - kLockSuffix.size())));
     }

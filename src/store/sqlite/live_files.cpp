@@ -36,12 +36,13 @@ std::array<std::uint32_t, kIndexHeaderBytes / 4> load_header(const void* memory,
     return words;
 }
 
-// Whoever opens or closes the store just now has only one of its two locks for a moment.
+// They have another database open that had this name. (A reader that may not write the lock file has only the database
+// locked.)
 bool others_have_another_lock_file(const fs::path& database) {
     constexpr int kLooks = 200;
     for (int look = 0; look < kLooks; ++look) {
         const file_locks::Others others = file_locks::others_on(database);
-        if (!others.on_database || !others.on_lock_file || others.on_database == others.on_lock_file) return false;
+        if (others.on_database.value_or(true) || !others.on_lock_file.value_or(false)) return false;
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     return true;

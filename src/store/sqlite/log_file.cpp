@@ -162,7 +162,10 @@ private:
             uncommitted_.emplace_back(frame.substr(kFrameHeaderBytes, kDatabaseHeaderBytes));
         }
         if (!is_commit) return;
-        ++content_.commits_sound;
+        if (++content_.commits_sound == 1) {
+            content_.frames_of_first_commit = content_.frames_sound;
+            content_.pages_after_first_commit = big_endian(frame, 4);
+        }
         if (uncommitted_.empty() && content_.database_headers.empty()) {
             content_.pages_of_database.push_back(big_endian(frame, 4));
         }
@@ -227,20 +230,30 @@ Result<std::optional<LogContent>> read_log(const fs::path& database, std::string
     return content;
 }
 
+namespace {
+
+// Whether the first commit can be one to a database of so many pages: it holds all that it adds, but one that the
+// engine never uses.
+bool may_grow_from(std::uint32_t pages, const LogContent& log) {
+    return std::uint64_t{pages} + log.frames_of_first_commit + 1 >= log.pages_after_first_commit;
+}
+
+}  // namespace
+
 // An older cairn, or another program, may have begun the log without the first page, or with a counter that its last
 // log has had already (the engine counts on only after it has read the page anew).
 bool belongs_to(const LogContent& log, std::string_view database_header) {
     if (log.commits_sound == 0) return true;  // nothing would be replayed
     if (page_size_of(database_header) != log.page_size) return false;
     const std::uint32_t counter = change_counter(database_header);
+    const bool says_its_size = big_endian(database_header, kPagesValidForOffset) == counter;
+    const std::uint32_t pages = big_endian(database_header, kPagesOffset);
     if (log.database_headers.empty()) {
-        const bool says_its_size = big_endian(database_header, kPagesValidForOffset) == counter;
-        const std::uint32_t pages = big_endian(database_header, kPagesOffset);
         return !says_its_size || std::ranges::all_of(log.pages_of_database, [&](auto each) { return each == pages; });
     }
+    if (std::ranges::find(log.database_headers, database_header) != log.database_headers.end()) return true;
     const std::uint32_t first = change_counter(log.database_headers.front());
-    return counter == first || counter + 1 == first ||
-           std::ranges::find(log.database_headers, database_header) != log.database_headers.end();
+    return (counter == first || counter + 1 == first) && (!says_its_size || may_grow_from(pages, log));
 }
 
 }  // namespace cairn::sqlite

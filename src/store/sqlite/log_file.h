@@ -37,6 +37,8 @@ struct LogContent {
     std::uint64_t commits_sound = 0;  // among them
     /// Whole commits of this very log behind a frame that is damaged: the engine takes the log to end before it.
     std::uint64_t commits_behind_damage = 0;
+    std::uint64_t frames_of_first_commit = 0;
+    std::uint32_t pages_after_first_commit = 0;
     std::vector<std::string> database_headers;     // in the order of the commits; the first is of the oldest
     std::vector<std::uint32_t> pages_of_database;  // after each commit before the first of those
 };

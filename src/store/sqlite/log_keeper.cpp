@@ -10,6 +10,8 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -44,6 +46,14 @@ bool has_bytes(const fs::path& file) {
     std::error_code missing;
     const std::uintmax_t bytes = fs::file_size(file, missing);
     return !missing && bytes != 0;
+}
+
+// A link or a FIFO at the log's name would lead the engine elsewhere, or take what is written.
+Status check_kind(const fs::path& file) {
+    struct stat status{};
+    if (::lstat(file.c_str(), &status) != 0 || S_ISREG(status.st_mode)) return {};
+    return fail(ErrorCode::kUnavailable,
+                fmt::format("{} is no regular file, so the store cannot be used: remove it", file.native()));
 }
 
 fs::path lock_file_of(const fs::path& database) {
@@ -97,6 +107,33 @@ Status set_aside(const fs::path& database, const fs::path& file, std::string_vie
     return {};
 }
 
+int write_all(int from, int to, off_t bytes) {
+    while (bytes > 0) {
+        const ssize_t count = ::sendfile(to, from, nullptr, static_cast<std::size_t>(bytes));
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) return errno;
+        if (count == 0) return EIO;
+        bytes -= count;
+    }
+    return ::fsync(to) == 0 ? 0 : errno;
+}
+
+// A new file of the same mode, on disk when it returns 0, the system's error otherwise.
+int copy_log(const fs::path& from, const fs::path& to) {
+    ::unlink(to.c_str());
+    const int source = ::open(from.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (source < 0) return errno;
+    struct stat status{};
+    int problem = ::fstat(source, &status) == 0 ? 0 : errno;
+    const int copy = ::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, status.st_mode & 0777U);
+    if (copy < 0) problem = errno;
+    if (problem == 0) problem = write_all(source, copy, status.st_size);
+    ::close(source);
+    if (copy >= 0) ::close(copy);
+    if (problem != 0) ::unlink(to.c_str());
+    return problem;
+}
+
 // Named after what it holds, so that it is kept once however often the log is met.
 fs::path name_of_damaged_copy(const fs::path& database, const LogContent& log) {
     std::string salts;
@@ -109,9 +146,9 @@ Status keep_damaged(const fs::path& database, const LogContent& log, const LogSi
     std::error_code problem;
     if (fs::exists(copy, problem)) return {};
     const fs::path draft = fs::path(copy) += ".new";
-    fs::copy_file(log_of(database), draft, fs::copy_options::overwrite_existing, problem);
-    if (problem) return std::unexpected(failed(draft, "the damaged log cannot be copied", problem.value()));
-    sync(draft, O_RDONLY);
+    if (const int failure = copy_log(log_of(database), draft); failure != 0) {
+        return std::unexpected(failed(draft, "the damaged log cannot be copied", failure));
+    }
     fs::rename(draft, copy, problem);
     if (problem) return std::unexpected(failed(copy, "the damaged log cannot be copied", problem.value()));
     sync(copy.parent_path(), O_RDONLY | O_DIRECTORY);
@@ -120,6 +157,19 @@ Status keep_damaged(const fs::path& database, const LogContent& log, const LogSi
                      "whole log is kept as {}",
                      log.frames_sound + 1, log.commits_behind_damage, copy.native()));
     return {};
+}
+
+// Whoever has just begun to open the store has made none yet.
+bool others_have_lost_lock_file(const fs::path& database) {
+    constexpr int kLooks = 200;
+    const fs::path lock_file = lock_file_of(database);
+    for (int look = 0; look < kLooks; ++look) {
+        std::error_code unknown;
+        if (fs::exists(lock_file, unknown) || unknown) return false;
+        if (!file_locks::others_on(database).on_database.value_or(false)) return false;
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return true;
 }
 
 // Nobody else has the database open, in this process or another. Who may not write may not lock either.
@@ -184,6 +234,12 @@ FolderLock::~FolderLock() {
 Status keep_log(Connection& connection, const fs::path& database, bool may_write, const LogSink& log) {
     const fs::path path = log_of(database);
     if (connection.has_lock()) return {};
+    for (const fs::path& file : {path, lock_file_of(database)}) {
+        if (Status status = check_kind(file); !status) return status;
+    }
+    if (others_have_lost_lock_file(database)) {
+        return not_the_same_files(database, "its lock file (-shm) was removed");
+    }
     if (!has_bytes(path) && !has_bytes(lock_file_of(database))) return {};
     const FolderLock lock(database.parent_path(), connection.deadline());
     const Alone alone(connection, database, may_write);
