@@ -35,6 +35,8 @@ struct SnapshotInfo {
     std::string execution_context;  ///< Normal text of a JSON object, or empty.
     std::string metadata;           ///< Normal text of a JSON object, or empty: the caller's own labels.
     std::int64_t base_version = 0;  ///< The version that its frame needs to be decoded; 0: it is self-contained.
+    /// When read: what of it is damaged and was left empty. Such a snapshot is listed, but loading it is kCorrupt.
+    std::string damage = {};
 };
 
 /// A stored frame that another one needs.
@@ -175,7 +177,7 @@ struct RunInfo {
     Timestamp updated_at;            ///< Of the head.
     std::uint64_t snapshots = 0;
     std::int64_t commit_sequence = 0;  ///< Grows with every write to the store: orders the heads of several runs.
-    std::string metadata;              ///< Of the head.
+    std::string metadata;              ///< Of the head; empty if it is damaged.
     std::optional<LeaseInfo> lease;
 };
 

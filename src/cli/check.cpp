@@ -49,9 +49,12 @@ public:
         if (report) progress_.emplace("Checking", report->snapshots);
         return report;
     }
-    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override {
-        if (progress_) progress_->advance();
-        return ForwardingStore::get(run_id, snapshot_id);
+    // The states are decoded from the newest to the oldest; a pass over the records comes before.
+    Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) override {
+        auto page = ForwardingStore::history(query);
+        const bool is_decoding = query.order == HistoryQuery::Order::kNewestFirst;
+        if (page && progress_ && is_decoding) progress_->advance(page->size());
+        return page;
     }
 
 private:

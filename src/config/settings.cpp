@@ -1,6 +1,7 @@
 #include "config/settings.h"
 
 #include "base/file_mode.h"
+#include "store/batch_rules.h"
 
 #include <fmt/format.h>
 
@@ -244,8 +245,8 @@ std::vector<Setting> make_settings() {
         count("CAIRN_STATE_DEPTH_MAX", &Config::state_depth_max, 1, 10'000,
               "the deepest nesting of objects and arrays that is accepted"),
         count(
-            "CAIRN_CHAIN_FRAMES_MAX", [](auto& config) -> auto& { return config.chain_limits.frames_max; }, 1, 100'000,
-            "how many frames a load may have to decode"),
+            "CAIRN_CHAIN_FRAMES_MAX", [](auto& config) -> auto& { return config.chain_limits.frames_max; }, 1,
+            kChainFramesUpper, "how many frames a load may have to decode"),
         count(
             "CAIRN_CHAIN_BYTES_PERCENT_MAX",
             [](auto& config) -> auto& { return config.chain_limits.bytes_percent_max; }, 100, 10'000,

@@ -39,6 +39,12 @@ public:
     /// The current text. Errors: kCorrupt if it does not have the checksum; kInternal (memory).
     [[nodiscard]] Result<std::string> text(const Checksum& expected) const;
 
+    /// The same, whatever its checksum is.
+    [[nodiscard]] Result<std::string> unverified_text() const;
+
+    /// What was copied so far to make the text one piece again: how the tests see what a chain costs.
+    std::uint64_t bytes_flattened() const noexcept { return bytes_flattened_; }
+
 private:
     struct Piece {
         const char* data = nullptr;
@@ -49,6 +55,7 @@ private:
     Status apply_or_throw(std::string_view frame, std::uint64_t bytes_max);
     Status read_literals(const ParsedDelta& delta, std::string& literals);
     std::string_view range(const ContextRange& range);
+    std::size_t pieces_max(const ParsedDelta& delta) const;
     bool build_pieces(const ParsedDelta& delta, const char* literals);
     void append_range(std::size_t begin, std::size_t bytes);
     void flatten();
@@ -58,6 +65,7 @@ private:
     Pieces next_;                    ///< Only of use while a delta is applied; kept for its memory.
     std::deque<std::string> owned_;  ///< What pieces point to, other than the base.
     std::size_t owned_bytes_ = 0;
+    std::uint64_t bytes_flattened_ = 0;
     std::string context_;
 };
 

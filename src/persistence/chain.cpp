@@ -1,6 +1,7 @@
 #include "persistence/chain.h"
 
 #include "frame/delta_frame.h"
+#include "store/batch_rules.h"
 
 #include <algorithm>
 
@@ -16,7 +17,7 @@ std::uint64_t expected_full_bytes(const ChainCost& chain, std::uint64_t text_byt
 
 // How large a delta may be before the chain outweighs a self-contained frame; 0: there may be none.
 std::uint64_t delta_bytes_max(const ChainCost& base, std::uint64_t full_bytes, const ChainLimits& limits) {
-    if (base.frames + 1 > limits.frames_max) return 0;
+    if (base.frames + 1 > std::min(limits.frames_max, kChainFramesUpper)) return 0;
     const std::uint64_t chain_bytes_max = std::max(full_bytes * limits.bytes_percent_max / 100, limits.bytes_always);
     return base.bytes < chain_bytes_max ? std::min(full_bytes, chain_bytes_max - base.bytes) : 0;
 }

@@ -170,6 +170,9 @@ Result<State> Recovery::read_state(const SnapshotInfo& info) {
 
 // A new critical head with the source's state, and the line in the log, together.
 Result<bool> Recovery::make_head(Attempt& attempt, const Head& head, Deadline deadline) {
+    if (Status status = check_can_grow(attempt.request.run_id, head.version); !status) {
+        return std::unexpected(std::move(status.error()));
+    }
     const Checksum checksum = attempt.result.state.checksum();
     Result<std::string> frame =
         encode_full_frame(attempt.result.state.text(), checksum, FrameOptions{.compression = false});

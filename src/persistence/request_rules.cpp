@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 namespace cairn {
 namespace {
@@ -146,6 +147,13 @@ Status check_owner(const StatePersistenceRequest& request, const Head& head) {
                                                              shown(request.user_id), shown(request.run_id)));
     }
     return {};
+}
+
+Status check_can_grow(std::string_view run_id, std::int64_t head_version) {
+    if (head_version < std::numeric_limits<std::int64_t>::max()) return {};
+    return fail(ErrorCode::kLimitExceeded,
+                fmt::format("run \"{}\" is at version {}, the last one that there is: save under another run_id",
+                            shown(run_id), head_version));
 }
 
 std::unexpected<Error> no_such_parent(const StatePersistenceRequest& request) {

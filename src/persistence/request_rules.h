@@ -17,6 +17,9 @@ Status check_name(std::string_view field, std::string_view name, bool may_be_emp
 /// Errors: kInvalidArgument if the run that `head` belongs to has another thread or user than `request` names.
 Status check_owner(const StatePersistenceRequest& request, const Head& head);
 
+/// Whether there is a version behind `head_version`. Errors: kLimitExceeded.
+Status check_can_grow(std::string_view run_id, std::int64_t head_version);
+
 /// The error for a parent that the run does not have.
 std::unexpected<Error> no_such_parent(const StatePersistenceRequest& request);
 

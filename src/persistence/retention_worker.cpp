@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -199,10 +201,31 @@ Status RetentionWorker::commit(const Change& change) {
     last_base_.reset();  // what others do before the next transaction is read anew
     if (is_cancelled()) return {};
     if (!options_.dry_run) {
-        if (Status status = apply(change.batch); !status) return status;
+        const bool has_pieces = change.batch.rewrites.size() + change.batch.deletions.size() > 1;
+        Status status = apply(change.batch);
+        if (!status && status.error().code == ErrorCode::kStorageFull && has_pieces) {
+            status = apply_in_pieces(change.batch);
+        }
+        if (!status) return status;
     }
     add_counts(report_, change.report);
     report_progress();
+    return {};
+}
+
+// On a volume that is full a small transaction fits where a large one does not. What needs another one goes before it.
+Status RetentionWorker::apply_in_pieces(const Batch& batch) {
+    for (const FrameRewrite& rewrite : batch.rewrites) {
+        if (Status status = apply({.rewrites = {rewrite}}); !status) return status;
+    }
+    std::vector<SnapshotDeletion> deletions = batch.deletions;
+    std::ranges::sort(deletions, std::greater(), &SnapshotDeletion::version);
+    for (const SnapshotDeletion& deletion : deletions) {
+        if (Status status = apply({.deletions = {deletion}}); !status) return status;
+    }
+    for (const RunDeletion& deletion : batch.run_deletions) {
+        if (Status status = apply({.run_deletions = {deletion}}); !status) return status;
+    }
     return {};
 }
 

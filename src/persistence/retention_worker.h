@@ -65,6 +65,7 @@ private:
     bool is_full(const Change& change) const;
     Status commit(const Change& change);
     Status apply(const Batch& batch);
+    Status apply_in_pieces(const Batch& batch);
     void report_progress() const;
 
     Store& store_;

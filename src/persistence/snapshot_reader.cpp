@@ -2,6 +2,7 @@
 
 #include "frame/frame.h"
 #include "frame/text_chain.h"
+#include "state/normal_text.h"
 
 #include <fmt/format.h>
 
@@ -72,8 +73,13 @@ bool is_unreadable(const Error& error) noexcept {
 }
 
 Result<State> decode_snapshot(const Snapshot& snapshot, const StateLimits& limits) {
+    if (const std::string& damage = snapshot.info.damage; !damage.empty()) {
+        return damaged(snapshot.info, {.code = ErrorCode::kCorrupt, .message = damage});
+    }
     Result<std::string> text = decode_text(snapshot, limits.bytes_max);
     if (!text) return damaged(snapshot.info, std::move(text.error()));
+    // A checksum finds accidents only: who can write the file can write one that fits.
+    if (Status stored = check_stored_text(*text); !stored) return damaged(snapshot.info, std::move(stored.error()));
     return State::from_normal_text(std::move(*text));
 }
 

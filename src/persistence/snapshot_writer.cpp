@@ -166,6 +166,7 @@ Status SnapshotWriter::check_head(const StatePersistenceRequest& request, const 
                                   std::optional<std::int64_t> required_version) {
     if (head) {
         if (Status status = check_owner(request, *head); !status) return status;
+        if (Status status = check_can_grow(request.run_id, head->version); !status) return status;
     }
     const std::int64_t version = head ? head->version : 0;
     if (!required_version || *required_version == version) return {};

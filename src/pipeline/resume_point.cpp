@@ -103,6 +103,15 @@ void forget_others(RunProgress& progress, const Pipeline& pipeline) {
     });
 }
 
+// Metadata is the caller's, and so may be anybody's.
+std::unexpected<Error> claims_too_much(const Pipeline& pipeline, const std::string& run_id,
+                                       const RunProgress& progress) {
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("run \"{}\" cannot be gone on with: the metadata of its head says that {} stages are "
+                            "completed, and pipeline \"{}\" has {}; roll it back to an earlier checkpoint",
+                            run_id, progress.stages_completed, pipeline.name, pipeline.stages.size()));
+}
+
 // What the saved progress means for the pipeline as it is now.
 Status adapt(RunProgress& progress, const Pipeline& pipeline, const std::string& run_id, bool accept_changes) {
     const std::string fingerprint = pipeline.fingerprint();
@@ -116,7 +125,8 @@ Status adapt(RunProgress& progress, const Pipeline& pipeline, const std::string&
         progress.fingerprint = fingerprint;
         forget_others(progress, pipeline);
     }
-    progress.ended = steps_of(pipeline, std::min(progress.stages_completed, pipeline.stages.size()));
+    if (progress.stages_completed > pipeline.stages.size()) return claims_too_much(pipeline, run_id, progress);
+    progress.ended = steps_of(pipeline, progress.stages_completed);
     progress.steps_total = pipeline.steps_total();
     return {};
 }
@@ -213,12 +223,13 @@ std::map<std::string, int, std::less<>> attempts_before(const ResumePoint& point
     const RunProgress& progress = point.progress;
     if (point.is_new() || progress.stages_completed >= pipeline.stages.size()) return {};
     const std::int64_t since = epoch - progress.epoch - (progress.status == PipelineStatus::kRunning ? 0 : 1);
+    constexpr std::int64_t kAttemptsMax = 1'000'000'000;
     std::map<std::string, int, std::less<>> attempts;
     for (const Step& step : pipeline.stages[progress.stages_completed].steps) {
         const auto counted = progress.attempts.find(step.name);
         const int known = counted == progress.attempts.end() ? 0 : counted->second;
-        const int made = known + static_cast<int>(std::max<std::int64_t>(since, 0));
-        if (made > 0) attempts.emplace(step.name, made);
+        const std::int64_t made = known + std::clamp<std::int64_t>(since, 0, kAttemptsMax);
+        if (made > 0) attempts.emplace(step.name, static_cast<int>(std::min(made, kAttemptsMax)));
     }
     return attempts;
 }

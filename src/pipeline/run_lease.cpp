@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <limits>
 #include <mutex>
 #include <utility>
 
@@ -36,6 +37,12 @@ Result<std::unique_ptr<RunLease>> RunLease::take(std::shared_ptr<Store> store, c
         return is_in_progress(run_id, *held, now);
     }
     const Lease before = held ? held->lease : Lease{};
+    if (before.epoch == std::numeric_limits<std::int64_t>::max()) {
+        return fail(ErrorCode::kLimitExceeded,
+                    fmt::format("run \"{}\" has the last epoch that a lease can have, {}: it can be executed no more; "
+                                "start another run",
+                                run_id, before.epoch));
+    }
     std::unique_ptr<RunLease> lease(
         new RunLease(std::move(store), run_id, settings, std::move(runtime), before.epoch + 1));
     Status written = lease->write(lease->lease_, before, settings.timeout);

@@ -7,6 +7,8 @@
 
 #include <array>
 #include <charconv>
+#include <exception>
+#include <limits>
 #include <system_error>
 #include <utility>
 
@@ -15,6 +17,21 @@ namespace {
 
 using Json = nlohmann::ordered_json;  // what is written keeps its order;
 using ReadJson = nlohmann::json;      // what others may have written is not searched key by key for each key
+
+// Anybody may have saved metadata that looks like a pipeline's: the library would convert whatever is there.
+struct NoSuchNumber : std::exception {};
+
+constexpr std::int64_t kCountMax = 1'000'000'000;
+
+std::int64_t number_in(const ReadJson& value, std::int64_t most) {
+    const bool is_small = value.is_number_unsigned() && value.get<std::uint64_t>() <= static_cast<std::uint64_t>(most);
+    if (!is_small) throw NoSuchNumber();
+    return value.get<std::int64_t>();
+}
+
+std::size_t count_in(const ReadJson& document, const char* name) {
+    return static_cast<std::size_t>(number_in(document.at(name), kCountMax));
+}
 
 std::optional<PipelineStatus> parse_status(std::string_view text) {
     for (const PipelineStatus status : {PipelineStatus::kRunning, PipelineStatus::kCompleted, PipelineStatus::kFailed,
@@ -45,10 +62,10 @@ std::optional<RunProgress> read(const ReadJson& document) {
     progress.status = *status;
     progress.pipeline = document.at("pipeline");
     progress.fingerprint = document.at("fingerprint");
-    progress.epoch = document.at("epoch");
-    progress.stages_completed = document.at("stages_completed");
-    progress.steps_completed = document.at("steps_completed");
-    progress.steps_total = document.at("steps_total");
+    progress.epoch = number_in(document.at("epoch"), std::numeric_limits<std::int64_t>::max());
+    progress.stages_completed = count_in(document, "stages_completed");
+    progress.steps_completed = count_in(document, "steps_completed");
+    progress.steps_total = count_in(document, "steps_total");
     progress.step = document.value("step", "");
     progress.phase = AgentPhase(document.value("phase", ""));
     progress.error = document.value("error", "");
@@ -56,7 +73,9 @@ std::optional<RunProgress> read(const ReadJson& document) {
     read_names(document, StepOutcome::kSkipped, progress);
     read_names(document, StepOutcome::kFailed, progress);
     if (const auto attempts = document.find("attempts"); attempts != document.end()) {
-        for (const auto& [step, count] : attempts->items()) progress.attempts.emplace(step, count.get<int>());
+        for (const auto& [step, count] : attempts->items()) {
+            progress.attempts.emplace(step, static_cast<int>(number_in(count, kCountMax)));
+        }
     }
     if (const auto group = document.find("group"); group != document.end()) {
         progress.group_base = group->at("base");
@@ -119,6 +138,8 @@ std::optional<RunProgress> RunProgress::parse(std::string_view metadata) {
     try {
         return read(document);
     } catch (const ReadJson::exception&) {
+        return std::nullopt;
+    } catch (const NoSuchNumber&) {
         return std::nullopt;
     }
 }

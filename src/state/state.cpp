@@ -1,6 +1,7 @@
 #include <cairn/state.h>
 
 #include "state/json_check.h"
+#include "state/normal_text.h"
 #include "state/state_diagnosis.h"
 #include "state/structural_index.h"
 
@@ -8,6 +9,7 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <limits>
 #include <new>
 
 namespace cairn {
@@ -90,6 +92,19 @@ Result<State> State::parse(std::string_view text, const StateLimits& limits) {
 
 Result<State> State::parse(std::string&& text, const StateLimits& limits) {
     return parse_text(std::move(text), limits);
+}
+
+Status check_stored_text(std::string_view text) try {
+    if (text.size() > StateLimits::kBytesMaxUpper) return fail(ErrorCode::kCorrupt, "a stored text is too long");
+    return with_workspace(text.size(), [&](Workspace& workspace) -> Status {
+        constexpr auto kAnyDepth = std::numeric_limits<std::uint32_t>::max();
+        const JsonCheck checked = check_json(text, kAnyDepth, workspace.index);
+        if (checked.outcome == JsonCheck::Outcome::kOutOfMemory) return std::unexpected(out_of_memory(text.size()));
+        if (checked.outcome == JsonCheck::Outcome::kAccepted && checked.white_space_bytes == 0) return {};
+        return fail(ErrorCode::kCorrupt, "its text is not one JSON object in normal text");
+    });
+} catch (const std::bad_alloc&) {
+    return std::unexpected(out_of_memory(text.size()));
 }
 
 State State::from_normal_text(std::string&& text) {

@@ -198,6 +198,12 @@ std::unexpected<Error> chain_is_broken(std::string_view run_id, std::int64_t ver
                                                  version, base_version));
 }
 
+std::unexpected<Error> chain_is_too_long(const SnapshotInfo& info) {
+    return fail(ErrorCode::kCorrupt, fmt::format("run \"{}\": version {} needs more than {} frames, the most that "
+                                                 "CAIRN_CHAIN_FRAMES_MAX accepts",
+                                                 info.run_id, info.version, kChainFramesUpper));
+}
+
 bool has_members(std::string_view metadata, const std::vector<std::pair<std::string, std::string>>& wanted) {
     if (wanted.empty()) return true;
     if (metadata.empty()) return false;

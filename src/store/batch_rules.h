@@ -64,6 +64,10 @@ std::unexpected<Error> is_another_run(const RunDeletion& deletion);
 /// The error of a read that finds a chain broken.
 std::unexpected<Error> chain_is_broken(std::string_view run_id, std::int64_t version, std::int64_t base_version);
 
+/// The most frames that any setting lets a load need (CAIRN_CHAIN_FRAMES_MAX): a longer chain is nobody's.
+inline constexpr std::uint32_t kChainFramesUpper = 100'000;
+std::unexpected<Error> chain_is_too_long(const SnapshotInfo& info);
+
 /// Whether `metadata` (normal text of a JSON object, or empty) has all of `wanted`.
 bool has_members(std::string_view metadata, const std::vector<std::pair<std::string, std::string>>& wanted);
 

@@ -468,10 +468,19 @@ TEST(SqliteSchema, AMissingTableIsCorruptAndNotADefect) {
     const TempDir dir;
     make_store_with_one_run(dir / "cairn.db");
     execute(dir / "cairn.db", "DROP TABLE snapshots");
+    for (const bool read_only : {false, true}) {
+        EXPECT_EQ(code_of_opening(dir / "cairn.db", {.read_only = read_only}), ErrorCode::kCorrupt);
+    }
+    EXPECT_THAT(message_of_opening(dir / "cairn.db"), testing::HasSubstr("table \"snapshots\" is missing"));
+}
+
+TEST(SqliteSchema, ATableThatIsDroppedWhileTheStoreIsOpenIsCorruptAndNotADefect) {
+    const TempDir dir;
+    make_store_with_one_run(dir / "cairn.db");
     const auto store = open_sqlite_store(dir / "cairn.db").value();
-    EXPECT_EQ(store->get("run", std::nullopt).error().code, ErrorCode::kCorrupt);
+    execute(dir / "cairn.db", "DROP TABLE snapshots");
     EXPECT_EQ(store->commit(make_batch(make_snapshot("run", 2)), soon()).error().code, ErrorCode::kCorrupt);
-    EXPECT_FALSE(store->check().value().findings.empty());
+    EXPECT_EQ(store->get("run", std::nullopt).error().code, ErrorCode::kCorrupt);
 }
 
 // ---- read-only ----

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,26 @@ TEST(TextChain, EveryTextOfARandomHistoryIsExact) {
             text = next;
         }
     }
+}
+
+// Hundreds of edits all over a large text at each step, as a table of counters has: the text is not copied at each.
+TEST(TextChain, ScatteredEditsDoNotCopyTheTextAtEachDelta) {
+    const std::uint64_t seed = test::seed();
+    SCOPED_TRACE(test::replay_line(seed));
+    std::mt19937_64 random(seed);
+    std::string text(4U << 20, ' ');
+    for (char& byte : text) byte = static_cast<char>('a' + random() % 26);
+    const std::string base = text;
+    TextChain chain(base);
+    constexpr int kSteps = 60;
+    for (int step = 0; step < kSteps; ++step) {
+        std::string next = text;
+        for (int edit = 0; edit < 400; ++edit) next.replace(random() % (next.size() - 4), 4, "####");
+        ASSERT_TRUE(chain.apply(encode(text, next), kNoLimit));
+        text = std::move(next);
+    }
+    EXPECT_TRUE(chain.text(Checksum::of(text)).value_or("") == text);
+    EXPECT_LE(chain.bytes_flattened(), kSteps / 3 * text.size());
 }
 
 // Each step repeats the whole text with one byte between: the number of pieces doubles.

@@ -31,6 +31,12 @@ py::object owned(PyObject* object) {
     return py::reinterpret_steal<py::object>(object);
 }
 
+// Texts from a store are checked where they are read. So this is never seen; but whatever came here, nothing is read
+// beyond it.
+[[noreturn]] void refuse() {
+    raise({.code = ErrorCode::kCorrupt, .message = "a text that should be a state's is not JSON"});
+}
+
 /// What stands between two quotes.
 struct StringToken {
     std::string_view bytes;
@@ -44,8 +50,8 @@ std::uint32_t bits_of(__m128i bytes) {
 }
 #endif
 
-// From behind the opening quote to the closing one.
-StringToken scan_string(const char* begin, [[maybe_unused]] const char* end) {
+// From behind the opening quote to the closing one, which stands before `end`.
+StringToken scan_string(const char* begin, const char* end) {
     StringToken token;
     const char* at = begin;
 #if defined(__SSE2__)
@@ -63,10 +69,14 @@ StringToken scan_string(const char* begin, [[maybe_unused]] const char* end) {
         at += 2;
     }
 #endif
-    for (; *at != '"'; ++at) {
-        if (*at == '\\') token.has_escapes = true, ++at;
+    for (; at < end && *at != '"'; ++at) {
+        if (*at == '\\') {
+            token.has_escapes = true;
+            if (++at == end) break;
+        }
         if (static_cast<unsigned char>(*at) >= 0x80) token.is_ascii = false;
     }
+    if (at >= end) refuse();
     token.bytes = {begin, at};
     return token;
 }
@@ -110,12 +120,14 @@ char unescaped(char letter) {
     }
 }
 
-/// Reads a valid normal text. Containers are kept on a stack of its own: texts may be nested deeper than calls.
+/// Reads a normal text; anything else is refused or read as something, in bounds. Containers are kept on a stack of its
+/// own: texts may be nested deeper than calls.
 class StateReader {
 public:
     explicit StateReader(std::string_view text) : at_(text.data()), end_(text.data() + text.size()) {}
 
     py::object read() {
+        if (next() != '{' && next() != '[') refuse();
         while (true) {
             if (!open_container()) attach(read_scalar());
             if (close_containers()) return std::move(result_);
@@ -128,12 +140,20 @@ private:
         py::object key;  // of the member under way; none in a list
     };
 
+    // NUL, which stands nowhere in JSON, at the end.
+    char next() const { return at_ < end_ ? *at_ : '\0'; }
+
+    void skip(std::string_view expected) {
+        if (!std::string_view(at_, end_).starts_with(expected)) refuse();
+        at_ += expected.size();
+    }
+
     // Leaves off before the first value of what it opened. False: a scalar is next.
     bool open_container() {
-        while (*at_ == '{' || *at_ == '[') {
+        while (next() == '{' || next() == '[') {
             const bool is_dict = *at_++ == '{';
             levels_.push_back({owned(is_dict ? PyDict_New() : PyList_New(0)), {}});
-            if (*at_ == '}' || *at_ == ']') return true;
+            if (next() == '}' || next() == ']') return true;
             if (is_dict) levels_.back().key = read_key();
         }
         return false;
@@ -141,14 +161,15 @@ private:
 
     // After a value, or in an empty container: closes what ends here. True: the text has ended.
     bool close_containers() {
-        while (*at_ == '}' || *at_ == ']') {
+        while (next() == '}' || next() == ']') {
             ++at_;
             const py::object container = std::move(levels_.back().container);
             levels_.pop_back();
+            if (levels_.empty() && at_ != end_) refuse();
             if (levels_.empty()) return result_ = container, true;
             attach(container);
         }
-        ++at_;  // the comma
+        skip(",");
         if (PyDict_CheckExact(levels_.back().container.ptr()) != 0) levels_.back().key = read_key();
         return false;
     }
@@ -161,9 +182,10 @@ private:
     }
 
     py::object read_key() {
-        ++at_;
+        skip("\"");
         const StringToken token = scan_string(at_, end_);
-        at_ = token.bytes.end() + 2;  // the quote and the colon
+        at_ = token.bytes.end() + 1;
+        skip(":");
         if (token.has_escapes || token.bytes.size() > kKeyBytesMax) return make_string(token);
         auto& [bytes, key] = keys_[slot_of(token.bytes)];
         if (!key || bytes != token.bytes) {
@@ -180,20 +202,20 @@ private:
     }
 
     py::object read_scalar() {
-        switch (*at_) {
+        switch (next()) {
             case '"': {
                 const StringToken token = scan_string(++at_, end_);
                 at_ = token.bytes.end() + 1;
                 return make_string(token);
             }
             case 'n':
-                at_ += 4;
+                skip("null");
                 return py::none();
             case 't':
-                at_ += 4;
+                skip("true");
                 return py::bool_(true);
             case 'f':
-                at_ += 5;
+                skip("false");
                 return py::bool_(false);
             default:
                 return read_number();
@@ -204,7 +226,12 @@ private:
         const std::string_view bytes = token.has_escapes ? unescape(token.bytes) : token.bytes;
         const bool is_ascii = token.has_escapes ? unescaped_is_ascii_ && token.is_ascii : token.is_ascii;
         const auto size = static_cast<Py_ssize_t>(bytes.size());
-        if (!is_ascii) return owned(PyUnicode_DecodeUTF8(bytes.begin(), size, "surrogatepass"));
+        if (!is_ascii) {
+            PyObject* const decoded = PyUnicode_DecodeUTF8(bytes.begin(), size, "surrogatepass");
+            if (decoded != nullptr || PyErr_ExceptionMatches(PyExc_UnicodeError) == 0) return owned(decoded);
+            PyErr_Clear();  // its message would hold what was read
+            refuse();
+        }
         py::object string = owned(PyUnicode_New(size, 0x7F));
         if (size > 0) std::memcpy(PyUnicode_1BYTE_DATA(string.ptr()), bytes.data(), bytes.size());
         return string;
@@ -226,13 +253,16 @@ private:
 
     // How long the escape is that `bytes` begins with.
     std::size_t unescape_one(std::string_view bytes) {
+        if (bytes.size() < 2) refuse();
         if (bytes[1] != 'u') {
+            if (static_cast<unsigned char>(bytes[1]) >= 0x80) refuse();
             unescaped_.push_back(unescaped(bytes[1]));
             return 2;
         }
+        if (bytes.size() < 6) refuse();
         std::uint32_t point = hex_of(bytes.data() + 2);
         std::size_t length = 6;
-        if (point >= 0xD800 && point < 0xDC00 && bytes.substr(6, 2) == "\\u") {
+        if (point >= 0xD800 && point < 0xDC00 && bytes.size() >= 12 && bytes.substr(6, 2) == "\\u") {
             const std::uint32_t low = hex_of(bytes.data() + 8);
             if (low >= 0xDC00 && low < 0xE000) {
                 point = 0x1'0000 + ((point - 0xD800) << 10U) + (low - 0xDC00);
@@ -250,6 +280,7 @@ private:
         for (; at_ != end_ && *at_ != ',' && *at_ != '}' && *at_ != ']'; ++at_) {
             if (*at_ == '.' || *at_ == 'e' || *at_ == 'E') is_integer = false;
         }
+        if (begin == at_ || (*begin != '-' && (*begin < '0' || *begin > '9'))) refuse();
         return is_integer ? make_integer({begin, at_}) : make_float({begin, at_});
     }
 
@@ -275,7 +306,10 @@ private:
         }
         // Too large or too small for a double: infinity or zero, as json.loads says.
         const double rounded = PyOS_string_to_double(std::string(digits).c_str(), nullptr, nullptr);
-        if (rounded == -1.0 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+        if (rounded == -1.0 && PyErr_Occurred() != nullptr) {
+            PyErr_Clear();
+            refuse();
+        }
         return owned(PyFloat_FromDouble(rounded));
     }
 

@@ -158,7 +158,8 @@ Result<std::uint64_t> chain_frames_max(Connection& connection) {
         if (std::exchange(current_run, cursor.integer(0)) != cursor.integer(0)) frames.clear();
         const std::int64_t version = cursor.integer(1);
         const std::int64_t steps = cursor.integer(2);
-        const std::uint64_t count = 1 + (steps == 0 ? 0 : frames[version - steps]);
+        const bool has_base = steps > 0 && steps < version;  // anything else is for `check`
+        const std::uint64_t count = 1 + (has_base ? frames[version - steps] : 0);
         frames[version] = count;
         longest = std::max(longest, count);
     }

@@ -193,6 +193,14 @@ Status prune(Connection& connection, const Batch& batch) {
     return {};
 }
 
+Result<std::uint64_t> bytes_missing_for_log(Connection& connection) {
+    const Result<std::int64_t> pages = connection.query_integer(kPageCount);
+    const Result<std::int64_t> page_bytes = connection.query_integer(kPageSize);
+    if (!pages || !page_bytes) return std::unexpected((!pages ? pages : page_bytes).error());
+    const auto wanted = static_cast<std::uint64_t>(*pages * *page_bytes);
+    return wanted - std::min(wanted, connection.file_bytes());
+}
+
 Result<std::uint64_t> give_back_pages(Connection& connection) {
     const Result<std::int64_t> free_pages = connection.query_integer(kFreePages);
     if (!free_pages) return std::unexpected(free_pages.error());

@@ -18,4 +18,7 @@ namespace cairn::sqlite {
 /// there are none. The file itself gets shorter at the next checkpoint.
 [[nodiscard]] Result<std::uint64_t> give_back_pages(Connection& connection);
 
+/// How much room the database needs to take in what its log holds.
+[[nodiscard]] Result<std::uint64_t> bytes_missing_for_log(Connection& connection);
+
 }  // namespace cairn::sqlite

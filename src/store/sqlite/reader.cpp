@@ -91,8 +91,8 @@ SnapshotInfo read_info(RowReader& row) {
                       .thread_id = row.text(),
                       .user_id = row.text(),
                       .snapshot_id = row.snapshot_id(),
-                      .version = row.integer()};
-    info.parent_version = info.version - row.integer();
+                      .version = row.version()};
+    info.parent_version = row.parent_version(info.version);
     info.base_version = row.base_version(info.version);
     info.checkpoint_type = CheckpointType(row.joined_text());
     info.agent_phase = AgentPhase(row.joined_text());
@@ -102,20 +102,21 @@ SnapshotInfo read_info(RowReader& row) {
     info.state_bytes = row.count();
     info.frame_bytes = row.count();
     info.checksum = row.checksum();
-    info.execution_context = row.text();
-    info.metadata = row.text();
+    info.execution_context = row.object("execution context", info.damage);
+    info.metadata = row.object("metadata", info.damage);
     return info;
 }
 
 LeaseInfo read_lease(RowReader& row) {
-    return {.lease = {.owner = row.text(), .epoch = row.integer()}, .heartbeat_at = row.time()};
+    return {.lease = {.owner = row.text(), .epoch = row.epoch()}, .heartbeat_at = row.heartbeat()};
 }
 
 RunInfo read_run(RowReader& row) {
+    std::string damage;  // for who loads the head
     return {.run_id = row.text(),
             .thread_id = row.text(),
             .user_id = row.text(),
-            .head_version = row.integer(),
+            .head_version = row.version(),
             .head_snapshot_id = row.snapshot_id(),
             .checkpoint_type = CheckpointType(row.joined_text()),
             .agent_phase = AgentPhase(row.joined_text()),
@@ -123,7 +124,7 @@ RunInfo read_run(RowReader& row) {
             .updated_at = row.time_after(),
             .snapshots = row.count(),
             .commit_sequence = row.integer(),
-            .metadata = row.text(),
+            .metadata = row.object("metadata", damage),
             .lease = row.is_null() ? std::nullopt : std::optional(read_lease(row))};
 }
 
@@ -218,7 +219,8 @@ Status scan_bases(Connection& connection, std::int64_t run_key, Snapshot& snapsh
             return chain_is_broken(snapshot.info.run_id, needed_by, version);
         }
         RowReader row(cursor);
-        BaseFrame base{.version = row.integer()};
+        if (snapshot.bases.size() + 1 == kChainFramesUpper) return chain_is_too_long(snapshot.info);
+        BaseFrame base{.version = row.version()};
         base.base_version = row.base_version(base.version);
         base.frame = row.blob();
         if (Status status = row.finish(); !status) return status;
@@ -259,7 +261,7 @@ Result<std::optional<Head>> head(Connection& connection, std::string_view run_id
     Head head{.thread_id = row.text(),
               .user_id = row.text(),
               .snapshot_id = row.snapshot_id(),
-              .version = row.integer(),
+              .version = row.version(),
               .state_bytes = row.count(),
               .checksum = row.checksum(),
               .expires_at = row.optional_time()};
@@ -273,7 +275,9 @@ Result<std::optional<LeaseInfo>> lease(Connection& connection, std::string_view 
     if (!found) return std::unexpected(found.error());
     if (!*found) return std::nullopt;
     RowReader row(cursor);
-    return read_lease(row);
+    const LeaseInfo lease = read_lease(row);
+    if (Status status = row.finish(); !status) return std::unexpected(status.error());
+    return lease;
 }
 
 Result<std::optional<Snapshot>> get(Connection& connection, std::string_view run_id,

@@ -1,5 +1,10 @@
 #include "store/sqlite/rows.h"
 
+#include "state/normal_text.h"
+#include "state/utf8.h"
+
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <limits>
@@ -88,15 +93,46 @@ std::optional<std::string_view> unless_empty(std::string_view text) {
     return text;
 }
 
+void RowReader::require(bool is_sound, std::string_view otherwise) {
+    if (!is_sound && problem_.empty()) problem_ = otherwise;
+}
+
 std::uint64_t RowReader::count() {
     const std::int64_t value = integer();
-    sound_ = sound_ && value >= 0;
+    require(value >= 0, "a count below 0");
     return static_cast<std::uint64_t>(value);
 }
 
+std::string RowReader::text() {
+    const std::string_view stored = cursor_.text(column_++);
+    require(is_utf8(stored), "text that is not UTF-8");
+    return std::string(stored);
+}
+
+std::string RowReader::object(std::string_view name, std::string& damage) {
+    const std::string_view stored = cursor_.text(column_++);
+    if (stored.empty() || check_stored_text(stored)) return std::string(stored);
+    damage += fmt::format("{}its {} is not a JSON object", damage.empty() ? "" : ", ", name);
+    return {};
+}
+
 std::string RowReader::joined_text() {
-    sound_ = sound_ && !cursor_.is_null(column_);
+    require(!cursor_.is_null(column_), "a label that is missing");
     return text();
+}
+
+std::int64_t RowReader::epoch() {
+    const std::int64_t value = integer();
+    require(value >= 1, "an epoch below 1");
+    return value;
+}
+
+// So far from all clocks that it may be subtracted from any.
+Timestamp RowReader::heartbeat() {
+    constexpr std::int64_t kFarthest = std::int64_t{1} << 61U;
+    const std::int64_t value = integer();
+    require(value >= -kFarthest && value <= kFarthest, "an impossible time");
+    return Timestamp(std::chrono::microseconds(value));
 }
 
 Timestamp RowReader::time_after() {
@@ -114,33 +150,48 @@ std::optional<Timestamp> RowReader::optional_time() {
 std::string RowReader::snapshot_id() {
     if (!cursor_.is_blob(column_)) return text();
     const std::string_view bytes = cursor_.blob(column_++);
-    sound_ = sound_ && bytes.size() == kUuidBytes;
+    require(bytes.size() == kUuidBytes, "an id of the wrong length");
     return format_uuid(bytes);
+}
+
+std::int64_t RowReader::version() {
+    const std::int64_t value = integer();
+    require(value >= 1, "a version below 1");
+    return value;
+}
+
+std::int64_t RowReader::parent_version(std::int64_t version) {
+    const std::int64_t steps = integer();
+    const bool is_sound = steps >= 1 && steps <= version;
+    require(is_sound, "an impossible parent");
+    return is_sound ? version - steps : 0;
 }
 
 std::int64_t RowReader::base_version(std::int64_t version) {
     const std::int64_t steps = integer();
-    sound_ = sound_ && steps >= 0 && (steps == 0 || steps < version);  // or a chain would not end
-    return steps == 0 ? 0 : version - steps;
+    const bool is_sound = steps >= 0 && (steps == 0 || steps < version);  // or a chain would not end
+    require(is_sound, "an impossible base");
+    return is_sound && steps != 0 ? version - steps : 0;
 }
 
 Checksum RowReader::checksum() {
     const std::string_view stored = cursor_.blob(column_++);
     std::uint8_t bytes[Checksum::kBytes] = {};
-    sound_ = sound_ && stored.size() == Checksum::kBytes;
-    if (sound_) std::ranges::copy(stored, reinterpret_cast<char*>(bytes));
+    const bool is_sound = stored.size() == Checksum::kBytes;
+    require(is_sound, "a checksum of the wrong length");
+    if (is_sound) std::ranges::copy(stored, reinterpret_cast<char*>(bytes));
     return Checksum::from_bytes(bytes);
 }
 
 RecoveryType RowReader::recovery_type() {
     const std::optional<RecoveryType> type = parse_recovery_type(cursor_.text(column_++));
-    sound_ = sound_ && type.has_value();
+    require(type.has_value(), "a recovery of no known type");
     return type.value_or(RecoveryType::kResume);
 }
 
 Status RowReader::finish() const {
-    if (sound_) return {};
-    return fail(ErrorCode::kCorrupt, "the store holds a row that cairn cannot have written");
+    if (problem_.empty()) return {};
+    return fail(ErrorCode::kCorrupt, fmt::format("the store holds a row that cairn cannot have written: {}", problem_));
 }
 
 }  // namespace cairn::sqlite

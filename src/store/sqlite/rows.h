@@ -63,15 +63,23 @@ public:
     std::int64_t integer() { return cursor_.integer(column_++); }
     std::uint64_t count();
     bool flag() { return integer() != 0; }
-    std::string text() { return std::string(cursor_.text(column_++)); }
+    /// UTF-8, as all text is that cairn writes.
+    std::string text();
+    /// The normal text of a JSON object, or empty. What is neither is left out, and noted in `damage` as `name`.
+    std::string object(std::string_view name, std::string& damage);
     std::string blob() { return std::string(cursor_.blob(column_++)); }
     /// Text of a table that the row refers to: NULL if it is missing there.
     std::string joined_text();
+    std::int64_t epoch();
+    Timestamp heartbeat();
     Timestamp time() { return Timestamp(std::chrono::microseconds(integer())); }
     /// Two columns: a time, and the microseconds after it.
     Timestamp time_after();
     std::optional<Timestamp> optional_time();
     std::string snapshot_id();
+    std::int64_t version();
+    /// The parent of `version` from its `parent_steps`.
+    std::int64_t parent_version(std::int64_t version);
     /// The base of `version` from its `base_steps`.
     std::int64_t base_version(std::int64_t version);
     Checksum checksum();
@@ -84,9 +92,11 @@ public:
     [[nodiscard]] Status finish() const;
 
 private:
+    void require(bool is_sound, std::string_view otherwise);
+
     const Cursor& cursor_;
     int column_ = 0;
-    bool sound_ = true;
+    std::string_view problem_;  // the first one; empty: none
 };
 
 }  // namespace cairn::sqlite

@@ -57,6 +57,21 @@ int flags_for(Access access) {
     return common;
 }
 
+// So many of the engine's steps are a millisecond or less.
+constexpr int kStepsBetweenLooks = 10'000;
+
+int on_progress(void* connection) {
+    return static_cast<const Connection*>(connection)->is_overdue() ? 1 : 0;
+}
+
+// What a file says must not be more than data: no trigger or view in it is obeyed (temporary views of ours are), and
+// nothing that SQL can do to a file breaks it.
+void distrust(sqlite3* database) {
+    sqlite3_db_config(database, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
+    sqlite3_db_config(database, SQLITE_DBCONFIG_ENABLE_VIEW, 0, nullptr);
+    sqlite3_db_config(database, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+}
+
 int on_busy(void* connection, int attempt) {
     return static_cast<Connection*>(connection)->wait_for_lock(attempt) ? 1 : 0;
 }
@@ -160,7 +175,9 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::filesystem::path
     const int result_code = sqlite3_open_v2(name.c_str(), &connection->database_, flags_for(access), nullptr);
     if (result_code != SQLITE_OK) return std::unexpected(connection->error(result_code));
     sqlite3* const database = connection->database_;
+    distrust(database);
     sqlite3_busy_handler(database, on_busy, connection.get());
+    sqlite3_progress_handler(database, kStepsBetweenLooks, on_progress, connection.get());
     // Only a writer moves a log; a reader could be led to delete one of which it can read nothing.
     if (access == Access::kRead) connection->checkpoint_on_close(false);
     connection->jitter_ = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(database) >> 4U) | 1U;
@@ -382,8 +399,38 @@ Error Connection::error(int result_code) {
 }
 
 void Connection::set_deadline(Deadline deadline) {
+    constexpr std::chrono::milliseconds kWorkAlways(100);
     deadline_ = deadline;
     patient_since_ = std::chrono::steady_clock::now();
+    overdue_at_ = std::max(deadline, patient_since_ + kWorkAlways);
+}
+
+void Connection::allow_work_on_all() {
+    constexpr std::uint64_t kBytesASecond = 1U << 20U;  // slower than any disk
+    constexpr std::uint64_t kSecondsMax = 1'000'000;
+    const std::chrono::seconds more(std::min(file_bytes() / kBytesASecond, kSecondsMax));
+    overdue_at_ = overdue_at_ > Deadline::max() - more ? Deadline::max() : overdue_at_ + more;
+}
+
+std::uint64_t Connection::file_bytes() const {
+    sqlite3_file* file = nullptr;
+    sqlite3_int64 bytes = 0;
+    sqlite3_file_control(database_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file));
+    if (file != nullptr && file->pMethods != nullptr) {  // a database in memory has none
+        file->pMethods->xFileSize(file, &bytes);
+    }
+    return static_cast<std::uint64_t>(bytes);
+}
+
+bool Connection::is_overdue() const {
+    return std::chrono::steady_clock::now() >= overdue_at_;
+}
+
+int Connection::end_transaction(const char* sql) {
+    const Deadline overdue_at = std::exchange(overdue_at_, Deadline::max());
+    const int result_code = use(sql).run_for_code();
+    overdue_at_ = overdue_at;
+    return result_code;
 }
 
 // From 0.05 ms, doubling up to 6.4 ms, each between a half and the whole of it, so that writers of several processes
@@ -417,14 +464,14 @@ Status Transaction::begin_writing() {
 }
 
 int Transaction::commit() {
-    return connection_.use(kCommit).run_for_code();
+    return connection_.end_transaction(kCommit);
 }
 
 void Transaction::rollback() noexcept {
     // Some failures roll back by themselves; a rollback that fails leaves a connection that nobody may use.
     try {
         const bool open = connection_.in_transaction();
-        if (open && connection_.use(kRollback).run_for_code() != SQLITE_OK) connection_.mark_broken();
+        if (open && connection_.end_transaction(kRollback) != SQLITE_OK) connection_.mark_broken();
     } catch (const std::bad_alloc&) {
         connection_.mark_broken();
     }

@@ -101,9 +101,12 @@ public:
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
-    /// Until when calls wait for other connections' locks.
+    /// Until when calls wait for other connections' locks, and may work: a statement that is not done by then (but a
+    /// tenth of a second at the least) is given up, whatever the file holds.
     void set_deadline(Deadline deadline);
     Deadline deadline() const { return deadline_; }
+    /// Statements that read all of the file, or rewrite it, may take as long as its size justifies beyond the deadline.
+    void allow_work_on_all();
 
     /// `sql` is compiled at its first use on this connection and then kept: pass constants only (they are found again
     /// by their address).
@@ -116,6 +119,9 @@ public:
 
     /// The first bytes of the file as they are, without a lock and without recovering anything.
     [[nodiscard]] Result<std::string> peek(std::size_t bytes);
+
+    /// Of the database's file, without its log.
+    std::uint64_t file_bytes() const;
 
     std::int64_t last_row_key() const;
     bool in_transaction() const;
@@ -154,6 +160,11 @@ public:
     /// Whether the last connection to a file moves the log into the database when it is closed (by default it does).
     void checkpoint_on_close(bool wanted);
 
+    /// Runs COMMIT or ROLLBACK, which are never given up half-way. The engine's result code.
+    int end_transaction(const char* sql);
+    /// Whether the statement under way is to be given up.
+    bool is_overdue() const;
+
     /// What a failure that has just happened means.
     Error error(int result_code);
     /// Sleeps a little, unless the deadline has passed. `attempt` counts from 0.
@@ -175,6 +186,7 @@ private:
     std::filesystem::path path_;
     std::unordered_map<const char*, OwnedStatement> statements_;
     Deadline deadline_ = Deadline::min();
+    Deadline overdue_at_ = Deadline::max();
     std::chrono::steady_clock::time_point patient_since_;
     std::uint32_t jitter_ = 1;
     bool broken_ = false;

@@ -36,6 +36,8 @@ Meaning meaning_of(int result_code, int system_error) {
         case SQLITE_LOCKED:
         case SQLITE_PROTOCOL:
             return {ErrorCode::kUnavailable, "another connection kept the database locked"};
+        case SQLITE_INTERRUPT:
+            return {ErrorCode::kUnavailable, "the deadline passed before the work was done; nothing was applied"};
         case SQLITE_FULL:
             return {ErrorCode::kStorageFull, "no space is left"};
         case SQLITE_IOERR:

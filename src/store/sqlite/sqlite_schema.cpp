@@ -1,5 +1,7 @@
 #include "store/sqlite/sqlite_schema.h"
 
+#include "store/sqlite/schema_check.h"
+
 #include <fmt/format.h>
 
 #include <array>
@@ -170,6 +172,16 @@ Status apply(Connection& connection, int from, std::span<const Migration> known)
     return connection.execute(fmt::format("PRAGMA user_version = {}", known.back().version));
 }
 
+// Both of one moment: another process may be migrating the file.
+Result<int> checked_version(Connection& connection, std::span<const Migration> known) {
+    Transaction transaction(connection);
+    if (Status status = transaction.begin(Transaction::kRead); !status) return std::unexpected(status.error());
+    Result<int> version = schema_version(connection, known);
+    if (!version) return version;
+    if (Status status = check_schema(connection, *version, known); !status) return std::unexpected(status.error());
+    return version;
+}
+
 // What a migration drops it has copied. To overwrite that too would cost as much log again, and as much memory.
 class WithoutOverwriting {
 public:
@@ -204,11 +216,15 @@ Result<int> schema_version(Connection& connection, std::span<const Migration> kn
                     fmt::format("a newer cairn wrote this store (schema {}, this one knows up to {})", *version,
                                 known.back().version));
     }
+    if (*version < 0) {
+        return fail(ErrorCode::kIncompatible,
+                    fmt::format("the file says that it has schema {}: no cairn wrote that", *version));
+    }
     return static_cast<int>(*version);
 }
 
 Status read_as_newest(Connection& connection, std::span<const Migration> known) {
-    const Result<int> version = schema_version(connection, known);
+    const Result<int> version = checked_version(connection, known);
     if (!version) return std::unexpected(version.error());
     for (const Migration& migration : known) {
         if (migration.version <= *version) continue;
@@ -226,13 +242,17 @@ Status read_as_newest(Connection& connection, std::span<const Migration> known) 
 Result<int> bring_up_to_date(Connection& connection, std::span<const Migration> known) {
     const int newest = known.back().version;
     Result<int> version = schema_version(connection, known);
-    if (!version || *version == newest) return version;
+    if (!version) return version;
+    if (*version == newest) return checked_version(connection, known);
 
+    connection.allow_work_on_all();
     const WithoutOverwriting without_overwriting(connection);
     Transaction transaction(connection);
     if (Status status = transaction.begin(Transaction::kWrite); !status) return std::unexpected(status.error());
     version = schema_version(connection, known);  // again: another process may just have done it
-    if (!version || *version == newest) return version;
+    if (!version) return version;
+    if (Status status = check_schema(connection, *version, known); !status) return std::unexpected(status.error());
+    if (*version == newest) return version;
     if (Status status = apply(connection, *version, known); !status) return std::unexpected(status.error());
     if (const int result_code = transaction.commit(); result_code != 0) {
         return std::unexpected(connection.error(result_code));

@@ -31,15 +31,15 @@ struct Migration {
 /// All of them, from an empty database (version 0) on. One that was ever released is never changed.
 std::span<const Migration> migrations();
 
-/// The schema version that the database has. Errors: kIncompatible (newer than the last of `known`).
+/// The schema version that the database has. Errors: kIncompatible (newer than the last of `known`, or below 0).
 [[nodiscard]] Result<int> schema_version(Connection& connection, std::span<const Migration> known);
 
-/// Makes an older schema look like the newest on this connection, and changes nothing in the file.
-/// Errors: kIncompatible, kReadOnly (it cannot be read without a migration).
+/// Makes an older schema, which must be cairn's, look like the newest on this connection, and changes nothing in the
+/// file. Errors: kIncompatible, kCorrupt (as `check_schema`), kReadOnly (it cannot be read without a migration).
 [[nodiscard]] Status read_as_newest(Connection& connection, std::span<const Migration> known);
 
 /// Applies what is missing, all of it or nothing, and returns the version. Safe when several processes do it at once.
-/// Errors: kIncompatible.
+/// Errors: kIncompatible, kCorrupt (as `check_schema`).
 [[nodiscard]] Result<int> bring_up_to_date(Connection& connection, std::span<const Migration> known);
 
 }  // namespace cairn::sqlite

@@ -16,9 +16,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <mutex>
 #include <new>
 #include <shared_mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -36,6 +38,15 @@ constexpr std::chrono::milliseconds kLogPatience(1000);
 bool is_empty(const Batch& batch) {
     return batch.leases.empty() && batch.writes.empty() && batch.recoveries.empty() && batch.rewrites.empty() &&
            batch.deletions.empty() && batch.run_deletions.empty();
+}
+
+// Nothing but what makes room in the end.
+bool makes_room(const Batch& batch) {
+    return batch.leases.empty() && batch.writes.empty() && batch.recoveries.empty();
+}
+
+bool is_full(const Error& error) {
+    return error.code == ErrorCode::kStorageFull;
 }
 
 Deadline after(std::chrono::milliseconds patience) {
@@ -122,6 +133,9 @@ private:
     }
     static std::unexpected<Error> read_only() { return fail(ErrorCode::kReadOnly, "the store was opened read-only"); }
     void discard_connections();
+    Status commit_once(const Batch& batch, Deadline deadline);
+    bool is_nearly_full() const;
+    Status empty_log_on_full_volume(Deadline deadline);
     bool shrink_log();
     Status sweep_labels(Deadline deadline);
     Result<std::uint64_t> give_back_pages(Deadline deadline);
@@ -167,9 +181,49 @@ Status SqliteStore::commit(const Batch& batch, Deadline deadline) {
     if (read_only_) {
         return while_open<void>([] { return Status(read_only()); });
     }
+    const bool is_to_make_room = makes_room(batch) && !is_empty(batch);
+    if (is_to_make_room) {
+        const Result<bool> is_tight = while_open<bool>([&] { return Result<bool>(is_nearly_full()); });
+        if (!is_tight) return std::unexpected(is_tight.error());
+        if (*is_tight) {
+            if (Status emptied = empty_log_on_full_volume(deadline); !emptied) return emptied;
+        }
+    }
+    Status committed = commit_once(batch, deadline);
+    if (committed || !is_full(committed.error()) || !is_to_make_room) return committed;
+    if (Status emptied = empty_log_on_full_volume(deadline); !emptied) return emptied;
+    return commit_once(batch, deadline);
+}
+
+Status SqliteStore::commit_once(const Batch& batch, Deadline deadline) {
     return with_connection<void>(&Engine::writer, deadline, [&](Connection& connection) -> Status {
         if (is_empty(batch)) return {};
         return sqlite::commit(connection, batch);
+    });
+}
+
+bool SqliteStore::is_nearly_full() const {
+    constexpr std::uintmax_t kBytesEnough = 64U << 20;
+    std::error_code unknown;
+    const auto space = std::filesystem::space(engine_->file.path(), unknown);
+    return !unknown && space.available < kBytesEnough;
+}
+
+// To delete is to write, into the log. On a volume that is full the log's own space is used again, once all that it
+// holds is in the database. That comes first: a transaction that does not fit leaves the log larger than it was.
+Status SqliteStore::empty_log_on_full_volume(Deadline deadline) {
+    return with_connection<void>(&Engine::writer, deadline, [](Connection& connection) -> Status {
+        const int result_code = connection.checkpoint(true);
+        if (result_code == 0 || sqlite::is_busy(result_code)) return {};
+        Error error = connection.error(result_code);
+        if (!is_full(error)) return std::unexpected(std::move(error));
+        const Result<std::uint64_t> needed = sqlite::bytes_missing_for_log(connection);
+        if (!needed) return std::unexpected(std::move(error));
+        error.message += fmt::format(
+            ", and to delete needs a little for a moment: free {} bytes on this volume (what the log holds has to fit "
+            "into the database first), then delete again",
+            *needed);
+        return std::unexpected(std::move(error));
     });
 }
 
@@ -219,6 +273,7 @@ bool SqliteStore::shrink_log() {
 
 Result<StoreStats> SqliteStore::stats() {
     return read<StoreStats>([&](Connection& connection) -> Result<StoreStats> {
+        connection.allow_work_on_all();
         if (!read_only_) static_cast<void>(shrink_log());
         Result<StoreStats> stats = sqlite::count_rows(connection);
         if (!stats) return stats;
@@ -231,7 +286,10 @@ Result<StoreStats> SqliteStore::stats() {
 }
 
 Result<CheckReport> SqliteStore::check() {
-    return read<CheckReport>([&](Connection& connection) { return sqlite::inspect(connection, engine_->file.path()); });
+    return read<CheckReport>([&](Connection& connection) {
+        connection.allow_work_on_all();
+        return sqlite::inspect(connection, engine_->file.path());
+    });
 }
 
 // What is not done by the deadline is for the next time.
@@ -254,11 +312,17 @@ Status SqliteStore::sweep_labels(Deadline deadline) {
 // Each step is a transaction of its own, and a pause as long as it follows, in which writers take their turn.
 Result<std::uint64_t> SqliteStore::give_back_pages(Deadline deadline) {
     std::uint64_t bytes = 0;
+    bool has_been_full = false;
     while (true) {
         const Deadline started = std::chrono::steady_clock::now();
         const Result<std::uint64_t> given = with_connection<std::uint64_t>(
             &Engine::writer, deadline, [](Connection& connection) { return sqlite::give_back_pages(connection); });
         if (!given && given.error().code == ErrorCode::kUnavailable) return bytes;  // others were busy all the time
+        if (!given && is_full(given.error())) {
+            if (std::exchange(has_been_full, true) || !shrink_log())
+                return bytes;  // new saves use the room all the same
+            continue;
+        }
         if (!given) return given;
         bytes += *given;
         const Deadline now = std::chrono::steady_clock::now();
@@ -281,7 +345,8 @@ Status SqliteStore::empty_log(Deadline deadline) {
 Result<std::uint64_t> SqliteStore::reclaim(Deadline deadline) {
     if (read_only_) return while_open<std::uint64_t>([] { return Result<std::uint64_t>(read_only()); });
     Status swept = sweep_labels(deadline);
-    if (!swept && swept.error().code != ErrorCode::kUnavailable) return std::unexpected(std::move(swept.error()));
+    const bool is_for_later = !swept && (swept.error().code == ErrorCode::kUnavailable || is_full(swept.error()));
+    if (!swept && !is_for_later) return std::unexpected(std::move(swept.error()));
     const Result<std::uint64_t> bytes = give_back_pages(deadline);
     if (!bytes) return bytes;
     if (Status status = empty_log(std::min(deadline, after(kLogPatience))); !status) {

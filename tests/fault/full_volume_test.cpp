@@ -1,0 +1,115 @@
+// Goal: on a volume that holds nothing but the store and is full, deleting works or says truthfully how much room it
+// needs, and with that room it works; nothing that stays is lost.
+// Method: a small volume in memory, filled by a process that dies with the last save; then the volume grows by exactly
+// what the error asks for. Needs root, to mount the volume.
+
+#include "store/sqlite/sqlite_store.h"
+#include "support/make.h"
+#include "support/temp_dir.h"
+
+#include <cairn/persistence.h>
+#include <cairn/retention.h>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <random>
+#include <string>
+
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace cairn::test {
+namespace {
+
+/// A volume in memory, of so many bytes.
+class SmallVolume {
+public:
+    SmallVolume(std::filesystem::path place, std::uint64_t bytes) : place_(std::move(place)) {
+        std::filesystem::create_directories(place_);
+        is_there_ = ::mount("none", place_.c_str(), "tmpfs", 0, size_of(bytes).c_str()) == 0;
+    }
+    ~SmallVolume() {
+        if (is_there_) ::umount2(place_.c_str(), MNT_DETACH);
+    }
+    SmallVolume(const SmallVolume&) = delete;
+    SmallVolume& operator=(const SmallVolume&) = delete;
+
+    bool is_there() const { return is_there_; }
+    bool resize(std::uint64_t bytes) const {
+        return ::mount("none", place_.c_str(), nullptr, MS_REMOUNT, size_of(bytes).c_str()) == 0;
+    }
+
+private:
+    static std::string size_of(std::uint64_t bytes) { return fmt::format("size={}", bytes); }
+
+    std::filesystem::path place_;
+    bool is_there_ = false;
+};
+
+std::string noise(std::uint64_t seed, std::size_t bytes) {
+    std::mt19937_64 random(seed);
+    std::string text;
+    while (text.size() < bytes) text += fmt::format("{:016x}", random());
+    return fmt::format(R"({{"n":{},"x":"{}"}})", seed, text);
+}
+
+// In a process that ends without closing anything. How it ended: 0 if the volume was full.
+int fill(const std::filesystem::path& path, std::size_t state_bytes) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        const auto store = open_sqlite_store(path).value();
+        StatePersistenceService service(store);
+        for (std::uint64_t i = 0; i < 10'000; ++i) {
+            const auto saved =
+                service.save_agent_state(make_request(fmt::format("run {}", i % 5), noise(i, state_bytes)));
+            if (!saved) ::_exit(saved.error().code == ErrorCode::kStorageFull ? 0 : 1);
+        }
+        ::_exit(2);
+    }
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    return status;
+}
+
+std::uint64_t bytes_to_free(const Error& error) {
+    const auto at = error.message.find("free ");
+    return at == std::string::npos ? 0 : std::stoull(error.message.substr(at + 5));
+}
+
+class FullVolume : public testing::TestWithParam<std::size_t> {};
+
+TEST_P(FullVolume, PruningWorksWithNoMoreRoomThanItSaysItNeeds) {
+    constexpr std::uint64_t kBytes = 24U << 20;
+    const TempDir dir;
+    const SmallVolume volume(dir / "small", kBytes);
+    if (!volume.is_there()) GTEST_SKIP() << "a volume of its own cannot be mounted: this test needs root";
+    const std::filesystem::path path = dir / "small" / "cairn.db";
+    ASSERT_EQ(fill(path, GetParam()), 0);
+
+    const auto store = open_sqlite_store(path);
+    ASSERT_TRUE(store.has_value()) << store.error().to_string();
+    Result<RetentionReport> pruned = prune(**store, {.keep_last = 3});
+    if (!pruned) {
+        ASSERT_EQ(pruned.error().code, ErrorCode::kStorageFull) << pruned.error().to_string();
+        const std::uint64_t needed = bytes_to_free(pruned.error());
+        std::cout << "needs " << needed << " bytes\n";
+        ASSERT_GT(needed, 0U) << pruned.error().to_string();
+        ASSERT_LE(needed, kBytes / 2);
+        ASSERT_TRUE(volume.resize(kBytes + needed));
+        pruned = prune(**store, {.keep_last = 3});
+    }
+    ASSERT_TRUE(pruned.has_value()) << pruned.error().to_string();
+    EXPECT_TRUE(check_deep(**store).value().findings.empty());
+    EXPECT_EQ((*store)->stats().value().snapshots, 15U);
+    EXPECT_TRUE((*store)->close().has_value());
+    EXPECT_LE(std::filesystem::file_size(path), 15 * (GetParam() + 20'000) + 500'000);
+}
+
+INSTANTIATE_TEST_SUITE_P(StatesOf, FullVolume, testing::Values(2'000, 80'000, 400'000));
+
+}  // namespace
+}  // namespace cairn::test
