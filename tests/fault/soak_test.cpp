@@ -83,6 +83,9 @@ public:
     Evidence(const Evidence&) = delete;
     Evidence& operator=(const Evidence&) = delete;
 
+    /// What the dead have left, before anybody opens it: opening mends and tidies.
+    void keep_as_found() const { fs::copy(path_ / "store", path_ / "store-as-found", fs::copy_options::recursive); }
+
     std::string url() const { return "sqlite:" + (path_ / "store" / "agents.db").string(); }
     fs::path ledger(std::int32_t process) const { return path_ / fmt::format("ledger-{}.tsv", process); }
     fs::path output() const { return path_ / "output"; }
@@ -268,6 +271,7 @@ TEST(Soak, WhatManyProcessesWereToldIsTrue) {
         Supervisor supervisor(evidence, dice);
         const auto round_end = std::min(end, Clock::now() + kRoundAtMost);
         Oracle oracle(supervisor.supervise(round_end));
+        evidence.keep_as_found();
         for (const Violation& violation : oracle.examine(evidence.url(), figures)) {
             (is_known(violation) ? known : violations) += violation.times;
             if (is_known(violation)) continue;
