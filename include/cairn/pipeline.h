@@ -175,7 +175,9 @@ struct PipelineContext {
     std::string user_id;
     std::stop_token stop = {};    ///< Asked: the steps under way are stopped, what is finished is saved.
     bool accept_changes = false;  ///< Go on although the pipeline has changed since: after the last completed step.
-    bool take_over = false;       ///< Go on although another executor seems to be at it: its next save is refused.
+    /// Go on although another executor seems to be at it: its next save is refused. Not before it has saved something,
+    /// which tells whose run it is.
+    bool take_over = false;
 };
 
 enum class OnSaveFailure : std::uint8_t {

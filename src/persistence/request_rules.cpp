@@ -135,17 +135,13 @@ Status check_recovery_request(const StateRecoveryRequest& request) {
     return check_recovery_target(request);
 }
 
+// One answer for both: who asks learns nothing of whose it is.
 Status check_owner(const StatePersistenceRequest& request, const Head& head) {
-    if (request.thread_id != head.thread_id) {
-        return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("thread_id is \"{}\": run \"{}\" belongs to another thread", shown(request.thread_id),
-                                shown(request.run_id)));
-    }
-    if (request.user_id != head.user_id) {
-        return fail(ErrorCode::kInvalidArgument, fmt::format("user_id is \"{}\": run \"{}\" belongs to another user",
-                                                             shown(request.user_id), shown(request.run_id)));
-    }
-    return {};
+    if (request.thread_id == head.thread_id && request.user_id == head.user_id) return {};
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("run \"{}\" belongs to another thread or user than \"{}\" and \"{}\": a run keeps those of "
+                            "its first save",
+                            shown(request.run_id), shown(request.thread_id), shown(request.user_id)));
 }
 
 std::unexpected<Error> no_such_parent(const StatePersistenceRequest& request) {

@@ -149,8 +149,19 @@ TEST(Both, ARunKeepsTheThreadAndUserOfItsFirstSave) {
     StatePersistenceRequest other_thread = make_request("run");
     other_thread.thread_id = "elsewhere";
     for (StatePersistence* service : std::initializer_list<StatePersistence*>{&bench.standard, &bench.optimized}) {
-        EXPECT_EQ(code_of(service->save_agent_state(other_user)), ErrorCode::kInvalidArgument);
+        const Result<Receipt> refused = service->save_agent_state(other_user);
+        EXPECT_EQ(code_of(refused), ErrorCode::kInvalidArgument);
         EXPECT_EQ(code_of(service->save_agent_state(other_thread)), ErrorCode::kInvalidArgument);
+        other_thread.thread_id = "thread";
+        other_thread.user_id = "intruder";
+        const std::string with_the_thread = service->save_agent_state(other_thread).error().message;
+        EXPECT_EQ(with_the_thread, refused.error().message);
+        other_thread.thread_id = "elsewhere";
+        std::string without = service->save_agent_state(other_thread).error().message;
+        const std::size_t at = without.find("elsewhere");
+        ASSERT_NE(at, std::string::npos) << without;
+        EXPECT_EQ(without.replace(at, 9, "thread"), with_the_thread) << "it tells that the thread is right";
+        other_thread.user_id = "user";
     }
     EXPECT_EQ(bench.snapshots("run"), 1U);
 }
