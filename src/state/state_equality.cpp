@@ -1,9 +1,7 @@
-// Equality of states: exact, and nearly free where the answer is usual. What costs is only asked of texts that differ
-// and whose bytes are permutations of each other, as keys in another order make them.
+// Equality up to the order of keys: exact, and nearly free where the answer is usual. What costs is only asked of texts
+// that differ and whose bytes are permutations of each other, as keys in another order make them.
 
 #include "state/state_equality.h"
-
-#include <cairn/state.h>
 
 #include "state/token_tree.h"
 
@@ -119,10 +117,6 @@ bool json_equal(std::string_view left, std::string_view right) noexcept {
     if (same_bytes == left.size()) return true;
     return sum_of_squares(left.substr(same_bytes)) == sum_of_squares(right.substr(same_bytes)) &&
            equal_up_to_key_order(left, right);
-}
-
-bool operator==(const State& left, const State& right) {
-    return left.text_ == right.text_ || json_equal(left.text(), right.text());
 }
 
 }  // namespace cairn

@@ -139,6 +139,7 @@ class OptimizedStatePersistence(_Service):
         enable_compression: Optional[bool] = None,
         cache_max_size: Optional[int] = None,
         cache_max_bytes: Optional[int] = None,
+        ignore_key_order: Optional[bool] = None,
     ) -> None:
         """Takes effect for saves that begin afterwards, in every store. What is not given stays as it is."""
         settings = {
@@ -146,6 +147,7 @@ class OptimizedStatePersistence(_Service):
             "enable_compression": enable_compression,
             "cache_max_size": cache_max_size,
             "cache_max_bytes": cache_max_bytes,
+            "ignore_key_order": ignore_key_order,
         }
         given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
         for service in self._optimized():
