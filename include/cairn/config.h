@@ -32,6 +32,7 @@ struct Config {
     ChainLimits chain_limits = {};                ///< CAIRN_CHAIN_FRAMES_MAX, CAIRN_CHAIN_BYTES_PERCENT_MAX
     Durability durability = Durability::kSync;    ///< CAIRN_DURABILITY
     bool latest_only = false;                     ///< CAIRN_LATEST_ONLY
+    bool ignore_key_order = false;                ///< CAIRN_IGNORE_KEY_ORDER
     BatchLimits batch_limits = {};                ///< CAIRN_BATCH_SAVES_MAX, CAIRN_BATCH_BYTES_MAX
     QueueLimits queue_limits = {};   ///< CAIRN_QUEUE_SAVES_MAX, CAIRN_QUEUE_BYTES_MAX, CAIRN_QUEUE_AGE_MAX_MS
     RetentionPolicy retention = {};  ///< CAIRN_RETENTION_…: what `prune` deletes unless told. Off.

@@ -196,6 +196,7 @@ struct OptimizationSettings {
     std::optional<bool> enable_compression = {};
     std::optional<std::size_t> cache_max_size = {};   ///< Heads, at least 1.
     std::optional<std::size_t> cache_max_bytes = {};  ///< Of their texts.
+    std::optional<bool> ignore_key_order = {};
 };
 
 /// Quantiles of one kind of call, in microseconds (each within 4 % of the exact one).
@@ -272,6 +273,9 @@ struct OptimizedOptions : PersistenceOptions {
     BatchLimits batch_limits = {};
     QueueLimits queue_limits = {};
     bool enable_deduplication = true;
+    /// A save also equals the head if it is the same JSON with the keys of some objects in another order (tokens as
+    /// written): it is skipped, and the order that loads is the head's. Off: only the same bytes are equal.
+    bool ignore_key_order = false;
     bool enable_compression = true;  ///< And delta frames.
     ChainLimits chain_limits = {};
     bool enable_monitoring = true;             ///< Off: latencies are not measured; counters stay.
@@ -287,13 +291,15 @@ using SaveCompletion = std::function<void(Result<Receipt>)>;
 /// The optimised service: the standard one's interface and promises at less cost.
 ///  - A critical save takes the standard path: whole, in a transaction of its own, never skipped. What is queued of its
 ///    run is committed before it.
-///  - Any other save is skipped if it equals the run's *current* head (asked from the store, whoever wrote it), and
-///    is otherwise compressed and committed together with whatever other saves have come meanwhile.
+///  - Any other save is skipped if its state equals that of the run's *current* head (asked from the store, whoever
+///    wrote it) and storing it would add nothing else that the caller gave: an own snapshot id, a phase, a context, a
+///    parent or an `expires_at` other than the head's, metadata, or type `pipeline_complete` on a head that is none are
+///    saved. It is otherwise compressed and committed together with whatever other saves have come meanwhile.
 ///  - A batch that cannot be committed is taken apart and its saves are committed one by one, so that none fails for
 ///    another's sake. Any error on that way is logged, counted by cause, and the save retried on the standard path with
 ///    the same snapshot id. Nothing enters the cache before the store has confirmed it.
-///  - A save identical to the run's newest one still under way shares that save's fate, unless they differ in
-///    `on_conflict` or in their lease, or that one has a snapshot id of its own.
+///  - A save that repeats the run's newest one still under way, by the same rule, shares that save's fate, unless they
+///    differ in `on_conflict` or in their lease, or that one has a snapshot id of its own.
 ///
 /// Durability: `sync` acknowledges when the commit is on disk. `async` acknowledges when the save is queued; it is
 /// committed at once, so what dies with the process is what came during the last commits: at most `QueueLimits`, and of

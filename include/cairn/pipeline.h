@@ -174,11 +174,13 @@ private:
 struct PipelineContext {
     std::string thread_id;
     std::string user_id;
-    std::stop_token stop = {};    ///< Asked: the steps under way are stopped, what is finished is saved.
+    std::stop_token stop = {};  ///< Asked: the steps under way are stopped, what is finished is saved.
     /// Go on although the pipeline has changed since: after the last completed step, if the steps up to there are those
     /// that the run has completed.
     bool accept_changes = false;
-    bool take_over = false;    ///< Go on although another executor seems to be at it: its next save is refused.
+    /// Go on although another executor seems to be at it: its next save is refused. Not before it has saved something,
+    /// which tells whose run it is.
+    bool take_over = false;
     bool resume_only = false;  ///< A run that has no checkpoint is kNotFound; otherwise it begins.
 };
 

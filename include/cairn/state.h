@@ -57,11 +57,10 @@ public:
     /// readers. Scans the text: for a handful of look-ups, not for a loop over keys.
     std::optional<std::string_view> member(std::string_view key) const;
 
-    /// Same normal text, or the same JSON with the keys of some objects in another order (tokens compared as
-    /// written, order among duplicates of one key kept). Texts of different length are never equal, which makes the
-    /// usual answer nearly free; otherwise costs a memcmp, and only if that differs while the bytes are a permutation
-    /// of each other, a structural comparison.
-    friend bool operator==(const State& left, const State& right);
+    /// Same normal text, byte for byte. The same keys in another order, or `1` and `1.0`, are other states.
+    friend bool operator==(const State& left, const State& right) {
+        return left.text_ == right.text_ || *left.text_ == *right.text_;
+    }
 
 private:
     explicit State(std::shared_ptr<const std::string> text) : text_(std::move(text)) {}

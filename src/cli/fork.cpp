@@ -17,14 +17,19 @@ struct ForkOptions {
     std::string run_id;
     std::string from;
     std::string to_run_id;
-    Owner new_owner;
+    std::optional<std::string> new_thread_id;
+    std::optional<std::string> user_id;
     std::string metadata;
 };
 
 Result<LoadedState> load_source(StatePersistence& service, Store& store, const ForkOptions& options) {
+    if (Status found = require_run(store, options.run_id, {.user_id = options.user_id}); !found) {
+        return std::unexpected(std::move(found.error()));
+    }
     auto id = find_snapshot_id(store, options.run_id, options.from);
     if (!id) return std::unexpected(id.error());
-    return service.load_agent_state({.run_id = options.run_id, .snapshot_id = *std::move(id)});
+    return service.load_agent_state(
+        {.run_id = options.run_id, .snapshot_id = *std::move(id), .user_id = options.user_id});
 }
 
 // The source's state as the new head of its own run.
@@ -35,11 +40,11 @@ void grow_from(const SnapshotInfo& source, StatePersistenceRequest& request) {
     request.parent_snapshot_id = source.snapshot_id;
 }
 
-// The source's state as the beginning of a run of its own.
+// The source's state as the beginning of a run of its own, of the same user: a state does not change hands.
 void begin_run(const SnapshotInfo& source, const ForkOptions& options, StatePersistenceRequest& request) {
     request.run_id = options.to_run_id;
-    request.thread_id = options.new_owner.thread_id.value_or(source.thread_id);
-    request.user_id = options.new_owner.user_id.value_or(source.user_id);
+    request.thread_id = options.new_thread_id.value_or(source.thread_id);
+    request.user_id = source.user_id;
     request.on_conflict = OnConflict::kFail;
     request.expected_version = 0;
     if (request.metadata) return;
@@ -56,12 +61,12 @@ Status require_no_run(Store& store, const std::string& run_id) {
 
 Status fork_in(const std::shared_ptr<Store>& store, const ForkOptions& options, std::optional<State> metadata,
                const Cli& cli) {
-    if (!options.to_run_id.empty()) {
-        if (Status absent = require_no_run(*store, options.to_run_id); !absent) return absent;
-    }
     const auto service = make_persistence(cli.config(), store, cli.runtime);
     auto source = load_source(*service, *store, options);
     if (!source) return std::unexpected(source.error());
+    if (!options.to_run_id.empty()) {
+        if (Status absent = require_no_run(*store, options.to_run_id); !absent) return absent;
+    }
     StatePersistenceRequest request{.state_data = std::move(source->state),
                                     .checkpoint_type = CheckpointType::kManual,
                                     .agent_phase = source->info.agent_phase,
@@ -74,10 +79,8 @@ Status fork_in(const std::shared_ptr<Store>& store, const ForkOptions& options, 
 }
 
 Status fork(const Cli& cli, const ForkOptions& options) {
-    const bool has_owner = options.new_owner.thread_id || options.new_owner.user_id;
-    if (has_owner && options.to_run_id.empty()) {
-        return fail(ErrorCode::kInvalidArgument,
-                    "--thread and --user are the new run's: give --to-run, or leave them out");
+    if (options.new_thread_id && options.to_run_id.empty()) {
+        return fail(ErrorCode::kInvalidArgument, "--thread is the new run's: give --to-run, or leave it out");
     }
     auto metadata = read_object_option("--metadata", options.metadata, cli.config().state_limits());
     if (!metadata) return std::unexpected(metadata.error());
@@ -93,10 +96,9 @@ void add_options(CLI::App& command, ForkOptions& options) {
         ->required();
     command.add_option("--to-run", options.to_run_id, "Begin this new run instead of growing the old one")
         ->type_name("RUN");
-    command
-        .add_option("--thread", options.new_owner.thread_id, "With --to-run: its thread; the old run's if not given")
+    command.add_option("--thread", options.new_thread_id, "With --to-run: its thread; the old run's if not given")
         ->type_name("THREAD");
-    command.add_option("--user", options.new_owner.user_id, "With --to-run: its user; the old run's if not given")
+    command.add_option("--user", options.user_id, "Only if this user owns the run; a new run belongs to the same")
         ->type_name("USER");
     add_metadata_option(command, options.metadata);
 }

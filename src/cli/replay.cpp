@@ -104,7 +104,9 @@ Result<ReplayFigures> replay_into(const std::shared_ptr<Store>& store, std::stri
     config.enable_optimized_persistence = mode == "optimized";
     config.durability = parse_durability(arguments.durability).value_or(config.durability);
     const std::unique_ptr<StatePersistence> service = make_persistence(config, store, cli.runtime);
-    Result<ReplayFigures> figures = replay(runs, *service, *store, arguments.replay);
+    ReplayOptions options = arguments.replay;
+    options.ignores_key_order = config.ignore_key_order;
+    Result<ReplayFigures> figures = replay(runs, *service, *store, options);
     if (figures) figures->mode = mode;
     return figures;
 }

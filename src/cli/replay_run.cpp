@@ -2,6 +2,7 @@
 
 #include "cli/interruption.h"
 #include "cli/progress.h"
+#include "state/state_equality.h"
 
 #include <fmt/format.h>
 
@@ -71,14 +72,15 @@ void save_run(const TrajectoryRun& run, StatePersistence& service, Ledger& ledge
     }
 }
 
-/// Byte for byte; only a save that shares a snapshot (deduplicated, or queued as one that is) may differ in key order.
-bool is_what_was_saved(const State& loaded, const State& saved, Outcome outcome) {
+/// Byte for byte; only a save that shares a snapshot (deduplicated, or queued as one that is) may differ in key order,
+/// if that was asked for.
+bool is_what_was_saved(const State& loaded, const State& saved, Outcome outcome, bool ignores_key_order) {
     const bool may_share = outcome == Outcome::kDeduplicated || outcome == Outcome::kQueued;
-    return may_share ? loaded == saved : loaded.text() == saved.text();
+    return loaded == saved || (ignores_key_order && may_share && json_equal(loaded.text(), saved.text()));
 }
 
-Load load_step(const TrajectoryRun& run, const TrajectoryStep& step, const Receipt& receipt,
-               StatePersistence& service) {
+Load load_step(const TrajectoryRun& run, const TrajectoryStep& step, const Receipt& receipt, StatePersistence& service,
+               bool ignores_key_order) {
     const LoadRequest request{
         .run_id = run.run_id, .snapshot_id = receipt.snapshot_id, .thread_id = run.thread_id, .user_id = run.user_id};
     const SteadyClock::time_point begin = SteadyClock::now();
@@ -86,18 +88,19 @@ Load load_step(const TrajectoryRun& run, const TrajectoryStep& step, const Recei
     Load load{.microseconds = microseconds_since(begin)};
     if (!loaded) {
         load.error = loaded.error();
-    } else if (!is_what_was_saved(loaded->state, step.state, receipt.outcome)) {
+    } else if (!is_what_was_saved(loaded->state, step.state, receipt.outcome, ignores_key_order)) {
         load.error = Error{ErrorCode::kCorrupt, fmt::format("snapshot {} of run {} loads another state than was saved",
                                                             receipt.snapshot_id, run.run_id)};
     }
     return load;
 }
 
-void verify_run(const TrajectoryRun& run, StatePersistence& service, Ledger& ledger, Progress& progress) {
+void verify_run(const TrajectoryRun& run, StatePersistence& service, bool ignores_key_order, Ledger& ledger,
+                Progress& progress) {
     for (std::size_t index = 0; index < run.steps.size(); ++index) {
         const Result<Receipt>& receipt = ledger.saves[index].receipt;
         if (Interruption::requested()) return;
-        if (receipt) ledger.loads.push_back(load_step(run, run.steps[index], *receipt, service));
+        if (receipt) ledger.loads.push_back(load_step(run, run.steps[index], *receipt, service, ignores_key_order));
         progress.advance();
     }
 }
@@ -212,7 +215,9 @@ Result<ReplayFigures> replay(const std::vector<TrajectoryRun>& runs, StatePersis
     {
         Progress progress(options.verify ? "Verifying" : "Loading", options.verify ? figures.saves : figures.runs);
         share_out(runs.size(), options.concurrency, [&](std::size_t index) {
-            if (options.verify) return verify_run(runs[index], service, ledgers[index], progress);
+            if (options.verify) {
+                return verify_run(runs[index], service, options.ignores_key_order, ledgers[index], progress);
+            }
             load_head(runs[index], service, ledgers[index]);
             progress.advance();
         });

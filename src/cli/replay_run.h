@@ -12,8 +12,9 @@
 namespace cairn::cli {
 
 struct ReplayOptions {
-    unsigned concurrency = 1;  ///< Threads; whole runs are shared out among them.
-    bool verify = false;       ///< Load every snapshot back, instead of every run's head.
+    unsigned concurrency = 1;        ///< Threads; whole runs are shared out among them.
+    bool verify = false;             ///< Load every snapshot back, instead of every run's head.
+    bool ignores_key_order = false;  ///< The service takes states for equal that differ in that.
 };
 
 /// Exact quantiles of one kind of call, in microseconds; 0 if there was none.

@@ -75,7 +75,19 @@ std::unexpected<Error> nothing_to_resume(const std::string& pipeline, const RunW
                 fmt::format("--resume: {}; leave --resume out for a new one, or give --resume-or-start", missing));
 }
 
+bool is_owned(const RunInfo& run, const RunWish& wish) {
+    return wish.thread_id.value_or(run.thread_id) == run.thread_id && wish.user_id.value_or(run.user_id) == run.user_id;
+}
+
+// Nothing is told of a run to who does not own it, and nobody goes on with it for them.
+std::unexpected<Error> not_theirs(const RunInfo& run, const RunWish& wish) {
+    if (wish.resume) return fail(ErrorCode::kNotFound, fmt::format("there is no run \"{}\" of this owner", run.run_id));
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("run \"{}\" belongs to another thread or user: name another run", run.run_id));
+}
+
 Result<ChosenRun> existing(const RunInfo& run, const RunWish& wish, const Runtime& runtime) {
+    if (!is_owned(run, wish)) return not_theirs(run, wish);
     auto status = status_now(run, runtime);
     if (status && status->status != PipelineStatus::kCompleted && !wish.resume) {
         return fail(ErrorCode::kInvalidArgument,

@@ -26,8 +26,8 @@ struct ChosenRun {
     std::optional<PipelineRunStatus> before;  ///< How it stands; nothing: no checkpoint is there.
 };
 
-/// Errors: kNotFound (nothing to resume), kInvalidArgument (a run that is not completed, without `resume`), and those
-///   of the store. A null store has no runs.
+/// Errors: kNotFound (nothing to resume under these owners), kInvalidArgument (a run that is not completed, without
+///   `resume`, or another's), and those of the store. A null store has no runs.
 [[nodiscard]] Result<ChosenRun> choose_run(Store* store, const std::string& pipeline, const RunWish& wish,
                                            const Runtime& runtime);
 

@@ -93,6 +93,7 @@ std::unique_ptr<StatePersistence> make_persistence(const Config& config, std::sh
     options.cache_max_bytes = config.cache_max_bytes;
     options.durability = config.durability;
     options.latest_only = config.latest_only;
+    options.ignore_key_order = config.ignore_key_order;
     options.batch_limits = config.batch_limits;
     options.queue_limits = config.queue_limits;
     return std::make_unique<OptimizedStatePersistence>(std::move(store), options);

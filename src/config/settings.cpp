@@ -254,6 +254,8 @@ std::vector<Setting> make_settings() {
         durability(),
         flag("CAIRN_LATEST_ONLY", &Config::latest_only,
              "a newer state takes the place of an older one of its run that is still queued"),
+        flag("CAIRN_IGNORE_KEY_ORDER", &Config::ignore_key_order,
+             "skip a save that differs from the run's head in the order of keys alone, too"),
         count(
             "CAIRN_BATCH_SAVES_MAX", [](auto& config) -> auto& { return config.batch_limits.saves_max; }, 1, 100'000,
             "how many saves are committed together"),

@@ -136,7 +136,7 @@ bool Batcher::make_way() {
 
 bool Batcher::share(const Save& save, bool is_acknowledged, Deadline deadline) {
     Lock lock(mutex_);
-    if (is_acknowledged && save->stage == Stage::kCommitting && save->write.may_be_skipped) {
+    if (is_acknowledged && save->stage == Stage::kCommitting && save->write.skip != SkipRule::kNever) {
         // It may turn out to be nothing but another writer's head, and then its id is no snapshot's.
         Save ending = save;
         wait_until_settled(lock, ending, deadline);

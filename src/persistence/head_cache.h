@@ -23,12 +23,16 @@ struct CachedHead {
     State state;
     ChainCost chain;  ///< Of loading it.
 
-    bool is(const Head& head) const { return info.version == head.version && info.snapshot_id == head.snapshot_id; }
+    /// An own id may be given again when its run was deleted and made anew.
+    bool is(const Head& head) const {
+        return info.version == head.version && info.snapshot_id == head.snapshot_id && info.checksum == head.checksum &&
+               info.expires_at == head.expires_at;
+    }
     std::size_t bytes() const { return state.size_bytes() + info.execution_context.size() + info.metadata.size(); }
 };
 
 /// The newest head, as the store has confirmed it, of the runs used last, so that a state need not be read back. What
-/// it holds may be outdated: whoever asks compares `version` and `snapshot_id` with the store's head. Bounded by
+/// it holds may be outdated: whoever asks compares it with the store's head (`CachedHead::is`). Bounded by
 /// entries and by bytes of text; the run used longest ago goes first. A state that is larger than all the bytes is not
 /// kept. Threads: safe to call concurrently.
 class HeadCache {

@@ -351,6 +351,7 @@ Status OptimizedStatePersistence::configure(const OptimizationSettings& settings
     }
     const std::lock_guard lock(impl_->configure_mutex);
     if (settings.enable_deduplication) impl_->preparer.deduplication = *settings.enable_deduplication;
+    if (settings.ignore_key_order) impl_->preparer.ignores_key_order = *settings.ignore_key_order;
     if (settings.enable_compression) impl_->preparer.compression = *settings.enable_compression;
     const HeadCache::Figures figures = impl_->cache.figures();
     impl_->cache.resize(settings.cache_max_size.value_or(figures.size_max),

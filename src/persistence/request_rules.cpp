@@ -1,5 +1,6 @@
 #include "persistence/request_rules.h"
 
+#include "state/state_equality.h"
 #include "state/utf8.h"
 
 #include <fmt/format.h>
@@ -77,6 +78,20 @@ Status check_size(const State& state, std::uint64_t bytes_max) {
         fmt::format("state_data has {} bytes, the limit is {} (CAIRN_STATE_BYTES_MAX)", state.size_bytes(), bytes_max));
 }
 
+// Beside the state. What was left out may be as it is in the head, except that a life without end is asked for by
+// leaving `expires_at` out.
+bool adds_something(const StatePersistenceRequest& request, const SnapshotInfo& head) {
+    const bool has_own_id = !request.snapshot_id.empty() && request.snapshot_id != head.snapshot_id;
+    const bool is_fork = request.parent_snapshot_id && *request.parent_snapshot_id != head.snapshot_id;
+    const bool has_phase = !request.agent_phase.name().empty() && request.agent_phase != head.agent_phase;
+    const bool has_context =
+        request.execution_context && request.execution_context->text() != std::string_view(head.execution_context);
+    const bool completes = request.checkpoint_type == CheckpointType::kPipelineComplete &&
+                           head.checkpoint_type != CheckpointType::kPipelineComplete;
+    return has_own_id || is_fork || has_phase || has_context || completes || request.metadata ||
+           request.expires_at != head.expires_at;
+}
+
 }  // namespace
 
 Status check_id(std::string_view field, std::string_view id) {
@@ -136,17 +151,13 @@ Status check_recovery_request(const StateRecoveryRequest& request) {
     return check_recovery_target(request);
 }
 
+// One answer for both: who asks learns nothing of whose it is.
 Status check_owner(const StatePersistenceRequest& request, const Head& head) {
-    if (request.thread_id != head.thread_id) {
-        return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("thread_id is \"{}\": run \"{}\" belongs to another thread", shown(request.thread_id),
-                                shown(request.run_id)));
-    }
-    if (request.user_id != head.user_id) {
-        return fail(ErrorCode::kInvalidArgument, fmt::format("user_id is \"{}\": run \"{}\" belongs to another user",
-                                                             shown(request.user_id), shown(request.run_id)));
-    }
-    return {};
+    if (request.thread_id == head.thread_id && request.user_id == head.user_id) return {};
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("run \"{}\" belongs to another thread or user than \"{}\" and \"{}\": a run keeps those of "
+                            "its first save",
+                            shown(request.run_id), shown(request.thread_id), shown(request.user_id)));
 }
 
 Status check_can_grow(std::string_view run_id, std::int64_t head_version) {
@@ -161,10 +172,11 @@ std::unexpected<Error> no_such_parent(const StatePersistenceRequest& request) {
                                                   request.parent_snapshot_id.value_or(""), request.run_id));
 }
 
-bool may_be_skipped(const StatePersistenceRequest& request, const Head& head) {
-    const bool outlives = !head.expires_at || (request.expires_at && *request.expires_at <= *head.expires_at);
-    const bool is_fork = request.parent_snapshot_id && *request.parent_snapshot_id != head.snapshot_id;
-    return outlives && !is_fork && !request.metadata && !request.is_critical();
+bool repeats(const StatePersistenceRequest& request, const SnapshotInfo& head, const State& state, SkipRule rule) {
+    if (rule == SkipRule::kNever || request.is_critical() || adds_something(request, head)) return false;
+    if (request.thread_id != head.thread_id || request.user_id != head.user_id) return false;
+    return state == request.state_data ||
+           (rule == SkipRule::kSameJson && json_equal(state.text(), request.state_data.text()));
 }
 
 }  // namespace cairn

@@ -4,6 +4,8 @@
 
 #include <cairn/persistence.h>
 
+#include <cstdint>
+
 namespace cairn {
 
 /// Errors: kInvalidArgument naming the field, the value and what is accepted; kLimitExceeded for the state.
@@ -23,7 +25,11 @@ Status check_can_grow(std::string_view run_id, std::int64_t head_version);
 /// The error for a parent that the run does not have.
 std::unexpected<Error> no_such_parent(const StatePersistenceRequest& request);
 
-/// Whether a save that equals `head` may be skipped: not if labels, a fork or a longer life would be lost.
-bool may_be_skipped(const StatePersistenceRequest& request, const Head& head);
+/// Which saves may be skipped: none, those of the head's bytes, or also those that differ from it in the order of keys.
+enum class SkipRule : std::uint8_t { kNever, kSameBytes, kSameJson };
+
+/// Whether saving the request on top of a head would add nothing: its state equals `state` as `rule` says, and all else
+/// that the caller gave is as it is in `head`. Another owner's state is not even compared.
+bool repeats(const StatePersistenceRequest& request, const SnapshotInfo& head, const State& state, SkipRule rule);
 
 }  // namespace cairn

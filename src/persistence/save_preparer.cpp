@@ -41,7 +41,7 @@ Result<PreparedSave> SavePreparer::prepare(const StatePersistenceRequest& reques
     Result<Found> found = find_head(request, deadline);
     if (!found) return std::unexpected(std::move(found.error()));
     const bool may_follow = !found->pending || can_share_fate(request, found->pending->request);
-    if (found->is_equal && may_follow && may_be_skipped(request, *found->head)) {
+    if (found->is_repeated && may_follow) {
         if (found->pending) return PreparedSave{.twin = std::move(found->pending)};
         if (Status status = core_.writer->check_lease(request); !status) return std::unexpected(status.error());
         core_.writer->seen().note(request.run_id, found->head->version);
@@ -69,20 +69,20 @@ Result<SavePreparer::Found> SavePreparer::find_head(const StatePersistenceReques
     if (*pending) {
         Found found{.known = (*pending)->becomes, .pending = std::move(*pending)};
         found.head = head_of(*found.known);
-        found.is_equal = is_equal(request, found.known);
+        found.is_repeated = is_repeated(request, found.known);
         if (Status status = check_head(request, found); !status) return std::unexpected(std::move(status.error()));
         return found;
     }
     Found cached{.known = cache_.find(request.run_id)};
-    cached.is_equal = is_equal(request, cached.known);
+    cached.is_repeated = is_repeated(request, cached.known);
     if (can_expect(request, cached)) return cached;
     return ask_for_head(request, cached);
 }
 
-// The cached head, where it may be outdated without harm: a state that differs from it is to be written, and the commit
+// The cached head, where it may be outdated without harm: a save that adds to it is to be written, and the commit
 // checks that the head is still this one. Whether a state may be skipped or must be refused is for the store to say.
 bool SavePreparer::can_expect(const StatePersistenceRequest& request, Found& cached) {
-    if (!cached.known || cached.is_equal) return false;
+    if (!cached.known || cached.is_repeated) return false;
     if (request.parent_snapshot_id || request.on_conflict == OnConflict::kFail) return false;
     cached.head = head_of(*cached.known);
     if (!check_head(request, cached)) return false;
@@ -100,20 +100,23 @@ Result<SavePreparer::Found> SavePreparer::ask_for_head(const StatePersistenceReq
     stats_.count_lookup(is_current);
     if (is_current) {
         found.known = cached.known;
-        found.is_equal = cached.is_equal;
+        found.is_repeated = cached.is_repeated;
         return found;
     }
     Result<KnownHead> known = read_head(request, *found.head);
     if (!known) return std::unexpected(std::move(known.error()));
     found.known = std::move(*known);
-    found.is_equal = is_equal(request, found.known);
+    found.is_repeated = is_repeated(request, found.known);
     return found;
 }
 
-// Of one owner: another's state is not even compared.
-bool SavePreparer::is_equal(const StatePersistenceRequest& request, const KnownHead& head) const {
-    return deduplication && head && head->info.thread_id == request.thread_id &&
-           head->info.user_id == request.user_id && head->state == request.state_data;
+SkipRule SavePreparer::skip_rule() const {
+    if (!deduplication) return SkipRule::kNever;
+    return ignores_key_order ? SkipRule::kSameJson : SkipRule::kSameBytes;
+}
+
+bool SavePreparer::is_repeated(const StatePersistenceRequest& request, const KnownHead& head) const {
+    return head && repeats(request, head->info, head->state, skip_rule());
 }
 
 Status SavePreparer::check_head(const StatePersistenceRequest& request, const Found& found) const {
@@ -170,7 +173,7 @@ Result<Save> SavePreparer::make_save(const StatePersistenceRequest& request, con
     save->write = SnapshotWriter::prepare(request, snapshot_id, core_.options.runtime.clock->now(), std::move(*encoded),
                                           found.head ? found.head->version : 0, parent_version);
     save->write.required_version = required_version(request, found);
-    save->write.may_be_skipped = deduplication;
+    save->write.skip = skip_rule();
     save->becomes = std::make_shared<const CachedHead>(
         CachedHead{.info = save->write.write.snapshot.info, .state = request.state_data, .chain = chain});
     save->bytes = save->write.write.snapshot.frame.size() + save->becomes->bytes();

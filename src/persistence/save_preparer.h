@@ -20,8 +20,8 @@ namespace cairn {
 
 /// One of these.
 struct PreparedSave {
-    std::optional<Receipt> skipped = {};  ///< The store's head equals it.
-    Save twin = nullptr;                  ///< A save under way, the newest of the run, equals it.
+    std::optional<Receipt> skipped = {};  ///< It repeats the store's head.
+    Save twin = nullptr;                  ///< It repeats a save under way, the newest of the run.
     Save save = nullptr;                  ///< It is to be queued,
     Save replaces = nullptr;              ///< and to take this one's place.
 };
@@ -32,6 +32,7 @@ public:
     SavePreparer(const ServiceCore& core, const OptimizedOptions& options, HeadCache& cache, Batcher& batcher,
                  ServiceStats& stats)
         : deduplication(options.enable_deduplication),
+          ignores_key_order(options.ignore_key_order),
           compression(options.enable_compression),
           core_(core),
           chain_limits_(options.chain_limits),
@@ -51,6 +52,7 @@ public:
     }
 
     std::atomic<bool> deduplication;
+    std::atomic<bool> ignores_key_order;
     std::atomic<bool> compression;
 
 private:
@@ -60,13 +62,14 @@ private:
         std::optional<Head> head = {};
         KnownHead known = nullptr;  ///< With its state; null if nobody needs it.
         Save pending = nullptr;     ///< The save that makes it; null: it is in the store.
-        bool is_equal = false;      ///< Its state equals that of the save.
+        bool is_repeated = false;   ///< The save would add nothing to it.
     };
 
     Result<Found> find_head(const StatePersistenceRequest& request, Deadline deadline);
     bool can_expect(const StatePersistenceRequest& request, Found& cached);
     Result<Found> ask_for_head(const StatePersistenceRequest& request, const Found& cached);
-    bool is_equal(const StatePersistenceRequest& request, const KnownHead& head) const;
+    SkipRule skip_rule() const;
+    bool is_repeated(const StatePersistenceRequest& request, const KnownHead& head) const;
     Status check_head(const StatePersistenceRequest& request, const Found& found) const;
     Result<Save> find_pending(const StatePersistenceRequest& request, Deadline deadline);
     Result<KnownHead> read_head(const StatePersistenceRequest& request, const Head& head);

@@ -119,7 +119,7 @@ void SaveQueue::take_one(Run& run, std::vector<Save>& batch) {
     frame_bytes_ += save->write.write.snapshot.frame.size();
     save->stage = PendingSave::Stage::kCommitting;
     // Whoever was told that it is queued has its id.
-    if (save->is_acknowledged || save->is_shared) save->write.may_be_skipped = false;
+    if (save->is_acknowledged || save->is_shared) save->write.skip = SkipRule::kNever;
 }
 
 void SaveQueue::end(const std::vector<Save>& batch) {

@@ -92,7 +92,7 @@ Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, Pr
         }
         Result<std::optional<Head>> head = rebase(request, prepared, write);
         if (!head) return refuse(request, write.snapshot.info.snapshot_id, std::move(head.error()));
-        if (prepared.may_be_skipped && *head && is_equal(request, **head)) {
+        if (*head && is_repetition(request, **head, prepared.skip)) {
             seen_.note(request.run_id, (*head)->version);
             return Receipt{.snapshot_id = std::move((*head)->snapshot_id),
                            .outcome = Outcome::kDeduplicated,
@@ -150,11 +150,11 @@ Result<std::int64_t> SnapshotWriter::version_of_parent(const StatePersistenceReq
 }
 
 // What cannot be read is written anew.
-bool SnapshotWriter::is_equal(const StatePersistenceRequest& request, const Head& head) {
-    if (head.state_bytes != request.state_data.size_bytes() || !may_be_skipped(request, head)) return false;
+bool SnapshotWriter::is_repetition(const StatePersistenceRequest& request, const Head& head, SkipRule rule) {
+    if (rule == SkipRule::kNever || head.state_bytes != request.state_data.size_bytes()) return false;
     const Result<ChainedState> loaded =
         load_snapshot(*store_, {.run_id = request.run_id, .snapshot_id = head.snapshot_id}, limits_);
-    return loaded && loaded->state == request.state_data;
+    return loaded && repeats(request, loaded->info, loaded->state, rule);
 }
 
 std::optional<std::int64_t> SnapshotWriter::required_version(const StatePersistenceRequest& request) const {

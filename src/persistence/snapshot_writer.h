@@ -3,6 +3,7 @@
 // One save against the store: on top of the current head, with outcomes resolved by snapshot id.
 
 #include "persistence/chain.h"
+#include "persistence/request_rules.h"
 #include "persistence/seen_versions.h"
 
 #include <cairn/persistence.h>
@@ -17,7 +18,7 @@ struct PreparedWrite {
     SnapshotWrite write;
     std::optional<std::int64_t> parent_version;    ///< That it grows from wherever the head is; nothing: from the head.
     std::optional<std::int64_t> required_version;  ///< That the head must have; nothing: it goes on top of any.
-    bool may_be_skipped = false;                   ///< If the head turns out to be another one, and equal.
+    SkipRule skip = SkipRule::kNever;              ///< If the head turns out to be another one.
 };
 
 /// Writes snapshots whose frames are made.
@@ -34,7 +35,7 @@ public:
                                  std::optional<std::int64_t> parent_version);
 
     /// Makes `prepared` the run's head.
-    ///  - The head moved meanwhile: skipped if it may be and equals the new one, else re-based on that, or kConflict,
+    ///  - The head moved meanwhile: skipped if it may be and repeats the new one, else re-based on that, or kConflict,
     ///    as `required_version` says.
     ///  - The run is executed under another lease than the request's: kConflict.
     ///  - The outcome is unknown, or the id is taken: the id is looked up; if it holds this very state, that is this
@@ -73,7 +74,7 @@ private:
     Result<std::optional<Head>> rebase(const StatePersistenceRequest& request, PreparedWrite& prepared,
                                        SnapshotWrite& write);
     Result<std::int64_t> version_of_parent(const StatePersistenceRequest& request);
-    bool is_equal(const StatePersistenceRequest& request, const Head& head);
+    bool is_repetition(const StatePersistenceRequest& request, const Head& head, SkipRule rule);
     Result<std::optional<Committed>> look_up(const SnapshotInfo& info, const State& state);
 
     std::shared_ptr<Store> store_;

@@ -53,10 +53,8 @@ Result<PipelineResult> PipelineExecutor::Impl::execute(const Pipeline& pipeline,
                                                        const std::string& run_id, const PipelineContext& context) {
     if (Status status = engine->check(pipeline); !status) return std::unexpected(std::move(status.error()));
     if (Status status = check_context(run_id, context); !status) return std::unexpected(std::move(status.error()));
-    const RunLease::Settings settings{.heartbeat = options.heartbeat,
-                                      .silence = options.silence,
-                                      .timeout = options.config.timeout,
-                                      .take_over = context.take_over};
+    RunLease::Settings settings{
+        .heartbeat = options.heartbeat, .silence = options.silence, .timeout = options.config.timeout};
     for (int reads = 0; reads < kReadsMax; ++reads) {
         Result<ResumePoint> from = find_resume_point(*service, *store, pipeline, state, run_id, context);
         if (!from) return std::unexpected(std::move(from.error()));
@@ -66,6 +64,8 @@ Result<PipelineResult> PipelineExecutor::Impl::execute(const Pipeline& pipeline,
                                   .is_saved = true,
                                   .is_resumed = true};
         }
+        // Nobody can tell yet whose a run with nothing saved is.
+        settings.take_over = context.take_over && !from->is_new();
         Result<std::unique_ptr<RunLease>> lease = RunLease::take(store, run_id, settings, options.runtime);
         if (!lease) return std::unexpected(std::move(lease.error()));
         const Result<std::optional<Head>> head = store->head(run_id);

@@ -21,7 +21,7 @@ std::unexpected<Error> is_in_progress(const std::string& run_id, const LeaseInfo
     return fail(
         ErrorCode::kConflict,
         fmt::format("run \"{}\" is in progress: {} showed life {} ms ago; wait for it, stop it, or take the run "
-                    "over (take_over, --take-over)",
+                    "over once it has saved something (take_over, --take-over)",
                     run_id, describe_owner(held.lease.owner), age.count()));
 }
 

@@ -1,9 +1,7 @@
-// Equality of states: exact, and nearly free where the answer is usual. What costs is only asked of texts that differ
-// and whose bytes are permutations of each other, as keys in another order make them.
+// Equality up to the order of keys: exact, and nearly free where the answer is usual. What costs is only asked of texts
+// that differ and whose bytes are permutations of each other, as keys in another order make them.
 
 #include "state/state_equality.h"
-
-#include <cairn/state.h>
 
 #include "state/token_tree.h"
 
@@ -123,10 +121,6 @@ bool json_equal(std::string_view left, std::string_view right) noexcept {
 
 bool json_equal(const TokenTree& left, std::uint32_t left_value, const TokenTree& right, std::uint32_t right_value) {
     return left.value(left_value) == right.value(right_value) || Comparison(left, right).equal(left_value, right_value);
-}
-
-bool operator==(const State& left, const State& right) {
-    return left.text_ == right.text_ || json_equal(left.text(), right.text());
 }
 
 }  // namespace cairn

@@ -7,8 +7,9 @@
 
 namespace cairn {
 
-/// Whether two values, given as normal text, are the same JSON as `State` means it: the keys of objects in any order,
-/// tokens compared as written. Nearly free unless the texts are permutations of each other. Out of memory: false.
+/// Whether two values, given as normal text, are the same JSON: the keys of objects in any order, tokens compared as
+/// written, order among duplicates of one key kept. Texts of different length never are. Nearly free unless the texts
+/// are permutations of each other. Out of memory: false.
 [[nodiscard]] bool json_equal(std::string_view left, std::string_view right) noexcept;
 
 /// The same of two values in trees that are there already, each by its first token. May throw std::bad_alloc.

@@ -124,6 +124,26 @@ TEST_F(CairnRun, AResumedRunKeepsItsStateAndSaysThatTheInputIsNotUsed) {
     EXPECT_THAT(run({"load", "--run", "r1"}).output, StartsWith(R"({"a":1,)"));
 }
 
+TEST_F(CairnRun, ARunOfOthersIsNeitherToldOfNorGoneOnWith) {
+    write_pipeline("exit 3");
+    run_demo({"--run-id", "r1", "--user-id", "ann", "--thread-id", "t1"});
+    const std::string journal = read("journal");
+    for (const std::vector<std::string>& owner : {std::vector<std::string>{"--user-id", "bob"},
+                                                  {"--user-id", "bob", "--thread-id", "t1"},
+                                                  {"--user-id", "ann", "--thread-id", "t2"}}) {
+        const std::vector<std::string> as = std::vector<std::string>{"--run-id", "r1"} + owner;
+        expect_error(run_demo(as + std::vector<std::string>{"--resume"}), ErrorCode::kNotFound, "no run \"r1\"");
+        expect_error(run_demo(as + std::vector<std::string>{"--resume", "--take-over"}), ErrorCode::kNotFound,
+                     "no run \"r1\"");
+        const auto begun = run_demo(as);
+        expect_error(begun, ErrorCode::kInvalidArgument, "another thread or user");
+        EXPECT_THAT(begun.errors, Not(HasSubstr("steps"))) << "how it stands is its owner's business";
+    }
+    EXPECT_EQ(read("journal"), journal);
+    write("second.sh", "true");
+    EXPECT_EQ(outcome({"--resume", "--user-id", "ann", "--thread-id", "t1"})["status"], "completed");
+}
+
 TEST_F(CairnRun, AStateThatCannotBeSavedIsWrittenToAFile) {
     write_pipeline("printf '{\"long\":\"%2000s\"}'; exit 0");
     const auto result = run_demo({"--run-id", "r1", "--json"}, {}, {{"CAIRN_STATE_BYTES_MAX", "1000"}});

@@ -92,8 +92,8 @@ TEST_F(Cairn, AForkGoesOnFromAnOlderSnapshotInItsRun) {
 TEST_F(Cairn, AForkMayBeginARunThatKnowsItsOrigin) {
     const Json first = saved(R"({"a":1})");
     saved(R"({"a":2})");
-    parsed(run({"fork", "--run", "r1", "--from", "1", "--to-run", "r2", "--user", "u2", "--json"}));
-    EXPECT_EQ(run({"load", "--run", "r2", "--user", "u2", "--thread", "t1"}).output, "{\"a\":1}\n");
+    parsed(run({"fork", "--run", "r1", "--from", "1", "--to-run", "r2", "--thread", "t2", "--json"}));
+    EXPECT_EQ(run({"load", "--run", "r2", "--user", "u1", "--thread", "t2"}).output, "{\"a\":1}\n");
     const Json begun = parsed(run({"log", "--run", "r2", "--json"}))[0];
     EXPECT_EQ(begun["version"], 1);
     EXPECT_TRUE(begun["parent_snapshot_id"].is_null());
@@ -111,9 +111,26 @@ TEST_F(Cairn, AForkOfWhatIsNotThereDoesNothing) {
     saved("{}");
     expect_error(run({"fork", "--run", "r1", "--from", "7"}), ErrorCode::kNotFound, "version 7");
     expect_error(run({"fork", "--run", "r1", "--from", "x", "--to-run", "r2"}), ErrorCode::kNotFound, "\"x\"");
-    expect_error(run({"fork", "--run", "r1", "--from", "1", "--user", "u2"}), ErrorCode::kInvalidArgument, "--to-run");
+    expect_error(run({"fork", "--run", "r1", "--from", "1", "--thread", "t2"}), ErrorCode::kInvalidArgument,
+                 "--to-run");
     expect_error(run({"fork", "--run", "r1"}), ErrorCode::kInvalidArgument, "--from is required");
     EXPECT_EQ(log().size(), 1U);
+}
+
+TEST_F(Cairn, AForkDoesNotHandAStateToAnotherUser) {
+    saved(R"({"a":1})");
+    const auto fork_as = [&](const std::string& user, const std::string& run_id) {
+        return run({"fork", "--run", run_id, "--from", "1", "--to-run", "r2", "--user", user});
+    };
+    const auto not_theirs = fork_as("bob", "r1");
+    expect_error(not_theirs, ErrorCode::kNotFound, "\"r1\"");
+    std::string not_there = fork_as("bob", "no").errors;
+    not_there.replace(not_there.find("\"no\""), 4, "\"r1\"");
+    EXPECT_EQ(not_theirs.errors, not_there) << "one answer for both";
+    expect_error(run({"fork", "--run", "r1", "--from", "1", "--user", "bob"}), ErrorCode::kNotFound, "\"r1\"");
+    expect_error(run({"load", "--run", "r2"}), ErrorCode::kNotFound, "\"r2\"");
+    EXPECT_EQ(fork_as("u1", "r1").exit_code, 0);
+    EXPECT_EQ(run({"load", "--run", "r2", "--user", "u1"}).output, "{\"a\":1}\n");
 }
 
 TEST_F(Cairn, TheGraphOfARunStandsBesideItsRows) {

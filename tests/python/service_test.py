@@ -106,6 +106,26 @@ def test_owners_are_checked_where_given(optimized):
         optimized.save({"n": 2}, user_id="somebody else")
 
 
+def test_a_skip_drops_nothing_that_was_given(optimized):
+    first = optimized.save({"n": 1}, agent_phase="triage")
+    assert optimized.save({"n": 1}, agent_phase="triage").snapshot_id == first.snapshot_id
+    assert optimized.save({"n": 1}, agent_phase="reporting").outcome == "persisted"
+    assert optimized.load().info.agent_phase == "reporting"
+    assert optimized.save({"n": 1}, snapshot_id="mine").snapshot_id == "mine"
+    assert optimized.load("mine").state == {"n": 1}
+    assert optimized.save({"n": 1}, checkpoint_type="pipeline_complete").outcome == "persisted"
+    assert optimized.save({"n": 1}, execution_context={"tool": "x"}).outcome == "persisted"
+
+
+def test_the_order_of_keys_is_part_of_a_state_unless_it_is_to_be_ignored(optimized):
+    optimized.save({"search": 1, "mail": 2})
+    assert optimized.save({"mail": 2, "search": 1}).outcome == "persisted"
+    assert list(optimized.load().state) == ["mail", "search"]
+    optimized.configure(ignore_key_order=True)
+    assert optimized.save({"search": 1, "mail": 2}).outcome == "deduplicated"
+    assert list(optimized.load().state) == ["mail", "search"]
+
+
 def test_history_forks_and_labels(optimized, store):
     ids = [optimized.save({"n": n}, metadata={"n": n, "even": n % 2 == 0}).snapshot_id for n in range(250)]
     assert [info.snapshot_id for info in store.history("r", oldest_first=True)] == ids

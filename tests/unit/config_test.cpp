@@ -115,6 +115,7 @@ std::map<std::string, Examples, std::less<>> all_examples() {
         {"CAIRN_DURABILITY",
          {.good = {{"sync", "sync"}, {"ASYNC", "async"}, {"exit", "exit"}}, .bad = {"never", "queued", "1", "sync "}}},
         {"CAIRN_LATEST_ONLY", flag_examples()},
+        {"CAIRN_IGNORE_KEY_ORDER", flag_examples()},
         {"CAIRN_BATCH_SAVES_MAX", number_examples("1", "0", "100000", "100001")},
         {"CAIRN_BATCH_BYTES_MAX", byte_examples("1", "0", "1099511627776", "1099511627777")},
         {"CAIRN_QUEUE_SAVES_MAX", number_examples("1", "0", "100000000", "100000001")},
@@ -164,6 +165,7 @@ TEST(Config, WithoutAnyVariableEveryValueIsTheDocumentedDefault) {
         {"CAIRN_CHAIN_BYTES_PERCENT_MAX", "400"},
         {"CAIRN_DURABILITY", "sync"},
         {"CAIRN_LATEST_ONLY", "false"},
+        {"CAIRN_IGNORE_KEY_ORDER", "false"},
         {"CAIRN_BATCH_SAVES_MAX", "256"},
         {"CAIRN_BATCH_BYTES_MAX", "8388608"},
         {"CAIRN_QUEUE_SAVES_MAX", "10000"},
@@ -225,6 +227,7 @@ TEST(Config, ValuesArriveInTheTypedMembers) {
                               {"CAIRN_CHAIN_BYTES_PERCENT_MAX", "250"},
                               {"CAIRN_DURABILITY", "async"},
                               {"CAIRN_LATEST_ONLY", "yes"},
+                              {"CAIRN_IGNORE_KEY_ORDER", "yes"},
                               {"CAIRN_BATCH_SAVES_MAX", "12"},
                               {"CAIRN_BATCH_BYTES_MAX", "13K"},
                               {"CAIRN_QUEUE_SAVES_MAX", "14"},
@@ -244,6 +247,7 @@ TEST(Config, ValuesArriveInTheTypedMembers) {
     EXPECT_FALSE(config.enable_monitoring);
     EXPECT_EQ(config.durability, Durability::kAsync);
     EXPECT_TRUE(config.latest_only);
+    EXPECT_TRUE(config.ignore_key_order);
     EXPECT_EQ(config.batch_limits.saves_max, 12U);
     EXPECT_EQ(config.batch_limits.bytes_max, 13U << 10U);
     EXPECT_EQ(config.queue_limits.saves_max, 14U);

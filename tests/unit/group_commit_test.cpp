@@ -509,6 +509,30 @@ TEST_F(GroupCommit, WhoLeavesAnEqualSaveThatIsBeingCommittedIsToldThatItsOutcome
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1}));
 }
 
+// By the rule that holds for a skip.
+TEST_F(GroupCommit, AnEqualSaveWithAPhaseOfItsOwnSharesNoFate) {
+    bench.hold_up();
+    std::vector<Answer> answers;
+    for (const AgentPhase& phase : {AgentPhase::kTriage, AgentPhase::kReporting, AgentPhase::kReporting}) {
+        StatePersistenceRequest request = make_step("run", 1);
+        request.agent_phase = phase;
+        answers.push_back(bench.service().save_async(request));
+    }
+    StatePersistenceRequest complete = make_step("run", 1);
+    complete.checkpoint_type = CheckpointType::kPipelineComplete;
+    answers.push_back(bench.service().save_async(complete));
+    answers.push_back(bench.service().save_async(complete));
+    bench.let_go();
+    std::vector<Outcome> outcomes;
+    for (Answer& answer : answers) outcomes.push_back(answer.get().value().outcome);
+    EXPECT_EQ(outcomes, (std::vector{Outcome::kPersisted, Outcome::kPersisted, Outcome::kDeduplicated,
+                                     Outcome::kPersisted, Outcome::kDeduplicated}));
+    std::vector<std::string> phases;
+    const std::vector<SnapshotInfo> history = bench.inner->history({.run_id = "run"}).value();
+    for (const SnapshotInfo& info : history) phases.emplace_back(info.agent_phase.name());
+    EXPECT_EQ(phases, (std::vector<std::string>{"", "reporting", "triage"}));
+}
+
 // An own id may be taken, and that says nothing about who has none.
 TEST_F(GroupCommit, ASaveWithoutAnIdSharesNoFateWithOneThatHasItsOwn) {
     StatePersistenceService other(bench.inner);

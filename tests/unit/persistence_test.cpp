@@ -16,8 +16,11 @@
 #include <functional>
 #include <future>
 #include <latch>
+#include <map>
 #include <mutex>
+#include <string>
 #include <thread>
+#include <utility>
 
 namespace cairn {
 namespace {
@@ -149,8 +152,19 @@ TEST(Both, ARunKeepsTheThreadAndUserOfItsFirstSave) {
     StatePersistenceRequest other_thread = make_request("run");
     other_thread.thread_id = "elsewhere";
     for (StatePersistence* service : std::initializer_list<StatePersistence*>{&bench.standard, &bench.optimized}) {
-        EXPECT_EQ(code_of(service->save_agent_state(other_user)), ErrorCode::kInvalidArgument);
+        const Result<Receipt> refused = service->save_agent_state(other_user);
+        EXPECT_EQ(code_of(refused), ErrorCode::kInvalidArgument);
         EXPECT_EQ(code_of(service->save_agent_state(other_thread)), ErrorCode::kInvalidArgument);
+        other_thread.thread_id = "thread";
+        other_thread.user_id = "intruder";
+        const std::string with_the_thread = service->save_agent_state(other_thread).error().message;
+        EXPECT_EQ(with_the_thread, refused.error().message);
+        other_thread.thread_id = "elsewhere";
+        std::string without = service->save_agent_state(other_thread).error().message;
+        const std::size_t at = without.find("elsewhere");
+        ASSERT_NE(at, std::string::npos) << without;
+        EXPECT_EQ(without.replace(at, 9, "thread"), with_the_thread) << "it tells that the thread is right";
+        other_thread.user_id = "user";
     }
     EXPECT_EQ(bench.snapshots("run"), 1U);
 }
@@ -361,16 +375,157 @@ TEST(Optimised, AnEqualStateIsSkippedAndTheHeadsIdReturned) {
     Bench bench;
     const Receipt first = bench.optimized.save_agent_state(make_request("run", R"({"a":1,"b":2})")).value();
     const Receipt again = bench.optimized.save_agent_state(make_request("run", R"({"a":1,"b":2})")).value();
-    const Receipt reordered = bench.optimized.save_agent_state(make_request("run", R"({"b":2,"a":1})")).value();
-    for (const Receipt& skip : {again, reordered}) {
-        EXPECT_EQ(skip.outcome, Outcome::kDeduplicated);
-        EXPECT_EQ(skip.snapshot_id, first.snapshot_id);
-        EXPECT_EQ(skip.version, 1);
-        EXPECT_EQ(skip.frame_bytes, 0U);
-        EXPECT_EQ(skip.durability, Durability::kSync);
-    }
+    EXPECT_EQ(again.outcome, Outcome::kDeduplicated);
+    EXPECT_EQ(again.snapshot_id, first.snapshot_id);
+    EXPECT_EQ(again.version, 1);
+    EXPECT_EQ(again.frame_bytes, 0U);
+    EXPECT_EQ(again.durability, Durability::kSync);
     EXPECT_EQ(bench.snapshots("run"), 1U);
     EXPECT_EQ(bench.optimized.save_agent_state(make_request("run", R"({"a":1,"b":3})")).value().version, 2);
+}
+
+TEST(Optimised, KeysInAnotherOrderAreAnotherStateUnlessThatIsToBeIgnored) {
+    Bench bench;
+    bench.options.ignore_key_order = true;
+    OptimizedStatePersistence lenient(bench.store, bench.options);
+    const auto save = [&](OptimizedStatePersistence& service, std::string_view text) {
+        const Receipt receipt = service.save_agent_state(make_request("run", text)).value();
+        const State loaded =
+            service.load_agent_state({.run_id = "run", .snapshot_id = receipt.snapshot_id}).value().state;
+        return std::pair(receipt.outcome, std::string(loaded.text()));
+    };
+    const std::string one = R"({"a":1,"b":{"x":1,"y":2}})";
+    const std::string other = R"({"b":{"y":2,"x":1},"a":1})";
+    EXPECT_EQ(save(bench.optimized, one), std::pair(Outcome::kPersisted, one));
+    EXPECT_EQ(save(bench.optimized, other), std::pair(Outcome::kPersisted, other));
+    EXPECT_EQ(save(lenient, one), std::pair(Outcome::kDeduplicated, other)) << "the order is the head's";
+    EXPECT_EQ(save(lenient, R"({"b":{"y":2,"x":1},"a":2})").first, Outcome::kPersisted);
+    EXPECT_EQ(save(lenient, R"({"b":{"y":1,"x":2},"a":2})").first, Outcome::kPersisted) << "other values";
+    ASSERT_TRUE(lenient.configure({.ignore_key_order = false}));
+    EXPECT_EQ(save(lenient, R"({"a":2,"b":{"y":1,"x":2}})").first, Outcome::kPersisted);
+    ASSERT_TRUE(lenient.configure({.ignore_key_order = true}));
+    EXPECT_EQ(save(lenient, R"({"b":{"y":1,"x":2},"a":2})").first, Outcome::kDeduplicated);
+}
+
+// ---- a skip drops nothing that the caller gave ----
+
+StatePersistenceRequest make_rich_request() {
+    StatePersistenceRequest request = make_request("run", R"({"a":1})", CheckpointType::kIntermediate);
+    request.agent_phase = AgentPhase::kTriage;
+    request.execution_context = State::parse(R"({"tool":"x"})").value();
+    request.expires_at = test::kEpoch + std::chrono::hours(1);
+    return request;
+}
+
+using Change = std::function<void(StatePersistenceRequest&)>;
+
+/// What makes a save of an equal state worth storing on top of `make_rich_request`.
+std::map<std::string, Change> changes_to_keep() {
+    return {
+        {"own id", [](auto& request) { request.snapshot_id = "mine"; }},
+        {"phase", [](auto& request) { request.agent_phase = AgentPhase::kReporting; }},
+        {"context", [](auto& request) { request.execution_context = State::parse(R"({"tool":"y"})").value(); }},
+        {"no context yet", [](auto& request) { request.execution_context = State(); }},
+        {"metadata", [](auto& request) { request.metadata = State(); }},
+        {"complete", [](auto& request) { request.checkpoint_type = CheckpointType::kPipelineComplete; }},
+        {"later end", [](auto& request) { *request.expires_at += std::chrono::hours(1); }},
+        {"earlier end", [](auto& request) { *request.expires_at -= std::chrono::minutes(1); }},
+        {"no end", [](auto& request) { request.expires_at.reset(); }},
+        {"critical", [](auto& request) { request.is_recovery_point = true; }},
+    };
+}
+
+void expect_kept(Store& store, const StatePersistenceRequest& request, const Receipt& receipt, std::string_view what) {
+    EXPECT_NE(receipt.outcome, Outcome::kDeduplicated) << what;
+    const Snapshot stored = store.get("run", receipt.snapshot_id).value().value();
+    EXPECT_EQ(store.head("run").value()->snapshot_id, receipt.snapshot_id) << what;
+    EXPECT_EQ(stored.info.agent_phase, request.agent_phase) << what;
+    EXPECT_EQ(stored.info.execution_context, request.execution_context->text()) << what;
+    EXPECT_EQ(stored.info.metadata, request.metadata ? request.metadata->text() : "") << what;
+    EXPECT_EQ(stored.info.checkpoint_type, request.checkpoint_type) << what;
+    EXPECT_EQ(stored.info.expires_at, request.expires_at) << what;
+    EXPECT_TRUE(request.snapshot_id.empty() || receipt.snapshot_id == request.snapshot_id) << what;
+}
+
+TEST(Optimised, ASkipDropsNothingThatTheCallerGave) {
+    for (const auto& [what, change] : changes_to_keep()) {
+        for (const bool is_cached : {true, false}) {
+            Bench bench;
+            ASSERT_TRUE(bench.optimized.save_agent_state(make_rich_request()));
+            if (!is_cached) bench.optimized.clear_cache();
+            StatePersistenceRequest request = make_rich_request();
+            change(request);
+            expect_kept(*bench.store, request, bench.optimized.save_agent_state(request).value(), what);
+            EXPECT_EQ(bench.snapshots("run"), 2U) << what;
+        }
+    }
+}
+
+TEST(Optimised, AnotherWritersHeadIsNoReasonToDropAnythingEither) {
+    for (const auto& [what, change] : changes_to_keep()) {
+        for (const bool is_in_time : {true, false}) {
+            Bench bench;
+            StatePersistenceService other(bench.inner, bench.options);
+            ASSERT_TRUE(bench.optimized.save_agent_state(make_request("run", R"({"a":0})")));
+            const auto interfere = [&] { ASSERT_TRUE(other.save_agent_state(make_rich_request())); };
+            if (is_in_time) interfere();
+            bool has_come = is_in_time;
+            bench.store->before_commit([&](const Batch&) {
+                if (!std::exchange(has_come, true)) interfere();
+            });
+            StatePersistenceRequest request = make_rich_request();
+            change(request);
+            expect_kept(*bench.store, request, bench.optimized.save_agent_state(request).value(), what);
+            EXPECT_EQ(bench.snapshots("run"), 3U) << what;
+        }
+    }
+}
+
+TEST(Optimised, WhatIsAsTheHeadHasItOrWasNotGivenIsSkipped) {
+    const std::map<std::string, Change> changes{
+        {"nothing", [](auto&) {}},
+        {"no phase", [](auto& request) { request.agent_phase = AgentPhase(); }},
+        {"no context", [](auto& request) { request.execution_context.reset(); }},
+        {"the head's own id", [](auto& request) { request.snapshot_id = "first"; }},
+        {"the head as parent", [](auto& request) { request.parent_snapshot_id = "first"; }},
+        {"auto", [](auto& request) { request.checkpoint_type = CheckpointType::kAuto; }},
+    };
+    for (const auto& [what, change] : changes) {
+        for (const bool is_cached : {true, false}) {
+            Bench bench;
+            StatePersistenceRequest first = make_rich_request();
+            first.snapshot_id = "first";
+            ASSERT_TRUE(bench.optimized.save_agent_state(first));
+            if (!is_cached) bench.optimized.clear_cache();
+            StatePersistenceRequest request = make_rich_request();
+            change(request);
+            const Receipt receipt = bench.optimized.save_agent_state(request).value();
+            EXPECT_EQ(receipt.outcome, Outcome::kDeduplicated) << what;
+            EXPECT_EQ(receipt.snapshot_id, "first") << what;
+        }
+    }
+    Bench bench;
+    const StatePersistenceRequest complete = make_request("run", R"({"a":1})", CheckpointType::kPipelineComplete);
+    ASSERT_TRUE(bench.optimized.save_agent_state(complete));
+    EXPECT_EQ(bench.optimized.save_agent_state(complete).value().outcome, Outcome::kDeduplicated);
+    EXPECT_EQ(bench.optimized.save_agent_state(make_request("run", R"({"a":1})")).value().outcome,
+              Outcome::kDeduplicated)
+        << "a run that is complete does not become less so";
+}
+
+// A run that was deleted and made anew may have the same id at the same version.
+TEST(Optimised, AnOwnIdThatIsGivenAgainIsNotTakenForTheHeadThatWasCached) {
+    Bench bench;
+    StatePersistenceRequest mine = make_request("run", R"({"a":1})");
+    mine.snapshot_id = "mine";
+    ASSERT_TRUE(bench.optimized.save_agent_state(mine));
+    ASSERT_TRUE(delete_runs(*bench.inner, {.run_id = "run"}));
+    StatePersistenceRequest other = make_request("run", R"({"a":2})");
+    other.snapshot_id = "mine";
+    ASSERT_TRUE(StatePersistenceService(bench.inner, bench.options).save_agent_state(other));
+    const Receipt again = bench.optimized.save_agent_state(make_request("run", R"({"a":1})")).value();
+    EXPECT_EQ(again.outcome, Outcome::kPersisted);
+    EXPECT_EQ(bench.optimized.load_agent_state({.run_id = "run"}).value().state.text(), R"({"a":1})");
 }
 
 TEST(Optimised, AColdCacheSkipsToo) {
@@ -383,7 +538,7 @@ TEST(Optimised, AColdCacheSkipsToo) {
     EXPECT_EQ(bench.optimized.get_cache_stats().misses, 2U);
 }
 
-TEST(Optimised, ASkipNeverShortensHowLongAStateIsKept) {
+TEST(Optimised, ASkipNeverChangesHowLongAStateIsKept) {
     Bench bench;
     StatePersistenceRequest expiring = make_request("run");
     expiring.expires_at = test::kEpoch + std::chrono::hours(1);
@@ -392,7 +547,8 @@ TEST(Optimised, ASkipNeverShortensHowLongAStateIsKept) {
     expiring.expires_at = test::kEpoch + std::chrono::hours(2);
     EXPECT_EQ(bench.optimized.save_agent_state(expiring).value().outcome, Outcome::kPersisted);
     EXPECT_EQ(bench.optimized.save_agent_state(make_request("run")).value().outcome, Outcome::kPersisted);
-    EXPECT_EQ(bench.optimized.save_agent_state(expiring).value().outcome, Outcome::kDeduplicated);
+    EXPECT_EQ(bench.optimized.save_agent_state(expiring).value().outcome, Outcome::kPersisted)
+        << "nor lets it be kept for longer";
 }
 
 TEST(Optimised, AnyErrorOfTheStoreFallsBackToTheStandardPathOnce) {

@@ -116,7 +116,9 @@ protected:
         store->heal();
         const std::set<std::string> saved = finished(pipeline);
         if (disturbed) expect_true(*disturbed, saved);
-        bench.context.take_over = fault.for_good;  // its lease could not be given up
+        // Its lease could not be given up.
+        bench.context.take_over = fault.for_good;
+        if (fault.for_good) bench.options.silence = std::chrono::milliseconds(0);
         EXPECT_EQ(bench.complete(pipeline).state.text(), kUndisturbed);
         for (const std::string& step : saved) EXPECT_THAT(bench.journal.attempts(step), SizeIs(1)) << step;
         return has_failed;

@@ -682,6 +682,21 @@ TEST_F(PipelineTest, OneThatWasSupersededIsToldByItsHeartbeat) {
     EXPECT_EQ(superseded->error->code, ErrorCode::kConflict);
 }
 
+// It may be somebody else's: only what is saved says whose a run is.
+TEST_F(PipelineTest, ARunThatHasSavedNothingYetIsTakenOverByNobody) {
+    const LeaseInfo held{.lease = {.owner = "elsewhere", .epoch = 3},
+                         .heartbeat_at = Runtime().with_defaults().clock->now()};
+    Batch batch;
+    batch.leases.push_back({.run_id = "run", .lease = held.lease, .heartbeat_at = held.heartbeat_at});
+    ASSERT_TRUE(bench.store->commit(batch, soon()));
+    bench.context.take_over = true;
+    const auto refused = bench.execute({.name = "p", .stages = {alone("a")}});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::kConflict);
+    EXPECT_THAT(refused.error().message, HasSubstr("once it has saved something"));
+    EXPECT_EQ(bench.store->lease("run").value()->lease, held.lease);
+}
+
 TEST_F(PipelineTest, AnExecutorThatIsSilentForTooLongCountsAsDead) {
     const Lease silent{.owner = "elsewhere", .epoch = 3};
     const Timestamp now = Runtime().with_defaults().clock->now();

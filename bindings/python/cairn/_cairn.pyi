@@ -41,6 +41,7 @@ class Config:
     state_depth_max: int
     latest_only: bool
     file_mode: int
+    ignore_key_order: bool
     durability: str
     timeout_ms: int
     @property
@@ -149,6 +150,7 @@ class Service:
         enable_compression: Optional[bool],
         cache_max_size: Optional[int],
         cache_max_bytes: Optional[int],
+        ignore_key_order: Optional[bool],
     ) -> None: ...
     def cache_stats(self) -> dict[str, Any]: ...
     def clear_cache(self) -> None: ...

@@ -137,6 +137,7 @@ class OptimizedStatePersistence(StatePersistence):
         enable_compression: Optional[bool] = None,
         cache_max_size: Optional[int] = None,
         cache_max_bytes: Optional[int] = None,
+        ignore_key_order: Optional[bool] = None,
     ) -> None:
         """Takes effect for saves that begin afterwards. What is not given stays as it is."""
         self._calls.engine.configure(
@@ -144,6 +145,7 @@ class OptimizedStatePersistence(StatePersistence):
             enable_compression=enable_compression,
             cache_max_size=cache_max_size,
             cache_max_bytes=cache_max_bytes,
+            ignore_key_order=ignore_key_order,
         )
 
     def get_cache_stats(self) -> dict[str, Any]:

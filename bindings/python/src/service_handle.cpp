@@ -174,8 +174,9 @@ OptimizedStatePersistence& optimized(const ServiceHandle& handle) {
 
 void configure(const ServiceHandle& handle, std::optional<bool> enable_deduplication,
                std::optional<bool> enable_compression, std::optional<std::size_t> cache_max_size,
-               std::optional<std::size_t> cache_max_bytes) {
-    value_of(optimized(handle).configure({enable_deduplication, enable_compression, cache_max_size, cache_max_bytes}));
+               std::optional<std::size_t> cache_max_bytes, std::optional<bool> ignore_key_order) {
+    value_of(optimized(handle).configure(
+        {enable_deduplication, enable_compression, cache_max_size, cache_max_bytes, ignore_key_order}));
 }
 
 }  // namespace
@@ -206,7 +207,7 @@ void bind_service(py::module_& module) {
         .def("close", &close)
         .def("saves_under_way", &ServiceHandle::saves_under_way)
         .def("configure", &configure, py::kw_only(), py::arg("enable_deduplication"), py::arg("enable_compression"),
-             py::arg("cache_max_size"), py::arg("cache_max_bytes"))
+             py::arg("cache_max_size"), py::arg("cache_max_bytes"), py::arg("ignore_key_order"))
         .def("cache_stats", [](const ServiceHandle& handle) { return dict_of(optimized(handle).get_cache_stats()); })
         .def("clear_cache", [](const ServiceHandle& handle) { optimized(handle).clear_cache(); });
 }

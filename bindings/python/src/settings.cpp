@@ -84,6 +84,7 @@ void bind_config(py::module_& module) {
         .def_readwrite("state_depth_max", &Config::state_depth_max)
         .def_readwrite("latest_only", &Config::latest_only)
         .def_readwrite("file_mode", &Config::file_mode)
+        .def_readwrite("ignore_key_order", &Config::ignore_key_order)
         .def_property(
             "durability", [](const Config& config) { return to_string(config.durability); },
             [](Config& config, const std::string& text) { config.durability = durability_of(text); })

@@ -147,6 +147,7 @@ class OptimizedStatePersistence(_Service):
         enable_compression: Optional[bool] = None,
         cache_max_size: Optional[int] = None,
         cache_max_bytes: Optional[int] = None,
+        ignore_key_order: Optional[bool] = None,
         enable_optimizations: Optional[bool] = None,
         **others: Any,
     ) -> None:
@@ -162,6 +163,7 @@ class OptimizedStatePersistence(_Service):
             "enable_compression": enable_optimizations if enable_compression is None else enable_compression,
             "cache_max_size": cache_max_size,
             "cache_max_bytes": cache_max_bytes,
+            "ignore_key_order": ignore_key_order,
         }
         given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
         for service in self._optimized():
