@@ -57,7 +57,7 @@ bench: ## Run the benchmarks; their JSON stays at build/bench.json (BENCH_ARGUME
 	@cmake --build --preset bench --parallel $(JOBS)
 	@scripts/run_benchmarks.sh $(BENCH_ARGUMENTS)
 
-fuzz: ## Let libFuzzer at the frame decoders, a minute each (FUZZ_SECONDS=…)
+fuzz: ## Let libFuzzer at every reader of stored and imported bytes, a minute each (FUZZ_SECONDS=…)
 	@$(install_dependencies) build sanitize
 	@cmake --preset fuzz
 	@cmake --build --preset fuzz --parallel $(JOBS)

@@ -1,0 +1,65 @@
+// Goal: no import stream makes the importer crash or a store that it cannot read, and every snapshot that it takes
+// loads as it stood in its line. Method: the input is a stream of lines, imported into a store in memory; a line whose
+// checksum does not fit is given one that does, so that all of the importer is reached. Then everything is loaded.
+
+#include "cli/importer.h"
+#include "cli/transfer_line.h"
+#include "fuzz_input.h"
+
+#include <cairn/persistence.h>
+
+#include <fmt/format.h>
+
+#include <map>
+#include <string>
+
+namespace {
+
+using namespace cairn;
+
+constexpr StateLimits kLimits{.bytes_max = 16U << 10};
+
+// The line with the checksum and the length that its state has.
+std::string with_fitting_checksum(const std::string& line) {
+    const auto parsed = State::parse(line);
+    const auto state = parsed ? parsed->member("state") : std::nullopt;
+    if (!state) return line;
+    std::string fitting(parsed->text());
+    fitting.pop_back();  // of duplicate keys the last counts
+    return fitting +
+           fmt::format(R"(,"checksum":"{}","state_bytes":{}}})", Checksum::of(*state).to_hex(), state->size());
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    fuzz::Input input(data, size);
+    const auto store = open_store("memory:").value();
+    cli::Importer importer(*store, {.state_limits = kLimits});
+    std::string_view rest = input.rest();
+    for (std::uint64_t number = 1; !rest.empty(); ++number) {
+        const std::string line(rest.substr(0, rest.find('\n')));
+        rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+        auto parsed = cli::parse_transfer_line(std::string(line), kLimits);
+        if (!parsed && parsed.error().code == ErrorCode::kCorrupt) {
+            parsed = cli::parse_transfer_line(with_fitting_checksum(line), kLimits);
+        }
+        if (!parsed || !std::holds_alternative<LoadedState>(*parsed)) continue;
+        static_cast<void>(importer.add(std::get<LoadedState>(*std::move(parsed)), number));
+    }
+    static_cast<void>(importer.flush());
+    fuzz::require(check_deep(*store, kLimits).value().findings.empty());
+    for (const RunInfo& run : store->runs({}).value().items) {
+        StatePersistenceService service(store);
+        const auto loaded = service.load_agent_state({.run_id = run.run_id});
+        fuzz::require(loaded && loaded->info.version == run.head_version);
+        // A run that was imported can go on.
+        fuzz::require(service
+                          .save_agent_state({.run_id = run.run_id,
+                                             .thread_id = run.thread_id,
+                                             .user_id = run.user_id,
+                                             .state_data = State::parse(R"({"goes":"on"})").value()})
+                          .has_value());
+    }
+    return 0;
+}
