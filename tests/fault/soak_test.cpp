@@ -234,16 +234,8 @@ struct Known {
     std::string_view why;
 };
 constexpr std::array kKnown{
-    Known{"what was refused is never seen", "still queued at the deadline",
-          "a save whose fate others share is given up"},
-    Known{"every snapshot is somebody's, once", "", "a save whose fate others share is given up"},
-    Known{"an error fits what happened", "error=corrupt", "an I/O error is taken for damage"},
-    Known{"an error fits what happened", "error=invalid_argument", "a recovery does not expect another writer"},
     Known{"versions grow in call order", "outcome=deduplicated",
-          "a save shares the fate of one that is committed already"},
-    Known{"check finds nothing", "findings=", "an I/O error is taken for damage"},
-    Known{"what is intact is not called damaged", "", "an I/O error is taken for damage"},
-    Known{"resume leaves an intact head alone", "", "an I/O error is taken for damage"},
+          "a save shares the fate of an equal one that is committed already, though another process has saved since"},
 };
 
 bool is_known(const Violation& violation) {
