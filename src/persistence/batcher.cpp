@@ -136,8 +136,8 @@ bool Batcher::make_way() {
 
 bool Batcher::share(const Save& save, bool is_acknowledged, Deadline deadline) {
     Lock lock(mutex_);
-    if (is_acknowledged && save->stage == Stage::kCommitting && save->write.skip != SkipRule::kNever) {
-        // It may turn out to be nothing but another writer's head, and then its id is no snapshot's.
+    if (save->stage == Stage::kCommitting) {
+        // It may be in the store already, and another writer may have saved since: the head is compared once more.
         Save ending = save;
         wait_until_settled(lock, ending, deadline);
         return false;
@@ -146,7 +146,7 @@ bool Batcher::share(const Save& save, bool is_acknowledged, Deadline deadline) {
     save->is_shared = true;
     ++save->relying;
     save->is_acknowledged = save->is_acknowledged || is_acknowledged;
-    if (save->stage == Stage::kQueued) save->deadline = std::max(save->deadline, deadline);
+    save->deadline = std::max(save->deadline, deadline);
     return true;
 }
 

@@ -46,7 +46,7 @@ public:
     bool replace(const Save& older, const Save& newer);
 
     /// Lets somebody else rely on a save until `deadline`, who was told that it is queued if `is_acknowledged`.
-    /// False: it has ended meanwhile.
+    /// False: its commit has begun, which is waited for until `deadline`; or it has ended.
     bool share(const Save& save, bool is_acknowledged, Deadline deadline);
 
     /// How the save ended. At the deadline the last who relies on it takes it out of the queue.

@@ -170,7 +170,7 @@ Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::
         .receipt = std::move(receipt), .awaited = is_patient ? std::move(prepared.save) : nullptr, .deadline = until};
 }
 
-// False: the equal save has ended meanwhile.
+// False: the equal save was being committed, and need not be the head any more.
 bool OptimizedStatePersistence::Impl::share(const StatePersistenceRequest& request, const Save& twin, Deadline until) {
     const Durability wanted = preparer.wanted_durability(request);
     const bool is_acknowledged = wanted != Durability::kSync;

@@ -227,24 +227,6 @@ Clock::time_point end_of_soak() {
     return Clock::now() + seconds(given == nullptr ? 20 : std::strtoll(given, nullptr, 10));
 }
 
-/// What this version is known to break. A line goes when its cause is mended; a soak (CAIRN_SOAK_SECONDS) knows none.
-struct Known {
-    std::string_view rule;
-    std::string_view in_its_words;  ///< Of the violation.
-    std::string_view why;
-};
-constexpr std::array kKnown{
-    Known{"versions grow in call order", "outcome=deduplicated",
-          "a save shares the fate of an equal one that is committed already, though another process has saved since"},
-};
-
-bool is_known(const Violation& violation) {
-    if (std::getenv("CAIRN_SOAK_SECONDS") != nullptr) return false;
-    return std::ranges::any_of(kKnown, [&](const Known& known) {
-        return violation.rule == known.rule && violation.what.contains(known.in_its_words);
-    });
-}
-
 TEST(Soak, WhatManyProcessesWereToldIsTrue) {
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // what a killed process had started is ours to wait for
     const std::uint64_t first_seed = seed();
@@ -257,7 +239,6 @@ TEST(Soak, WhatManyProcessesWereToldIsTrue) {
     std::size_t processes = 0;
     std::uint64_t stops = 0;
     std::uint64_t violations = 0;
-    std::uint64_t known = 0;
     for (const auto end = end_of_soak(); Clock::now() < end && !HasFailure(); ++rounds) {
         const Evidence evidence;
         Supervisor supervisor(evidence, dice);
@@ -265,8 +246,7 @@ TEST(Soak, WhatManyProcessesWereToldIsTrue) {
         Oracle oracle(supervisor.supervise(round_end));
         evidence.keep_as_found();
         for (const Violation& violation : oracle.examine(evidence.url(), figures)) {
-            (is_known(violation) ? known : violations) += violation.times;
-            if (is_known(violation)) continue;
+            violations += violation.times;
             ADD_FAILURE() << fmt::format("[{}] {}{}", violation.rule, violation.what,
                                          violation.times > 1 ? fmt::format(" (and {} more)", violation.times - 1) : "");
         }
@@ -277,12 +257,10 @@ TEST(Soak, WhatManyProcessesWereToldIsTrue) {
             std::ofstream(evidence.path() / "seed") << first_seed << '\n';
         }
     }
-    fmt::print("seed {}: {} rounds, {} processes, {} stops, {} violations, and {} of known kinds\n{}", first_seed,
-               rounds, processes, stops, violations, known, figures.to_string());
+    fmt::print("seed {}: {} rounds, {} processes, {} stops, {} violations\n{}", first_seed, rounds, processes, stops,
+               violations, figures.to_string());
     EXPECT_GT(figures.calls["save: persisted"], 0U);
     EXPECT_GT(figures.calls["save: deduplicated"], 0U);
-    if (known > 0 && !HasFailure())
-        GTEST_SKIP() << known << " violations of the kinds in kKnown, which are to be mended";
 }
 
 }  // namespace

@@ -497,13 +497,13 @@ TEST_F(GroupCommit, TheLastWhoLeavesTakesTheSaveAlong) {
     EXPECT_TRUE(bench.on_disk("run").empty());
 }
 
-TEST_F(GroupCommit, WhoLeavesAnEqualSaveThatIsBeingCommittedIsToldThatItsOutcomeIsUnknown) {
+TEST_F(GroupCommit, WhoDoesNotWaitForAnEqualSaveThatIsBeingCommittedHasSavedNothing) {
     bench.gate.close();
     Answer first = bench.in_background(make_step("run", 1, kSync));
     bench.gate.await(1);
     StatePersistenceRequest impatient = make_step("run", 1, kSync);
     impatient.timeout = milliseconds(20);
-    EXPECT_EQ(code_of(bench.service().save_agent_state(impatient)), ErrorCode::kOutcomeUnknown);
+    EXPECT_EQ(code_of(bench.service().save_agent_state(impatient)), ErrorCode::kUnavailable);
     bench.gate.open();
     EXPECT_TRUE(first.get().has_value());
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1}));
@@ -603,6 +603,44 @@ TEST_F(GroupCommit, AnotherWriterBetweenTwoIdenticalSavesIsNotLostBehindASkip) {
     ASSERT_TRUE(other.save_agent_state(make_step("run", 2)).has_value());
     const Receipt again = bench.service().save_agent_state(make_step("run", 1)).value();
     EXPECT_EQ(again.outcome, Outcome::kPersisted);
+    EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2, 1}));
+}
+
+// Its first commit is in the store, but the answer is slow to come.
+class SlowToAnswer : public ForwardingStore {
+public:
+    using ForwardingStore::ForwardingStore;
+
+    Status commit(const Batch& batch, Deadline deadline) override {
+        Status status = next().commit(batch, deadline);
+        if (!has_committed_.exchange(true)) {
+            in_store.set_value();
+            may_answer.get_future().wait();
+        }
+        return status;
+    }
+
+    std::promise<void> in_store;
+    std::promise<void> may_answer;
+
+private:
+    std::atomic<bool> has_committed_ = false;
+};
+
+TEST_F(GroupCommit, AnotherWriterBehindACommitWithoutAnAnswerIsNotLostBehindAnEqualSave) {
+    const auto slow = std::make_shared<SlowToAnswer>(bench.inner);
+    OptimizedStatePersistence service(slow);
+    Answer first = std::async(std::launch::async, [&] { return service.save_agent_state(make_step("run", 1)); });
+    slow->in_store.get_future().wait();
+    StatePersistenceService other(bench.inner);
+    ASSERT_TRUE(other.save_agent_state(make_step("run", 2)).has_value());
+    Answer again = std::async(std::launch::async, [&] { return service.save_agent_state(make_step("run", 1)); });
+    again.wait_for(milliseconds(50));  // it may have found the first one under way by then
+    slow->may_answer.set_value();
+    EXPECT_EQ(first.get().value().version, 1);
+    const Receipt saved = again.get().value();
+    EXPECT_EQ(saved.outcome, Outcome::kPersisted);
+    EXPECT_EQ(saved.version, 3);
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2, 1}));
 }
 
