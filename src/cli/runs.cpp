@@ -37,7 +37,8 @@ Table runs_table() {
 }
 
 std::chrono::microseconds age_of(const RunInfo& run, const Runtime& runtime) {
-    return std::max(std::chrono::microseconds(0), runtime.with_defaults().clock->now() - run.updated_at);
+    const Timestamp now = std::max(runtime.with_defaults().clock->now(), Timestamp{});
+    return now - std::clamp(run.updated_at, Timestamp{}, now);
 }
 
 // "35 s", "12 min", "5 h", "3 d": of a run's last checkpoint.

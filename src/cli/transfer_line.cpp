@@ -8,7 +8,6 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 namespace cairn::cli {
@@ -28,12 +27,13 @@ public:
     }
 
     std::int64_t number(std::string_view name, std::int64_t min) {
-        constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max() - 1;
+        // What any reader of JSON reads exactly; and a run that begins there has versions left.
+        constexpr std::int64_t kMax = (std::int64_t{1} << 53U) - 1;
         const Json value = read(name);
         const bool fits =
             value.is_number_unsigned() ? value.get<std::uint64_t>() <= std::uint64_t{kMax} : value.is_number_integer();
         if (fits && value.get<std::int64_t>() >= min) return value.get<std::int64_t>();
-        complain(name, fmt::format("a whole number from {}", min));
+        complain(name, fmt::format("a whole number from {} to {}", min, kMax));
         return min;
     }
 
