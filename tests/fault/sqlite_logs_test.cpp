@@ -205,6 +205,47 @@ TEST(SqliteLogs, TheLogOfAKilledProcessIsAlwaysItsDatabases) {
     }
 }
 
+// Some of them are killed at it. Whoever comes later finds the log aside already, and nobody sets aside a new one.
+TEST(SqliteLogs, ManyThatOpenAtOnceSetAForeignLogAsideOnceAndLoseNothing) {
+    for (const bool is_restored : {true, false}) {
+        const TempDir dir;
+        const fs::path database = dir / "cairn.db";
+        ASSERT_TRUE(save(*open_sqlite_store(database).value(), "run", 1));
+        const std::string backup = content_of(database);
+        for (std::int64_t version = 2; version <= 4; ++version) {
+            ASSERT_TRUE(save(*open_sqlite_store(database).value(), "run", version));
+        }
+        save_and_die(database, "run", 5, 8);
+        const std::string log = content_of(database.native() + "-wal");
+        fs::remove(database);
+        if (is_restored) write_file(database, backup);
+
+        std::vector<std::unique_ptr<ChildProcess>> children;
+        for (int i = 0; i < 8; ++i) {
+            children.push_back(std::make_unique<ChildProcess>([&, i](const Channel& parent) {
+                parent.hear();
+                const auto store = open_sqlite_store(database);
+                if (!store) return 1;
+                const Status saved = save(**store, fmt::format("new-{}", i), 1);
+                parent.say(saved ? 1 : 0);
+                return saved ? 0 : 2;
+            }));
+        }
+        for (const auto& child : children) child->channel().say(1);
+        for (std::size_t i = 0; i < children.size(); ++i) {
+            const int outcome = i < 2 ? children[i]->kill() : children[i]->wait();
+            EXPECT_TRUE(outcome == 0 || outcome == -SIGKILL) << outcome;
+        }
+        const auto store = open_sqlite_store(database).value();
+        EXPECT_EQ(head_of(*store, "run"), is_restored ? 1 : 0);
+        for (int i = 2; i < 8; ++i) EXPECT_EQ(head_of(*store, fmt::format("new-{}", i)), 1);
+        EXPECT_THAT(problems_of(*store), testing::IsEmpty());
+        const auto kept = files_with(dir.path(), ".stale-");
+        ASSERT_EQ(kept.size(), 1U);
+        EXPECT_TRUE(content_of(kept.front()) == log);
+    }
+}
+
 TEST(SqliteLogs, WhatIsNoLogIsKeptAsideAndNotOverwritten) {
     const TempDir dir;
     const auto make = [&] { return open_sqlite_store(dir / "cairn.db").value()->close(); };
