@@ -3,6 +3,7 @@
 # its own, whose end tells whether it lived.
 
 import ctypes
+import os
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import cairn
 TEXTS = [b"", b"]", b'{"a', b'{"a":', b'{"a":"', b'{"a":"\\', b'{"a":"\\u', b'{"a":"\\ud800\\u', b"{", b"}", b"[1]",
          b'{"k":1', b'{"k":t', b'{"k":n', b"{,}", b'{"a"}', b"x" * 40, b'{"a":{"b":[', b"\xff\xfe", b'{"\xff":"\xc3"}',
          b"[" * 3000, b'{"a":1}}}', b'{"a":-}', b'{"a":"b" "c"}', b"{a:1}", b'"', b'{"a":[}', b'{"a":"\\\xc3\xa9"}']
+
+PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(cairn.__file__)))
 
 LOAD = """
 import sys, cairn
@@ -67,7 +70,8 @@ def test_a_text_that_is_no_state_is_an_error_and_no_read_outside(folder, checksu
     database.execute("update runs set head_checksum = ?, head_state_bytes = ?", (checksum, len(text)))
     database.commit()
     database.close()
-    loaded = subprocess.run([sys.executable, "-c", LOAD, "sqlite:a.db"], capture_output=True, text=True, check=False)
+    loaded = subprocess.run([sys.executable, "-c", LOAD, "sqlite:a.db"], capture_output=True, text=True, check=False,
+                            env=os.environ | {"PYTHONPATH": PACKAGES})
     assert (loaded.returncode, loaded.stderr) == (0, "")
 
 
