@@ -17,7 +17,7 @@ using Json = nlohmann::ordered_json;
 
 std::optional<PipelineStatus> parse_status(std::string_view text) {
     for (const PipelineStatus status : {PipelineStatus::kRunning, PipelineStatus::kCompleted, PipelineStatus::kFailed,
-                                        PipelineStatus::kInterrupted}) {
+                                        PipelineStatus::kInterrupted, PipelineStatus::kPaused}) {
         if (to_string(status) == text) return status;
     }
     return std::nullopt;
@@ -35,6 +35,24 @@ void read_names(const Json& document, StepOutcome outcome, RunProgress& progress
     const auto found = document.find(to_string(outcome));
     if (found == document.end()) return;
     for (const Json& name : *found) progress.exceptions.emplace(name.get<std::string>(), outcome);
+}
+
+// An unknown decision is none: the run then waits for one.
+Approval read_approval(const Json& document) {
+    Approval approval{.step = document.at("step").get<std::string>(), .by = document.value("by", "")};
+    for (const auto decision : {Approval::Decision::kApproved, Approval::Decision::kRejected}) {
+        if (document.value("decision", "") == to_string(decision)) approval.decision = decision;
+    }
+    return approval;
+}
+
+Json to_json(const Approval& approval) {
+    Json document = {{"step", approval.step}};
+    if (approval.is_decided()) {
+        document["decision"] = to_string(approval.decision);
+        document["by"] = approval.by;
+    }
+    return document;
 }
 
 std::optional<RunProgress> read(const Json& document) {
@@ -62,6 +80,9 @@ std::optional<RunProgress> read(const Json& document) {
         for (const auto& [step, id] : group->at("finished").items()) {
             progress.group_finished.emplace(step, id.get<std::string>());
         }
+    }
+    if (const auto approval = document.find("approval"); approval != document.end()) {
+        progress.approval = read_approval(*approval);
     }
     return progress;
 }
@@ -108,6 +129,7 @@ State RunProgress::to_metadata() const {
     }
     if (!attempts.empty()) document["attempts"] = attempts;
     if (!group_base.empty()) document["group"] = {{"base", group_base}, {"finished", group_finished}};
+    if (approval) document["approval"] = to_json(*approval);
     if (!error.empty()) document["error"] = error;
     return State::from_normal_text(document.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
