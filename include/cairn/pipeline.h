@@ -18,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -56,9 +57,11 @@ struct CommandOptions {
         {};  ///< The program, looked up in PATH unless it has a slash, and its arguments.
     Output output = Output::kState;
     std::map<std::string, std::string> environment = {};  ///< On top of this process's.
-    std::filesystem::path working_folder = {};            ///< Empty: this process's. A relative program starts there.
-    std::uint64_t output_bytes_max = 64ULL << 20U;        ///< A program that writes more is killed.
-    std::chrono::milliseconds grace{2'000};               ///< From SIGTERM to SIGKILL, for it and its children.
+    /// Of this process's variables only those that are named here are passed on; nothing: all.
+    std::optional<std::set<std::string>> pass_environment = {};
+    std::filesystem::path working_folder = {};      ///< Empty: this process's. A relative program starts there.
+    std::uint64_t output_bytes_max = 64ULL << 20U;  ///< A program that writes more is killed.
+    std::chrono::milliseconds grace{2'000};         ///< From SIGTERM to SIGKILL, for it and its children.
 };
 
 /// A program that is asked to stop gets SIGTERM, and SIGKILL after `grace`, with all that it has started, unless that
@@ -113,13 +116,16 @@ struct RetryPolicy {
 /// One use of an agent.
 struct Step {
     std::string name;       ///< Unique in the pipeline; 1 to 255 bytes of UTF-8 without control characters.
-    std::string agent;      ///< As the engine knows it.
+    std::string agent;      ///< As the engine knows it; empty if `needs_approval`.
     State with = {};        ///< Settings that the agent is given.
     AgentPhase phase = {};  ///< Of the work from here on; empty: as before.
     Condition when = {};    ///< Otherwise the step is skipped.
     RetryPolicy retry = {};
     std::chrono::milliseconds timeout{0};  ///< Of one attempt; 0: none. The agent is asked to stop, then awaited.
     bool may_fail = false;                 ///< Whether the pipeline goes on without it when all attempts have failed.
+    /// A person instead of an agent: the run pauses here until one has approved (`decide_approval`), and then goes on.
+    /// Such a step stands alone in its stage, and has neither agent nor retries nor a timeout.
+    bool needs_approval = false;
 };
 
 /// What happens when two agents of a group change one member differently.
@@ -130,14 +136,16 @@ enum class MergePolicy : std::uint8_t { kFail, kLast, kMerger };
 struct Stage {
     std::vector<Step> steps;
     MergePolicy on_conflict = MergePolicy::kFail;
-    std::string merger = {};  ///< As the engine knows it, for kMerger.
+    std::string merger = {};      ///< As the engine knows it, for kMerger.
+    std::size_t at_once_max = 0;  ///< So many of the steps run at the same time, in step order; 0: all of them.
 };
 
 struct Pipeline {
     std::string name;
     std::vector<Stage> stages;
 
-    /// Changes whenever the steps, their agents, settings, conditions or groups do (not with retries or timeouts).
+    /// Changes whenever the steps, their agents, settings, conditions or groups do (not with retries, timeouts or
+    /// `at_once_max`).
     std::string fingerprint() const;
     std::size_t steps_total() const;
 };
@@ -201,7 +209,13 @@ struct ExecutorOptions {
 };
 
 /// How a run stands.
-enum class PipelineStatus : std::uint8_t { kRunning, kCompleted, kFailed, kInterrupted };
+enum class PipelineStatus : std::uint8_t {
+    kRunning,
+    kCompleted,
+    kFailed,
+    kInterrupted,
+    kPaused  ///< It waits for a person.
+};
 std::string_view to_string(PipelineStatus status) noexcept;  ///< "running", "completed", …
 
 struct StepResult {
@@ -217,13 +231,14 @@ struct PipelineResult {
     PipelineStatus status = PipelineStatus::kCompleted;
     State state;                           ///< After the last finished step, whether it could be saved or not.
     std::string snapshot_id;               ///< Of the last checkpoint; empty: none.
-    std::optional<Error> error = {};       ///< Why it did not complete.
+    std::optional<Error> error = {};       ///< Why it did not complete; none if it is paused.
     std::optional<Error> save_error = {};  ///< The last save that failed, if any.
     bool is_saved = false;                 ///< `state` is on disk.
     bool is_resumed = false;               ///< It went on from a checkpoint.
     std::vector<StepResult> steps;         ///< Of the pipeline's steps, in its order, those that were decided.
     std::uint64_t saves = 0;
-    std::uint64_t skips = 0;  ///< Saves that were deduplicated.
+    std::uint64_t skips = 0;       ///< Saves that were deduplicated.
+    std::string waiting_for = {};  ///< The step that needs approval, if it is paused.
 };
 
 /// Executes pipelines and persists them by itself: after each step (`intermediate`), where the phase changes
@@ -247,9 +262,10 @@ public:
     /// Tells one more sink. Before the first run.
     void add_sink(std::shared_ptr<EventSink> sink);
 
-    /// Runs the pipeline from `state`, or goes on with the run (and `state` is not looked at). A run that is completed
-    /// returns its state at once. Blocks until the run ends; what happened to a run that began is in the result.
-    /// Errors (nothing was run): kInvalidArgument (the pipeline, or a context without thread or user, or a run that
+    /// Runs the pipeline from `state`, or goes on with the run (and `state` is not looked at). A run that is completed,
+    /// or still waits for approval, returns its state at once. Blocks until the run ends; what happened to a run that
+    /// began is in the result. Errors (nothing was run): kInvalidArgument (the pipeline, or a context without thread or
+    /// user, or a run that
     ///   belongs to others or is no pipeline's), kConflict (the run is in progress elsewhere, or the pipeline has
     ///   changed: the message says what to set), kNotFound (`resume_only`), and those of the store.
     [[nodiscard]] Result<PipelineResult> execute_pipeline(const Pipeline& pipeline, const State& state,
@@ -266,14 +282,35 @@ private:
 /// How a run of a pipeline stands, as its head and its lease say.
 struct PipelineRunStatus {
     std::string pipeline;
-    PipelineStatus status = PipelineStatus::kRunning;  ///< kInterrupted: nobody is at it, or whoever is shows no life.
-    std::size_t steps_completed = 0;                   ///< Skipped ones included.
+    /// kInterrupted: it can go on, but nobody is at it, or whoever is shows no life.
+    PipelineStatus status = PipelineStatus::kRunning;
+    std::size_t steps_completed = 0;  ///< Skipped ones included.
     std::size_t steps_total = 0;
-    std::string step;  ///< The last one that was completed.
+    std::string step;         ///< The last one that was completed.
+    std::string waiting_for;  ///< The step that needs approval, if it is paused.
 };
 
 /// Nothing if the run's head was not saved by an executor. `silence` as in `ExecutorOptions`.
 [[nodiscard]] std::optional<PipelineRunStatus> pipeline_status(const RunInfo& run, Timestamp now,
                                                                std::chrono::milliseconds silence);
+
+/// What a person says to a paused run.
+struct ApprovalDecision {
+    std::string run_id;
+    std::string step;  ///< That the run waits for: what was looked at is what is decided about.
+    std::string by;    ///< Who; 1 to 255 bytes of UTF-8.
+    bool is_approved = true;
+    /// What the person changes in the state of an approved run; null: nothing. It may be called more than once.
+    std::function<Result<State>(const State& state)> change = {};
+    std::optional<std::string> thread_id = {};  ///< Owners are checked where given.
+    std::optional<std::string> user_id = {};
+};
+
+/// Saves the decision as the run's new head, of type `manual`. The run then goes on when it is executed again; one that
+/// was rejected has failed, and stays so unless it is rolled back. Durability: on return, on disk. Of two decisions one
+/// counts, whichever processes they come from. Errors: kNotFound (no such run), kInvalidArgument (it is no pipeline's,
+/// is not paused, or waits for another step),
+///   kConflict (it is decided already: by whom), those of `change` and of saving.
+[[nodiscard]] Result<Receipt> decide_approval(StatePersistence& service, const ApprovalDecision& decision);
 
 }  // namespace cairn

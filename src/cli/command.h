@@ -19,6 +19,7 @@ struct Cli {
     LoadedConfig loaded;       ///< With `--store` applied. Valid when the action runs.
     Runtime runtime;           ///< Logs to standard error at the configured level. Valid when the action runs.
     std::function<Status()> action;
+    int exit_code = 0;  ///< Of an action that ends without an error, but has more to say than that.
 
     const Config& config() const { return loaded.config; }
     /// The store's URL for people: a password in it is hidden.
@@ -32,6 +33,7 @@ struct Cli {
 };
 
 void add_run_command(CLI::App& app, Cli& cli);
+void add_approve_command(CLI::App& app, Cli& cli);
 void add_save_command(CLI::App& app, Cli& cli);
 void add_load_command(CLI::App& app, Cli& cli);
 void add_log_command(CLI::App& app, Cli& cli);

@@ -1,6 +1,7 @@
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/pipeline_fork.h"
 #include "cli/receipt.h"
 #include "cli/snapshot_reference.h"
 
@@ -72,6 +73,15 @@ Status fork_in(const std::shared_ptr<Store>& store, const ForkOptions& options, 
                                     .agent_phase = source->info.agent_phase,
                                     .metadata = std::move(metadata)};
     options.to_run_id.empty() ? grow_from(source->info, request) : begin_run(source->info, options, request);
+    request.metadata = labels_of_fork(source->info, std::move(request.metadata));
+    if (!options.to_run_id.empty()) {
+        const auto copied = copy_group(*service, source->info, request);
+        if (!copied) return std::unexpected(copied.error());
+        if (*copied) {  // the run is there by now
+            request.on_conflict = OnConflict::kRebase;
+            request.expected_version.reset();
+        }
+    }
     const auto receipt = service->save_agent_state(request);
     if (!receipt) return std::unexpected(receipt.error());
     print_receipt(*receipt, cli.json);

@@ -28,6 +28,7 @@ constexpr int kUnexpected = 1;
 
 void add_commands(CLI::App& app, Cli& cli) {
     add_run_command(app, cli);
+    add_approve_command(app, cli);
     add_save_command(app, cli);
     add_load_command(app, cli);
     add_log_command(app, cli);
@@ -46,7 +47,7 @@ void add_commands(CLI::App& app, Cli& cli) {
 }
 
 std::string exit_codes() {
-    std::string text = "Exit codes:\n  0 success, 1 unexpected";
+    std::string text = "Exit codes:\n  0 success, 1 unexpected, 20 a run waits for approval";
     std::size_t line_start = 0;
     for (const ErrorInfo& info : error_table()) {
         const bool full = text.size() - line_start > 80;
@@ -113,7 +114,7 @@ int report(const Error& error, bool json) {
 
 int run_command(Cli& cli) try {
     const Status done = run_action(cli);
-    return done ? 0 : report(done.error(), cli.json);
+    return done ? cli.exit_code : report(done.error(), cli.json);
 } catch (const std::bad_alloc&) {
     return report({.code = ErrorCode::kInternal, .message = "out of memory"}, cli.json);
 } catch (const std::exception& error) {

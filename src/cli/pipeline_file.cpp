@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <array>
+#include <initializer_list>
+#include <set>
 #include <utility>
 
 namespace cairn::cli {
@@ -16,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t kFileBytesMax = 1U << 20;
-constexpr std::size_t kStepsMax = 10'000;
+constexpr int kStepsMax = 10'000;
 constexpr int kAttemptsMax = 1'000;
 
 // What goes wrong inside is told with the name of what it is in.
@@ -60,6 +62,18 @@ std::map<std::string, std::string> read_environment(const YamlNode& node) {
     return environment;
 }
 
+std::set<std::string> read_variables(const YamlNode& node) {
+    constexpr std::string_view kAccepted = "a list of names of variables: [PATH, HOME]";
+    if (node.kind != YamlNode::Kind::kList) refuse(node, "pass_environment", kAccepted);
+    std::set<std::string> names;
+    for (const YamlNode& item : node.items) {
+        const bool is_name = item.kind == YamlNode::Kind::kScalar && !item.text.empty() && !item.text.contains('=');
+        if (!is_name) refuse(item, "pass_environment", kAccepted);
+        names.insert(item.text);
+    }
+    return names;
+}
+
 CommandOptions::Output read_output(const YamlNode& node) {
     const std::string output = read_text(node, "output");
     if (output == "state") return CommandOptions::Output::kState;
@@ -68,11 +82,13 @@ CommandOptions::Output read_output(const YamlNode& node) {
 }
 
 CommandOptions read_agent(const YamlNode& node, const fs::path& folder) {
-    const YamlFields fields(node, "an agent",
-                            {"command", "output", "environment", "working_folder", "output_limit", "grace"});
+    const YamlFields fields(
+        node, "an agent",
+        {"command", "output", "environment", "pass_environment", "working_folder", "output_limit", "grace"});
     CommandOptions agent{.command = read_command(fields.require("command")), .working_folder = folder};
     if (const auto* value = fields.find("output")) agent.output = read_output(*value);
     if (const auto* value = fields.find("environment")) agent.environment = read_environment(*value);
+    if (const auto* value = fields.find("pass_environment")) agent.pass_environment = read_variables(*value);
     if (const auto* value = fields.find("working_folder")) {
         agent.working_folder = (folder / read_text(*value, "working_folder")).lexically_normal();
     }
@@ -156,26 +172,46 @@ public:
     Reader(const std::string& path, PipelineFile& file) : folder_(fs::absolute(path).parent_path()), file_(file) {}
 
     void read(const YamlNode& root) {
-        const YamlFields fields(root, "a pipeline", {"name", "agents", "steps"});
+        const YamlFields fields(root, "a pipeline", {"name", "agents", "pass_environment", "steps"});
         file_.pipeline.name = read_name(fields.require("name"), "name");
         file_.agents = read_agents(fields.require("agents"), folder_);
+        if (const auto* value = fields.find("pass_environment")) pass_to_all(read_variables(*value));
         for (const YamlNode& item : read_list(fields.require("steps"), "steps")) read_stage(item);
         check_conditions(file_.pipeline, conditions_);
     }
 
 private:
+    // An agent's own list stands instead.
+    void pass_to_all(const std::set<std::string>& names) {
+        for (auto& [name, agent] : file_.agents) {
+            if (!agent.pass_environment) agent.pass_environment = names;
+        }
+    }
+
+    static bool has_key(const YamlNode& node, std::initializer_list<std::string_view> keys) {
+        return node.kind == YamlNode::Kind::kMap && std::ranges::any_of(node.members, [&](const YamlMember& member) {
+                   return std::ranges::find(keys, member.key.text) != keys.end();
+               });
+    }
+
     void read_stage(const YamlNode& node) {
-        const bool is_group =
-            node.kind == YamlNode::Kind::kMap && std::ranges::any_of(node.members, [](const YamlMember& member) {
-                return member.key.text == "parallel" || member.key.text == "on_conflict";
-            });
-        file_.pipeline.stages.push_back(is_group ? read_group(node) : Stage{.steps = {read_step(node)}});
+        const bool is_group = has_key(node, {"parallel", "on_conflict", "at_once"});
+        file_.pipeline.stages.push_back(is_group ? read_group(node) : Stage{.steps = {read_single(node)}});
+    }
+
+    Step read_single(const YamlNode& node) {
+        return has_key(node, {"approve"}) ? read_approval(node) : read_step(node);
     }
 
     Stage read_group(const YamlNode& node) {
-        const YamlFields fields(node, "a parallel group", {"parallel", "on_conflict"});
+        const YamlFields fields(node, "a parallel group", {"parallel", "on_conflict", "at_once"});
         Stage stage;
+        if (const auto* value = fields.find("at_once")) {
+            stage.at_once_max = static_cast<std::size_t>(read_whole_number(*value, "at_once", 1, kStepsMax));
+        }
         for (const YamlNode& item : read_list(fields.require("parallel"), "parallel")) {
+            if (has_key(item, {"approve"}))
+                throw YamlProblem(item.mark, "an approve step stands alone, not in a group");
             stage.steps.push_back(read_step(item));
         }
         if (const auto* value = fields.find("on_conflict")) read_conflict_policy(*value, stage);
@@ -210,8 +246,25 @@ private:
         return step;
     }
 
+    Step read_approval(const YamlNode& node) {
+        const YamlFields fields(node, "an approve step", {"approve", "phase", "when"});
+        const YamlNode& name = fields.require("approve");
+        Step step{.name = read_name(name, "approve"), .agent = {}, .needs_approval = true};
+        in(fmt::format("step \"{}\"", step.name), [&] {
+            add_name(name);
+            read_place(fields, step);
+        });
+        return step;
+    }
+
+    // Where it stands in the work, and whether at all.
+    void read_place(const YamlFields& fields, Step& step) {
+        if (const auto* value = fields.find("phase")) step.phase = AgentPhase(read_name(*value, "phase"));
+        if (const auto* value = fields.find("when")) step.when = read_condition(*value, step.name);
+    }
+
     void add_name(const YamlNode& name) {
-        if (file_.marks.size() == kStepsMax)
+        if (file_.marks.size() == static_cast<std::size_t>(kStepsMax))
             throw YamlProblem(name.mark, fmt::format("a pipeline has at most {} steps", kStepsMax));
         const auto [known, is_new] = file_.marks.try_emplace(name.text, name.mark);
         if (is_new) return;
@@ -225,9 +278,8 @@ private:
             throw YamlProblem(agent != nullptr ? agent->mark : file_.marks.find(step.name)->second,
                               fmt::format("there is no agent \"{}\"; there are: {}", step.agent, agent_names()));
         }
-        if (const auto* value = fields.find("phase")) step.phase = AgentPhase(read_name(*value, "phase"));
+        read_place(fields, step);
         if (const auto* value = fields.find("with")) step.with = to_state(*value, "with");
-        if (const auto* value = fields.find("when")) step.when = read_condition(*value, step.name);
         if (const auto* value = fields.find("retry")) step.retry = read_retry(*value);
         if (const auto* value = fields.find("timeout")) step.timeout = read_duration(*value, "timeout");
         if (const auto* value = fields.find("may_fail")) step.may_fail = read_bool(*value, "may_fail");

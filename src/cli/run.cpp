@@ -23,6 +23,9 @@
 namespace cairn::cli {
 namespace {
 
+// It is neither done nor has it failed: a person has to decide (docs/pipelines.md).
+constexpr int kPausedExitCode = 20;
+
 struct RunOptions {
     std::string file;
     std::vector<std::string> settings;
@@ -127,7 +130,7 @@ void print_beginning(const Cli& cli, const RunOptions& options, const ChosenRun&
     print_message(printable(fmt::format("run {} (thread {}, user {})", run.run_id, run.thread_id, run.user_id)) + "\n");
 }
 
-Status run_to_its_end(const Cli& cli, const RunOptions& options, const Parts& parts, const PipelineFile& file,
+Status run_to_its_end(Cli& cli, const RunOptions& options, const Parts& parts, const PipelineFile& file,
                       const ChosenRun& run, const State& input) {
     const auto started = std::chrono::steady_clock::now();
     const auto result = [&] {
@@ -150,11 +153,12 @@ Status run_to_its_end(const Cli& cli, const RunOptions& options, const Parts& pa
         Interruption::end_program();
     }
     if (!unsaved) return std::unexpected(unsaved.error());
+    if (result->status == PipelineStatus::kPaused) cli.exit_code = kPausedExitCode;
     auto error = error_of(outcome);
     return error ? std::unexpected(*std::move(error)) : Status{};
 }
 
-Status run(const Cli& cli, const RunOptions& options) {
+Status run(Cli& cli, const RunOptions& options) {
     const auto file = read_pipeline_file(options.file);
     if (!file) return std::unexpected(file.error());
     const auto engine = make_engine(*file);
@@ -221,7 +225,9 @@ void add_run_command(CLI::App& app, Cli& cli) {
         "Every step's result is saved before the next begins, so that a run which ends early, for whatever reason, "
         "goes\n"
         "on with --resume after the last completed step. Ctrl-C stops the steps under way and saves what is finished;\n"
-        "pressed again it leaves at once. Exit code 130 after Ctrl-C, else of the error that ended the run.\n\n"
+        "pressed again it leaves at once. Exit code 130 after Ctrl-C, 20 if it waits for `cairn approve`, else of the "
+        "error\n"
+        "that ended the run.\n\n"
         "Examples:\n"
         "  cairn run pipeline.yaml --dry-run\n"
         "  cairn run pipeline.yaml --set folder=src --set depth=3\n"

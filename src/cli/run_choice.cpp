@@ -13,14 +13,6 @@ namespace {
 
 constexpr const char* kDefaultThread = "cli";
 
-std::string login_name() {
-    std::array<char, 4096> buffer{};
-    passwd entry{};
-    passwd* found = nullptr;
-    const bool is_known = getpwuid_r(geteuid(), &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr;
-    return is_known ? entry.pw_name : fmt::format("uid-{}", geteuid());
-}
-
 // The head of a run as `Store::runs` would list it, as far as its standing goes.
 Result<std::optional<RunInfo>> find_run(Store& store, const std::string& run_id) {
     const auto history = store.history({.run_id = run_id, .limit = 1});
@@ -46,25 +38,26 @@ ChosenRun going_on(const RunInfo& run, const RunWish& wish, std::optional<Pipeli
             .before = std::move(before)};
 }
 
-// One that others are at only if there is no other: the executor then says who.
+// One that others are at, or that waits for a person, only if there is no other: the executor then says so.
 Result<std::optional<ChosenRun>> newest_unfinished(Store& store, const std::string& pipeline, const RunWish& wish,
                                                    const Runtime& runtime) {
-    std::optional<ChosenRun> under_way;
+    std::optional<ChosenRun> other;
     for (std::string cursor;;) {
         auto page = store.runs({.thread_id = wish.thread_id, .user_id = wish.user_id, .cursor = cursor});
         if (!page) return std::unexpected(std::move(page.error()));
         for (const RunInfo& run : page->items) {
             auto status = status_now(run, runtime);
             if (!status || status->pipeline != pipeline || status->status == PipelineStatus::kCompleted) continue;
-            const bool is_running = status->status == PipelineStatus::kRunning;
+            const bool can_go_on =
+                status->status != PipelineStatus::kRunning && status->status != PipelineStatus::kPaused;
             ChosenRun chosen = going_on(run, wish, std::move(status));
-            if (!is_running) return chosen;
-            if (!under_way) under_way = std::move(chosen);
+            if (can_go_on) return chosen;
+            if (!other) other = std::move(chosen);
         }
         cursor = std::move(page->next_cursor);
         if (cursor.empty()) break;
     }
-    return under_way;
+    return other;
 }
 
 std::unexpected<Error> nothing_to_resume(const std::string& pipeline, const RunWish& wish) {
@@ -89,6 +82,13 @@ std::unexpected<Error> not_theirs(const RunInfo& run, const RunWish& wish) {
 Result<ChosenRun> existing(const RunInfo& run, const RunWish& wish, const Runtime& runtime) {
     if (!is_owned(run, wish)) return not_theirs(run, wish);
     auto status = status_now(run, runtime);
+    if (status && status->status == PipelineStatus::kPaused && !wish.resume) {
+        return fail(
+            ErrorCode::kInvalidArgument,
+            fmt::format("run \"{0}\" is there already and waits for approval of step \"{1}\": decide with `cairn "
+                        "approve {0} --step {1}` and add --resume, or name another run",
+                        run.run_id, status->waiting_for));
+    }
     if (status && status->status != PipelineStatus::kCompleted && !wish.resume) {
         return fail(ErrorCode::kInvalidArgument,
                     fmt::format("run \"{}\" is there already and {} ({} of {} steps done): add --resume to go on with "
@@ -99,6 +99,14 @@ Result<ChosenRun> existing(const RunInfo& run, const RunWish& wish, const Runtim
 }
 
 }  // namespace
+
+std::string login_name() {
+    std::array<char, 4096> buffer{};
+    passwd entry{};
+    passwd* found = nullptr;
+    const bool is_known = getpwuid_r(geteuid(), &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr;
+    return is_known ? entry.pw_name : fmt::format("uid-{}", geteuid());
+}
 
 std::optional<PipelineRunStatus> status_now(const RunInfo& run, const Runtime& runtime) {
     return pipeline_status(run, runtime.with_defaults().clock->now(), ExecutorOptions{}.silence);

@@ -31,6 +31,9 @@ struct ChosenRun {
 [[nodiscard]] Result<ChosenRun> choose_run(Store* store, const std::string& pipeline, const RunWish& wish,
                                            const Runtime& runtime);
 
+/// Who is at the keyboard.
+std::string login_name();
+
 /// How a run stands now, as `cairn runs` shows it.
 std::optional<PipelineRunStatus> status_now(const RunInfo& run, const Runtime& runtime);
 

@@ -83,7 +83,10 @@ State with_top_member(const State& state, const std::string& key, const std::str
 Result<State> read_run_input(const std::string& input, const std::vector<std::string>& settings,
                              const StateLimits& limits) {
     auto state = read_state(input, limits);
-    if (!state) return state;
+    return state ? with_settings(*std::move(state), settings, limits) : state;
+}
+
+Result<State> with_settings(State state, const std::vector<std::string>& settings, const StateLimits& limits) {
     for (const std::string& setting : settings) {
         const auto equals = setting.find('=');
         if (equals == std::string::npos || equals == 0) {
@@ -92,9 +95,9 @@ Result<State> read_run_input(const std::string& input, const std::vector<std::st
         if (!is_utf8(setting)) {
             return fail(ErrorCode::kInvalidArgument, fmt::format("--set \"{}\": it is not UTF-8", setting));
         }
-        *state = with_top_member(*state, setting.substr(0, equals), value_text(setting.substr(equals + 1), limits));
+        state = with_top_member(state, setting.substr(0, equals), value_text(setting.substr(equals + 1), limits));
     }
-    auto checked = State::parse(state->text(), limits);
+    auto checked = State::parse(state.text(), limits);
     if (!checked) checked.error().message = "--set: " + checked.error().message;
     return checked;
 }

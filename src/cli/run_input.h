@@ -16,6 +16,10 @@ namespace cairn::cli {
 [[nodiscard]] Result<State> read_run_input(const std::string& input, const std::vector<std::string>& settings,
                                            const StateLimits& limits);
 
+/// `state` with the members of `--set` put in. Errors: as above.
+[[nodiscard]] Result<State> with_settings(State state, const std::vector<std::string>& settings,
+                                          const StateLimits& limits);
+
 /// `state` with its top-level member `key` (unescaped) being `json_text`; at its end if it is new.
 [[nodiscard]] State with_top_member(const State& state, const std::string& key, const std::string& json_text);
 

@@ -47,13 +47,21 @@ std::string timeout_of(const Step& step) {
 
 // "7" for a step on its own, "7 | fail" for the steps of a group: what happens at a conflict.
 std::string stage_label(std::size_t number, const Stage& stage) {
-    return stage.steps.size() == 1 ? std::to_string(number) : fmt::format("{} | {}", number, policy_of(stage));
+    if (stage.steps.size() == 1) return std::to_string(number);
+    const std::string limit = stage.at_once_max == 0 ? "" : fmt::format(", {} at once", stage.at_once_max);
+    return fmt::format("{} | {}{}", number, policy_of(stage), limit);
+}
+
+// Nothing of one that waits for a person.
+std::vector<std::string> command_of(const PipelineFile& file, const Step& step) {
+    return step.needs_approval ? std::vector<std::string>{} : file.agents.at(step.agent).command;
 }
 
 Json to_json(const PipelineFile& file, const Step& step) {
     return {{"step", step.name},
             {"agent", step.agent},
-            {"command", file.agents.at(step.agent).command},
+            {"command", command_of(file, step)},
+            {"needs_approval", step.needs_approval},
             {"phase", step.phase.name()},
             {"when", to_text(step.when)},
             {"attempts", step.retry.attempts_max},
@@ -66,8 +74,10 @@ Json stages_json(const PipelineFile& file) {
     for (const Stage& stage : file.pipeline.stages) {
         Json steps = Json::array();
         for (const Step& step : stage.steps) steps.push_back(to_json(file, step));
-        stages.push_back(
-            {{"parallel", stage.steps.size() > 1}, {"on_conflict", policy_of(stage)}, {"steps", std::move(steps)}});
+        stages.push_back({{"parallel", stage.steps.size() > 1},
+                          {"on_conflict", policy_of(stage)},
+                          {"at_once_max", stage.at_once_max},
+                          {"steps", std::move(steps)}});
     }
     return stages;
 }
@@ -91,6 +101,9 @@ void print_json(const PipelineFile& file, const ChosenRun& run) {
 std::string beginning_of(const ChosenRun& run) {
     if (!run.before) return "at its first step";
     if (run.before->status == PipelineStatus::kCompleted) return "nowhere: it is completed";
+    if (run.before->status == PipelineStatus::kPaused) {
+        return fmt::format("nowhere: it waits for approval of step \"{}\"", run.before->waiting_for);
+    }
     if (run.before->step.empty()) return "at its first step, from the checkpoint that it has";
     return fmt::format("after step \"{}\" ({} of {} steps done)", run.before->step, run.before->steps_completed,
                        run.before->steps_total);
@@ -112,8 +125,9 @@ void print_plan(const PipelineFile& file, const ChosenRun& run, bool json) {
     for (std::size_t i = 0; i < file.pipeline.stages.size(); ++i) {
         const Stage& stage = file.pipeline.stages[i];
         for (const Step& step : stage.steps) {
-            const std::string command = fmt::format("{}", fmt::join(file.agents.at(step.agent).command, " "));
-            table.add({stage_label(i + 1, stage), step.name, step.agent, step.phase.name(), to_text(step.when),
+            const std::string command = fmt::format("{}", fmt::join(command_of(file, step), " "));
+            const std::string agent = step.needs_approval ? "(approval)" : step.agent;
+            table.add({stage_label(i + 1, stage), step.name, agent, step.phase.name(), to_text(step.when),
                        retry_of(step), timeout_of(step), shortened(command, 50)});
         }
     }

@@ -49,6 +49,7 @@ std::string line_of(const PipelineEvent& event) {
         case Type::kStepStarted:
             return fmt::format("{}{} started{}", place, event.step, attempt_of(event));
         case Type::kStepCompleted:
+            if (!event.message.empty()) return fmt::format("{}{} {}", place, event.step, event.message);
             return fmt::format("{}{} completed{}, {}", place, event.step, attempt_of(event),
                                format_duration(event.duration));
         case Type::kStepSkipped:

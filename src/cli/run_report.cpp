@@ -40,11 +40,13 @@ void print_json(const RunOutcome& outcome) {
                          {"error", error_json(step.error)}});
     }
     const Json unsaved = outcome.unsaved_file.empty() ? Json() : Json(outcome.unsaved_file);
+    const Json waiting_for = result.waiting_for.empty() ? Json() : Json(result.waiting_for);
     print_line(to_line({{"run_id", outcome.run.run_id},
                         {"thread_id", outcome.run.thread_id},
                         {"user_id", outcome.run.user_id},
                         {"pipeline", outcome.file.pipeline.name},
                         {"status", to_string(result.status)},
+                        {"waiting_for", waiting_for},
                         {"is_resumed", result.is_resumed},
                         {"is_saved", result.is_saved},
                         {"snapshot_id", result.snapshot_id},
@@ -70,8 +72,8 @@ void print_steps(const RunOutcome& outcome) {
     for (const Stage& stage : outcome.file.pipeline.stages) {
         for (const Step& step : stage.steps) {
             const auto found = std::ranges::find(outcome.result.steps, step.name, &StepResult::step);
-            found == outcome.result.steps.end() ? table.add({step.name, "not finished", "", "", ""})
-                                                : add_row(table, *found);
+            const std::string left = step.name == outcome.result.waiting_for ? "waits for approval" : "not finished";
+            found == outcome.result.steps.end() ? table.add({step.name, left, "", "", ""}) : add_row(table, *found);
         }
     }
     table.print();
@@ -80,6 +82,10 @@ void print_steps(const RunOutcome& outcome) {
 void print_next(const Cli& cli, const RunOutcome& outcome) {
     const std::string words = shell_word(outcome.run.run_id);
     const std::string store = store_words(cli);
+    if (outcome.result.status == PipelineStatus::kPaused) {
+        print_line(fmt::format("decide: cairn approve {} --step {}{}   (or --reject)", words,
+                               shell_word(outcome.result.waiting_for), store));
+    }
     if (outcome.result.status != PipelineStatus::kCompleted) {
         print_line(
             fmt::format("go on:  cairn run {} --run-id {} --resume{}", shell_word(outcome.file.path), words, store));
@@ -91,8 +97,13 @@ void print_next(const Cli& cli, const RunOutcome& outcome) {
 void print_text(const Cli& cli, const RunOutcome& outcome) {
     const PipelineResult& result = outcome.result;
     const bool was_completed = outcome.run.before && outcome.run.before->status == PipelineStatus::kCompleted;
-    was_completed&& result.steps.empty() ? print_line("This run is completed already: nothing was run.")
-                                         : print_steps(outcome);
+    if (result.status == PipelineStatus::kPaused && result.steps.empty()) {
+        print_line("This run still waits for approval: nothing was run.");
+    } else if (was_completed && result.steps.empty()) {
+        print_line("This run is completed already: nothing was run.");
+    } else {
+        print_steps(outcome);
+    }
     print("\n");
     Table facts({{"RUN"}, {outcome.run.run_id}});
     facts.add({"status", std::string(to_string(result.status)) + (result.is_resumed ? " (resumed)" : "")});

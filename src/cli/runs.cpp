@@ -49,6 +49,12 @@ std::string format_age(std::chrono::microseconds age) {
     return seconds < 48L * 3600 ? fmt::format("{} h", seconds / 3600) : fmt::format("{} d", seconds / 86'400);
 }
 
+// "paused at publish": there is something to do.
+std::string status_text(const PipelineRunStatus& status) {
+    const std::string text(to_string(status.status));
+    return status.waiting_for.empty() ? text : fmt::format("{} at {}", text, status.waiting_for);
+}
+
 void add_row(Table& table, const RunInfo& run, const Runtime& runtime) {
     std::vector<std::string> cells{run.run_id,
                                    run.thread_id,
@@ -58,7 +64,7 @@ void add_row(Table& table, const RunInfo& run, const Runtime& runtime) {
                                    run.agent_phase.name(),
                                    format_seconds(run.updated_at)};
     const auto status = status_now(run, runtime);
-    cells.emplace_back(status ? to_string(status->status) : "");
+    cells.emplace_back(status ? status_text(*status) : "");
     cells.push_back(status ? fmt::format("{} of {}", status->steps_completed, status->steps_total) : "");
     cells.push_back(status ? format_age(age_of(run, runtime)) : "");
     table.add(std::move(cells));
@@ -67,8 +73,9 @@ void add_row(Table& table, const RunInfo& run, const Runtime& runtime) {
 // How its pipeline stands; null for a run that is no pipeline's.
 std::string to_json(const RunInfo& run, const Runtime& runtime) {
     const auto status = status_now(run, runtime);
-    Json members{{"pipeline", nullptr},    {"status", nullptr}, {"steps_completed", nullptr},
-                 {"steps_total", nullptr}, {"step", nullptr},   {"checkpoint_age_ms", nullptr}};
+    Json members{{"pipeline", nullptr},         {"status", nullptr}, {"steps_completed", nullptr},
+                 {"steps_total", nullptr},      {"step", nullptr},   {"waiting_for", nullptr},
+                 {"checkpoint_age_ms", nullptr}};
     if (status) {
         const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(age_of(run, runtime));
         members = {{"pipeline", status->pipeline},
@@ -76,6 +83,7 @@ std::string to_json(const RunInfo& run, const Runtime& runtime) {
                    {"steps_completed", status->steps_completed},
                    {"steps_total", status->steps_total},
                    {"step", status->step},
+                   {"waiting_for", status->waiting_for.empty() ? Json() : Json(status->waiting_for)},
                    {"checkpoint_age_ms", age.count()}};
     }
     return cli::to_json(run, members);
@@ -192,7 +200,8 @@ void add_runs_command(CLI::App& app, Cli& cli) {
     command->callback([&cli, options] { cli.action = [&cli, options] { return runs(cli, *options); }; });
     command->footer(
         "Runs are listed the newest created first, threads by their ids. Those of pipelines have a status (running,\n"
-        "completed, failed, interrupted), how many of their steps are done, and the age of their last checkpoint.\n\n"
+        "completed, failed, interrupted, paused at the step that needs approval), how many of their steps are done, "
+        "and the age of their last checkpoint.\n\n"
         "Examples:\n"
         "  cairn runs --user u1\n"
         "  cairn runs --threads --limit 0\n"

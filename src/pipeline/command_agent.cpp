@@ -30,7 +30,9 @@ std::vector<std::string> environment_for(const CommandOptions& options, const Ag
     std::vector<std::string> lines;
     for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
         const std::string_view line(*entry);
-        if (!variables.contains(std::string(line.substr(0, line.find('='))))) lines.emplace_back(line);
+        const std::string name(line.substr(0, line.find('=')));
+        const bool is_passed = !options.pass_environment || options.pass_environment->contains(name);
+        if (is_passed && !variables.contains(name)) lines.emplace_back(line);
     }
     for (const auto& [name, value] : variables) lines.push_back(fmt::format("{}={}", name, value));
     return lines;

@@ -24,6 +24,17 @@ Status check_context(const std::string& run_id, const PipelineContext& context) 
     return check_id("context.user_id", context.user_id);
 }
 
+// There is nothing to do for it.
+PipelineResult as_it_stands(ResumePoint&& point) {
+    PipelineResult result{.status = point.progress.status,
+                          .state = std::move(point.state),
+                          .snapshot_id = std::move(point.snapshot_id),
+                          .is_saved = true,
+                          .is_resumed = true};
+    if (result.status == PipelineStatus::kPaused) result.waiting_for = std::move(point.progress.approval->step);
+    return result;
+}
+
 }  // namespace
 
 struct PipelineExecutor::Impl {
@@ -58,12 +69,7 @@ Result<PipelineResult> PipelineExecutor::Impl::execute(const Pipeline& pipeline,
     for (int reads = 0; reads < kReadsMax; ++reads) {
         Result<ResumePoint> from = find_resume_point(*service, *store, pipeline, state, run_id, context);
         if (!from) return std::unexpected(std::move(from.error()));
-        if (from->is_completed(pipeline)) {
-            return PipelineResult{.state = std::move(from->state),
-                                  .snapshot_id = std::move(from->snapshot_id),
-                                  .is_saved = true,
-                                  .is_resumed = true};
-        }
+        if (from->is_completed(pipeline) || from->is_paused(pipeline)) return as_it_stands(*std::move(from));
         // Nobody can tell yet whose a run with nothing saved is.
         settings.take_over = context.take_over && !from->is_new();
         Result<std::unique_ptr<RunLease>> lease = RunLease::take(store, run_id, settings, options.runtime);
@@ -135,13 +141,15 @@ std::optional<PipelineRunStatus> pipeline_status(const RunInfo& run, Timestamp n
                              .status = progress->status,
                              .steps_completed = progress->steps_completed,
                              .steps_total = progress->steps_total,
-                             .step = progress->step};
+                             .step = progress->step,
+                             .waiting_for = {}};
     const bool is_executed = run.lease && is_alive(*run.lease, now, silence);
     if (is_executed) {
         status.status = PipelineStatus::kRunning;
     } else if (status.status == PipelineStatus::kRunning) {
         status.status = PipelineStatus::kInterrupted;
     }
+    if (status.status == PipelineStatus::kPaused && progress->approval) status.waiting_for = progress->approval->step;
     return status;
 }
 

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <thread>
 #include <utility>
 
@@ -18,14 +19,17 @@ void PipelineRun::run_group(const Stage& stage) {
     if (!saves_once() && steps.size() > 1) save_base();
     if (has_ended()) return;
     std::size_t under_way = steps.size();
+    const std::size_t threads_wanted =
+        stage.at_once_max == 0 ? steps.size() : std::min(stage.at_once_max, steps.size());
+    std::atomic<std::size_t> next = threads_wanted;
     std::vector<std::jthread> threads;
-    threads.reserve(steps.size());
-    for (const Step* step : steps) {
+    threads.reserve(threads_wanted);
+    for (std::size_t first = 0; first < threads_wanted; ++first) {
         Status started = guarded([&]() -> Status {
-            threads.emplace_back([&, step] { run_in_group(*step, under_way); });
+            threads.emplace_back([&, first] { run_in_turn(steps, first, next, under_way); });
             return {};
         });
-        if (!started) note_in_group(*step, std::unexpected(std::move(started.error())), under_way);
+        if (!started) note_in_group(*steps[first], std::unexpected(std::move(started.error())), under_way);
     }
     threads.clear();
     if (has_ended() || !merge_group(stage)) return;
@@ -46,6 +50,22 @@ std::vector<const Step*> PipelineRun::steps_to_run(const Stage& stage) {
         }
     }
     return steps;
+}
+
+// One step and then whichever is `next`, until there is none. None begins once the run has ended: they would have to
+// run again anyway if the others cannot be merged, and what is finished is saved.
+void PipelineRun::run_in_turn(const std::vector<const Step*>& steps, std::size_t first, std::atomic<std::size_t>& next,
+                              std::size_t& under_way) {
+    for (std::size_t turn = first; turn < steps.size(); turn = next++) {
+        if (turn != first && must_end()) return;
+        run_in_group(*steps[turn], under_way);
+    }
+}
+
+bool PipelineRun::must_end() {
+    const std::lock_guard lock(mutex_);
+    if (stop_.stop_requested()) end_cancelled();
+    return has_ended();
 }
 
 void PipelineRun::run_in_group(const Step& step, std::size_t& under_way) {

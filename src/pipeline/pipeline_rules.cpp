@@ -55,12 +55,30 @@ Status of_step(const Step& step, Status status) {
     return status;
 }
 
-Status check_step(const Step& step, const KnownNames& known) {
+// A person has no attempts and no timeout, and is asked about one state.
+Status check_approval(const Step& step, const Stage& stage) {
+    const std::string name = in_quotes(step.name);
+    if (stage.steps.size() > 1) return wrong(fmt::format("step {} needs approval: give it a stage of its own", name));
+    const RetryPolicy none;
+    if (!step.agent.empty() || step.may_fail || step.timeout.count() != 0 ||
+        step.retry.attempts_max != none.attempts_max) {
+        return wrong(fmt::format("step {} needs approval: leave out agent, may_fail, retry and timeout", name));
+    }
+    return {};
+}
+
+Status check_agent(const Step& step, const KnownNames& known) {
     if (step.agent.empty()) return wrong(fmt::format("step {} names no agent", in_quotes(step.name)));
     if (!known.agents.contains(step.agent)) {
         return wrong(fmt::format("step {} names the agent {}, which is not known: {}", in_quotes(step.name),
                                  in_quotes(step.agent), known_text("agent", known.agents)));
     }
+    return {};
+}
+
+Status check_step(const Step& step, const Stage& stage, const KnownNames& known) {
+    Status done = step.needs_approval ? check_approval(step, stage) : check_agent(step, known);
+    if (!done) return done;
     if (Status status = of_step(step, check_name("phase", step.phase.name(), true)); !status) return status;
     if (Status status = check_retry(step); !status) return status;
     if (Status status = check_duration(step, "timeout", step.timeout); !status) return status;
@@ -174,7 +192,7 @@ Status check_pipeline(const Pipeline& pipeline, const KnownNames& known) {
         if (Status status = check_stage(pipeline.stages[i], i + 1, known); !status) return status;
     }
     for (const PlacedStep& placed : table->steps) {
-        if (Status status = check_step(*placed.step, known); !status) return status;
+        if (Status status = check_step(*placed.step, pipeline.stages[placed.stage], known); !status) return status;
     }
     return check_conditions_about_steps(*table);
 }

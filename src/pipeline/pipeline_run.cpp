@@ -58,6 +58,7 @@ PipelineRun::PipelineRun(const Parts& parts, const Pipeline& pipeline, ResumePoi
         grew_from_ = progress_.group_base;
     }
     saved_phase_ = progress_.phase;
+    result_.status = PipelineStatus::kRunning;
     result_.is_resumed = !is_new_;
     result_.is_saved = !is_new_;
     result_.snapshot_id = from.snapshot_id;
@@ -104,25 +105,44 @@ void PipelineRun::begin() {
 }
 
 void PipelineRun::run_stage(const Stage& stage) {
-    if (stop_.stop_requested()) {
-        return end(PipelineStatus::kInterrupted,
-                   {.code = ErrorCode::kUnavailable,
-                    .message = fmt::format("run \"{}\" was cancelled: execute it again to go on", call_.run_id)});
-    }
+    if (stop_.stop_requested()) return end_cancelled();
     stage.steps.size() == 1 ? run_single(stage) : run_group(stage);
 }
 
 void PipelineRun::run_single(const Stage& stage) {
     const Step& step = stage.steps.front();
-    if (is_wanted(step)) {
-        StepRun ran = run(step);
-        if (note(step, ran)) {
-            state_ = std::move(*ran.state);
-            state_id_.clear();
-            result_.is_saved = false;
-        }
+    if (is_decided(step)) {
+        follow_decision(step);
+    } else if (is_wanted(step)) {
+        step.needs_approval ? pause_at(step) : run_alone(step);
     }
     if (!has_ended()) complete_stage(stage);
+}
+
+void PipelineRun::run_alone(const Step& step) {
+    StepRun ran = run(step);
+    if (!note(step, ran)) return;
+    state_ = std::move(*ran.state);
+    state_id_.clear();
+    result_.is_saved = false;
+}
+
+void PipelineRun::pause_at(const Step& step) {
+    progress_.approval = Approval{.step = step.name};
+    end(PipelineStatus::kPaused, std::nullopt);
+}
+
+bool PipelineRun::is_decided(const Step& step) const {
+    return step.needs_approval && progress_.approval && progress_.approval->step == step.name &&
+           progress_.approval->is_decided();
+}
+
+// The decision stands until its stage is completed, and so it does in every execution that comes to it.
+void PipelineRun::follow_decision(const Step& step) {
+    const bool is_approved = progress_.approval->decision == Approval::Decision::kApproved;
+    StepRun decided{.state = state_};
+    if (!is_approved) decided.state = std::unexpected(rejection_of(*progress_.approval));
+    note(step, decided);
 }
 
 // A step that was skipped has nothing to save but the phase that begins behind it: the next checkpoint says that it was
@@ -134,6 +154,7 @@ void PipelineRun::complete_stage(const Stage& stage) {
     progress_.group_base.clear();
     progress_.group_finished.clear();
     progress_.attempts.clear();
+    progress_.approval.reset();
     group_results_.clear();
     const bool is_last = progress_.stages_completed == pipeline_.stages.size();
     const bool did_run = std::ranges::any_of(
@@ -225,6 +246,7 @@ bool PipelineRun::note(const Step& step, const StepRun& run) {
         event.attempt = run.attempt;
         event.duration = run.duration;
         event.error = result.error;
+        if (run.state && step.needs_approval) event.message = fmt::format("approved by {}", progress_.approval->by);
     });
     return run.state.has_value();
 }
@@ -242,9 +264,18 @@ void PipelineRun::end_by(const Step& step, const StepRun& run) {
     end(run.was_stopped ? PipelineStatus::kInterrupted : PipelineStatus::kFailed, run.state.error());
 }
 
-// The first reason counts, but a step's failure more than that others were stopped.
-void PipelineRun::end(PipelineStatus status, Error error) {
-    if (has_ended() && !(result_.status == PipelineStatus::kInterrupted && status == PipelineStatus::kFailed)) return;
+void PipelineRun::end_cancelled() {
+    if (is_superseded_) return end(PipelineStatus::kInterrupted, taken_over(call_.run_id));
+    end(PipelineStatus::kInterrupted,
+        Error{.code = ErrorCode::kUnavailable,
+              .message = fmt::format("run \"{}\" was cancelled: execute it again to go on", call_.run_id)});
+}
+
+// The first reason counts, but a step's failure more than that others were stopped, and a pause less than anything.
+void PipelineRun::end(PipelineStatus status, std::optional<Error> error) {
+    const bool counts_more = (result_.status == PipelineStatus::kInterrupted && status == PipelineStatus::kFailed) ||
+                             result_.status == PipelineStatus::kPaused;
+    if (has_ended() && !counts_more) return;
     result_.status = status;
     result_.error = std::move(error);
 }
@@ -280,17 +311,20 @@ void PipelineRun::finish() {
     } else {
         progress_.error = result_.error.value_or(Error{}).message.substr(0, kErrorBytesMax);
     }
-    save({.type = is_completed ? CheckpointType::kPipelineComplete : CheckpointType::kRecovery,
-          .state = state_,
-          .progress = progress_,
-          .step = progress_.step,
-          .phase = progress_.phase,
-          .parent = grew_from_,
-          .durability = Durability::kSync});
+    const bool is_saved = save({.type = is_completed ? CheckpointType::kPipelineComplete : CheckpointType::kRecovery,
+                                .state = state_,
+                                .progress = progress_,
+                                .step = progress_.step,
+                                .phase = progress_.phase,
+                                .parent = grew_from_,
+                                .durability = Durability::kSync});
+    const bool is_paused = result_.status == PipelineStatus::kPaused;
+    if (is_paused && !is_saved) end(PipelineStatus::kInterrupted, checkpointer_.error());  // nobody could approve it
 }
 
 void PipelineRun::conclude() {
     if (!has_ended()) result_.status = PipelineStatus::kCompleted;
+    if (result_.status == PipelineStatus::kPaused) result_.waiting_for = progress_.approval->step;
     result_.state = state_;
     result_.save_error = checkpointer_.error();
     result_.saves = checkpointer_.saves();

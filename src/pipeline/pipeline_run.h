@@ -53,10 +53,17 @@ private:
 
     void run_stage(const Stage& stage);
     void run_single(const Stage& stage);
+    void run_alone(const Step& step);
+    void pause_at(const Step& step);
+    bool is_decided(const Step& step) const;
+    void follow_decision(const Step& step);
     void complete_stage(const Stage& stage);
 
     void run_group(const Stage& stage);
     std::vector<const Step*> steps_to_run(const Stage& stage);
+    void run_in_turn(const std::vector<const Step*>& steps, std::size_t first, std::atomic<std::size_t>& next,
+                     std::size_t& under_way);
+    bool must_end();
     void run_in_group(const Step& step, std::size_t& under_way);
     void note_in_group(const Step& step, Result<StepRun> ran, std::size_t& under_way);
     bool merge_group(const Stage& stage);
@@ -71,8 +78,9 @@ private:
     bool note(const Step& step, const StepRun& run);
     void decide(const Step& step, StepResult result);
     void end_by(const Step& step, const StepRun& run);
-    void end(PipelineStatus status, Error error);
-    bool has_ended() const { return result_.error.has_value(); }
+    void end_cancelled();
+    void end(PipelineStatus status, std::optional<Error> error);
+    bool has_ended() const { return result_.status != PipelineStatus::kRunning; }
 
     /// False: the run has to end.
     bool save(const Checkpoint& checkpoint);

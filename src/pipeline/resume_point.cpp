@@ -185,6 +185,13 @@ ResumePoint start_of(const Pipeline& pipeline, const State& input) {
 
 }  // namespace
 
+bool ResumePoint::is_paused(const Pipeline& pipeline) const {
+    if (progress.status != PipelineStatus::kPaused || progress.stages_completed >= pipeline.stages.size()) return false;
+    const Step& next = pipeline.stages[progress.stages_completed].steps.front();
+    return next.needs_approval && progress.approval && progress.approval->step == next.name &&
+           !progress.approval->is_decided();
+}
+
 Result<ResumePoint> find_resume_point(StatePersistence& service, Store& store, const Pipeline& pipeline,
                                       const State& input, const std::string& run_id, const PipelineContext& context) {
     const Result<std::optional<Head>> head = store.head(run_id);

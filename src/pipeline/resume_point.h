@@ -25,6 +25,8 @@ struct ResumePoint {
     bool is_completed(const Pipeline& pipeline) const {
         return progress.status == PipelineStatus::kCompleted && progress.stages_completed == pipeline.stages.size();
     }
+    /// Whether the step that comes next waits for a person who has not decided yet.
+    bool is_paused(const Pipeline& pipeline) const;
 };
 
 /// Reads what the run's checkpoints say; a run without any starts from `input`.

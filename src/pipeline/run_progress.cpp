@@ -35,7 +35,7 @@ std::size_t count_in(const ReadJson& document, const char* name) {
 
 std::optional<PipelineStatus> parse_status(std::string_view text) {
     for (const PipelineStatus status : {PipelineStatus::kRunning, PipelineStatus::kCompleted, PipelineStatus::kFailed,
-                                        PipelineStatus::kInterrupted}) {
+                                        PipelineStatus::kInterrupted, PipelineStatus::kPaused}) {
         if (to_string(status) == text) return status;
     }
     return std::nullopt;
@@ -53,6 +53,24 @@ void read_names(const ReadJson& document, StepOutcome outcome, RunProgress& prog
     const auto found = document.find(to_string(outcome));
     if (found == document.end()) return;
     for (const ReadJson& name : *found) progress.exceptions.emplace(name.get<std::string>(), outcome);
+}
+
+// An unknown decision is none: the run then waits for one.
+Approval read_approval(const ReadJson& document) {
+    Approval approval{.step = document.at("step").get<std::string>(), .by = document.value("by", "")};
+    for (const auto decision : {Approval::Decision::kApproved, Approval::Decision::kRejected}) {
+        if (document.value("decision", "") == to_string(decision)) approval.decision = decision;
+    }
+    return approval;
+}
+
+Json to_json(const Approval& approval) {
+    Json document = {{"step", approval.step}};
+    if (approval.is_decided()) {
+        document["decision"] = to_string(approval.decision);
+        document["by"] = approval.by;
+    }
+    return document;
 }
 
 std::optional<RunProgress> read(const ReadJson& document) {
@@ -82,6 +100,9 @@ std::optional<RunProgress> read(const ReadJson& document) {
         for (const auto& [step, id] : group->at("finished").items()) {
             progress.group_finished.emplace(step, id.get<std::string>());
         }
+    }
+    if (const auto approval = document.find("approval"); approval != document.end()) {
+        progress.approval = read_approval(*approval);
     }
     return progress;
 }
@@ -128,6 +149,7 @@ State RunProgress::to_metadata() const {
     }
     if (!attempts.empty()) document["attempts"] = attempts;
     if (!group_base.empty()) document["group"] = {{"base", group_base}, {"finished", group_finished}};
+    if (approval) document["approval"] = to_json(*approval);
     if (!error.empty()) document["error"] = error;
     return State::from_normal_text(document.dump(-1, ' ', false, Json::error_handler_t::replace));
 }

@@ -32,6 +32,20 @@ private:
     std::uint64_t sum_ = 0;
 };
 
+/// A step that waits for a person, or one that a person has decided about while the run has not gone on yet.
+struct Approval {
+    enum class Decision : std::uint8_t { kPending, kApproved, kRejected };
+    std::string step = {};
+    Decision decision = Decision::kPending;
+    std::string by = {};  ///< Who decided.
+
+    bool is_decided() const { return decision != Decision::kPending; }
+};
+std::string_view to_string(Approval::Decision decision) noexcept;  ///< "pending", "approved", "rejected"
+
+/// Why the run does not go on.
+Error rejection_of(const Approval& approval);
+
 struct RunProgress {
     std::string pipeline = {};
     PipelineStatus status = PipelineStatus::kRunning;
@@ -52,6 +66,8 @@ struct RunProgress {
     /// finished.
     std::string group_base = {};
     std::map<std::string, std::string, std::less<>> group_finished = {};
+
+    std::optional<Approval> approval = {};  ///< At the stage under way.
 
     State to_metadata() const;
     /// Nothing if no executor wrote it.

@@ -12,6 +12,8 @@
 
 #include <filesystem>
 #include <fstream>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -100,6 +102,41 @@ steps: [{step: s, agent: a}]
     EXPECT_EQ(agent.working_folder, std::filesystem::absolute("elsewhere/x"));
     EXPECT_EQ(agent.output_bytes_max, 10U << 10U);
     EXPECT_EQ(agent.grace, std::chrono::milliseconds(500));
+}
+
+TEST(PipelineFileText, NamesWhichVariablesAgentsGet) {
+    const PipelineFile file = read(R"(
+name: p
+pass_environment: [PATH, HOME]
+agents:
+  a: {command: [x]}
+  b: {command: [x], pass_environment: [KEY]}
+  c: {command: [x], pass_environment: []}
+steps: [{step: s, agent: a}]
+)");
+    using Names = std::set<std::string>;
+    EXPECT_EQ(file.agents.at("a").pass_environment, (Names{"HOME", "PATH"}));
+    EXPECT_EQ(file.agents.at("b").pass_environment, Names{"KEY"});
+    EXPECT_EQ(file.agents.at("c").pass_environment, Names{});
+    EXPECT_EQ(read_steps("  - {step: s, agent: a}\n").agents.at("a").pass_environment, std::nullopt);
+}
+
+TEST(PipelineFileText, TakesStepsThatWaitForAPersonAndLimitsOfGroups) {
+    const PipelineFile file = read_steps(R"(
+  - parallel: [{step: l, agent: a}, {step: r, agent: a}]
+    at_once: 1
+  - approve: publish
+    phase: reporting
+    when: {step: l}
+)");
+    EXPECT_EQ(file.pipeline.stages[0].at_once_max, 1U);
+    const Step& step = file.pipeline.stages[1].steps[0];
+    EXPECT_EQ(step.name, "publish");
+    EXPECT_TRUE(step.needs_approval);
+    EXPECT_EQ(step.agent, "");
+    EXPECT_EQ(step.phase.name(), "reporting");
+    EXPECT_EQ(step.when.steps.size(), 1U);
+    EXPECT_EQ(file.place_of("publish"), "folder/p.yaml:8:14");
 }
 
 TEST(PipelineFileText, TakesEveryMemberOfAStepAndAGroup) {
@@ -294,7 +331,11 @@ TEST(PipelineFileText, EveryMistakeInAStepIsToldWithLineAndColumn) {
         {"  - parallel: [{parallel: []}]\n", "5:17: a step has no \"parallel\""},
         {"  - parallel: [{step: a}]\n    timeout: 1s\n",
          "6:5: a parallel group has no \"timeout\": it accepts "
-         "parallel, on_conflict"},
+         "parallel, on_conflict, at_once"},
+        {"  - parallel: [{step: a}]\n    at_once: 0\n", "6:14: \"at_once\" is"},
+        {"  - parallel: [{step: a}, {approve: b}]\n", "5:27: an approve step stands alone, not in a group"},
+        {"  - {approve: b, agent: a}\n", "5:18: an approve step has no \"agent\": it accepts approve, phase, when"},
+        {"  - {step: b, agent: a}\n  - approve: b\n", "6:14: step \"b\": line 5 has a step of this name"},
         {"  - parallel: [{step: a}]\n    on_conflict: first\n",
          "6:18: \"on_conflict\" is \"first\": give fail, last, {merger: append} or {merger: merge}"},
         {"  - parallel: [{step: a}]\n    on_conflict: {merger: sum}\n",
@@ -312,9 +353,9 @@ TEST(PipelineFileText, EveryMistakeInAStepIsToldWithLineAndColumn) {
 TEST(PipelineFileText, EveryMistakeAroundTheStepsIsToldWithLineAndColumn) {
     const std::string agent = "name: p\nsteps: [{step: a}]\nagents:\n  a:\n";
     const std::vector<std::pair<std::string, std::string>> mistakes{
-        {"", "1:1: a pipeline is a map (name, agents, steps), not nothing"},
+        {"", "1:1: a pipeline is a map (name, agents, pass_environment, steps), not nothing"},
         {"# nothing\n", "1:1: a pipeline is a map"},
-        {"- a\n", "1:1: a pipeline is a map (name, agents, steps), not a list"},
+        {"- a\n", "1:1: a pipeline is a map (name, agents, pass_environment, steps), not a list"},
         {"agents: {}\nsteps: []\n", "1:1: a pipeline needs \"name\""},
         {"name: p\nsteps: []\n", "1:1: a pipeline needs \"agents\""},
         {"name: p\nagents: {}\n", "1:1: a pipeline needs \"steps\""},
@@ -322,10 +363,11 @@ TEST(PipelineFileText, EveryMistakeAroundTheStepsIsToldWithLineAndColumn) {
         {"name: p\nagents: {}\nsteps:\n", "3:1: \"steps\" is nothing: give a list"},
         {"name: p\nagents: {}\nsteps: [{step: a}]\n", "3:16: step \"a\": there is no agent \"a\"; there are: none"},
         {"name: p\nagents: []\nsteps: []\n", "2:9: \"agents\" is a list: give a map of names and agents"},
-        {"name: p\nstages: []\n", "2:1: a pipeline has no \"stages\": it accepts name, agents, steps"},
+        {"name: p\nstages: []\n",
+         "2:1: a pipeline has no \"stages\": it accepts name, agents, pass_environment, steps"},
         {agent,
-         "4:3: agent \"a\": an agent is a map (command, output, environment, working_folder, output_limit, "
-         "grace), not nothing"},
+         "4:3: agent \"a\": an agent is a map (command, output, environment, pass_environment, working_folder, "
+         "output_limit, grace), not nothing"},
         {agent + "    output: state\n", "5:5: agent \"a\": an agent needs \"command\""},
         {agent + "    command: ls -l\n",
          "5:14: agent \"a\": \"command\" is \"ls -l\": give a list of the program and "

@@ -60,9 +60,9 @@ steps:
     Json only_run() { return parsed(run({"runs", "--json"}))[0]; }
 };
 
-const std::vector<std::string> kOutcome{"run_id",       "thread_id",   "user_id",      "pipeline", "status",
-                                        "is_resumed",   "is_saved",    "snapshot_id",  "saves",    "skips",
-                                        "bytes_stored", "duration_us", "unsaved_file", "error",    "steps"};
+const std::vector<std::string> kOutcome{
+    "run_id",      "thread_id", "user_id", "pipeline",     "status",      "waiting_for",  "is_resumed", "is_saved",
+    "snapshot_id", "saves",     "skips",   "bytes_stored", "duration_us", "unsaved_file", "error",      "steps"};
 
 TEST_F(CairnRun, RunsEveryStepAndSavesIt) {
     write_pipeline();

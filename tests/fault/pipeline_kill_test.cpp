@@ -83,6 +83,20 @@ Pipeline twelve_steps() {
     return pipeline;
 }
 
+Pipeline with_approval() {
+    return {.name = "approval",
+            .stages = {stage_of({"s1"}),
+                       {.steps = {{.name = "ok", .agent = {}, .needs_approval = true}}},
+                       stage_of({"g1", "g2"}),
+                       stage_of({"s2"})}};
+}
+
+// How a child ends.
+constexpr int kThrough = 0;
+constexpr int kNotThrough = 1;
+constexpr int kPaused = 3;
+constexpr int kDecidedAlready = 4;
+
 /// A run in a folder: its store, and a file for each step.
 struct Scene {
     explicit Scene(std::uint64_t seed_of_pauses) : pauses(seed_of_pauses) {}
@@ -91,6 +105,7 @@ struct Scene {
     std::uint64_t pauses;
     Config config{.enable_optimized_persistence = true};
     PipelineContext context{.thread_id = "thread", .user_id = "user"};
+    Pipeline pipeline = twelve_steps();
 
     fs::path journal(const std::string& step) const { return folder / (step + ".lines"); }
     int lines(const std::string& step) const {
@@ -122,8 +137,21 @@ struct Scene {
         if (!added || !opened) return 2;
         PipelineExecutor executor(engine, nullptr, std::make_shared<KillingStore>(*opened, killer), {.config = config});
         const auto result =
-            executor.execute_pipeline(twelve_steps(), State::parse(R"({"task":"x"})").value(), "run", context);
-        return result && result->status == PipelineStatus::kCompleted ? 0 : 1;
+            executor.execute_pipeline(pipeline, State::parse(R"({"task":"x"})").value(), "run", context);
+        if (!result) return kNotThrough;
+        if (result->status == PipelineStatus::kPaused) return kPaused;
+        return result->status == PipelineStatus::kCompleted ? kThrough : kNotThrough;
+    }
+
+    /// What a person does, from another process.
+    int approve(Plan plan) const {
+        Killer killer(plan);
+        auto opened = open_store(folder.sqlite_url());
+        if (!opened) return kNotThrough;
+        const auto service = make_persistence(config, std::make_shared<KillingStore>(*opened, killer));
+        const auto decided = decide_approval(*service, {.run_id = "run", .step = "ok", .by = "ann"});
+        if (decided) return kThrough;
+        return decided.error().code == ErrorCode::kConflict ? kDecidedAlready : kNotThrough;
     }
 
     /// The steps whose results are saved.
@@ -134,7 +162,6 @@ struct Scene {
         const auto snapshot = (*store)->get("run", std::nullopt).value();
         if (!snapshot) return steps;
         const auto progress = RunProgress::parse(snapshot->info.metadata).value();
-        const Pipeline pipeline = twelve_steps();
         for (std::size_t i = 0; i < progress.stages_completed; ++i) {
             for (const Step& step : pipeline.stages[i].steps) steps.insert(step.name);
         }
@@ -217,6 +244,39 @@ TEST_P(PipelineKill, BeforeEveryStep) {
 
 TEST_P(PipelineKill, InsideEveryStep) {
     kill_at_every(Plan::At::kAgentEnds, 12);
+}
+
+// The execution is killed at each of its commits, and so is the decision; then both are made again.
+TEST_P(PipelineKill, AroundThePauseAndTheDecision) {
+    const auto scene_of = [](std::uint64_t pauses) {
+        auto scene = std::make_unique<Scene>(pauses);
+        scene->config.enable_optimized_persistence = GetParam();
+        scene->pipeline = with_approval();
+        return scene;
+    };
+    const auto approve = [](const Scene& scene, Plan plan) {
+        return ChildProcess([&](const Channel&) { return scene.approve(plan); }).wait();
+    };
+    int kills = 0;
+    for (const Plan::At at : {Plan::At::kBeforeCommit, Plan::At::kAfterCommit}) {
+        for (int nth = 1, ending = -SIGKILL; ending == -SIGKILL; ++nth) {
+            SCOPED_TRACE(testing::Message() << "killed at number " << nth);
+            const auto scene = scene_of(static_cast<std::uint64_t>(nth));
+            ending = run_child(*scene, {.at = at, .nth = nth});
+            kills += ending == -SIGKILL ? 1 : 0;
+            ASSERT_EQ(run_child(*scene, {}), kPaused);
+            EXPECT_FALSE(fs::exists(scene->journal("g1"))) << "nobody has approved";
+            ASSERT_EQ(approve(*scene, {.at = at, .nth = 1}), -SIGKILL);
+            EXPECT_EQ(approve(*scene, {}), at == Plan::At::kBeforeCommit ? kThrough : kDecidedAlready);
+            EXPECT_EQ(approve(*scene, {}), kDecidedAlready);
+            run_child(*scene, {.at = at, .nth = nth});
+            ASSERT_EQ(run_child(*scene, {}), kThrough);
+            EXPECT_EQ(scene->problems(), "");
+            EXPECT_EQ(scene->finished().size(), 5U);
+            EXPECT_NE(scene->final_state().find("\"s2\""), std::string::npos);
+        }
+    }
+    EXPECT_GE(kills, 6);  // the input, the first step, the pause; before and after
 }
 
 TEST(PipelineKills, AtRandomMomentsUntilTheRunIsThrough) {

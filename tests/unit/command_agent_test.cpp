@@ -23,6 +23,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -179,6 +180,18 @@ TEST(CommandAgent, ItsEnvironmentIsOnTopOfThisProcesssAndBelowTheCalls) {
         shell(R"(printf '{"v":"%s %s %s"}' "$CAIRN_TEST_KEPT" "$CAIRN_TEST_CHANGED" "$CAIRN_STEP")");
     options.environment = {{"CAIRN_TEST_CHANGED", "new"}, {"CAIRN_STEP", "forged"}};
     EXPECT_EQ(text_of(run(options, {}, {.step = "true"})), R"({"v":"kept new true"})");
+}
+
+TEST(CommandAgent, OnlyTheNamedVariablesOfThisProcessArePassedOn) {
+    ASSERT_EQ(::setenv("CAIRN_TEST_KEPT", "kept", 1), 0);
+    ASSERT_EQ(::setenv("CAIRN_TEST_SECRET", "secret", 1), 0);
+    CommandOptions options =
+        shell(R"(printf '{"v":"%s %s %s %s"}' "$CAIRN_TEST_KEPT" "$CAIRN_TEST_SECRET" "$OWN" "$CAIRN_STEP")");
+    options.environment = {{"OWN", "own"}};
+    options.pass_environment = {{"CAIRN_TEST_KEPT", "CAIRN_TEST_NOWHERE"}};
+    EXPECT_EQ(text_of(run(options, {}, {.step = "s"})), R"({"v":"kept  own s"})");
+    options.pass_environment = {std::set<std::string>()};
+    EXPECT_EQ(text_of(run(options, {}, {.step = "s"})), R"({"v":"  own s"})");
 }
 
 TEST(CommandAgent, AProgramIsLookedUpInThePathThatItIsGiven) {

@@ -6,7 +6,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <barrier>
 #include <chrono>
 #include <future>
 #include <latch>
@@ -318,6 +320,74 @@ TEST_F(PipelineTest, FinishedStepsOfAGroupThatFailedDoNotRunAgain) {
         EXPECT_THAT(bench.journal.order(), UnorderedElementsAre("a", "x", "y", "z", "y", "b")) << run;
         EXPECT_THAT(bench.journal.attempts("y"), ElementsAre(1, 2)) << run;
     }
+}
+
+TEST_F(PipelineTest, NoMoreStepsOfAGroupRunAtOnceThanItAllows) {
+    std::atomic<int> running = 0;
+    std::atomic<int> most = 0;
+    bench.add("count", [&](const State& state, const AgentCall& call) -> Result<State> {
+        most = std::max(most.load(), ++running);
+        std::this_thread::yield();
+        --running;
+        return with_member(state, call.step, true);
+    });
+    Pipeline pipeline{.name = "p", .stages = {together({"u", "v", "w", "x", "y", "z"}, "count")}};
+    for (const std::size_t limit : {1U, 2U, 99U}) {
+        most = 0;
+        bench.journal.clear();
+        pipeline.stages[0].at_once_max = limit;
+        const PipelineResult result = bench.complete(pipeline, std::to_string(limit));
+        EXPECT_EQ(result.state.text(), R"({"question":"why","u":true,"v":true,"w":true,"x":true,"y":true,"z":true})");
+        EXPECT_LE(static_cast<std::size_t>(most), limit);
+        if (limit == 1) {
+            EXPECT_THAT(bench.journal.order(), ElementsAre("u", "v", "w", "x", "y", "z"));
+        }
+    }
+}
+
+// With two at once: both are there, or neither would go on.
+TEST_F(PipelineTest, AsManyStepsOfAGroupRunAtOnceAsItAllows) {
+    std::barrier pair(2);
+    bench.add("meet", [&](const State& state, const AgentCall& call) -> Result<State> {
+        pair.arrive_and_wait();
+        return with_member(state, call.step, true);
+    });
+    Pipeline pipeline{.name = "p", .stages = {together({"w", "x", "y", "z"}, "meet")}};
+    pipeline.stages[0].at_once_max = 2;
+    bench.complete(pipeline);
+}
+
+TEST_F(PipelineTest, AfterAFailureNoFurtherStepOfALimitedGroupBeginsAndAnotherLimitIsNoChange) {
+    bench.add_breakable("breakable");
+    Pipeline pipeline{.name = "p", .stages = {together({"x", "y", "z"})}};
+    pipeline.stages[0].steps[1].agent = "breakable";
+    pipeline.stages[0].at_once_max = 1;
+    ASSERT_EQ(bench.execute(pipeline)->status, PipelineStatus::kFailed);
+    EXPECT_THAT(bench.journal.order(), ElementsAre("x", "y"));
+    bench.is_broken = false;
+    pipeline.stages[0].at_once_max = 2;
+    EXPECT_EQ(bench.complete(pipeline).state.text(), R"({"question":"why","x":true,"y":true,"z":true})");
+    EXPECT_THAT(bench.journal.attempts("x"), ElementsAre(1));
+    EXPECT_THAT(bench.journal.attempts("z"), SizeIs(1));
+}
+
+TEST_F(PipelineTest, ALimitedGroupThatIsCancelledBetweenTwoStepsIsNotCompleted) {
+    std::stop_source cancel;
+    bench.add("cancels", [&](const State& state, const AgentCall& call) -> Result<State> {
+        cancel.request_stop();
+        return with_member(state, call.step, true);
+    });
+    Pipeline pipeline{.name = "p", .stages = {together({"x", "y", "z"})}};
+    pipeline.stages[0].steps[0].agent = "cancels";
+    pipeline.stages[0].at_once_max = 1;
+    bench.context.stop = cancel.get_token();
+    const auto result = bench.execute(pipeline);
+    ASSERT_TRUE(result);
+    EXPECT_EQ(result->status, PipelineStatus::kInterrupted);
+    EXPECT_THAT(bench.journal.order(), ElementsAre("x"));
+    bench.context.stop = {};
+    EXPECT_EQ(bench.complete(pipeline).state.text(), R"({"question":"why","x":true,"y":true,"z":true})");
+    EXPECT_THAT(bench.journal.order(), ElementsAre("x", "y", "z"));
 }
 
 // ---- going on ----
