@@ -167,6 +167,17 @@ TEST(SqliteFiles, ANewStoreIsItsOwnersAloneWithAllItsFiles) {
     }
 }
 
+TEST(SqliteFiles, ANewStoreHasTheModeThatItsOptionsGiveWithAllItsFiles) {
+    const TempDir dir;
+    const mode_t before = ::umask(0077);
+    const auto store = open_sqlite_store(dir / "cairn.db", {.file_mode = 0660}).value();
+    ASSERT_TRUE(store->commit(make_batch(make_snapshot("run", 1)), soon()).has_value());
+    ::umask(before);
+    for (const char* name : {"cairn.db", "cairn.db-wal", "cairn.db-shm"}) {
+        EXPECT_EQ(mode_of(dir / name), fs::perms(0660)) << name;
+    }
+}
+
 TEST(SqliteFiles, AnEmptyFileGivesAStoreItsMode) {
     const TempDir dir;
     write_file(dir / "cairn.db", "");

@@ -1,5 +1,6 @@
 #include "store/sqlite/database_file.h"
 
+#include "base/file_mode.h"
 #include "base/system_error_code.h"
 #include "store/sqlite/database_path.h"
 #include "store/sqlite/log_keeper.h"
@@ -155,8 +156,6 @@ int sync_folder(const fs::path& folder) {
 constexpr int kLooksAtJournalMax = 1'000;
 constexpr std::chrono::milliseconds kPauseForMaker{1};
 
-constexpr mode_t kOwnerOnly = S_IRUSR | S_IWUSR;
-
 constexpr std::string_view kDraftMark = ".new-";
 constexpr std::string_view kLockSuffix = "-lock";
 constexpr std::array<std::string_view, 5> kDraftSuffixes{"", "-journal", "-wal", "-shm", kLockSuffix};
@@ -177,7 +176,7 @@ void unlink_all(const std::vector<fs::path>& files) {
 /// lives. (A lock on the draft itself would not do: closing it takes the engine's locks of the finished store.)
 class Draft {
 public:
-    explicit Draft(const fs::path& final_path) {
+    Draft(const fs::path& final_path, std::uint32_t mode) : mode_(mode) {
         static std::atomic<unsigned> count = 0;
         do {
             path_ = with_suffix(final_path, fmt::format("{}{}-{}", kDraftMark, ::getpid(), ++count));
@@ -198,7 +197,7 @@ private:
     // elsewhere. Where no lock can be had, nobody removes anything.
     bool is_taken() {
         const fs::path lock = with_suffix(path_, kLockSuffix);
-        lock_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, kOwnerOnly);
+        lock_ = create_file(lock.c_str(), O_RDWR, kFileModeDefault);
         if (lock_ < 0) return errno == EEXIST;
         if (::flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
             ::close(std::exchange(lock_, -1));
@@ -217,12 +216,13 @@ private:
             struct stat unused{};
             if (::lstat(with_suffix(path_, suffix).c_str(), &unused) == 0) return false;
         }
-        const int descriptor = ::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, kOwnerOnly);
+        const int descriptor = create_file(path_.c_str(), O_RDWR, mode_);
         if (descriptor < 0) return errno != EEXIST;
         ::close(descriptor);
         return true;
     }
 
+    std::uint32_t mode_;
     fs::path path_;
     std::vector<fs::path> files_;
     int lock_ = -1;
@@ -426,9 +426,9 @@ Result<std::unique_ptr<Connection>> DatabaseFile::connect(Deadline deadline) con
     return connection;
 }
 
-Status DatabaseFile::make(Deadline deadline) const {
+Status DatabaseFile::make(std::uint32_t mode, Deadline deadline) const {
     remove_drafts_of_the_dead(path_);
-    const Draft draft(path_);
+    const Draft draft(path_, mode);
     {
         const DatabaseFile file(draft.path(), Access::kCreate, known_, log_);
         const Result<std::unique_ptr<Connection>> connection = file.connect_as(Access::kCreate, deadline);
@@ -457,12 +457,12 @@ Status DatabaseFile::make(Deadline deadline) const {
     return {};
 }
 
-Result<DatabaseFile::Opened> DatabaseFile::open(const fs::path& path, bool read_only, bool create,
+Result<DatabaseFile::Opened> DatabaseFile::open(const fs::path& path, const OpenOptions& options,
                                                 std::span<const Migration> known, const LogSink& log,
                                                 Deadline deadline) {
     if (Status status = check_name(path); !status) return std::unexpected(status.error());
     std::error_code problem;
-    DatabaseFile file(fs::absolute(path, problem), read_only ? Access::kRead : Access::kWrite, known, log);
+    DatabaseFile file(fs::absolute(path, problem), options.read_only ? Access::kRead : Access::kWrite, known, log);
     if (problem) return fail_with(code_for(problem.value()), path, "cannot be reached", problem.value());
     if (Status status = check_name(file.path_); !status) return std::unexpected(status.error());
 
@@ -472,11 +472,11 @@ Result<DatabaseFile::Opened> DatabaseFile::open(const fs::path& path, bool read_
     if (!resolved) return std::unexpected(std::move(resolved.error()));
     file.path_ = std::move(*resolved);
     if (Status status = check_name(file.path_); !status) return std::unexpected(status.error());
-    if (!*there && (read_only || !create)) {
+    if (!*there && (options.read_only || !options.create)) {
         return fail_with(ErrorCode::kNotFound, file.path_, "does not exist, and creating it was not asked for", 0);
     }
     if (!*there) {
-        if (Status status = file.make(deadline); !status) return std::unexpected(status.error());
+        if (Status status = file.make(options.file_mode, deadline); !status) return std::unexpected(status.error());
     }
     if (Status status = check_only_name_but_drafts(file.path_, deadline); !status) {
         return std::unexpected(status.error());
@@ -484,7 +484,7 @@ Result<DatabaseFile::Opened> DatabaseFile::open(const fs::path& path, bool read_
     Result<ForkGuard> guard = ForkGuard::enter(file.path_);
     if (!guard) return std::unexpected(std::move(guard.error()));
     Result<std::unique_ptr<Connection>> connection =
-        read_only ? file.connect_read_only(deadline) : file.connect_as(Access::kWrite, deadline);
+        options.read_only ? file.connect_read_only(deadline) : file.connect_as(Access::kWrite, deadline);
     if (!connection) return std::unexpected(std::move(connection.error()));
     return Opened{.file = std::move(file), .connection = std::move(*connection), .guard = std::move(*guard)};
 }

@@ -8,6 +8,7 @@
 
 #include <cairn/error.h>
 #include <cairn/runtime.h>
+#include <cairn/store.h>
 #include <cairn/types.h>
 
 #include <cstdint>
@@ -19,13 +20,13 @@ namespace cairn::sqlite {
 
 class DatabaseFile {
 public:
-    /// Makes the file if it is missing and `create` is on, brings it up to date unless `read_only`, and gives it back
-    /// with its first connection, one that can write unless `read_only`.
+    /// Makes the file if it is missing and the options' `create` is on, brings it up to date unless they say
+    /// `read_only`, and gives it back with its first connection, one that can write unless `read_only`.
     /// A new database is made beside its place under another name and appears there complete or not at all, so that
     /// neither a crash nor several processes that make it at once can leave half of one.
     /// Errors: as `open_store`.
     struct Opened;
-    [[nodiscard]] static Result<Opened> open(const std::filesystem::path& path, bool read_only, bool create,
+    [[nodiscard]] static Result<Opened> open(const std::filesystem::path& path, const OpenOptions& options,
                                              std::span<const Migration> known, const LogSink& log, Deadline deadline);
 
     /// Another connection to the same path. Errors: kUnavailable (the file is gone), and those of `open`.
@@ -40,7 +41,7 @@ private:
 
     [[nodiscard]] Result<std::unique_ptr<Connection>> connect_as(Access access, Deadline deadline) const;
     [[nodiscard]] Result<std::unique_ptr<Connection>> connect_read_only(Deadline deadline);
-    [[nodiscard]] Status make(Deadline deadline) const;
+    [[nodiscard]] Status make(std::uint32_t mode, Deadline deadline) const;
 
     // Absolute, so that no name means anything special to the engine, and without links.
     std::filesystem::path path_;
