@@ -1,3 +1,4 @@
+#include "base/counted.h"
 #include "cli/command.h"
 #include "cli/json_diff.h"
 #include "cli/options.h"
@@ -82,8 +83,7 @@ void print_text(const LoadedState& before, const LoadedState& after, const std::
     print_line(printable(fmt::format("from {}", name_of(before.info))));
     print_line(printable(fmt::format("to   {}", name_of(after.info))));
     for (const JsonChange& change : changes) print_line(printable(to_text(change)));
-    print_line(changes.empty() ? "no change"
-                               : fmt::format("{} change{}", changes.size(), changes.size() == 1 ? "" : "s"));
+    print_line(changes.empty() ? "no change" : counted(changes.size(), "change"));
 }
 
 Status diff(const Cli& cli, const DiffOptions& options) {

@@ -1,8 +1,8 @@
 #include "cli/command.h"
-#include "cli/files.h"
 #include "cli/interruption.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/output_file.h"
 #include "cli/pipeline_file.h"
 #include "cli/run_choice.h"
 #include "cli/run_input.h"
@@ -95,11 +95,11 @@ Result<PipelineResult> execute(const Cli& cli, const RunOptions& options, const 
 }
 
 // Whatever became of the store, what the agents have worked out is not lost.
-Result<std::string> rescue(const PipelineResult& result, const std::string& run_id) {
+Result<std::string> rescue(const Cli& cli, const PipelineResult& result, const std::string& run_id) {
     if (result.is_saved || !result.save_error) return "";
     std::string name = "cairn-" + run_id + ".json";
     std::ranges::replace(name, '/', '_');
-    if (Status written = write_file(name, result.state.text()); !written) {
+    if (Status written = write_file(name, result.state.text(), cli.config().file_mode); !written) {
         print_message(fmt::format("cairn: the state could neither be saved nor written to a file; it is:\n{}\n",
                                   result.state.text()));
         return std::unexpected(std::move(written.error()));
@@ -138,7 +138,7 @@ Status run_to_its_end(const Cli& cli, const RunOptions& options, const Parts& pa
         return execute(cli, options, parts, file, run, input);
     }();
     if (!result) return std::unexpected(result.error());
-    const auto unsaved = rescue(*result, run.run_id);
+    const auto unsaved = rescue(cli, *result, run.run_id);
     const RunOutcome outcome{
         .file = file,
         .run = run,
@@ -163,6 +163,7 @@ Status run(const Cli& cli, const RunOptions& options) {
     if (!engine) return std::unexpected(engine.error());
     const auto input = read_run_input(options.input, options.settings, cli.config().state_limits());
     if (!input) return std::unexpected(input.error());
+    if (Status usable = cli.check_output("--events", options.events); !usable) return usable;
     if (options.dry_run) return dry_run(cli, options, *file);
 
     Parts parts{.engine = *engine};

@@ -4,6 +4,7 @@ from cairn import _cairn
 from cairn.checkpoint import Checkpoint, checkpoint
 from cairn.config import Config, ConfigEntry, config_entries, load_config
 from cairn.errors import (
+    AgentFailedError,
     AlreadyExistsError,
     CairnError,
     ClosedError,
@@ -48,6 +49,7 @@ from cairn.store import Pages, Store, open
 __version__: str = _cairn.__version__
 
 __all__ = [
+    "AgentFailedError",
     "AgentPhase",
     "AlreadyExistsError",
     "CairnError",
