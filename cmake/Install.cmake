@@ -1,4 +1,4 @@
-# `find_package(cairn)` gives the target `cairn::cairn`.
+# `find_package(cairn)` gives the target `cairn::cairn`, `pkg-config cairn` the same for other build systems.
 include(CMakePackageConfigHelpers)
 
 install(TARGETS cairn cairn_cli EXPORT cairn-targets)
@@ -10,3 +10,21 @@ configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/cairn-config.cmake.in ${
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/cairn-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/cairn-config.cmake ${PROJECT_BINARY_DIR}/cairn-config-version.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/cairn)
+
+# Found from where the file stands, so that the installed tree may be moved. What a static library needs, its user links.
+file(RELATIVE_PATH CAIRN_PREFIX_FROM_PC ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+set(CAIRN_PC_REQUIRES "nlohmann_json")
+set(CAIRN_PC_NEEDS "fmt, simdjson, sqlite3, libzstd, libxxhash")
+get_target_property(cairn_type cairn TYPE)
+if(cairn_type STREQUAL "STATIC_LIBRARY")
+  string(APPEND CAIRN_PC_REQUIRES ", ${CAIRN_PC_NEEDS}")
+endif()
+configure_file(${CMAKE_CURRENT_LIST_DIR}/cairn.pc.in ${PROJECT_BINARY_DIR}/cairn.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/cairn.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+# What the program says of itself (src/cli/CMakeLists.txt).
+set(described ${PROJECT_BINARY_DIR}/described)
+install(FILES ${described}/cairn.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES ${described}/cairn DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+install(FILES ${described}/_cairn DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+install(FILES ${described}/cairn.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)

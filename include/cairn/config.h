@@ -57,7 +57,9 @@ struct ConfigEntry {
 
 struct LoadedConfig {
     Config config;
-    std::vector<ConfigEntry> entries;  ///< Every variable, in the documentation's order.
+    std::vector<ConfigEntry> entries;   ///< Every variable, in the documentation's order.
+    std::vector<std::string> warnings;  ///< Lines of `.env` that were skipped, each with its number.
+    std::string dotenv_ignored;  ///< Why `.env` was not read, whether it is there or not: "ENVIRONMENT=production".
 };
 
 /// Looks a variable up; `std::nullopt` if it is not set.
@@ -67,9 +69,10 @@ using EnvironmentLookup = std::function<std::optional<std::string>(const std::st
 EnvironmentLookup process_environment();
 
 /// Reads every variable: from `environment` first, else from the file `dotenv` (which need not exist), else the
-/// default. An empty value counts as not set.
+/// default. An empty value counts as not set. In ENVIRONMENT=production or staging the file is not read.
 /// `.env` syntax: `NAME=value` lines, `export ` allowed before, `#` comments, values bare, 'single' (as is) or
-///   "double" quoted (\n \r \t \" \\ \$), LF or CRLF; other names are allowed and ignored.
+///   "double" quoted (\n \r \t \" \\ \$), quoted ones over several lines too, LF or CRLF; other names are allowed and
+///   ignored. A line that cannot be read and is not of one of these variables is skipped with a warning.
 /// Errors: kInvalidConfig naming the variable, the value and what is accepted, or the file and line number.
 [[nodiscard]] Result<LoadedConfig> load_config(const EnvironmentLookup& environment = process_environment(),
                                                const std::filesystem::path& dotenv = ".env");

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace cairn {
 
@@ -25,6 +26,7 @@ enum class ErrorCode : std::uint8_t {
     kReadOnly,         ///< The store, its file or its folder cannot be written: change that or open another.
     kIncompatible,     ///< The file is not a cairn store, or a newer cairn wrote it: use another path or upgrade.
     kClosed,           ///< The store or service was closed: open a new one.
+    kAgentFailed,      ///< An agent's own program failed, and says why: mend that, then go on from the last step.
     kInternal,         ///< A defect or an exhausted machine (memory): report it with the detail.
 };
 
@@ -57,6 +59,10 @@ struct Error {
     std::string message;
     std::string detail = {};                       ///< What the engine said ("SQLITE_FULL (13): …"); may be empty.
     std::shared_ptr<const Error> cause = nullptr;  ///< The error behind this one; may be null.
+    std::string advice = {};                       ///< The next step in this very case; empty: the code's.
+
+    /// The caller's next step, one sentence: `advice`, or what the code's row says.
+    std::string_view next_step() const noexcept;
 
     /// "name: message [detail] <- cause. advice": one line for a person.
     std::string to_string() const;
@@ -65,6 +71,12 @@ struct Error {
 template <class T>
 using Result = std::expected<T, Error>;
 using Status = Result<void>;
+
+/// `error` with its next step, where the code's general one does not fit.
+inline Error advise(Error error, std::string advice) {
+    error.advice = std::move(advice);
+    return error;
+}
 
 /// `return fail(ErrorCode::kNotFound, "…");` in a function that returns any `Result`.
 inline std::unexpected<Error> fail(ErrorCode code, std::string message, std::string detail = {}) {

@@ -38,6 +38,8 @@ constexpr std::array kErrorTable{
               "Use another path, or the cairn that wrote this store."},
     ErrorInfo{ErrorCode::kClosed, "closed", Retry::kNo, 503, 15, "ClosedError", "CAIRN_CLOSED",
               "Open a new store; this one was closed."},
+    ErrorInfo{ErrorCode::kAgentFailed, "agent_failed", Retry::kNo, 500, 16, "AgentFailedError", "CAIRN_AGENT_FAILED",
+              "Mend what the agent says, then go on from the last completed step with --resume."},
     ErrorInfo{ErrorCode::kInternal, "internal", Retry::kNo, 500, 70, "InternalError", "CAIRN_INTERNAL",
               "Report it with the detail, unless the machine ran out of memory."},
 };
@@ -52,6 +54,10 @@ const ErrorInfo& error_info(ErrorCode code) noexcept {
     return kErrorTable[static_cast<std::size_t>(code)];
 }
 
+std::string_view Error::next_step() const noexcept {
+    return advice.empty() ? error_info(code).advice : std::string_view(advice);
+}
+
 std::string Error::to_string() const {
     const ErrorInfo& info = error_info(code);
     std::string text = fmt::format("{}: {}", info.name, message);
@@ -60,7 +66,7 @@ std::string Error::to_string() const {
         text += fmt::format(" <- {}: {}", error_info(behind->code).name, behind->message);
         if (!behind->detail.empty()) text += fmt::format(" [{}]", behind->detail);
     }
-    return text + ". " + std::string(info.advice);
+    return text + ". " + std::string(next_step());
 }
 
 }  // namespace cairn

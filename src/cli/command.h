@@ -19,7 +19,8 @@ struct Cli {
     LoadedConfig loaded;       ///< With `--store` applied. Valid when the action runs.
     Runtime runtime;           ///< Logs to standard error at the configured level. Valid when the action runs.
     std::function<Status()> action;
-    int exit_code = 0;  ///< Of an action that ends without an error, but has more to say than that.
+    int exit_code = 0;           ///< Of an action that ends without an error, but has more to say than that.
+    bool needs_settings = true;  ///< The action's: what explains the program works whatever the settings are.
 
     const Config& config() const { return loaded.config; }
     /// The store's URL for people: a password in it is hidden.
@@ -30,6 +31,9 @@ struct Cli {
     Result<std::shared_ptr<Store>> open_for_writing() const;
     /// For commands that change what is there: a store that does not exist is kNotFound.
     Result<std::shared_ptr<Store>> open_existing_for_writing() const;
+
+    /// Before a file is written: that it is none of the store's own. `option` is the one that names it.
+    Status check_output(const char* option, const std::string& path) const;
 };
 
 void add_run_command(CLI::App& app, Cli& cli);
@@ -49,5 +53,8 @@ void add_export_command(CLI::App& app, Cli& cli);
 void add_import_command(CLI::App& app, Cli& cli);
 void add_config_command(CLI::App& app, Cli& cli);
 void add_replay_command(CLI::App& app, Cli& cli);
+void add_help_command(CLI::App& app, Cli& cli);
+void add_version_command(CLI::App& app, Cli& cli);
+void add_describe_command(CLI::App& app, Cli& cli);
 
 }  // namespace cairn::cli

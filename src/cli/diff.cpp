@@ -1,3 +1,4 @@
+#include "base/counted.h"
 #include "cli/command.h"
 #include "cli/json_diff.h"
 #include "cli/options.h"
@@ -87,7 +88,7 @@ void print_text(const LoadedState& before, const LoadedState& after) {
         print_line(printable(to_text(change)));
         ++changes;
     });
-    print_line(changes == 0 ? "no change" : fmt::format("{} change{}", changes, changes == 1 ? "" : "s"));
+    print_line(changes == 0 ? "no change" : counted(changes, "change"));
 }
 
 void print_json(const LoadedState& before, const LoadedState& after) {

@@ -1,7 +1,9 @@
+#include "base/counted.h"
 #include "cli/command.h"
-#include "cli/files.h"
+#include "cli/interruption.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/output_file.h"
 #include "cli/progress.h"
 #include "cli/snapshot_reference.h"
 #include "cli/snapshot_walk.h"
@@ -14,6 +16,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -82,6 +85,7 @@ public:
 private:
     Status export_snapshot(const SnapshotInfo& info) {
         progress_.advance();
+        if (Interruption::requested()) return fail(ErrorCode::kUnavailable, "the export was interrupted");
         const auto loaded = load_snapshot(store_, {.run_id = info.run_id, .snapshot_id = info.snapshot_id},
                                           cli_.config().state_limits());
         if (!loaded && loaded.error().code == ErrorCode::kNotFound) return {};  // deleted meanwhile
@@ -112,7 +116,7 @@ private:
     ExportCounts counts_;
 };
 
-Result<ExportCounts> export_runs(const Cli& cli, Store& store, const std::vector<ExportedRun>& runs, OutputFile file) {
+Result<ExportCounts> write_runs(const Cli& cli, Store& store, const std::vector<ExportedRun>& runs, OutputFile file) {
     std::uint64_t total = 0;
     for (const ExportedRun& run : runs) total += run.snapshots;
     Progress progress("Exporting", isatty(STDOUT_FILENO) == 1 ? 0 : total);
@@ -125,17 +129,27 @@ Result<ExportCounts> export_runs(const Cli& cli, Store& store, const std::vector
     return exporter.counts();
 }
 
+/// As `write_runs`; if it is interrupted the program ends here, with what was written gone.
+Result<ExportCounts> export_runs(const Cli& cli, Store& store, const std::vector<ExportedRun>& runs, OutputFile file) {
+    std::optional<Interruption> interruption;  // without a draft there is nothing to take away
+    if (file.is_draft()) interruption.emplace();
+    auto counts = write_runs(cli, store, runs, std::move(file));
+    Interruption::end_program();
+    return counts;
+}
+
 void print_counts(const ExportCounts& counts, std::size_t runs, bool json) {
     json ? print_line(to_line({{"snapshots", counts.snapshots}, {"runs", runs}, {"damaged", counts.damaged}}))
-         : print_line(fmt::format("exported {} snapshots of {} runs", counts.snapshots, runs));
+         : print_line(fmt::format("exported {} of {}", counted(counts.snapshots, "snapshot"), counted(runs, "run")));
 }
 
 Status export_store(const Cli& cli, const ExportOptions& options) {
+    if (Status usable = cli.check_output("--output", options.output); !usable) return usable;
     const auto store = cli.open_for_reading();
     if (!store) return std::unexpected(store.error());
     const auto runs = choose_runs(**store, options);
     if (!runs) return std::unexpected(runs.error());
-    auto file = OutputFile::open(options.output);
+    auto file = OutputFile::open(options.output, cli.config().file_mode);
     if (!file) return std::unexpected(file.error());
     const auto counts = export_runs(cli, **store, *runs, *std::move(file));
     if (!counts) return std::unexpected(counts.error());
@@ -160,7 +174,7 @@ void add_export_command(CLI::App& app, Cli& cli) {
     command->footer(
         "A line a snapshot, each run's oldest first, then a last line {\"end\":true,\"snapshots\":N}; `cairn import` \n"
         "reads it into any store. What is damaged is named and left out, and the exit code says so. Recovery logs\n"
-        "stay behind.\n\n"
+        "stay behind. A file that is there is replaced when all of the new one is on the disk, and not before.\n\n"
         "Examples:\n"
         "  cairn export --output backup.jsonl\n"
         "  cairn export --run r1 | gzip > r1.jsonl.gz\n"

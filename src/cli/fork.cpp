@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <utility>
+#include <vector>
 
 namespace cairn::cli {
 namespace {
@@ -20,7 +21,7 @@ struct ForkOptions {
     std::string to_run_id;
     std::optional<std::string> new_thread_id;
     std::optional<std::string> user_id;
-    std::string metadata;
+    std::vector<std::string> metadata;
 };
 
 Result<LoadedState> load_source(StatePersistence& service, Store& store, const ForkOptions& options) {
@@ -92,7 +93,7 @@ Status fork(const Cli& cli, const ForkOptions& options) {
     if (options.new_thread_id && options.to_run_id.empty()) {
         return fail(ErrorCode::kInvalidArgument, "--thread is the new run's: give --to-run, or leave it out");
     }
-    auto metadata = read_object_option("--metadata", options.metadata, cli.config().state_limits());
+    auto metadata = read_metadata_option(options.metadata, cli.config().state_limits());
     if (!metadata) return std::unexpected(metadata.error());
     const auto store = cli.open_existing_for_writing();
     if (!store) return std::unexpected(store.error());
@@ -127,7 +128,7 @@ void add_fork_command(CLI::App& app, Cli& cli) {
         "Examples:\n"
         "  cairn fork --run r1 --from 3\n"
         "  cairn fork --run r1 --from 3 --to-run r1-again\n"
-        "  cairn fork --run r1 --from 3 --metadata '{\"branch\":\"b\"}' --json");
+        "  cairn fork --run r1 --from 3 --metadata branch=b --json");
 }
 
 }  // namespace cairn::cli

@@ -4,6 +4,7 @@
 #include "cli/json_shapes.h"
 #include "cli/output.h"
 #include "cli/snapshot_reference.h"
+#include "pipeline/run_progress.h"
 
 #include <memory>
 #include <optional>
@@ -27,14 +28,29 @@ public:
 using Align = Table::Align;
 
 const std::vector<Table::Column> kColumns{
-    {"VERSION", Align::kRight}, {"SNAPSHOT"}, {"TYPE"}, {"PHASE"}, {"CREATED"}, {"STATE", Align::kRight},
+    {"VERSION", Align::kRight}, {"SNAPSHOT"}, {"TYPE"}, {"PHASE"}, {"STEP"}, {"CREATED"}, {"STATE", Align::kRight},
     {"STORED", Align::kRight}};
+
+// That was finished with this snapshot, if a pipeline saved it: of a group each step has one of its own.
+std::string step_of(const SnapshotInfo& info) {
+    constexpr std::size_t kWidthMax = 32;
+    const auto progress = RunProgress::parse(info.metadata);
+    if (!progress) return "";
+    for (const auto& [step, snapshot_id] : progress->group_finished) {
+        if (snapshot_id == info.snapshot_id) return shortened(step, kWidthMax);
+    }
+    return shortened(progress->step, kWidthMax);
+}
 
 std::vector<std::string> cells_of(const SnapshotInfo& info) {
     const std::string mark = info.is_recovery_point ? " (recovery point)" : "";
-    return {std::to_string(info.version),       info.snapshot_id,
-            info.checkpoint_type.name() + mark, info.agent_phase.name(),
-            format_seconds(info.created_at),    format_bytes(info.state_bytes),
+    return {std::to_string(info.version),
+            info.snapshot_id,
+            info.checkpoint_type.name() + mark,
+            info.agent_phase.name(),
+            step_of(info),
+            format_seconds(info.created_at),
+            format_bytes(info.state_bytes),
             format_bytes(info.frame_bytes)};
 }
 

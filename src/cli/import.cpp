@@ -1,3 +1,4 @@
+#include "base/counted.h"
 #include "cli/command.h"
 #include "cli/importer.h"
 #include "cli/line_reader.h"
@@ -115,7 +116,8 @@ void print_counts(const Importer& importer, std::optional<std::uint64_t> verifie
                                    {"runs", importer.runs().size()},
                                    {"verified", verified ? Json(*verified) : Json()}}));
     }
-    std::string text = fmt::format("imported {} snapshots of {} runs", importer.imported(), importer.runs().size());
+    std::string text = fmt::format("imported {} of {}", counted(importer.imported(), "snapshot"),
+                                   counted(importer.runs().size(), "run"));
     if (importer.skipped() > 0) text += fmt::format(", {} were there already", importer.skipped());
     if (verified) text += fmt::format("; verified {}", *verified);
     print_line(text);

@@ -1,12 +1,13 @@
 #include "cli/line_reader.h"
 
+#include "cli/file_error.h"
+
 #include <fmt/format.h>
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cerrno>
-#include <system_error>
 #include <utility>
 
 namespace cairn::cli {
@@ -16,10 +17,7 @@ constexpr std::size_t kBlock = 256U << 10;
 constexpr int kNone = -1;
 
 std::unexpected<Error> unreadable(const std::string& name) {
-    const int error_number = errno;
-    const bool is_absent = error_number == ENOENT || error_number == ENOTDIR;
-    return fail(is_absent ? ErrorCode::kNotFound : ErrorCode::kInvalidArgument, name + " cannot be read",
-                std::generic_category().message(error_number));
+    return file_error("read", name, ErrorCode::kInvalidArgument);
 }
 
 }  // namespace

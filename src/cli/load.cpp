@@ -1,7 +1,7 @@
 #include "cli/command.h"
-#include "cli/files.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/output_file.h"
 #include "cli/snapshot_reference.h"
 
 namespace cairn::cli {
@@ -25,13 +25,16 @@ Result<LoadRequest> to_request(Store& store, const LoadOptions& options) {
 }
 
 Status load(const Cli& cli, const LoadOptions& options) {
+    if (Status usable = cli.check_output("--output", options.output); !usable) return usable;
     const auto store = cli.open_for_reading();
     if (!store) return std::unexpected(store.error());
     const auto request = to_request(**store, options);
     if (!request) return std::unexpected(request.error());
     const auto loaded = make_persistence(cli.config(), *store, cli.runtime)->load_agent_state(*request);
     if (!loaded) return std::unexpected(loaded.error());
-    if (!options.output.empty()) return write_file(options.output, loaded->state.text());
+    if (!options.output.empty()) {
+        return write_file(options.output, loaded->state.text(), cli.config().file_mode);
+    }
     print_line(loaded->state.text());
     return {};
 }

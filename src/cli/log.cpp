@@ -43,23 +43,11 @@ Status read_time(const char* option, const std::string& text, std::optional<Time
     return {};
 }
 
-// What a value is in the metadata, as it is written there: "3" and "true" are JSON, "eu" is a string.
-Result<std::string> metadata_value(const std::string& text) {
-    if (!Json::accept(text)) return to_line(Json(text));
-    const auto object = State::parse("{\"value\":" + text + "}");
-    if (!object) return std::unexpected(object.error());
-    return std::string(object->member("value").value_or(""));
-}
-
 Status read_metadata(const std::vector<std::string>& members, HistoryQuery& query) {
     for (const std::string& member : members) {
-        const auto equals = member.find('=');
-        if (equals == std::string::npos) {
-            return fail(ErrorCode::kInvalidArgument, fmt::format("--metadata: \"{}\" is not KEY=VALUE", member));
-        }
-        auto value = metadata_value(member.substr(equals + 1));
-        if (!value) return std::unexpected(value.error());
-        query.metadata.emplace_back(member.substr(0, equals), *std::move(value));
+        auto read = read_member(member);
+        if (!read) return std::unexpected(read.error());
+        query.metadata.push_back(*std::move(read));
     }
     return {};
 }

@@ -5,6 +5,7 @@
 #include "cli/log_sink.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/usage_error.h"
 #include "config/settings.h"
 
 #include <fmt/format.h>
@@ -17,9 +18,9 @@
 #include <cstdio>
 #include <exception>
 #include <new>
-#include <span>
-#include <string_view>
+#include <string>
 #include <system_error>
+#include <vector>
 
 namespace cairn::cli {
 namespace {
@@ -44,6 +45,9 @@ void add_commands(CLI::App& app, Cli& cli) {
     add_import_command(app, cli);
     add_config_command(app, cli);
     add_replay_command(app, cli);
+    add_help_command(app, cli);
+    add_version_command(app, cli);
+    add_describe_command(app, cli);
 }
 
 std::string exit_codes() {
@@ -59,7 +63,7 @@ std::string exit_codes() {
 
 void set_up(CLI::App& app, Cli& cli) {
     app.require_subcommand(0, 1);
-    app.set_version_flag("--version", "cairn " CAIRN_VERSION, "Print the version");
+    app.set_version_flag("-V,--version", "cairn " CAIRN_VERSION, "Print the version");
     app.get_formatter()->column_width(34);
     app.footer("Settings come from the environment and from .env (`cairn config` shows them).\n\n" + exit_codes() +
                ".\n\n"
@@ -77,17 +81,6 @@ void set_up(CLI::App& app, Cli& cli) {
     for (CLI::App* command : app.get_subcommands({})) refuse_empty_values(*command);
 }
 
-// Which `--help` would have told: the command's, if one was recognised.
-std::string help_hint(const CLI::App& app) {
-    const auto chosen = app.get_subcommands();
-    return chosen.empty() ? "`cairn --help` lists the commands"
-                          : fmt::format("`cairn {} --help` lists what it accepts", chosen.front()->get_name());
-}
-
-Error usage_error(const CLI::App& app, const CLI::ParseError& error) {
-    return {.code = ErrorCode::kInvalidArgument, .message = fmt::format("{}; {}", error.what(), help_hint(app))};
-}
-
 // `--store` is as good as CAIRN_STORE, and is shown as its value.
 void apply_store_option(Cli& cli) {
     if (cli.store_option.empty()) return;
@@ -98,11 +91,15 @@ void apply_store_option(Cli& cli) {
 }
 
 Status run_action(Cli& cli) {
+    if (!cli.needs_settings) return cli.action();
     auto loaded = load_config();
     if (!loaded) return std::unexpected(loaded.error());
     cli.loaded = *std::move(loaded);
     apply_store_option(cli);
     cli.runtime.log = make_log_sink(cli.config().log_level);
+    for (const std::string& warning : cli.loaded.warnings) {
+        cli.runtime.log({.level = LogLevel::kWarning, .event = "setting_skipped", .message = warning});
+    }
     return cli.action();
 }
 
@@ -130,9 +127,8 @@ int run(int argument_count, char** arguments) {
     } catch (const CLI::Success& help_or_version) {
         return app.exit(help_or_version);
     } catch (const CLI::ParseError& error) {
-        const std::span words(arguments, static_cast<std::size_t>(argument_count));
-        const bool json = std::ranges::any_of(words, [](std::string_view word) { return word == "--json"; });
-        return report(usage_error(app, error), json);
+        const std::vector<std::string> words(arguments + std::min(argument_count, 1), arguments + argument_count);
+        return report(usage_error(app, error, words), std::ranges::find(words, "--json") != words.end());
     }
     if (!cli.action) {
         print(app.help());

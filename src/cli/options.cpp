@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 #include <unistd.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -19,6 +20,14 @@ std::string check_whole_number(const std::string& text) {
     const auto [stopped, error] = std::from_chars(text.data(), end, number);
     const bool plain = error == std::errc() && stopped == end && number >= 0 && (text.size() == 1 || text[0] != '0');
     return plain ? "" : "\"" + text + "\" is not a whole number, 0 or more";
+}
+
+// What a value is in the metadata, as it is written there: "3" and "true" are JSON, "eu" is a string.
+Result<std::string> metadata_value(const std::string& text) {
+    if (!Json::accept(text)) return to_line(Json(text));
+    const auto object = State::parse("{\"value\":" + text + "}");
+    if (!object) return std::unexpected(object.error());
+    return std::string(object->member("value").value_or(""));
 }
 
 }  // namespace
@@ -48,9 +57,36 @@ void add_owner_options(CLI::App& command, Owner& owner) {
     command.add_option("--user", owner.user_id, "Only if this user owns it")->type_name("USER");
 }
 
-void add_metadata_option(CLI::App& command, std::string& metadata) {
-    command.add_option("--metadata", metadata, "A JSON object of labels; `cairn log --metadata` finds them")
-        ->type_name("JSON");
+void add_metadata_option(CLI::App& command, std::vector<std::string>& metadata) {
+    command
+        .add_option("--metadata", metadata,
+                    "Labels, by which `cairn log --metadata` finds it: KEY=VALUE (repeatable) or a JSON object")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false);
+}
+
+Result<std::optional<State>> read_metadata_option(const std::vector<std::string>& metadata, const StateLimits& limits) {
+    if (metadata.empty()) return std::nullopt;
+    const bool is_object = metadata.size() == 1 && metadata.front().find_first_not_of(" \t\r\n") != std::string::npos &&
+                           metadata.front()[metadata.front().find_first_not_of(" \t\r\n")] == '{';
+    if (is_object) return read_object_option("--metadata", metadata.front(), limits);
+    std::string object;
+    for (const std::string& text : metadata) {
+        const auto member = read_member(text);
+        if (!member) return std::unexpected(member.error());
+        object += fmt::format("{}{}:{}", object.empty() ? "{" : ",", to_line(Json(member->first)), member->second);
+    }
+    return read_object_option("--metadata", object + "}", limits);
+}
+
+Result<std::pair<std::string, std::string>> read_member(const std::string& text) {
+    const auto equals = text.find('=');
+    if (equals == std::string::npos) {
+        return fail(ErrorCode::kInvalidArgument, fmt::format("--metadata: \"{}\" is not KEY=VALUE", text));
+    }
+    auto value = metadata_value(text.substr(equals + 1));
+    if (!value) return std::unexpected(value.error());
+    return std::pair(text.substr(0, equals), *std::move(value));
 }
 
 Result<std::optional<State>> read_object_option(const std::string& option, const std::string& text,

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace cairn::cli {
 
@@ -26,8 +28,15 @@ struct Owner {
 };
 void add_owner_options(CLI::App& command, Owner& owner);
 
-/// `--metadata` of what is saved.
-void add_metadata_option(CLI::App& command, std::string& metadata);
+/// `--metadata` of what is saved: one JSON object, or KEY=VALUE as often as wanted.
+void add_metadata_option(CLI::App& command, std::vector<std::string>& metadata);
+
+/// The JSON object that it says; nothing if it was not given. Errors: kInvalidArgument, and those of `State::parse`.
+[[nodiscard]] Result<std::optional<State>> read_metadata_option(const std::vector<std::string>& metadata,
+                                                                const StateLimits& limits);
+
+/// KEY=VALUE of a `--metadata`: the key, and the value as JSON. What is no JSON is a string: `attempt=3`, `branch=b`.
+[[nodiscard]] Result<std::pair<std::string, std::string>> read_member(const std::string& text);
 
 /// The JSON object that an option was given; nothing if it was not. Errors: those of `State::parse`.
 [[nodiscard]] Result<std::optional<State>> read_object_option(const std::string& option, const std::string& text,

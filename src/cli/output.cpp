@@ -1,6 +1,7 @@
 #include "cli/output.h"
 
 #include "base/error_detail.h"
+#include "cli/display_width.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -13,20 +14,29 @@
 namespace cairn::cli {
 namespace {
 
-bool continues_character(char c) {
-    return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U;
-}
-
-// Characters, which is near enough to columns.
-std::size_t width_of(std::string_view text) {
-    return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return !continues_character(c); }));
-}
-
 std::string error_object(const Error& error) {
     const ErrorInfo& info = error_info(error.code);
-    return to_line(
-        {{"error",
-          {{"code", info.name}, {"message", error.message}, {"detail", full_detail(error)}, {"advice", info.advice}}}});
+    return to_line({{"error",
+                     {{"code", info.name},
+                      {"message", error.message},
+                      {"detail", full_detail(error)},
+                      {"advice", error.next_step()}}}});
+}
+
+// What an agent has written keeps its lines, and the next step then stands on one of its own.
+std::string error_text(const Error& error) {
+    std::string text = "cairn: " + error.to_string();
+    if (!text.contains('\n')) return printable(text);
+    const std::string advice(error.next_step());
+    text.resize(text.size() - advice.size());
+    text.erase(text.find_last_not_of(". ") + 1);
+    std::string lines;
+    for (std::size_t from = 0; from <= text.size();) {
+        const std::size_t end = std::min(text.find('\n', from), text.size());
+        lines += (lines.empty() ? "" : "\n  ") + printable(text.substr(from, end - from));
+        from = end + 1;
+    }
+    return lines + "\n" + printable(advice);
 }
 
 }  // namespace
@@ -49,7 +59,7 @@ std::string to_line(const Json& json) {
 }
 
 void print_error(const Error& error, bool json) {
-    print_message((json ? error_object(error) : "cairn: " + printable(error.to_string())) + "\n");
+    print_message((json ? error_object(error) : error_text(error)) + "\n");
 }
 
 std::string printable(std::string_view text) {
@@ -67,8 +77,11 @@ std::string printable(std::string_view text) {
 
 std::string shortened(std::string_view text, std::size_t columns) {
     std::size_t width = 0;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (!continues_character(text[i]) && ++width > columns) return std::string(text.substr(0, i)) + "…";
+    for (std::size_t at = 0; at < text.size();) {
+        const DisplayedCharacter character = first_character(text.substr(at));
+        width += character.columns;
+        if (width > columns) return std::string(text.substr(0, at)) + "…";
+        at += character.bytes;
     }
     return std::string(text);
 }
@@ -101,13 +114,13 @@ void JsonArray::end() {
 }
 
 Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {
-    for (const Column& column : columns_) widths_.push_back(width_of(column.title));
+    for (const Column& column : columns_) widths_.push_back(display_width(column.title));
 }
 
 void Table::add(std::vector<std::string> cells) {
     for (std::size_t i = 0; i < cells.size(); ++i) {
         cells[i] = printable(cells[i]);
-        widths_[i] = std::max(widths_[i], width_of(cells[i]));
+        widths_[i] = std::max(widths_[i], display_width(cells[i]));
     }
     rows_.push_back(std::move(cells));
 }
@@ -126,7 +139,7 @@ void Table::print() {
 void Table::print_row(const std::vector<std::string>& cells) const {
     std::string line;
     for (std::size_t i = 0; i < cells.size(); ++i) {
-        const std::string padding(widths_[i] - width_of(cells[i]), ' ');
+        const std::string padding(widths_[i] - display_width(cells[i]), ' ');
         if (i > 0) line += "  ";
         line += columns_[i].align == Align::kRight ? padding + cells[i] : cells[i] + padding;
     }

@@ -26,13 +26,14 @@ void print_message(std::string_view text);
 /// One line of JSON; bytes that are not UTF-8 are replaced.
 std::string to_line(const Json& json);
 
-/// "cairn: name: message …", or `{"error":{"code","message","detail","advice"}}`, to standard error.
+/// "cairn: name: message …", the lines of a message kept, or `{"error":{"code","message","detail","advice"}}`, to
+/// standard error.
 void print_error(const Error& error, bool json);
 
 /// `text` without anything that could steer a terminal: control characters become `?`.
 std::string printable(std::string_view text);
 
-/// At most `columns` characters of it, then "…".
+/// What fits into so many columns of a terminal, then "…".
 std::string shortened(std::string_view text, std::size_t columns);
 
 std::string format_bytes(std::uint64_t bytes);  ///< "512 B", "1.4 KiB"

@@ -71,7 +71,17 @@ void print_result(const RecoverOptions& options, const RecoveryResult& result, b
     print_line(result.state.text());
 }
 
+Status check(const RecoverOptions& options) {
+    const bool is_rollback = options.type == "rollback";
+    if (is_rollback == !options.target.empty()) return {};
+    return fail(ErrorCode::kInvalidArgument, is_rollback
+                                                 ? "--type rollback needs --to SNAPSHOT: an id, or a version "
+                                                   "as `cairn log` lists them"
+                                                 : "--to goes with --type rollback: leave it out, or roll back");
+}
+
 Status recover(const Cli& cli, const RecoverOptions& options) {
+    if (Status usable = check(options); !usable) return usable;
     const auto store = cli.open_existing_for_writing();
     if (!store) return std::unexpected(store.error());
     const auto request = to_request(**store, options);

@@ -246,7 +246,9 @@ Result<std::vector<std::filesystem::path>> find_trajectory_files(const std::vect
     for (const std::filesystem::path path : paths) {
         std::error_code ignored;
         if (!std::filesystem::exists(path, ignored)) {
-            return fail(ErrorCode::kNotFound, fmt::format("no file or folder {}", path));
+            return std::unexpected(
+                advise({.code = ErrorCode::kNotFound, .message = fmt::format("no file or folder {}", path)},
+                       "Check the path."));
         }
         if (!std::filesystem::is_directory(path, ignored)) {
             files.push_back(path);

@@ -2,6 +2,7 @@
 #include "cli/interruption.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/output_file.h"
 #include "cli/pipeline_file.h"
 #include "cli/rescue.h"
 #include "cli/run_choice.h"
@@ -165,6 +166,7 @@ Status run(Cli& cli, const RunOptions& options) {
     if (!engine) return std::unexpected(engine.error());
     const auto input = read_run_input(options.input, options.settings, cli.config().state_limits());
     if (!input) return std::unexpected(input.error());
+    if (Status usable = cli.check_output("--events", options.events); !usable) return usable;
     if (options.dry_run) return dry_run(cli, options, *file);
 
     Parts parts{.engine = *engine};

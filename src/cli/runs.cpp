@@ -22,6 +22,8 @@ struct RunsOptions {
     bool context = false;
 };
 
+constexpr std::size_t kPipelineColumns = 32;
+
 Table runs_table() {
     using enum Table::Align;
     return Table({{"RUN"},
@@ -31,6 +33,7 @@ Table runs_table() {
                   {"SNAPSHOTS", kRight},
                   {"PHASE"},
                   {"UPDATED"},
+                  {"PIPELINE"},
                   {"STATUS"},
                   {"STEP"},
                   {"AGE", kRight}});
@@ -64,6 +67,7 @@ void add_row(Table& table, const RunInfo& run, const Runtime& runtime) {
                                    run.agent_phase.name(),
                                    format_seconds(run.updated_at)};
     const auto status = status_now(run, runtime);
+    cells.push_back(status ? shortened(status->pipeline, kPipelineColumns) : "");
     cells.emplace_back(status ? status_text(*status) : "");
     cells.push_back(status ? fmt::format("{} of {}", status->steps_completed, status->steps_total) : "");
     cells.push_back(status ? format_age(age_of(run, runtime)) : "");

@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <utility>
+#include <vector>
 
 namespace cairn::cli {
 namespace {
@@ -21,7 +22,7 @@ struct SaveOptions {
     std::string snapshot_id;
     std::string expires_at;
     std::string context;
-    std::string metadata;
+    std::vector<std::string> metadata;
     std::string parent;
     std::string on_conflict = "rebase";
     std::optional<std::int64_t> expected_version;
@@ -56,7 +57,7 @@ Result<StatePersistenceRequest> to_request(const SaveOptions& options, const Sta
     auto context = read_object_option("--context", options.context, limits);
     if (!context) return std::unexpected(context.error());
     request.execution_context = *std::move(context);
-    auto metadata = read_object_option("--metadata", options.metadata, limits);
+    auto metadata = read_metadata_option(options.metadata, limits);
     if (!metadata) return std::unexpected(metadata.error());
     request.metadata = *std::move(metadata);
     return request;
@@ -140,7 +141,7 @@ void add_save_command(CLI::App& app, Cli& cli) {
         "Examples:\n"
         "  echo '{\"step\":1}' | cairn save --run r1 --thread t1 --user u1\n"
         "  cairn save --run r1 --thread t1 --user u1 --type manual --phase triage state.json\n"
-        "  cairn save --run r1 --thread t1 --user u1 --parent 3 --metadata '{\"branch\":\"b\"}' state.json\n"
+        "  cairn save --run r1 --thread t1 --user u1 --parent 3 --metadata branch=b state.json\n"
         "  cairn save --run r1 --thread t1 --user u1 --on-conflict fail --expected-version 3 --json state.json");
 }
 

@@ -1,3 +1,4 @@
+#include "base/counted.h"
 #include "cli/command.h"
 #include "cli/output.h"
 
@@ -106,7 +107,7 @@ void print_storage(const Cli& cli, const StoreStats& stats) {
     table.add({"on disk", format_bytes(stats.store_bytes)});
     table.add({"states to frames", ratio(storage.state_to_payload)});
     table.add({"states to disk", ratio(storage.state_to_store)});
-    table.add({"longest chain", fmt::format("{} frames", stats.chain_frames_max)});
+    table.add({"longest chain", counted(stats.chain_frames_max, "frame")});
     table.add({"forks", std::to_string(stats.forks)});
     table.print();
 }

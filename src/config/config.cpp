@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <utility>
@@ -37,6 +38,35 @@ std::string for_message(std::string_view value) {
     return value.size() > kCharactersMax ? text + "…" : text;
 }
 
+bool is_ours(std::string_view name) {
+    return std::ranges::any_of(settings(), [name](const Setting& setting) { return setting.variable == name; });
+}
+
+// A line of ours must be readable; other programs may write theirs as they like.
+Status look_at(const DotenvProblem& problem, const std::string& file, LoadedConfig& loaded) {
+    const std::string text = fmt::format("{} line {}: {}", file, problem.line, problem.what);
+    if (is_ours(problem.name)) {
+        return fail(ErrorCode::kInvalidConfig, fmt::format("{}; give {}=value", text, problem.name));
+    }
+    loaded.warnings.push_back(text + ": the line is skipped");
+    return {};
+}
+
+Result<DotenvValues> read_file(const EnvironmentLookup& environment, const std::filesystem::path& path,
+                               LoadedConfig& loaded) {
+    constexpr const char* kEnvironment = "ENVIRONMENT";
+    if (const auto name = environment(kEnvironment); name && !reads_dotenv_in(*name)) {
+        loaded.dotenv_ignored = fmt::format("{}={}", kEnvironment, for_message(*name));
+        return DotenvValues{};
+    }
+    auto file = read_dotenv(path);
+    if (!file) return std::unexpected(std::move(file.error()));
+    for (const DotenvProblem& problem : file->problems) {
+        if (Status usable = look_at(problem, path.string(), loaded); !usable) return std::unexpected(usable.error());
+    }
+    return std::move(file->values);
+}
+
 std::string_view where(ConfigOrigin origin) {
     return origin == ConfigOrigin::kDotenv ? "from .env" : "from the environment";
 }
@@ -57,10 +87,10 @@ EnvironmentLookup process_environment() {
 }
 
 Result<LoadedConfig> load_config(const EnvironmentLookup& environment, const std::filesystem::path& dotenv) {
-    const auto file = read_dotenv(dotenv);
+    LoadedConfig loaded;
+    const auto file = read_file(environment, dotenv, loaded);
     if (!file) return std::unexpected(file.error());
 
-    LoadedConfig loaded;
     for (const Setting& setting : settings()) {
         const auto found = find_value(setting.variable, environment, *file);
         if (found && !setting.read(found->value, loaded.config)) {

@@ -1,6 +1,11 @@
+#include "base/file_mode.h"
+
 #include <cairn/dotenv.h>
 
 #include <fmt/format.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -63,48 +68,11 @@ std::string unescape(char c) {
     }
 }
 
-std::expected<std::string, LineError> read_quoted(std::string_view text) {
-    const char quote = text.front();
-    std::string value;
-    for (std::size_t i = 1; i < text.size(); ++i) {
-        if (text[i] == quote) {
-            if (!is_blank_or_comment(text.substr(i + 1)))
-                return std::unexpected("there is text after the closing quote");
-            return value;
-        }
-        const bool escape = quote == '"' && text[i] == '\\' && i + 1 < text.size();
-        if (escape) ++i;
-        value += escape ? unescape(text[i]) : std::string(1, text[i]);
-    }
-    return std::unexpected("the quote is not closed on this line");
-}
-
-std::expected<std::string, LineError> read_value(std::string_view text) {
-    const std::string_view trimmed = trim(text);
-    const bool quoted = !trimmed.empty() && (trimmed.front() == '"' || trimmed.front() == '\'');
-    if (quoted) return read_quoted(trimmed);
-    return read_bare(text);
-}
-
-std::string_view without_export(std::string_view line) {
-    constexpr std::string_view kExport = "export";
-    const bool exported =
-        line.starts_with(kExport) && line.size() > kExport.size() && kBlank.contains(line[kExport.size()]);
-    return exported ? trim(line.substr(kExport.size())) : line;
-}
-
-// Nothing for a blank line or a comment.
-std::expected<std::optional<std::pair<std::string, std::string>>, LineError> read_line(std::string_view line) {
-    if (is_blank_or_comment(line)) return std::nullopt;
-    const std::string_view assignment = without_export(trim(line));
-    const auto equals = assignment.find('=');
-    if (equals == std::string_view::npos) return std::unexpected("there is no '='");
-    const std::string_view name = trim(assignment.substr(0, equals));
-    if (!is_name(name)) return std::unexpected("what stands before '=' is not a name (letters, digits and '_')");
-    auto value = read_value(assignment.substr(equals + 1));
-    if (!value) return std::unexpected(value.error());
-    return std::pair(std::string(name), *std::move(value));
-}
+/// A value, and what follows its end.
+struct Value {
+    std::string text;
+    std::string_view rest;
+};
 
 // Takes the first line off `text`, without its LF or CRLF.
 std::string_view take_line(std::string_view& text) {
@@ -115,6 +83,63 @@ std::string_view take_line(std::string_view& text) {
     return line;
 }
 
+// Up to the closing quote, over as many lines as it takes.
+std::expected<Value, LineError> read_quoted(std::string_view text) {
+    const char quote = text.front();
+    std::string value;
+    for (std::size_t i = 1; i < text.size(); ++i) {
+        if (text[i] == quote) {
+            std::string_view rest = text.substr(i + 1);
+            if (!is_blank_or_comment(take_line(rest))) {
+                return std::unexpected("there is text after the closing quote");
+            }
+            return Value{std::move(value), rest};
+        }
+        const bool escape = quote == '"' && text[i] == '\\' && i + 1 < text.size();
+        if (escape) ++i;
+        value += escape ? unescape(text[i]) : std::string(1, text[i]);
+    }
+    return std::unexpected("the quote is not closed");
+}
+
+std::expected<Value, LineError> read_value(std::string_view text) {
+    const auto first = text.find_first_not_of(kBlank);
+    const bool quoted = first != std::string_view::npos && (text[first] == '"' || text[first] == '\'');
+    if (quoted) return read_quoted(text.substr(first));
+    std::string value = read_bare(take_line(text));
+    return Value{std::move(value), text};
+}
+
+std::string_view without_export(std::string_view line) {
+    constexpr std::string_view kExport = "export";
+    const bool exported =
+        line.starts_with(kExport) && line.size() > kExport.size() && kBlank.contains(line[kExport.size()]);
+    return exported ? trim(line.substr(kExport.size())) : line;
+}
+
+/// What stands before '=' of an assignment, or the whole of a line without one.
+struct Front {
+    std::string_view name;
+    std::optional<std::string_view> value;  ///< All behind '=', the lines that follow too.
+};
+
+Front split(std::string_view text) {
+    std::string_view behind = text;
+    const std::string_view line = take_line(behind);
+    const auto equals = line.find('=');
+    const std::string_view name = without_export(trim(line.substr(0, equals)));
+    if (equals == std::string_view::npos) return {name, std::nullopt};
+    return {name, text.substr(equals + 1)};
+}
+
+std::expected<Value, LineError> read_assignment(const Front& front) {
+    if (!front.value) return std::unexpected("there is no '='");
+    if (!is_name(front.name)) {
+        return std::unexpected("what stands before '=' is not a name (letters, digits and '_')");
+    }
+    return read_value(*front.value);
+}
+
 std::unexpected<Error> unreadable(std::string_view name, int error_number) {
     return fail(ErrorCode::kInvalidConfig, fmt::format("{} cannot be read", name),
                 std::generic_category().message(error_number));
@@ -122,28 +147,41 @@ std::unexpected<Error> unreadable(std::string_view name, int error_number) {
 
 }  // namespace
 
-Result<DotenvValues> parse_dotenv(std::string_view text, std::string_view name) {
+Dotenv parse_dotenv(std::string_view text) {
     constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
     if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
 
-    DotenvValues values;
-    for (std::size_t number = 1; !text.empty(); ++number) {
-        auto entry = read_line(take_line(text));
-        if (!entry) {
-            return fail(ErrorCode::kInvalidConfig,
-                        fmt::format("{} line {}: {}; give NAME=value, # comment or an empty line", name, number,
-                                    entry.error()));
+    Dotenv dotenv;
+    std::string_view rest = text;
+    for (std::size_t line = 1; !rest.empty();) {
+        const std::string_view from = rest;
+        const std::string_view first_line = take_line(rest);
+        if (!is_blank_or_comment(first_line)) {
+            const Front front = split(from);
+            if (auto value = read_assignment(front)) {
+                dotenv.values.insert_or_assign(std::string(front.name), std::move(value->text));
+                rest = value->rest;
+            } else {
+                const std::string_view word = front.name.substr(0, front.name.find_first_of(kBlank));
+                dotenv.problems.push_back({.line = line, .name = std::string(word), .what = value.error()});
+            }
         }
-        if (*entry) values.insert_or_assign(std::move((*entry)->first), std::move((*entry)->second));
+        line += static_cast<std::size_t>(std::ranges::count(from.substr(0, from.size() - rest.size()), '\n'));
     }
-    return values;
+    return dotenv;
 }
 
-Result<DotenvValues> read_dotenv(const std::filesystem::path& path) {
+Result<Dotenv> read_dotenv(const std::filesystem::path& path) {
     const std::string name = path.string();
-    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(name.c_str(), "rbe"), &std::fclose);
-    if (!file && (errno == ENOENT || errno == ENOTDIR)) return DotenvValues{};
+    const int descriptor = open_without_waiting(name.c_str(), O_RDONLY);
+    if (descriptor < 0 && (errno == ENOENT || errno == ENOTDIR)) return Dotenv{};
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(descriptor < 0 ? nullptr : ::fdopen(descriptor, "rb"),
+                                                               &std::fclose);
     if (!file) return unreadable(name, errno);
+    struct stat entry{};
+    if (::fstat(descriptor, &entry) != 0) return unreadable(name, errno);
+    if (S_ISDIR(entry.st_mode)) return unreadable(name, EISDIR);
+    if (!S_ISREG(entry.st_mode)) return fail(ErrorCode::kInvalidConfig, name + " is not a file");
 
     std::string text(kFileBytesMax + 1, '\0');
     text.resize(std::fread(text.data(), 1, text.size(), file.get()));
@@ -151,7 +189,14 @@ Result<DotenvValues> read_dotenv(const std::filesystem::path& path) {
     if (text.size() > kFileBytesMax) {
         return fail(ErrorCode::kInvalidConfig, fmt::format("{} is larger than {} bytes", name, kFileBytesMax));
     }
-    return parse_dotenv(text, name);
+    return parse_dotenv(text);
+}
+
+bool reads_dotenv_in(std::string_view environment) {
+    const auto is = [environment](std::string_view name) {
+        return std::ranges::equal(environment, name, {}, [](char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c + 0; });
+    };
+    return !is("production") && !is("staging");
 }
 
 }  // namespace cairn

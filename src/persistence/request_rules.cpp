@@ -1,5 +1,6 @@
 #include "persistence/request_rules.h"
 
+#include "base/counted.h"
 #include "state/state_equality.h"
 #include "state/utf8.h"
 
@@ -33,9 +34,9 @@ Status check_snapshot_id(std::string_view field, std::string_view id) {
     const auto printable = [](char c) { return c > ' ' && c <= '~'; };
     if (!id.empty() && id.size() <= kSnapshotIdBytesMax && std::ranges::all_of(id, printable)) return {};
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{} is \"{}\" ({} bytes): give 1 to {} printable ASCII characters without spaces, or none "
+                fmt::format("{} is \"{}\" ({}): give 1 to {} printable ASCII characters without spaces, or none "
                             "for a new UUID",
-                            field, shown(id), id.size(), kSnapshotIdBytesMax));
+                            field, shown(id), counted(id.size(), "byte"), kSnapshotIdBytesMax));
 }
 
 Status check_owner_filter(const std::optional<std::string>& thread_id, const std::optional<std::string>& user_id) {
@@ -97,8 +98,8 @@ bool adds_something(const StatePersistenceRequest& request, const SnapshotInfo& 
 Status check_id(std::string_view field, std::string_view id) {
     if (!id.empty() && id.size() <= kIdBytesMax && is_utf8(id) && std::ranges::none_of(id, is_control)) return {};
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{} is \"{}\" ({} bytes): give 1 to {} bytes of UTF-8 without control characters", field,
-                            shown(id), id.size(), kIdBytesMax));
+                fmt::format("{} is \"{}\" ({}): give 1 to {} bytes of UTF-8 without control characters", field,
+                            shown(id), counted(id.size(), "byte"), kIdBytesMax));
 }
 
 Status check_name(std::string_view field, std::string_view name, bool may_be_empty) {
@@ -107,8 +108,8 @@ Status check_name(std::string_view field, std::string_view name, bool may_be_emp
         return {};
     }
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{} is \"{}\" ({} bytes): give {} to {} bytes of UTF-8 without control characters", field,
-                            shown(name), name.size(), may_be_empty ? 0 : 1, kNameBytesMax));
+                fmt::format("{} is \"{}\" ({}): give {} to {} bytes of UTF-8 without control characters", field,
+                            shown(name), counted(name.size(), "byte"), may_be_empty ? 0 : 1, kNameBytesMax));
 }
 
 Status check_save_request(const StatePersistenceRequest& request, const StateLimits& limits) {

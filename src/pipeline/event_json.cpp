@@ -21,7 +21,7 @@ Json to_object(const Error& error) {
     const ErrorInfo& info = error_info(error.code);
     Json object{{"code", info.name}, {"message", error.message}};
     if (std::string detail = full_detail(error); !detail.empty()) object["detail"] = std::move(detail);
-    object["advice"] = info.advice;
+    object["advice"] = error.next_step();
     return object;
 }
 

@@ -1,5 +1,6 @@
 #include "store/memory/memory_store.h"
 #include "store/sqlite/sqlite_store.h"
+#include "store/store_url.h"
 
 #include <cairn/store.h>
 
@@ -20,7 +21,7 @@ std::unexpected<Error> refuse(std::string_view url, std::string_view instead) {
 }
 
 // "sqlite:///x" is a path for some libraries and an absolute one for others: better asked than guessed.
-Result<std::shared_ptr<Store>> open_sqlite(std::string_view url, std::string_view path, const OpenOptions& options) {
+Result<StoreUrl> sqlite_url(std::string_view url, std::string_view path) {
     if (path.empty()) return refuse(url, "give a path, as in sqlite:cairn.db");
     if (path == ":memory:") return refuse(url, "use memory: for a store in memory");
     if (path.starts_with("//")) {
@@ -29,7 +30,7 @@ Result<std::shared_ptr<Store>> open_sqlite(std::string_view url, std::string_vie
         return refuse(url,
                       fmt::format("write sqlite:/{0} for an absolute path or sqlite:{0} for a relative one", bare));
     }
-    return open_sqlite_store(std::filesystem::path(path), options);
+    return StoreUrl{StoreUrl::Kind::kSqlite, path};
 }
 
 // What may stand in front of a URL's address is not shown: it can hold a password.
@@ -42,15 +43,22 @@ std::unexpected<Error> refuse_scheme(std::string_view scheme) {
 
 }  // namespace
 
-Result<std::shared_ptr<Store>> open_store(std::string_view url, const OpenOptions& options) {
+Result<StoreUrl> read_store_url(std::string_view url) {
     const std::size_t colon = url.find(':');
     if (colon == std::string_view::npos) return refuse(url, fmt::format("give {}", kAccepted));
     const std::string_view scheme = url.substr(0, colon);
     const std::string_view rest = url.substr(colon + 1);
-    if (scheme == kSqlite) return open_sqlite(url, rest, options);
+    if (scheme == kSqlite) return sqlite_url(url, rest);
     if (scheme != kMemory) return refuse_scheme(scheme);
     if (!rest.empty()) return refuse(url, "memory: takes nothing after the colon");
-    return make_memory_store(options);
+    return StoreUrl{StoreUrl::Kind::kMemory, {}};
+}
+
+Result<std::shared_ptr<Store>> open_store(std::string_view url, const OpenOptions& options) {
+    const auto read = read_store_url(url);
+    if (!read) return std::unexpected(read.error());
+    if (read->kind == StoreUrl::Kind::kMemory) return make_memory_store(options);
+    return open_sqlite_store(std::filesystem::path(read->path), options);
 }
 
 }  // namespace cairn

@@ -202,7 +202,7 @@ TEST_F(Cairn, RecoverRollsBackRestartsAndResumes) {
 
 TEST_F(Cairn, RecoverRefusesWhatMakesNoSense) {
     saved("{}");
-    expect_error(run({"recover", "--run", "r1", "--type", "rollback"}), ErrorCode::kInvalidArgument, "target");
+    expect_error(run({"recover", "--run", "r1", "--type", "rollback"}), ErrorCode::kInvalidArgument, "--to");
     expect_error(run({"recover", "--run", "r1", "--type", "resume", "--to", "1"}), ErrorCode::kInvalidArgument, "");
     expect_error(run({"recover", "--run", "r1", "--type", "rollback", "--to", "7"}), ErrorCode::kNotFound, "7");
     expect_error(run({"recover", "--run", "r9", "--type", "resume"}), ErrorCode::kNotFound, "r9");

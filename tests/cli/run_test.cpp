@@ -204,9 +204,9 @@ TEST_F(CairnRun, DryRunRunsAndWritesNothing) {
 TEST_F(CairnRun, AFailedStepEndsItWithItsErrorAndPlaceAndResumeGoesOn) {
     write_pipeline("echo broken >&2; exit 3");
     const auto failed = run_demo({"--run-id", "r1"});
-    EXPECT_EQ(failed.exit_code, exit_code_of(ErrorCode::kInvalidArgument));
+    EXPECT_EQ(failed.exit_code, exit_code_of(ErrorCode::kAgentFailed));
     EXPECT_THAT(last_line_of(failed.errors),
-                AllOf(StartsWith("cairn: invalid_argument: p.yaml:12:12: step \"second\": "), HasSubstr("broken")));
+                AllOf(StartsWith("cairn: agent_failed: p.yaml:12:12: step \"second\": "), HasSubstr("broken")));
     EXPECT_THAT(failed.output, HasSubstr("cairn run p.yaml --run-id r1 --resume"));
     EXPECT_EQ(only_run()["status"], "failed");
     EXPECT_EQ(only_run()["steps_completed"], 1);

@@ -69,7 +69,8 @@ TEST_F(Cairn, MetadataIsKeptAsWrittenAndFoundByItsMembers) {
     EXPECT_THAT(versions({"--metadata", R"(branch=b","attempt":3,"x":"y)"}), IsEmpty());
     EXPECT_THAT(versions({"--metadata", "="}), IsEmpty());
     expect_error(run({"log", "--run", "r1", "--metadata", "branch"}), ErrorCode::kInvalidArgument, "KEY=VALUE");
-    expect_error(save("{}", {"--metadata", "[1]"}), ErrorCode::kInvalidState, "--metadata: ");
+    expect_error(save("{}", {"--metadata", "[1]"}), ErrorCode::kInvalidArgument,
+                 "--metadata: \"[1]\" is not KEY=VALUE");
 }
 
 TEST_F(Cairn, AForkGoesOnFromAnOlderSnapshotInItsRun) {

@@ -33,4 +33,22 @@ fi
 
 printed=$("$work/consumer/consumer" "sqlite:$work/consumer.db") || fail "the consumer's program"
 [[ $printed == '{"step":1,"note":"from a consumer"}' ]] || fail "the consumer's program printed: $printed"
+# The same with pkg-config, from a tree that has been moved.
+command -v pkg-config >/dev/null || fail "pkg-config is missing"
+mv "$work/prefix" "$work/moved"
+PKG_CONFIG_PATH=$(find "$work/moved" -type d -name pkgconfig)
+export PKG_CONFIG_PATH
+[[ $(pkg-config --modversion cairn) == "$("$work/moved/bin/cairn" version | cut -d' ' -f2)" ]] || fail "the version of cairn.pc"
+# shellcheck disable=SC2046  # words are wanted
+$(command -v ccache || true) "${CXX:-g++}" -std=c++23 "$project/main.cpp" $(pkg-config --cflags --libs cairn) \
+    -o "$work/with_pkg_config" || fail "pkg-config: compile and link"
+printed=$("$work/with_pkg_config" "sqlite:$work/pkg_config.db") || fail "pkg-config: the consumer's program"
+[[ $printed == '{"step":1,"note":"from a consumer"}' ]] || fail "pkg-config: the program printed: $printed"
+
+# What a person looks for beside the program.
+share=$work/moved/share
+for file in man/man1/cairn.1 bash-completion/completions/cairn zsh/site-functions/_cairn fish/vendor_completions.d/cairn.fish; do
+    [[ -s $share/$file ]] || fail "share/$file is not installed"
+done
+
 printf 'found, compiled, linked, saved and loaded\n'

@@ -43,7 +43,7 @@ struct Pipe {
 
 bool is_read_by_cairn(std::string_view name) {
     return name.starts_with("CAIRN_") || name.starts_with("OPTIMIZED_PERSISTENCE_") ||
-           name.starts_with("ENABLE_OPTIMIZED_");
+           name.starts_with("ENABLE_OPTIMIZED_") || name == "ENVIRONMENT";
 }
 
 std::vector<std::string> child_environment(const std::map<std::string, std::string>& additions) {

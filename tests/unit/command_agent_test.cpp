@@ -244,7 +244,7 @@ TEST(CommandAgent, ProgressIsToldWhileTheProgramRuns) {
 TEST(CommandAgent, AFailedExitIsToldWithItsCodeAndTheEndOfItsErrors) {
     const Error error = error_of(
         run(shell("echo FIRST >&2; i=0; while [ $i -lt 1000 ]; do echo line $i >&2; i=$((i+1)); done; exit 3")));
-    EXPECT_EQ(error.code, ErrorCode::kInvalidArgument);
+    EXPECT_EQ(error.code, ErrorCode::kAgentFailed);
     EXPECT_THAT(error.message,
                 AllOf(HasSubstr("\"/bin/sh\" exited with code 3: "), EndsWith("line 999"), Not(HasSubstr("FIRST"))));
     EXPECT_GT(error.message.size(), 4000U);
@@ -257,7 +257,7 @@ TEST(CommandAgent, AFailedExitWithoutErrorsSaysJustThat) {
 
 TEST(CommandAgent, ADeathBySignalIsToldWithItsName) {
     const Error error = error_of(run(shell("ulimit -c 0; echo '{}'; echo so long >&2; kill -SEGV $$")));
-    EXPECT_EQ(error.code, ErrorCode::kInvalidArgument);
+    EXPECT_EQ(error.code, ErrorCode::kAgentFailed);
     EXPECT_EQ(error.message, "program \"/bin/sh\" was ended by SIGSEGV: so long");
 }
 

@@ -11,6 +11,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -389,51 +390,106 @@ TEST(Dotenv, SyntaxTable) {
         {"N=''\n", ""},
         {"N=\"it's\"\n", "it's"},
         {"N=first\nN=last\n", "last"},
+        {"N=\"two\nlines\"\n", "two\nlines"},
+        {"N='-----BEGIN KEY-----\nMIIB=\n# no comment\n-----END KEY-----' # comment\n",
+         "-----BEGIN KEY-----\nMIIB=\n# no comment\n-----END KEY-----"},
+        {"N=\"a\\\"\nb\"", "a\"\nb"},
         {"# comment\n\n \t\n  # another\nN=value", "value"},
     };
     for (const auto& [text, value] : cases) {
-        const auto values = parse_dotenv(text, ".env");
-        ASSERT_TRUE(values.has_value()) << text << ": " << values.error().message;
-        EXPECT_THAT(*values, ElementsAre(Pair("N", value))) << text;
+        const Dotenv dotenv = parse_dotenv(text);
+        EXPECT_THAT(dotenv.problems, IsEmpty()) << text;
+        EXPECT_THAT(dotenv.values, ElementsAre(Pair("N", value))) << text;
     }
 }
 
 TEST(Dotenv, NamesThatCairnDoesNotReadAreAllowed) {
-    const auto values = parse_dotenv("OTHER_1=x\nexport_me=y\n_z='w'\n", ".env");
-    ASSERT_TRUE(values.has_value());
-    EXPECT_THAT(*values, UnorderedElementsAre(Pair("OTHER_1", "x"), Pair("export_me", "y"), Pair("_z", "w")));
+    const auto values = parse_dotenv("OTHER_1=x\nexport_me=y\n_z='w'\n").values;
+    EXPECT_THAT(values, UnorderedElementsAre(Pair("OTHER_1", "x"), Pair("export_me", "y"), Pair("_z", "w")));
 }
 
 TEST(Dotenv, AnEmptyFileHasNoValues) {
     for (const std::string_view text : {"", "\n", "\r\n", "\xEF\xBB\xBF"}) {
-        const auto values = parse_dotenv(text, ".env");
-        ASSERT_TRUE(values.has_value());
-        EXPECT_THAT(*values, IsEmpty());
+        EXPECT_THAT(parse_dotenv(text).values, IsEmpty());
     }
 }
 
-TEST(Dotenv, ABrokenLineIsAnErrorWithFileAndLineNumberButWithoutItsContent) {
+TEST(Dotenv, ALineOfAnotherProgramThatCannotBeReadIsSkippedWithAWarningThatNamesIt) {
     const std::vector<std::pair<std::string, std::string>> cases{
         {"no equals sign secret", "there is no '='"},
         {"export", "there is no '='"},
         {"=secret", "is not a name"},
         {"1N=secret", "is not a name"},
         {"MY-NAME=secret", "is not a name"},
+        {"spring.datasource.url=secret", "is not a name"},
         {"MY NAME=secret", "is not a name"},
         {"N='secret", "quote is not closed"},
         {"N=\"secret", "quote is not closed"},
         {"N=\"secret\\\"", "quote is not closed"},
         {"N='secret' more", "after the closing quote"},
         {"N=\"secret\"more", "after the closing quote"},
-        {"N=\"two\nlines\"", "quote is not closed"},
     };
     for (const auto& [line, problem] : cases) {
-        const auto loaded = load({}, "A=1\r\n# comment\n" + line + "\nB=2\n");
+        const auto loaded = load({}, "A=\"1\n2\"\r\n# comment\n" + line + "\nCAIRN_LOG_LEVEL=info\n");
+        ASSERT_TRUE(loaded.has_value()) << line << ": " << loaded.error().message;
+        EXPECT_EQ(loaded->config.log_level, LogLevel::kInfo) << line;
+        EXPECT_THAT(loaded->warnings, ElementsAre(AllOf(HasSubstr(".env line 4:"), HasSubstr(problem),
+                                                        HasSubstr("skipped"), Not(HasSubstr("secret")))));
+    }
+}
+
+TEST(Dotenv, ALineOfOursThatCannotBeReadIsAnErrorWithItsNumberButWithoutItsContent) {
+    const std::vector<std::pair<std::string, std::string>> cases{
+        {"CAIRN_STORE secret", "there is no '='"},
+        {"export CAIRN_STORE", "there is no '='"},
+        {"CAIRN_STORE x=secret", "is not a name"},
+        {"CAIRN_STORE='secret", "quote is not closed"},
+        {"CAIRN_STORE='secret' more", "after the closing quote"},
+    };
+    for (const auto& [line, problem] : cases) {
+        const auto loaded = load({}, "A=1\n" + line + "\nB=2\n");
         ASSERT_FALSE(loaded.has_value()) << line;
         EXPECT_EQ(loaded.error().code, ErrorCode::kInvalidConfig);
-        EXPECT_THAT(loaded.error().message,
-                    AllOf(HasSubstr(".env line 3:"), HasSubstr(problem), Not(HasSubstr("secret"))));
+        EXPECT_THAT(loaded.error().message, AllOf(HasSubstr(".env line 2:"), HasSubstr(problem),
+                                                  HasSubstr("give CAIRN_STORE=value"), Not(HasSubstr("secret"))));
     }
+}
+
+TEST(Dotenv, IsNotReadInProductionAndStaging) {
+    const std::string dotenv = "CAIRN_LOG_LEVEL=info\nCAIRN_STORE='not closed\n";
+    for (const std::string name : {"production", "Production", "staging", "STAGING"}) {
+        const auto loaded = load({{"ENVIRONMENT", name}}, dotenv);
+        ASSERT_TRUE(loaded.has_value()) << name;
+        EXPECT_EQ(loaded->config.log_level, LogLevel::kWarning) << name;
+        EXPECT_EQ(loaded->dotenv_ignored, "ENVIRONMENT=" + name);
+    }
+    for (const std::string name : {"development", "prod", "production ", ""}) {
+        const auto loaded = load({{"ENVIRONMENT", name}}, "CAIRN_LOG_LEVEL=info\n");
+        ASSERT_TRUE(loaded.has_value()) << name;
+        EXPECT_EQ(loaded->config.log_level, LogLevel::kInfo) << name;
+        EXPECT_EQ(loaded->dotenv_ignored, "");
+    }
+    EXPECT_EQ(load({}, "ENVIRONMENT=production\nCAIRN_LOG_LEVEL=info\n")->config.log_level, LogLevel::kInfo)
+        << "only the environment says it, not the file itself";
+}
+
+TEST(Dotenv, APipeOfThatNameIsAnErrorAndNotWaitedFor) {
+    const test::TempDir folder;
+    ASSERT_EQ(::mkfifo((folder / ".env").c_str(), 0600), 0);
+    const auto loaded = load_config(environment_of({}), folder / ".env");
+    ASSERT_FALSE(loaded.has_value());
+    EXPECT_EQ(loaded.error().code, ErrorCode::kInvalidConfig);
+    EXPECT_THAT(loaded.error().message, HasSubstr("is not a file"));
+}
+
+TEST(Dotenv, ALinkIsFollowedToAFileOnly) {
+    const test::TempDir folder;
+    std::ofstream(folder / "settings") << "CAIRN_LOG_LEVEL=info\n";
+    std::filesystem::create_symlink("settings", folder / ".env");
+    EXPECT_EQ(load_config(environment_of({}), folder / ".env")->config.log_level, LogLevel::kInfo);
+    std::filesystem::remove(folder / ".env");
+    std::filesystem::create_symlink("/dev/zero", folder / ".env");
+    EXPECT_EQ(load_config(environment_of({}), folder / ".env").error().code, ErrorCode::kInvalidConfig);
 }
 
 TEST(Dotenv, AnAbsentFileOrFolderIsFine) {

@@ -34,6 +34,7 @@ constexpr bool is_listed(ErrorCode code) {
         case ErrorCode::kReadOnly:
         case ErrorCode::kIncompatible:
         case ErrorCode::kClosed:
+        case ErrorCode::kAgentFailed:
         case ErrorCode::kInternal:
             return true;
     }

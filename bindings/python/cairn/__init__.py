@@ -6,6 +6,7 @@ from cairn.checkpoint import Checkpoint, checkpoint
 from cairn.compat import beside as _beside
 from cairn.config import Config, ConfigEntry, config_entries, load_config
 from cairn.errors import (
+    AgentFailedError,
     AlreadyExistsError,
     CairnError,
     ClosedError,
@@ -52,6 +53,7 @@ _beside.stand_beside()
 __version__: str = _cairn.__version__
 
 __all__ = [
+    "AgentFailedError",
     "AgentPhase",
     "AlreadyExistsError",
     "CairnError",

@@ -7,9 +7,11 @@ import os
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional, TypeAlias
 
-from cairn import _cairn
+from cairn import _cairn, _logging
 
 Config: TypeAlias = _cairn.Config
+
+_told: set[str] = set()  # settings are read often, and a line of `.env` is told once
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,12 @@ class ConfigEntry:
 
 
 def _load(environment: Optional[Mapping[str, str]], dotenv: str) -> _cairn.LoadedConfig:
-    return _cairn.load_config(dict(os.environ if environment is None else environment), dotenv)
+    loaded = _cairn.load_config(dict(os.environ if environment is None else environment), dotenv)
+    for warning in loaded.warnings:
+        if warning not in _told:
+            _told.add(warning)
+            _logging.logger.warning("%s", warning)
+    return loaded
 
 
 def load_config(environment: Optional[Mapping[str, str]] = None, dotenv: str = ".env") -> Config:

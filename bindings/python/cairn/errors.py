@@ -82,6 +82,10 @@ class ClosedError(CairnError):
     pass
 
 
+class AgentFailedError(CairnError):
+    pass
+
+
 class InternalError(CairnError):
     pass
 
@@ -97,5 +101,8 @@ for _name, _class, _retry, _advice in _cairn.error_rows():
     _by_code[_name].__doc__ = _advice
 
 
-def exception_of(code: str, message: str, detail: str) -> CairnError:
-    return _by_code[code](message, detail)
+def exception_of(code: str, message: str, detail: str, advice: str = "") -> CairnError:
+    error = _by_code[code](message, detail)
+    if advice and advice != error.advice:
+        error.advice = advice  # of this very case
+    return error

@@ -27,9 +27,9 @@ py::str readable(std::string_view text) {
 }
 
 void raise(const Error& error) {
-    const py::object exception =
-        py::module_::import("cairn.errors")
-            .attr("exception_of")(error_info(error.code).name, readable(error.message), readable(error.detail));
+    const py::object exception = py::module_::import("cairn.errors")
+                                     .attr("exception_of")(error_info(error.code).name, readable(error.message),
+                                                           readable(error.detail), readable(error.next_step()));
     PyErr_SetObject(py::type::handle_of(exception).ptr(), exception.ptr());
     throw py::error_already_set();
 }

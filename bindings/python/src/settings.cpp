@@ -45,7 +45,7 @@ LoadedConfig load(const py::dict& variables, const std::string& dotenv) {
 
 py::dict variables_of(const std::string& path) {
     py::dict variables;
-    for (const auto& [name, value] : value_of(read_dotenv(path))) variables[text_of(name)] = text_of(value);
+    for (const auto& [name, value] : value_of(read_dotenv(path)).values) variables[text_of(name)] = text_of(value);
     return variables;
 }
 
@@ -94,8 +94,14 @@ void bind_config(py::module_& module) {
         .def_property_readonly("log_level", [](const Config& config) { return to_string(config.log_level); });
     py::class_<LoadedConfig>(module, "LoadedConfig")
         .def_readonly("config", &LoadedConfig::config)
-        .def_property_readonly("entries", &entries_of);
+        .def_property_readonly("entries", &entries_of)
+        .def_property_readonly("warnings", [](const LoadedConfig& loaded) {
+            py::list warnings;
+            for (const std::string& warning : loaded.warnings) warnings.append(text_of(warning));
+            return warnings;
+        });
     module.def("read_dotenv", &variables_of, py::arg("path"));
+    module.def("reads_dotenv_in", &reads_dotenv_in, py::arg("environment"));
     module.def("load_config", &load, py::arg("variables"), py::arg("dotenv"));
 }
 

@@ -32,7 +32,9 @@ class IsolatedEnvironment:
         self._set[name] = value
 
     def get_all(self) -> dict[str, str]:
-        return {**_cairn.read_dotenv(self._dotenv), **os.environ, **self._set}
+        variables = {**os.environ, **self._set}
+        is_read = _cairn.reads_dotenv_in(variables.get("ENVIRONMENT", ""))
+        return {**_cairn.read_dotenv(self._dotenv), **variables} if is_read else variables
 
     def load_config(self) -> Config:
         """The engine's settings. Raises ConfigError naming the variable, its value and what is accepted."""
