@@ -199,7 +199,7 @@ TEST_F(Replay, InterruptedCompareRemovesItsStores) {
         "{} replay {} & "
         "until ls -d cairn-replay-*/standard.db >/dev/null 2>&1; do kill -0 $! || exit 1; done; "
         "kill -TERM $!; wait $!",
-        cairn_program(), runs);
+        test::cairn_program(), runs);
     const ProgramResult result = test::run_program("sh", {"-c", script}, {.working_folder = folder.path()});
     EXPECT_EQ(result.exit_code, 128 + SIGTERM) << result.errors;
     EXPECT_EQ(result.output, "");
@@ -228,7 +228,7 @@ TEST_F(Replay, PathThatIsNotThereIsNotFound) {
 }
 
 TEST_F(Replay, RecordedRunsSkipExactlyTheStepsThatEqualTheOneBefore) {
-    const auto trajectories = source_dir() / "../shared/trajectories";
+    const auto trajectories = test::source_dir() / "../shared/trajectories";
     if (!std::filesystem::exists(trajectories)) GTEST_SKIP() << "no trajectories at " << trajectories;
     const std::string file = (trajectories / "browsergym_workarena.jsonl").string();
     constexpr auto kCountDuplicates =
@@ -255,6 +255,20 @@ TEST_F(Replay, RecordedRunsSkipExactlyTheStepsThatEqualTheOneBefore) {
         EXPECT_EQ(figures[mode]["failed"], 0);
         EXPECT_EQ(figures[mode]["fallbacks"], 0);
     }
+}
+
+TEST_F(Replay, TheRecordingsThatComeWithTheProjectLoadAsTheyWereSaved) {
+    const Json both = figures({(test::source_dir() / "examples/recordings").string(), "--verify"});
+    for (const char* mode : {"standard", "optimized"}) {
+        const Json& one = both.at(mode);
+        EXPECT_EQ(one.at("runs"), 16) << mode;
+        EXPECT_EQ(one.at("failed"), 0) << mode;
+        EXPECT_EQ(one.at("mismatches"), 0) << mode;
+        EXPECT_EQ(one.at("verified"), one.at("saves")) << mode;
+    }
+    EXPECT_GT(both.at("optimized").at("deduplicated"), 10) << "an agent that asks again changes nothing";
+    EXPECT_LT(both.at("optimized").at("payload_bytes").get<int>() * 5,
+              both.at("standard").at("payload_bytes").get<int>());
 }
 
 }  // namespace
