@@ -37,9 +37,11 @@ is_installed() {
     [[ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" == installed ]]
 }
 
+list_missing() { fold -s -w 100 <<<"${missing[*]}" | sed 's/^/    /; s/ *$//'; }
+
 give_up() {
     printf 'install_dependencies: %s\n' "$1" >&2
-    printf '  Packages needed (names of Debian 12): %s\n' "${missing[*]}" >&2
+    printf '  Packages needed (names of Debian 12):\n%s\n' "$(list_missing)" >&2
     printf '  With these or their like in place, CAIRN_SKIP_DEPENDENCIES=1 skips this check.\n' >&2
     exit 1
 }
@@ -80,7 +82,7 @@ if ((EUID != 0)); then
     as_root=(sudo)
 fi
 
-printf "To %s cairn, these packages are missing and will now be installed with apt-get:\n  %s\n" "$*" "${missing[*]}"
+printf "To %s cairn, these packages are missing and will now be installed with apt-get:\n%s\n" "$*" "$(list_missing)"
 "${as_root[@]}" apt-get update --quiet=2 ||
     printf 'install_dependencies: apt-get update failed; trying with the package lists that are here.\n' >&2
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What `make run` shows: a pipeline of agents that is killed in the middle and goes on, one agent persisted by both
-# services, then recorded agents where there are any.
+# services, then recordings of others.
 #
 #   scripts/run_example.sh [BUILD_FOLDER [OUTPUT_FOLDER]]
 #
@@ -58,22 +58,29 @@ echo "  No finished step ran twice."
 say "6. What they found (cairn load --run analysis):"
 cairn load --run analysis | python3 -c 'import json, sys; print(json.load(sys.stdin)["report"], end="")'
 
-say "Try next:"
-printf '  export PATH=%q:$PATH CAIRN_STORE=%q\n' "$build" "$CAIRN_STORE"
-printf '  cairn log --run analysis --graph      # its checkpoints\n'
-printf '  cairn diff --run analysis             # what the last step changed\n'
-printf '  cairn run %s --set folder=%q   # again; press Ctrl-C, then --resume\n' "$pipeline" "$PWD"
-[[ $# -lt 2 ]] || exit 0
+try_next() {
+    say "Try next:"
+    printf '  export PATH=%q:$PATH CAIRN_STORE=%q\n' "$build" "sqlite:$out/pipeline.db"
+    printf '  cairn log --run analysis --graph      # its checkpoints\n'
+    printf '  cairn diff --run analysis             # what the last step changed\n'
+    printf '  cairn run %s --set folder=%q   # again; press Ctrl-C, then --resume\n' "$pipeline" "$PWD"
+    printf '  cairn help                            # all commands; README.md goes on from here\n'
+}
+if (($# == 2)); then
+    try_next
+    exit 0
+fi
 unset CAIRN_STORE ENABLE_OPTIMIZED_PERSISTENCE
 
 say "7. One agent that saves after every step, with the standard and the optimised service:"
 "$build/repo_analyst" --out "$out" .
 
+say "8. The same comparison on recordings of three kinds of invented agents (examples/recordings):"
+CAIRN_STORE="sqlite:$out/replay.db" cairn replay examples/recordings --mode compare --verify
+
 trajectories=../shared/trajectories/tau_bench_airline.jsonl
 if [[ -f $trajectories ]]; then
-    say "8. The same comparison on 100 recorded runs of an airline assistant ($trajectories):"
-    "$build/cairn" replay "$trajectories" --mode compare
-else
-    printf '\nNo recorded agents at %s, so no replay. Any file of that format will do:\n' "$trajectories"
-    printf '  build/release/cairn replay FILE.jsonl --mode compare\n'
+    say "9. And on 100 recorded runs of an airline assistant ($trajectories):"
+    CAIRN_STORE="sqlite:$out/replay.db" cairn replay "$trajectories" --mode compare
 fi
+try_next

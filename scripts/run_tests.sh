@@ -10,6 +10,7 @@ preset=$1
 shift
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 report=$PWD/build/$preset/tests.xml
+reports=("$report")
 rm -f "$report"
 
 result=0
@@ -37,6 +38,7 @@ asan) # the interpreter was built without it, and keeps some memory until it end
 esac
 if [[ $preset != tsan && $# == 0 ]]; then
     report=$PWD/build/$preset/python_tests.xml
+    reports+=("$report")
     rm -f "$report"
     env "${python_environment[@]}" /usr/bin/python3 -m pytest tests/python --junitxml "$report" || result=$?
     failures=$(($(count_in failure "$report") + $(count_in error "$report")))
@@ -45,5 +47,7 @@ if [[ $preset != tsan && $# == 0 ]]; then
     failed=$((failed + failures))
     skipped=$((skipped + skips))
 fi
-printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+printf '\n'
+python3 scripts/skip_reasons.py "${reports[@]}"
+printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 exit "$result"

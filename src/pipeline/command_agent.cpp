@@ -60,7 +60,7 @@ std::string describe(std::optional<int> wait_status) {
 std::unexpected<Error> bad_exit(const std::string& program, const ProgramEnd& end, const ErrorStream& errors) {
     const std::string tail = errors.tail();
     return fail(ErrorCode::kAgentFailed, fmt::format("program \"{}\" {}{}{}", program, describe(end.wait_status),
-                                                         tail.empty() ? "" : ": ", tail));
+                                                     tail.empty() ? "" : ": ", tail));
 }
 
 Result<State> parse_output(const CommandOptions& options, std::string&& output) {

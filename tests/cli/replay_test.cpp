@@ -202,7 +202,7 @@ TEST_F(Replay, InterruptedCompareRemovesItsStores) {
         "{} replay {} & "
         "until ls -d cairn-replay-*/standard.db >/dev/null 2>&1; do kill -0 $! || exit 1; done; "
         "kill -TERM $!; wait $!",
-        cairn_program(), runs);
+        test::cairn_program(), runs);
     const ProgramResult result = test::run_program("sh", {"-c", script}, {.working_folder = folder.path()});
     EXPECT_EQ(result.exit_code, 128 + SIGTERM) << result.errors;
     EXPECT_EQ(result.output, "");
@@ -261,6 +261,20 @@ TEST_F(Replay, RecordedRunsSkipExactlyTheStepsThatRepeatTheHead) {
         EXPECT_EQ(figures[mode]["failed"], 0);
         EXPECT_EQ(figures[mode]["fallbacks"], 0);
     }
+}
+
+TEST_F(Replay, TheRecordingsThatComeWithTheProjectLoadAsTheyWereSaved) {
+    const Json both = figures({(test::source_dir() / "examples/recordings").string(), "--verify"});
+    for (const char* mode : {"standard", "optimized"}) {
+        const Json& one = both.at(mode);
+        EXPECT_EQ(one.at("runs"), 16) << mode;
+        EXPECT_EQ(one.at("failed"), 0) << mode;
+        EXPECT_EQ(one.at("mismatches"), 0) << mode;
+        EXPECT_EQ(one.at("verified"), one.at("saves")) << mode;
+    }
+    EXPECT_GT(both.at("optimized").at("deduplicated"), 10) << "an agent that asks again changes nothing";
+    EXPECT_LT(both.at("optimized").at("payload_bytes").get<int>() * 5,
+              both.at("standard").at("payload_bytes").get<int>());
 }
 
 }  // namespace

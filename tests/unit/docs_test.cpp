@@ -2,6 +2,7 @@
 // Method: compare their tables with the tables in the code, their commands with the program's help, and their C++
 // blocks with the examples, which are compiled and run.
 
+#include "support/paths.h"
 #include "support/run_program.h"
 #include "support/source_files.h"
 #include "support/temp_dir.h"
@@ -11,6 +12,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <optional>
 #include <regex>
@@ -196,6 +199,72 @@ TEST(Docs, QuickstartPrintsWhatTheReadmeSays) {
     ASSERT_EQ(result.exit_code, 0) << result.errors;
     EXPECT_EQ(result.output, "persisted: {\"step\":1,\"messages\":[\"hello\"]}\n");
     EXPECT_TRUE(read_file(project_path("README.md")).contains(trimmed(lines_of(result.output).front())));
+}
+
+// The README's block of this language that has `words`, as it stands.
+std::string readme_block(const std::string& language, const std::string& words) {
+    const std::string readme = read_file(project_path("README.md"));
+    const std::string fence = "```" + language + "\n";
+    for (auto from = readme.find(fence); from != std::string::npos; from = readme.find(fence, from + 1)) {
+        const auto begin = from + fence.size();
+        std::string block = readme.substr(begin, readme.find("```\n", begin) - begin);
+        if (block.contains(words)) return block;
+    }
+    ADD_FAILURE() << "README.md has no block with " << words;
+    return "";
+}
+
+void replace(std::string& text, const std::string& what, const std::string& with) {
+    const auto at = text.find(what);
+    ASSERT_NE(at, std::string::npos) << what << " is not in:\n" << text;
+    text.replace(at, what.size(), with);
+}
+
+// A folder as it is after `make build`, and nothing installed but what that needs: a jq that is there does not work.
+class Readme : public testing::Test {
+protected:
+    void SetUp() override {
+        std::filesystem::create_directory(folder_ / "build");
+        std::filesystem::create_directory_symlink(std::filesystem::path(cairn_program()).parent_path(),
+                                                  folder_ / "build/release");
+        std::filesystem::create_directory(folder_ / "broken");
+        write("broken/jq", "#!/bin/sh\nexit 1\n");
+        std::filesystem::permissions(folder_ / "broken/jq", std::filesystem::perms::owner_all);
+    }
+
+    void write(const std::string& name, const std::string& text) const { std::ofstream(folder_ / name) << text; }
+
+    ProgramResult run(const std::string& script) const {
+        return run_program("/bin/sh", {"-c", "PATH=$PWD/broken:$PATH\n" + script}, {.working_folder = folder_.path()});
+    }
+
+    TempDir folder_;
+};
+
+TEST_F(Readme, TheShellBlockWorksAsItStands) {
+    const auto shown = run("set -e\n" + readme_block("sh", "cairn recover"));
+    EXPECT_EQ(shown.exit_code, 0) << shown.errors;
+    EXPECT_EQ(shown.errors, "");
+    for (const char* words :
+         {"deduplicated", "~ /answer  null -> 42", "\n{\"step\":2,\"answer\":42}\n", "all is well"}) {
+        EXPECT_TRUE(shown.output.contains(words)) << words << " is not in:\n" << shown.output;
+    }
+}
+
+// The kill comes from the agent here, at the moment that the README waits for.
+TEST_F(Readme, ThePipelineIsKilledAndGoesOnAsItStands) {
+    std::string agent = readme_block("python", "agent.py");
+    replace(agent, "time.sleep(5)", "os.path.exists('killed') or (open('killed', 'w'), os.kill(os.getppid(), 9))");
+    write("agent.py", agent);
+    write("analyst.yaml", readme_block("yaml", "analyst.yaml"));
+    std::string script = readme_block("sh", "cairn run analyst.yaml");
+    replace(script, "KILL 3", "KILL 600");
+    const auto shown = run("export PATH=\"$PWD/build/release:$PATH\"\n" + script);
+    EXPECT_EQ(shown.exit_code, 0) << shown.errors;
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "killed"));
+    for (const char* words : {"  interrupted  ", "completed (resumed)"}) {
+        EXPECT_TRUE(shown.output.contains(words)) << words << " is not in:\n" << shown.output;
+    }
 }
 
 TEST(Docs, GuideRunsAndSkipsTheRepeatedSave) {
