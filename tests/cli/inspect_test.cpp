@@ -112,7 +112,7 @@ TEST_F(Cairn, RunsAndThreadsAreListedAndFiltered) {
     EXPECT_THAT(keys_of(item),
                 ElementsAre("run_id", "thread_id", "user_id", "head_version", "head_snapshot_id", "checkpoint_type",
                             "agent_phase", "created_at", "updated_at", "snapshots", "pipeline", "status",
-                            "steps_completed", "steps_total", "step", "checkpoint_age_ms"));
+                            "steps_completed", "steps_total", "step", "waiting_for", "checkpoint_age_ms"));
     EXPECT_TRUE(item["status"].is_null()) << "it is no pipeline's";
 }
 
