@@ -5,6 +5,7 @@
 #include "cli/replay_trajectory.h"
 #include "frame/delta_frame.h"
 #include "frame/text_chain.h"
+#include "support/paths.h"
 
 #include <gtest/gtest.h>
 
@@ -24,7 +25,7 @@ constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
 using Texts = std::vector<std::string>;
 
 std::filesystem::path folder() {
-    return source_dir() / ".." / "shared" / "trajectories";
+    return test::source_dir() / ".." / "shared" / "trajectories";
 }
 
 /// The texts of a run's first steps, without those that equal the one before.
