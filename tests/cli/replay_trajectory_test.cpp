@@ -246,7 +246,7 @@ TEST(ReplayTrajectory, BlankLinesAreSkippedAndErrorsNameFileAndLine) {
 }
 
 TEST(ReplayTrajectory, StatesAreThoseOfTheScriptBesideTheTrajectories) {
-    const auto folder = source_dir() / "../shared/trajectories";
+    const auto folder = test::source_dir() / "../shared/trajectories";
     if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no trajectories at " << folder;
     const std::string file = (folder / "swe_agent.jsonl").string();
     constexpr auto kPrintStates =
