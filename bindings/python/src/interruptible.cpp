@@ -6,11 +6,11 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <system_error>
 #include <thread>
-#include <unordered_map>
 #include <utility>
 
 namespace cairn::python {
@@ -112,8 +112,8 @@ private:
     }
 
     std::mutex mutex_;
-    std::shared_ptr<Helper> idle_;                                   // guarded by mutex_
-    std::unordered_map<std::string, std::shared_ptr<Helper>> busy_;  // guarded by mutex_; by the key of its jobs
+    std::shared_ptr<Helper> idle_;                         // guarded by mutex_
+    std::map<std::string, std::shared_ptr<Helper>> busy_;  // guarded by mutex_; by the key of its jobs
 };
 
 }  // namespace
