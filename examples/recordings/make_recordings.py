@@ -54,6 +54,7 @@ def support_chat(number):
     agent.run["base_state"]["messages"].append({"role": "system", "content": agent.paragraph(12)})
     tokens = 0
     for turn in range(1, agent.random.randint(18, 30)):
+        phase = "triage" if turn < 6 else "action_planning"
         counters = [replace("/turn", turn), replace("/tokens", tokens)]
         tokens += agent.random.randint(90, 700)
         kind = agent.random.random()
@@ -67,9 +68,9 @@ def support_chat(number):
             rows = [{"id": agent.random.randint(1000, 9999), "text": agent.sentence(8)} for _ in range(agent.random.randint(1, 6))]
             message = {"role": "tool", "tool_call_id": f"call_{number}_{turn - 1}", "content": json.dumps(rows)}
         else:
-            agent.step("triage")  # it asked again: nothing has changed
+            agent.step(phase)  # it asked again: nothing has changed
             continue
-        agent.step("triage" if turn < 6 else "action_planning", *counters, add("/messages/-", message), critical=turn == 6)
+        agent.step(phase, *counters, add("/messages/-", message), critical=turn == 6)
     agent.step("completion", add("/resolved", agent.random.random() < 0.8))
     return agent.run
 

@@ -79,6 +79,8 @@ bool sync_folder(const std::string& folder) {
     return synced;
 }
 
+constexpr mode_t kPermissions = S_IRWXU | S_IRWXG | S_IRWXO;
+
 }  // namespace
 
 Status write_file(const std::string& path, std::string_view bytes, std::uint32_t mode) {
@@ -99,7 +101,7 @@ Result<OutputFile> OutputFile::open(const std::string& path, std::uint32_t mode)
     if (!S_ISREG(entry.st_mode) || is_open_already(path)) return open_as_it_is(path);
     if (is_database(path)) return refuse(path, "is a database, and would be lost");
     if (::access(path.c_str(), W_OK) != 0) return cannot_write(path, ErrorCode::kReadOnly);
-    return open_beside(path, without_links(path), mode);
+    return open_beside(path, without_links(path), entry.st_mode & kPermissions);
 }
 
 Result<OutputFile> OutputFile::open_as_it_is(const std::string& path) {

@@ -21,7 +21,7 @@ namespace cairn::cli {
 /// it is; one's own link is followed.
 class OutputFile {
 public:
-    /// "-" is standard output. `mode` is the file's, whatever the umask is and whatever it had.
+    /// "-" is standard output. `mode`: of a file that is made, whatever the umask is; one that is there keeps its own.
     /// Errors: kNotFound (no such folder), kInvalidArgument (a folder, a database, a pipe that nobody reads, a link or
     ///   pipe of another user), kReadOnly (the file or its folder), kStorageFull.
     [[nodiscard]] static Result<OutputFile> open(const std::string& path, std::uint32_t mode);

@@ -144,7 +144,7 @@ TEST_F(Cairn, ConfigShowsValueAndOriginOfEveryVariable) {
     const Environment environment{{"CAIRN_LOG_LEVEL", "error"}, {"CAIRN_STORE", "postgresql://me:secret@host/db"}};
     const auto result = run({"config", "--json"}, "", environment);
     const Json entries = parsed(result);
-    ASSERT_THAT(entries, SizeIs(24));
+    ASSERT_THAT(entries, SizeIs(25));
     EXPECT_THAT(keys_of(entries[0]), ElementsAre("variable", "value", "origin", "accepts", "description", "problem"));
     const auto entry = [&](std::string_view variable) {
         for (const Json& candidate : entries) {
@@ -187,7 +187,7 @@ TEST_F(Cairn, ASessionAsInTheReadme) {
 export ENABLE_OPTIMIZED_PERSISTENCE=true
 echo '{"step":1,"messages":[]}' | "$CAIRN" save --run demo --thread t --user me > /dev/null
 echo '{"step":2,"messages":["hello"]}' | "$CAIRN" save --run demo --thread t --user me --phase triage > /dev/null
-echo '{"messages":["hello"],"step":2}' | "$CAIRN" save --run demo --thread t --user me | cut -d' ' -f1
+echo '{"step":2, "messages":["hello"]}' | "$CAIRN" save --run demo --thread t --user me | cut -d' ' -f1
 "$CAIRN" log --run demo | wc -l
 "$CAIRN" diff --run demo | tail -n +3
 "$CAIRN" recover --run demo --type rollback --to 1 > /dev/null

@@ -26,8 +26,9 @@ DOCUMENTATION = SOURCE.parent / "shared" / "BatchedStatePersistence.md"
 
 
 def python_blocks(page):
+    """With the line that each begins at. One that begins with a file's name is a program (tests/unit/docs_test.cpp)."""
     text = page.read_text()
-    for match in re.finditer(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+    for match in re.finditer(r"^```python\n(?!# \w+\.py)(.*?)^```", text, re.MULTILINE | re.DOTALL):
         yield text.count("\n", 0, match.start()) + 2, match.group(1)
 
 
@@ -864,7 +865,7 @@ async def test_a_run_without_a_user_is_nobodys(netra):
     executor = netra.PipelineExecutor(Engine(), None, None)
     await executor.execute_pipeline([{"a": 1}], {}, "r", {"thread_id": "t", "user_id": None})
     assert await netra.optimized.load_agent_state("r") == {"a": 1}
-    with pytest.raises(ValueError, match="belongs to another user"):
+    with pytest.raises(ValueError, match="belongs to another thread or user"):
         await netra.optimized.save_agent_state(run_id="r", thread_id="t", user_id="bob", state={"n": 2})
 
 

@@ -130,7 +130,12 @@ TEST_P(RetentionFault, AtAnyCallLeavesAllLoadableAndTheNextPruneFinishes) {
         const Result<RetentionReport> report = prune(*store, policy, options);
         has_met = store->failures(call) > 0;
         const bool is_retried = code == ErrorCode::kConflict || code == ErrorCode::kOutcomeUnknown;
-        EXPECT_EQ(report.has_value(), !has_met || (call == StoreCall::kCommit && is_retried));
+        if (call == StoreCall::kCommit && code == ErrorCode::kStorageFull) {
+            // A step is retried in smaller ones, but the smallest is not.
+            if (!report) EXPECT_EQ(report.error().code, ErrorCode::kStorageFull);
+        } else {
+            EXPECT_EQ(report.has_value(), !has_met || (call == StoreCall::kCommit && is_retried));
+        }
         expect_intact(*memory, run);
         store->heal();
         ASSERT_TRUE(prune(*store, policy, options));

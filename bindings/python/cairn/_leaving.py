@@ -13,8 +13,8 @@ _ENDING = (KeyboardInterrupt, SystemExit, asyncio.CancelledError)
 
 def are_held_up(services: Sequence[_cairn.Service]) -> bool:
     """Whether saves are under way that nobody was told of, and none that anybody relies on."""
-    counts = [service.saves_under_way() for service in services]
-    return any(untold for untold, _ in counts) and all(queued <= untold for untold, queued in counts)
+    under_way = [service.saves_under_way() for service in services]
+    return any(untold for untold, _ in under_way) and not any(is_relied_on for _, is_relied_on in under_way)
 
 
 def is_leaving(kind: Optional[type[BaseException]], services: Sequence[_cairn.Service], what: object) -> bool:

@@ -15,7 +15,7 @@ class FaultyStore(Store):
     """A store in memory whose calls fail on demand."""
 
     def __init__(self) -> None:
-        self._faulty = _cairn.FaultyStore(_cairn.open("memory:", read_only=False, create=True))
+        self._faulty = _cairn.FaultyStore(_cairn.open("memory:", read_only=False, create=True, file_mode=0o600))
         super().__init__(self._faulty, "memory:")
 
     def inject(

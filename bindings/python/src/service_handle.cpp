@@ -12,6 +12,7 @@
 
 #include <pybind11/stl.h>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -35,7 +36,19 @@ std::optional<std::chrono::milliseconds> milliseconds_of(OptionalCount count) {
 // What is kept alive by every call that was not made yet.
 struct Service {
     std::unique_ptr<StatePersistence> service;
-    OptimizedStatePersistence* optimized;  ///< Null: it is the standard one.
+    OptimizedStatePersistence* optimized;        ///< Null: it is the standard one.
+    std::atomic<bool> has_acknowledged = false;  ///< A save that is queued, since the queue was last found empty.
+
+    Answer answer_of(Result<Receipt> receipt) {
+        if (receipt && receipt->outcome == Outcome::kQueued) has_acknowledged = true;
+        return answer(std::move(receipt), kTuple);
+    }
+    /// Whether saves may be queued that somebody was told of.
+    bool is_relied_on() {
+        if (optimized == nullptr || !has_acknowledged.exchange(false)) return false;
+        if (optimized->get_cache_stats().queue_size == 0) return false;
+        return has_acknowledged = true;
+    }
 };
 
 class ServiceHandle {
@@ -45,7 +58,7 @@ public:
         config.enable_optimized_persistence = is_optimized;
         auto service = make_persistence(config, value_of(store.store()), logging_runtime());
         auto* const optimized = dynamic_cast<OptimizedStatePersistence*>(service.get());
-        service_ = bound_to_process(std::make_shared<Service>(Service{std::move(service), optimized}));
+        service_ = bound_to_process(std::make_shared<Service>(std::move(service), optimized));
     }
 
     const StateLimits& limits() const { return limits_; }
@@ -63,21 +76,18 @@ public:
 
     Call save(const StatePersistenceRequest& request) const {
         const auto run = [service = service(), request] {
-            return answer(service->service->save_agent_state(request), kTuple);
+            return service->answer_of(service->service->save_agent_state(request));
         };
         if (service()->optimized == nullptr) return Call(lanes_, request.run_id, run).noted_in(untold_);
         const auto begin = [service = service(), request](const Done& done) {
             service->optimized->save_async(
-                request, [done](Result<Receipt> receipt) { done(answer(std::move(receipt), kTuple)); });
+                request, [service, done](Result<Receipt> receipt) { done(service->answer_of(std::move(receipt))); });
         };
         return Call(lanes_, request.run_id, run, begin).noted_in(untold_);
     }
 
-    /// How many saves are under way that nobody has been told of, and how many are queued, those among them.
-    std::pair<std::size_t, std::size_t> saves_under_way() const {
-        const auto* const optimized = service()->optimized;
-        return {untold_->count(), optimized == nullptr ? 0 : optimized->get_cache_stats().queue_size};
-    }
+    /// How many saves are under way that nobody has been told of, and whether others may be on which somebody relies.
+    std::pair<std::size_t, bool> saves_under_way() const { return {untold_->count(), service()->is_relied_on()}; }
 
 private:
     StateLimits limits_;

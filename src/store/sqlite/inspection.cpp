@@ -3,11 +3,15 @@
 #include "store/sqlite/log_file.h"
 #include "store/sqlite/log_keeper.h"
 #include "store/sqlite/rows.h"
+#include "store/sqlite/sqlite_error.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -88,13 +92,30 @@ Status note(CheckReport& report, Error error) {
     return {};
 }
 
-Status check_pages(Connection& connection, CheckReport& report) {
+// The engine lists a page that it could not read among the damaged ones, with its result code in the text.
+std::optional<int> result_code_in(std::string_view problem) {
+    constexpr std::string_view kBefore = "error code=";
+    const std::size_t at = problem.find(kBefore);
+    if (at == std::string_view::npos) return std::nullopt;
+    const std::string_view digits = problem.substr(at + kBefore.size());
+    int result_code = 0;
+    const bool is_number = std::from_chars(digits.data(), digits.data() + digits.size(), result_code).ec == std::errc();
+    return is_number ? std::optional(result_code) : std::nullopt;
+}
+
+Status check_pages(Connection& connection, const std::filesystem::path& database, CheckReport& report) {
     Cursor cursor = connection.use(kIntegrity);
     while (true) {
         const Result<bool> row = cursor.step();
         if (!row) return note(report, row.error());
         if (!*row) return {};
-        if (cursor.text(0) != "ok") report.findings.push_back({.problem = std::string(cursor.text(0))});
+        const std::string_view problem = cursor.text(0);
+        if (problem == "ok") continue;
+        if (const auto result_code = result_code_in(problem)) {
+            Error error = to_error(*result_code, nullptr, database.native());
+            if (error.code != ErrorCode::kCorrupt) return std::unexpected(std::move(error));
+        }
+        report.findings.push_back({.problem = std::string(problem)});
     }
 }
 
@@ -119,9 +140,7 @@ Status count(Connection& connection, CheckReport& report) {
 }
 
 Status check_log(Connection& connection, const std::filesystem::path& database, CheckReport& report) {
-    const Result<std::string> header = connection.peek(kDatabaseHeaderBytes);
-    if (!header) return std::unexpected(header.error());
-    Result<std::vector<std::string>> problems = problems_of_log(database, *header);
+    Result<std::vector<std::string>> problems = problems_of_log(connection, database);
     if (!problems) return std::unexpected(std::move(problems.error()));
     for (std::string& problem : *problems) report.findings.push_back({.problem = std::move(problem)});
     return {};
@@ -180,7 +199,7 @@ Result<CheckReport> inspect(Connection& connection, const std::filesystem::path&
     CheckReport report;
     Transaction transaction(connection);  // one view of the store for all rules
     if (Status status = transaction.begin(Transaction::kRead); !status) return std::unexpected(status.error());
-    if (Status status = check_pages(connection, report); !status) return std::unexpected(status.error());
+    if (Status status = check_pages(connection, database, report); !status) return std::unexpected(status.error());
     for (const char* rule : kRules) {
         if (Status status = check_rule(connection, rule, report); !status) return std::unexpected(status.error());
     }

@@ -14,6 +14,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstddef>
+#include <map>
 #include <system_error>
 #include <utility>
 
@@ -121,9 +122,20 @@ public:
         for (std::uint64_t index = 0;; ++index) {
             const std::size_t bytes = kFrameHeaderBytes + content_.page_size;
             if (!reader_.read(frame, bytes, kHeaderBytes + index * bytes)) break;
-            look_at(frame);
+            look_at(frame, kHeaderBytes + index * bytes + kFrameHeaderBytes);
         }
         return std::move(content_);
+    }
+
+    /// Whether the database has each page as the last whole commit leaves it, before or behind the damage.
+    Result<bool> is_in(const DatabaseReader& read, std::uint32_t page_size) {
+        std::string in_log;
+        for (const auto& [page, offset] : pages_) {
+            const Result<std::string> in_database = read(page_size, std::uint64_t{page - 1} * page_size);
+            if (!in_database) return std::unexpected(in_database.error());
+            if (!reader_.read(in_log, page_size, offset) || in_log != *in_database) return false;
+        }
+        return true;
     }
 
 private:
@@ -139,22 +151,30 @@ private:
         if (!is_sound_) content_.page_size = page_size_of_database_;
     }
 
-    void look_at(std::string_view frame) {
+    void look_at(std::string_view frame, std::uint64_t offset_of_page) {
         if (!content_.has_sound_header && !has_salts_of_frames_) content_.salts = frame.substr(8, kSaltsBytes);
         has_salts_of_frames_ = true;
         const Checksum here = checksum_at(frame, 16);
         Checksum sum = continue_over(before_, frame.substr(0, 8), is_big_endian_);
         sum = continue_over(sum, frame.substr(kFrameHeaderBytes), is_big_endian_);
-        const bool is_whole = sum == here && frame.substr(8, kSaltsBytes) == content_.salts;
+        const bool is_of_this_log = frame.substr(8, kSaltsBytes) == content_.salts;
+        const bool is_whole = sum == here && is_of_this_log;
         const bool is_commit = big_endian(frame, 4) != 0;
         before_ = here;
         if (!is_whole) is_sound_ = false;
+        if (is_of_this_log) keep_page(big_endian(frame, 0), offset_of_page, is_whole && is_commit);
         if (is_sound_) {
             ++content_.frames_sound;
             keep(frame, is_commit);
         } else if (is_whole && is_commit) {
             ++content_.commits_behind_damage;
         }
+    }
+
+    void keep_page(std::uint32_t page, std::uint64_t offset, bool ends_commit) {
+        if (page != 0) uncommitted_pages_[page] = offset;
+        if (!ends_commit) return;
+        for (const auto& [each, where] : std::exchange(uncommitted_pages_, {})) pages_[each] = where;
     }
 
     void keep(std::string_view frame, bool is_commit) {
@@ -176,6 +196,8 @@ private:
     const std::uint32_t page_size_of_database_;
     LogContent content_;
     std::vector<std::string> uncommitted_;
+    std::map<std::uint32_t, std::uint64_t> pages_;  // where the log has the last content of each
+    std::map<std::uint32_t, std::uint64_t> uncommitted_pages_;
     Checksum before_;
     bool is_big_endian_ = false;
     bool is_sound_ = false;
@@ -211,7 +233,8 @@ std::string salts_of_log(const fs::path& database) {
     return header.substr(16, kSaltsBytes);
 }
 
-Result<std::optional<LogContent>> read_log(const fs::path& database, std::string_view database_header) {
+Result<std::optional<LogContent>> read_log(const fs::path& database, std::string_view database_header,
+                                           const DatabaseReader& read) {
     const fs::path path = log_of(database);
     LogReader reader(path);
     if (reader.problem() == ENOENT) return std::nullopt;
@@ -221,7 +244,13 @@ Result<std::optional<LogContent>> read_log(const fs::path& database, std::string
             return fail(ErrorCode::kUnavailable,
                         fmt::format("{} is no regular file, so the store has no log: move it away", path.native()));
         }
-        content = LogScan(reader, page_size_of(database_header)).run();
+        LogScan scan(reader, page_size_of(database_header));
+        content = scan.run();
+        if (content && content->commits_behind_damage > 0) {
+            const Result<bool> is_there = scan.is_in(read, content->page_size);
+            if (!is_there) return std::unexpected(is_there.error());
+            content->is_in_database = *is_there;
+        }
     }
     if (reader.problem() != 0) {
         return fail(code_of_system_error(reader.problem(), ErrorCode::kUnavailable),

@@ -5,8 +5,10 @@
 
 #include <cairn/error.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -37,16 +39,23 @@ struct LogContent {
     std::uint64_t commits_sound = 0;  // among them
     /// Whole commits of this very log behind a frame that is damaged: the engine takes the log to end before it.
     std::uint64_t commits_behind_damage = 0;
+    /// Of a damaged log: the database has all of it already, those commits too. A power cut while the log begins anew
+    /// leaves just that.
+    bool is_in_database = false;
     std::uint64_t frames_of_first_commit = 0;
     std::uint32_t pages_after_first_commit = 0;
     std::vector<std::string> database_headers;     // in the order of the commits; the first is of the oldest
     std::vector<std::uint32_t> pages_of_database;  // after each commit before the first of those
 };
 
+/// So many bytes of the database at an offset, or what there is of them.
+using DatabaseReader = std::function<Result<std::string>(std::size_t bytes, std::uint64_t offset)>;
+
 /// Empty: there is no log, or nothing but zeros where its header would be. `database_header` says how large pages are
-/// if the log's own header does not. Errors: kReadOnly, kUnavailable (it cannot be read).
+/// if the log's own header does not; `read` is only asked where the log is damaged.
+/// Errors: kReadOnly, kUnavailable (it cannot be read), those of `read`.
 [[nodiscard]] Result<std::optional<LogContent>> read_log(const std::filesystem::path& database,
-                                                         std::string_view database_header);
+                                                         std::string_view database_header, const DatabaseReader& read);
 
 /// Whether this log continues this database. Each log of ours holds the database's first page (see `Transaction`), so a
 /// database that it continues is in the state just before the first of those, or in that of one of them.

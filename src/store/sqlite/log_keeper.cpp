@@ -195,10 +195,21 @@ private:
     bool is_;
 };
 
+DatabaseReader reader_of(Connection& connection) {
+    return [&connection](std::size_t bytes, std::uint64_t offset) { return connection.peek(bytes, offset); };
+}
+
+bool has_lost_commits(const LogContent& log) {
+    return log.commits_behind_damage >= kCommitsAcknowledged && !log.is_in_database;
+}
+
 // Why the log cannot be this database's; empty if it can.
 std::string_view why_not(const std::optional<LogContent>& log, std::string_view header) {
     if (header.empty()) return "the log (-wal) was left by another database, and this one is empty";
     if (!log) return {};
+    // The engine would replay what comes before the damage, over what is newer.
+    if (log->is_in_database)
+        return log->frames_sound == 0 ? "" : "the log (-wal) is damaged, and the database has all of it";
     if (!log->has_sound_header && log->commits_behind_damage == 0)
         return "what lies at the log's name (-wal) is no log";
     if (!belongs_to(*log, header)) {
@@ -249,14 +260,14 @@ Status keep_log(Connection& connection, const fs::path& database, bool may_write
     const Result<std::string> header = connection.peek(kDatabaseHeaderBytes);
     if (!header) return std::unexpected(header.error());
     if (!is_to_be_judged(*header)) return {};
-    const Result<std::optional<LogContent>> content = read_log(database, *header);
+    const Result<std::optional<LogContent>> content = read_log(database, *header, reader_of(connection));
     if (!content) return std::unexpected(content.error());
     if (const std::string_view why = why_not(*content, *header); !why.empty()) {
         if (may_write) return set_aside(database, path, why, log);
         return fail(ErrorCode::kReadOnly,
                     fmt::format("{}: {}: open it once for writing, which sets the log aside", database.native(), why));
     }
-    const bool is_damaged = *content && (*content)->commits_behind_damage >= kCommitsAcknowledged;
+    const bool is_damaged = *content && has_lost_commits(**content);
     return may_write && is_damaged ? keep_damaged(database, **content, log) : Status();
 }
 
@@ -271,15 +282,17 @@ Status set_aside_leftovers(const fs::path& database, const LogSink& log) {
     return {};
 }
 
-Result<std::vector<std::string>> problems_of_log(const fs::path& database, std::string_view header) {
+Result<std::vector<std::string>> problems_of_log(Connection& connection, const fs::path& database) {
+    const Result<std::string> header = connection.peek(kDatabaseHeaderBytes);
+    if (!header) return std::unexpected(header.error());
     std::vector<std::string> problems;
     // A log that is written meanwhile can look damaged, but not twice in the same place.
     constexpr int kLooks = 5;
     std::optional<LogContent> before;
     for (int look = 0; look < kLooks; ++look) {
-        Result<std::optional<LogContent>> log = read_log(database, header);
+        Result<std::optional<LogContent>> log = read_log(database, *header, reader_of(connection));
         if (!log) return std::unexpected(std::move(log.error()));
-        if (!*log || (*log)->commits_behind_damage < kCommitsAcknowledged) break;
+        if (!*log || !has_lost_commits(**log)) break;
         if (before && before->salts == (*log)->salts && before->frames_sound == (*log)->frames_sound) {
             problems.push_back(
                 fmt::format("frame {} of the log (-wal) is damaged, and the {} commits behind it are lost",

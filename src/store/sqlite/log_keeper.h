@@ -41,7 +41,7 @@ private:
 [[nodiscard]] Status set_aside_leftovers(const std::filesystem::path& database, const LogSink& log);
 
 /// What `check` is to say of the log.
-[[nodiscard]] Result<std::vector<std::string>> problems_of_log(const std::filesystem::path& database,
-                                                               std::string_view database_header);
+[[nodiscard]] Result<std::vector<std::string>> problems_of_log(Connection& connection,
+                                                               const std::filesystem::path& database);
 
 }  // namespace cairn::sqlite

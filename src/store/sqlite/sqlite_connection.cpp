@@ -235,14 +235,16 @@ Result<std::string> Connection::query_text(const char* sql) {
 
 // Through the engine's own file: opening and closing the file ourselves would drop the locks that other connections of
 // this process hold on it (POSIX locks belong to the process).
-Result<std::string> Connection::peek(std::size_t bytes) {
+Result<std::string> Connection::peek(std::size_t bytes, std::uint64_t offset) {
     sqlite3_file* file = nullptr;
     int result_code = sqlite3_file_control(database_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file));
     sqlite3_int64 size = 0;
     if (result_code == SQLITE_OK) result_code = file->pMethods->xFileSize(file, &size);
-    std::string content(std::min(bytes, static_cast<std::size_t>(size)), '\0');
+    const auto behind = std::max<std::int64_t>(size - static_cast<std::int64_t>(offset), 0);
+    std::string content(std::min(bytes, static_cast<std::size_t>(behind)), '\0');
     if (result_code == SQLITE_OK && !content.empty()) {
-        result_code = file->pMethods->xRead(file, content.data(), static_cast<int>(content.size()), 0);
+        result_code = file->pMethods->xRead(file, content.data(), static_cast<int>(content.size()),
+                                            static_cast<sqlite3_int64>(offset));
     }
     if (result_code != SQLITE_OK) return std::unexpected(error(result_code));
     return content;

@@ -118,7 +118,7 @@ public:
     [[nodiscard]] Result<std::string> query_text(const char* sql);
 
     /// The first bytes of the file as they are, without a lock and without recovering anything.
-    [[nodiscard]] Result<std::string> peek(std::size_t bytes);
+    [[nodiscard]] Result<std::string> peek(std::size_t bytes, std::uint64_t offset = 0);
 
     /// Of the database's file, without its log.
     std::uint64_t file_bytes() const;

@@ -26,7 +26,9 @@ bool is_input_output(int result_code) {
 Meaning meaning_of_io_error(int result_code, int system_error) {
     if (system_error == ENOSPC || system_error == EDQUOT) return {ErrorCode::kStorageFull, "no space is left"};
     if (result_code == SQLITE_IOERR_NOMEM) return {ErrorCode::kInternal, "no memory is left"};
-    if (result_code == SQLITE_IOERR_DATA) return {ErrorCode::kCorrupt, "the file is damaged"};
+    if (result_code == SQLITE_IOERR_DATA || result_code == SQLITE_IOERR_SHORT_READ) {
+        return {ErrorCode::kCorrupt, "the file is damaged"};
+    }
     return {ErrorCode::kUnavailable, "the disk or the file system failed"};
 }
 

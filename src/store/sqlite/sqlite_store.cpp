@@ -369,8 +369,7 @@ Result<std::shared_ptr<Store>> open_sqlite_store(const std::filesystem::path& pa
     SqliteSettings used = settings;
     if (used.migrations.empty()) used.migrations = sqlite::migrations();
     const LogSink log = options.runtime.with_defaults().log;
-    Result<DatabaseFile::Opened> opened =
-        DatabaseFile::open(path, options, used.migrations, log, after(used.patience));
+    Result<DatabaseFile::Opened> opened = DatabaseFile::open(path, options, used.migrations, log, after(used.patience));
     if (!opened) return std::unexpected(std::move(opened.error()));
     return std::make_shared<SqliteStore>(std::move(*opened), used, log);
 } catch (const std::bad_alloc&) {
