@@ -100,8 +100,8 @@ TEST_F(SqliteCost, AHeadIsOneStatement) {
     EXPECT_EQ(counts.executed, 1);
 }
 
-// One page each of the runs, the snapshots and their two indexes; the first page of the database once a log. The log holds
-// each with a header of 24 bytes.
+// One page each of the runs, the snapshots and their two indexes; the first page of the database once a log. The log
+// holds each with a header of 24 bytes.
 TEST_F(SqliteCost, ASmallSaveWritesFourPages) {
     ASSERT_TRUE(store_->stats().has_value());  // empties the log
     const auto log_bytes = [&] { return std::filesystem::file_size(dir_ / "cairn.db-wal"); };
