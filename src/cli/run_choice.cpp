@@ -74,7 +74,7 @@ bool is_owned(const RunInfo& run, const RunWish& wish) {
 
 // Nothing is told of a run to who does not own it, and nobody goes on with it for them.
 std::unexpected<Error> not_theirs(const RunInfo& run, const RunWish& wish) {
-    if (wish.resume) return nothing_to_resume({}, wish);
+    if (wish.resume && !wish.start_if_missing) return nothing_to_resume({}, wish);
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("run \"{}\" belongs to another thread or user: name another run", run.run_id));
 }

@@ -207,7 +207,7 @@ TEST(SqliteFiles, WhatIsPlantedAtTheNamesOfDraftsNeitherHangsNorLeadsAnywhere) {
 }
 
 TEST(SqliteFiles, WhatIsPlantedAtTheNamesOfTheLogNeitherHangsNorLeadsAnywhere) {
-    for (const std::string suffix : {"-wal", "-shm"}) {
+    for (const std::string suffix : {"-journal", "-wal", "-shm"}) {
         const TempDir dir;
         const TempDir elsewhere;
         make_store_with_one_run(dir / "cairn.db");

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 
 #include <algorithm>
 #include <csignal>
@@ -297,6 +298,52 @@ TEST(SqliteLogs, CommitsBehindADamagedFrameAreToldAndKept) {
     }
 }
 
+// Where the frames that end a commit begin: they say how many pages the database then has.
+std::vector<std::size_t> commits_in(const std::string& log) {
+    std::vector<std::size_t> commits;
+    for (std::size_t frame = kLogHeaderBytes; frame + kFrameBytes <= log.size(); frame += kFrameBytes) {
+        if (log.substr(frame + 4, 4) != std::string(4, '\0')) commits.push_back(frame);
+    }
+    return commits;
+}
+
+// Two commits are gone then, of which one was acknowledged for certain.
+TEST(SqliteLogs, ADamagedCommitBeforeTheLastOneIsToldAndKept) {
+    const TempDir dir;
+    save_and_die(dir / "cairn.db", "run", 1, 20);
+    const std::vector<std::size_t> commits = commits_in(content_of(dir / "cairn.db-wal"));
+    damage(dir / "cairn.db-wal", commits.at(commits.size() - 2) + 500);
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    EXPECT_EQ(head_of(*store, "run"), 18);
+    EXPECT_EQ(files_with(dir.path(), "cairn.db-wal.damaged-").size(), 1U);
+    EXPECT_THAT(problems_of(*store), testing::Not(testing::IsEmpty()));
+}
+
+// A power cut while a log begins anew can leave its header in pieces, and behind it what is in the database already.
+TEST(SqliteLogs, ADamagedLogOfWhichTheDatabaseHasAllIsNoDamage) {
+    for (const std::size_t offset : {std::size_t{17}, kLogHeaderBytes + 5 * kFrameBytes + 500}) {
+        const TempDir dir;
+        ChildProcess child([&](const Channel&) {
+            const auto other = open_sqlite_store(dir / "cairn.db");
+            for (std::int64_t version = 1; version <= 20; ++version) {
+                if (!save(**other, "run", version)) return 2;
+            }
+            sqlite3* engine = nullptr;
+            if (sqlite3_open((dir / "cairn.db").c_str(), &engine) != SQLITE_OK) return 3;
+            if (sqlite3_exec(engine, "PRAGMA wal_checkpoint(PASSIVE)", nullptr, nullptr, nullptr) != SQLITE_OK)
+                return 4;
+            std::_Exit(0);
+            return 0;
+        });
+        ASSERT_EQ(child.wait(), 0);
+        damage(dir / "cairn.db-wal", offset);
+        const auto store = open_sqlite_store(dir / "cairn.db").value();
+        EXPECT_EQ(head_of(*store, "run"), 20) << offset;
+        EXPECT_TRUE(files_with(dir.path(), "cairn.db-wal.damaged-").empty()) << offset;
+        EXPECT_THAT(problems_of(*store), testing::IsEmpty()) << offset;
+    }
+}
+
 TEST(SqliteLogs, ALastCommitThatIsNotWholeIsNoDamage) {
     for (const std::size_t frames_back : {1U, 2U, 3U}) {
         const TempDir dir;
@@ -347,6 +394,19 @@ protected:
         EXPECT_THAT(status.error().message, HasSubstr("end every program that uses the store"));
     }
 
+    // Otherwise the next save, or a fallback, would begin the run anew, and nobody would know what is gone.
+    void expect_all_is_refused_until_it_is_opened_again(const std::string& because) {
+        expect_the_next_save_is_refused(because);
+        expect_the_next_save_is_refused(because);
+        EXPECT_EQ(store_->head("run").error().code, ErrorCode::kUnavailable);
+        OptimizedStatePersistence service(store_);
+        const auto saved = service.save_agent_state(make_request("run", R"({"step":9})"));
+        ASSERT_FALSE(saved.has_value());
+        EXPECT_EQ(saved.error().code, ErrorCode::kUnavailable) << saved.error().to_string();
+        store_.reset();
+        EXPECT_TRUE(open_sqlite_store(database_).has_value());
+    }
+
     fs::path with(const char* suffix) const { return database_.native() + suffix; }
 
     TempDir dir_;
@@ -375,7 +435,17 @@ TEST_F(UnderAnOpenStore, AReplacedLogIsNoticed) {
 
 TEST_F(UnderAnOpenStore, ALogThatWasCutOffIsNoticed) {
     fs::resize_file(with("-wal"), kLogHeaderBytes + kFrameBytes);
-    expect_the_next_save_is_refused("its log (-wal) was cut off");
+    expect_all_is_refused_until_it_is_opened_again("its log (-wal) was cut off");
+}
+
+TEST_F(UnderAnOpenStore, ADatabaseThatWasCutOffIsNoticed) {
+    ASSERT_TRUE(store_->stats().has_value());  // moves the log into the database
+    ASSERT_TRUE(save(*store_, "run", kSaved + 1).has_value());
+    fs::resize_file(database_, 0);
+    const Status status = save(*store_, "run", kSaved + 2);
+    ASSERT_FALSE(status.has_value());
+    EXPECT_THAT(status.error().message, HasSubstr("it was cut off"));
+    EXPECT_FALSE(save(*store_, "run", kSaved + 2).has_value());
 }
 
 TEST_F(UnderAnOpenStore, ARemovedLockFileIsNoticedAndNothingIsLost) {

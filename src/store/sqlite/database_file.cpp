@@ -283,6 +283,19 @@ Status check_only_name_but_drafts(const fs::path& path, Deadline deadline) {
     }
 }
 
+// A pipe there would keep the engine waiting beyond any deadline.
+Status check_logs(const fs::path& path) {
+    for (const std::string_view suffix : {"-journal", "-wal", "-shm"}) {
+        const fs::path file = with_suffix(path, suffix);
+        std::error_code problem;
+        const fs::file_type type = fs::symlink_status(file, problem).type();
+        if (problem || type == fs::file_type::not_found || type == fs::file_type::regular) continue;
+        return fail_with(ErrorCode::kUnavailable, file, "is no regular file, so the store cannot use it: move it away",
+                         0);
+    }
+    return {};
+}
+
 // A failed opening says what the engine saw; the file system often says why.
 Error explain(Error error, const fs::path& path, Access access) {
     const bool writing = access == Access::kWrite || access == Access::kCreate;
@@ -445,6 +458,9 @@ Status DatabaseFile::make(std::uint32_t mode, Deadline deadline) const {
         }
     }
     const FolderLock lock(path_.parent_path(), deadline);
+    if (lock.is_anothers()) {
+        return fail_with(ErrorCode::kUnavailable, path_, "another program keeps making a store in its folder", 0);
+    }
     std::error_code unknown;
     if (fs::exists(path_, unknown)) return {};  // another process was faster
     if (Status status = set_aside_leftovers(path_, log_); !status) return status;
@@ -481,6 +497,7 @@ Result<DatabaseFile::Opened> DatabaseFile::open(const fs::path& path, const Open
     if (Status status = check_only_name_but_drafts(file.path_, deadline); !status) {
         return std::unexpected(status.error());
     }
+    if (Status status = check_logs(file.path_); !status) return std::unexpected(status.error());
     Result<ForkGuard> guard = ForkGuard::enter(file.path_);
     if (!guard) return std::unexpected(std::move(guard.error()));
     Result<std::unique_ptr<Connection>> connection =

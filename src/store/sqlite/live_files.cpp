@@ -143,16 +143,16 @@ LiveFiles::Finding LiveFiles::look(std::string_view database_header) {
         return {State::kReplaced, "its lock file (-shm) was removed or replaced"};
     }
     if (header_goes_back(database_header)) {
-        return {State::kReplaced, "another database was copied over it, or it was cut off"};
+        return {State::kLost, "another database was copied over it, or it was cut off"};
     }
     const std::optional<Id> log = find(log_);
     if (log && is_same(*log, log_id_)) {
         const std::optional<LogIndex> now = index();
         if (!now || log->bytes >= now->bytes_of_log()) return {};
-        return {State::kReplaced, "its log (-wal) was cut off"};
+        return {State::kLost, "its log (-wal) was cut off"};
     }
     if (!log || log->bytes == 0) return {State::kLogRemoved, "its log (-wal) was removed"};
-    return {State::kReplaced, "its log (-wal) was replaced"};
+    return {State::kLost, "its log (-wal) was replaced"};
 }
 
 std::unexpected<Error> not_the_same_files(const fs::path& database, std::string_view what) {

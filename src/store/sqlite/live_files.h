@@ -41,7 +41,8 @@ public:
         kSound,
         kLogRemoved,  ///< Nobody can have written to another one yet.
         kMoved,       ///< The database itself: its name is gone or another file's.
-        kReplaced     ///< Anything else: what this connection knows may not be what others know.
+        kReplaced,    ///< The lock file: what this connection knows may not be what others know.
+        kLost         ///< The content of the log or the database: what was acknowledged may be gone.
     };
     struct Finding {
         State state = State::kSound;

@@ -166,8 +166,9 @@ private:
         if (is_sound_) {
             ++content_.frames_sound;
             keep(frame, is_commit);
-        } else if (is_whole && is_commit) {
-            ++content_.commits_behind_damage;
+        } else if (is_of_this_log && is_commit) {
+            ++commits_in_doubt_;
+            if (is_whole) content_.commits_behind_damage = commits_in_doubt_;
         }
     }
 
@@ -196,6 +197,7 @@ private:
     const std::uint32_t page_size_of_database_;
     LogContent content_;
     std::vector<std::string> uncommitted_;
+    std::uint64_t commits_in_doubt_ = 0;            // from the damage on, the damaged among them
     std::map<std::uint32_t, std::uint64_t> pages_;  // where the log has the last content of each
     std::map<std::uint32_t, std::uint64_t> uncommitted_pages_;
     Checksum before_;

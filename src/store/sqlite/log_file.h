@@ -37,7 +37,7 @@ struct LogContent {
     std::string salts;                // 8 bytes that every frame of this log repeats; new when the log starts again
     std::uint64_t frames_sound = 0;   // from the start, until the first that is damaged or of an older log
     std::uint64_t commits_sound = 0;  // among them
-    /// Whole commits of this very log behind a frame that is damaged: the engine takes the log to end before it.
+    /// Commits of this very log from a damaged frame to the last whole one: the engine takes the log to end before.
     std::uint64_t commits_behind_damage = 0;
     /// Of a damaged log: the database has all of it already, those commits too. A power cut while the log begins anew
     /// leaves just that.

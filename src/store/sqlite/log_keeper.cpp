@@ -33,7 +33,7 @@ namespace fs = std::filesystem;
 constexpr std::string_view kDamagedMark = ".damaged-";
 
 // A power cut in the middle of a commit can leave that one's last pages whole behind others that are not, so one commit
-// behind a damaged frame need never have been acknowledged. The next commit begins only when the last is on disk.
+// need never have been acknowledged. The next commit begins only when the last is on disk.
 constexpr std::uint64_t kCommitsAcknowledged = 2;
 
 Error failed(const fs::path& path, std::string_view what, int system_error) {
@@ -161,7 +161,7 @@ Status keep_damaged(const fs::path& database, const LogContent& log, const LogSi
 
 // Whoever has just begun to open the store has made none yet.
 bool others_have_lost_lock_file(const fs::path& database) {
-    constexpr int kLooks = 200;
+    constexpr int kLooks = 2'000;
     const fs::path lock_file = lock_file_of(database);
     for (int look = 0; look < kLooks; ++look) {
         std::error_code unknown;
@@ -227,11 +227,10 @@ bool is_to_be_judged(std::string_view header) {
 
 FolderLock::FolderLock(const fs::path& folder, Deadline deadline)
     : descriptor_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-    constexpr std::chrono::seconds kPatience(2);
     constexpr std::chrono::milliseconds kPause(1);
-    const Deadline until = std::min(deadline, std::chrono::steady_clock::now() + kPatience);
-    while (descriptor_ >= 0 && ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK &&
-           std::chrono::steady_clock::now() < until) {
+    while (descriptor_ >= 0 && ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        is_anothers_ = std::chrono::steady_clock::now() >= deadline;
+        if (is_anothers_) return;
         std::this_thread::sleep_for(kPause);
     }
 }
@@ -252,7 +251,10 @@ Status keep_log(Connection& connection, const fs::path& database, bool may_write
         return not_the_same_files(database, "its lock file (-shm) was removed");
     }
     if (!has_bytes(path) && !has_bytes(lock_file_of(database))) return {};
-    const FolderLock lock(database.parent_path(), connection.deadline());
+    // Whoever is alone may look at the log in any case; the lock spares others the sight of it being moved.
+    constexpr std::chrono::seconds kPatience(2);
+    const FolderLock lock(database.parent_path(),
+                          std::min(connection.deadline(), std::chrono::steady_clock::now() + kPatience));
     const Alone alone(connection, database, may_write);
     if (!alone) return {};
     if (may_write) remove_lock_file(database);

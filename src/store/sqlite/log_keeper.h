@@ -19,17 +19,20 @@
 
 namespace cairn::sqlite {
 
-/// Held while logs of the databases in a folder are looked at and a database is given its name. Waits a while for
-/// others, and not at all where a folder cannot be locked.
+/// Held while logs of the databases in a folder are looked at and a database is given its name. Waits for others until
+/// the deadline, and not at all where a folder cannot be locked.
 class FolderLock {
 public:
     FolderLock(const std::filesystem::path& folder, Deadline deadline);
+    /// Somebody else still had it at the deadline.
+    bool is_anothers() const { return is_anothers_; }
     ~FolderLock();
     FolderLock(const FolderLock&) = delete;
     FolderLock& operator=(const FolderLock&) = delete;
 
 private:
     int descriptor_;
+    bool is_anothers_ = false;
 };
 
 /// For a connection that has been opened and has not read yet. Does nothing while others use the database: then its log
@@ -37,7 +40,7 @@ private:
 [[nodiscard]] Status keep_log(Connection& connection, const std::filesystem::path& database, bool may_write,
                               const LogSink& log);
 
-/// For a database that is about to get its name: what lies there cannot be its. Hold a FolderLock.
+/// For a database that is about to get its name: what lies there cannot be its. Under a FolderLock only.
 [[nodiscard]] Status set_aside_leftovers(const std::filesystem::path& database, const LogSink& log);
 
 /// What `check` is to say of the log.

@@ -328,7 +328,9 @@ Status Connection::check_files() {
     if (finding.state == LiveFiles::State::kSound) return {};
     lost_files_ = true;
     broken_ = true;
-    return not_the_same_files(path_, finding.what);
+    auto error = not_the_same_files(path_, finding.what);
+    if (finding.state == LiveFiles::State::kLost) loss_ = error.error();
+    return error;
 }
 
 // The engine would delete by name what is at the log's name, and move a log into a database that it does not belong to.

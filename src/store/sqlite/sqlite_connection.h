@@ -148,6 +148,8 @@ public:
     /// their content was exchanged; this connection, and all others to the path, must be closed).
     [[nodiscard]] Status check_files();
     bool lost_files() const { return lost_files_; }
+    /// That error, if what was acknowledged may be gone.
+    const std::optional<Error>& loss() const { return loss_; }
 
     /// For whoever has begun to write: whether that may begin the log anew.
     bool log_may_begin_anew() const;
@@ -192,6 +194,7 @@ private:
     bool broken_ = false;
     std::optional<LiveFiles> files_;  // of a connection that uses the log
     bool lost_files_ = false;
+    std::optional<Error> loss_;
 };
 
 /// A transaction that is rolled back unless it was committed.

@@ -104,6 +104,7 @@ private:
         if (closed_) return closed("was closed");
         const std::shared_lock lock(open_);
         if (closed_) return closed("was closed");
+        if (has_lost_) return std::unexpected(*loss_);
         try {
             return work();
         } catch (const std::bad_alloc&) {
@@ -118,7 +119,7 @@ private:
             const Result<Loan> connection = ((*engine_).*pool).acquire(deadline);
             if (!connection) return std::unexpected(connection.error());
             Result<T> answer = work(**connection);
-            if ((*connection)->lost_files()) discard_connections();
+            if ((*connection)->lost_files()) discard_connections(**connection);
             return answer;
         });
     }
@@ -132,7 +133,7 @@ private:
         return fail(ErrorCode::kClosed, fmt::format("the store {}", how));
     }
     static std::unexpected<Error> read_only() { return fail(ErrorCode::kReadOnly, "the store was opened read-only"); }
-    void discard_connections();
+    void discard_connections(const Connection& found);
     Status commit_once(const Batch& batch, Deadline deadline);
     bool is_nearly_full() const;
     Status empty_log_on_full_volume(Deadline deadline);
@@ -148,6 +149,9 @@ private:
     const std::span<const sqlite::Migration> migrations_;
     std::shared_mutex open_;  // shared by the calls under way
     std::atomic<bool> closed_ = false;
+    std::once_flag loss_noted_;
+    std::optional<Error> loss_;  // written before `has_lost_`
+    std::atomic<bool> has_lost_ = false;
 };
 
 SqliteStore::~SqliteStore() {
@@ -170,8 +174,15 @@ Status SqliteStore::close() {
     return {};
 }
 
-// One of them has found that the path names other files now.
-void SqliteStore::discard_connections() {
+// One of them has found that the path names other files now. After a loss, nothing goes on as if it had not been: what
+// comes next would be acknowledged, and nobody would be told of what is gone.
+void SqliteStore::discard_connections(const Connection& found) {
+    if (found.loss()) {
+        std::call_once(loss_noted_, [&] {
+            loss_ = found.loss();
+            has_lost_ = true;
+        });
+    }
     engine_->readers.discard();
     engine_->writer.discard();
 }
