@@ -121,6 +121,20 @@ class Engine:
         return []
 
 
+async def test_a_factory_is_asked_before_anything_runs():
+    class NeverRun:
+        async def execute_pipeline(self, pipeline, context, state):
+            raise AssertionError("the engine ran, and nothing could have been saved")
+
+    sessions = sessionmaker(create_async_engine("postgresql+asyncpg://me:secret@db.example/states"), class_=AsyncSession)
+    executor = PipelineExecutor(NeverRun(), None, lambda: sessions())
+    with pytest.raises(ValueError, match="postgresql"):
+        await executor.execute_pipeline([], {}, "r", {"thread_id": "t", "user_id": "u"})
+    executor = PipelineExecutor(Engine(), None, lambda: "sqlite:named.db")
+    await executor.execute_pipeline([], {"n": 1}, "r", {"thread_id": "t", "user_id": "u"})
+    assert await executor.state_persistence.load_agent_state("r", db_session="sqlite:named.db") == {"n": 1}
+
+
 def test_an_executor_is_not_made_for_what_there_is_no_store_for(monkeypatch):
     engine = create_async_engine("postgresql+asyncpg://me:secret@db.example:5433/states")
     sessions = sessionmaker(engine, class_=AsyncSession)

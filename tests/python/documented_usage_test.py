@@ -669,6 +669,22 @@ async def test_what_was_merged_before_a_merge_raised_is_saved(netra):
     assert await netra.standard.load_agent_state("r") == {"question": "why", "answers": [1]}
 
 
+class SaysAnswer:
+    """What it is given as an attribute does not show in what it says."""
+
+    def __init__(self, answer):
+        self._answer = answer
+
+    def to_dict(self):
+        return {"answer": self._answer}
+
+
+async def test_results_are_saved_though_to_dict_does_not_say_them(netra):
+    assert await executed(netra, [{"more": 2}], SaysAnswer(1)) == {"answer": 1, "more": 2}
+    assert await executed(netra, [SaysAnswer(42)], SaysAnswer(1), "r2") == {"answer": 42}
+    assert await executed(netra, [SaysAnswer(42), {"more": 2}], {"q": 1}, "r3") == {"q": 1, "answer": 42, "more": 2}
+
+
 class OnlyToDict:
     __slots__ = ("_secret",)
 
@@ -734,7 +750,8 @@ async def test_the_engine_finds_members_and_attributes_whichever_the_caller_has(
     assert "run_id" not in held, "what is added is the engine's"
 
 
-async def test_a_context_that_has_everything_is_the_engines_as_it_is(netra):
+@pytest.mark.parametrize("has_members", [True, False])
+async def test_a_context_that_has_both_is_the_engines_as_it_is_and_another_gets_members(netra, has_members):
     @dataclasses.dataclass
     class Context:
         run_id: str = "r"
@@ -742,11 +759,16 @@ async def test_a_context_that_has_everything_is_the_engines_as_it_is(netra):
         user_id: str = "u"
         agent_name: str = "mine"
 
-    engine, context = Looking(), Context()
+    class WithMembers(Context):
+        def __getitem__(self, name):
+            return getattr(self, name)
+
+    engine, context = Looking(), (WithMembers if has_members else Context)()
     engine.execute_pipeline = lambda pipeline, given, state: kept(given)
 
     async def kept(given):
-        assert given is context
+        assert isinstance(given, Context) and given == context and (given is context) == has_members
+        assert given["run_id"] == given.run_id == "r" and given["agent_name"] == "mine"
         return []
 
     await netra.PipelineExecutor(engine, None, None).execute_pipeline([], {}, "r", context)

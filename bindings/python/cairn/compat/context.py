@@ -12,7 +12,7 @@ def context_for_engine(given: Any, **known: Any) -> Any:
     """The caller's context for an engine of either kind. What it lacks of ``known`` is added, for the engine only."""
     if isinstance(given, Mapping):
         return MappingContext(given, {name: value for name, value in known.items() if name not in given})
-    if all(hasattr(given, name) for name in _NAMES):
+    if all(hasattr(given, name) for name in _NAMES) and hasattr(type(given), "__getitem__"):
         return given
     return ObjectContext(given, {name: value for name, value in known.items() if not hasattr(given, name)})
 

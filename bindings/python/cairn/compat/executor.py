@@ -18,7 +18,7 @@ from cairn.compat.services import (
     state_persistence_service,
 )
 from cairn.compat.states import MergedState, data_of
-from cairn.compat.stores import check
+from cairn.compat.stores import check, check_factory
 
 _QUEUE_SIZE = 100
 _LAST_MESSAGES_SECONDS = 1.0
@@ -50,9 +50,11 @@ class PipelineExecutor:
         these, ``run_id`` and ``agent_name`` in it as members and as attributes. A state that is merged into a new one
         is saved as that, and ``state`` is given what it takes. Returns what the engine returned. If a result failed, or
         the engine or a merge raises (which is passed on), the state is saved as ``recovery``. A state that could not be
-        saved is logged as an error and told to the watchers; the results are returned all the same.
+        saved is logged as an error and told to the watchers; the results are returned all the same. Raises TypeError or
+        ValueError, before anything runs, if there is no store for what a factory of sessions makes.
         """
         thread_id, user_id = _thread_of(context), _user_of(context)
+        await check_factory(self.db_session)
         told = context_for_engine(context, run_id=run_id, thread_id=thread_id, user_id=user_id, agent_name="supervisor")
         messages = _Messages(self.websocket_manager, thread_id, run_id)
         merged = MergedState(state)

@@ -35,9 +35,23 @@ def _merged(state: Any, other: Any) -> Any:
     if callable(getattr(state, "merge_from", None)):
         made = state.merge_from(other)
         return made if _is_of_one_kind(state, made) else state
-    if _assign(state, members_of(other)):
+    before, added = _saved_members_of(state), _saved_members_of(other)
+    if _assign(state, added) and _has(_saved_members_of(state), added):
         return state
-    return {**members_of(state), **members_of(other)}
+    return {**before, **added}
+
+
+def _saved_members_of(state: Any) -> Mapping[str, Any]:
+    data = data_of(state)
+    return data if isinstance(data, Mapping) else members_of(state)
+
+
+def _has(members: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a merge into a state's attributes shows in what is saved of it: a ``to_dict`` may say something else."""
+    try:
+        return all(name in members and (members[name] is value or bool(members[name] == value)) for name, value in wanted.items())
+    except Exception:  # whatever their classes say to that
+        return False
 
 
 def _is_of_one_kind(state: Any, made: Any) -> bool:

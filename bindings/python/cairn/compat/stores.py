@@ -13,6 +13,7 @@ from typing import Any, Optional, cast
 
 import cairn
 from cairn import Store
+from cairn._logging import logger
 from cairn.compat.environment import get_env
 
 _BESIDE = ".cairn"
@@ -45,7 +46,9 @@ async def store_of(db_session: Any) -> Store:
         return known
     if _is_factory(db_session):
         async with contextlib.AsyncExitStack() as stack:
-            return _store_of_engine(_engine_of(await _made_by(db_session, stack)))
+            made = await _made_by(db_session, stack)
+            known = None if made is None else _known_store_of(made)
+            return known or _store_of_engine(_engine_of(made))
     return _store_of_engine(_engine_of(db_session))
 
 
@@ -62,6 +65,17 @@ def check(db_session: Any) -> None:
     engine = _engine_of(db_session)
     if engine.url.get_backend_name() != "sqlite":
         _store_of_engine(engine)
+
+
+async def check_factory(db_session: Any) -> None:
+    """`check` for a factory, which has to be asked for a session. A store that is out of reach now may be back later."""
+    if _is_factory(db_session) and _bind_of_factory(db_session) is None:
+        try:
+            await store_of(db_session)
+        except (TypeError, ValueError):
+            raise
+        except Exception as error:
+            logger.debug("the store of a factory of sessions cannot be opened yet: %s", error)
 
 
 def is_snapshot_id(value: Any) -> bool:
