@@ -237,5 +237,33 @@ TEST(SqliteLocks, AProgramsOwnConnectionOfBeforeKeepsWorkingBesideTheStore) {
     EXPECT_FALSE(fs::exists(dir / "cairn.db-wal")) << "a lock of the connection of before was left";
 }
 
+// The locks of the other process hide this one's own from a lock call.
+TEST(SqliteLocks, AProgramsOwnConnectionOfBeforeIsSeenThroughTheLocksOfAnotherProcess) {
+    const TempDir dir;
+    ChildProcess other([&](const Channel& parent) {
+        const auto store = open_sqlite_store(dir / "cairn.db").value();
+        if (!save(*store, "other", 1)) return 1;
+        parent.say(1);
+        parent.hear();
+        return save(*store, "other", 2) ? 0 : 2;
+    });
+    ASSERT_TRUE(other.channel().hear().has_value());
+    sqlite3* own = nullptr;
+    ASSERT_EQ(sqlite3_open((dir / "cairn.db").c_str(), &own), SQLITE_OK);
+    ASSERT_EQ(sqlite3_exec(own, "SELECT count(*) FROM runs", nullptr, nullptr, nullptr), SQLITE_OK);
+    {
+        const auto store = open_sqlite_store(dir / "cairn.db");
+        ASSERT_TRUE(store.has_value()) << store.error().to_string();
+        EXPECT_TRUE(save(**store, "run", 1));
+        other.channel().say(1);
+        EXPECT_EQ(other.wait(), 0);
+        expect_versions(**store, "other", 2);
+    }
+    sqlite3_close(own);
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    expect_versions(*store, "run", 1);
+    expect_sound(*store);
+}
+
 }  // namespace
 }  // namespace cairn::test

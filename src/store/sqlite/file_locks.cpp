@@ -1,5 +1,7 @@
 #include "store/sqlite/file_locks.h"
 
+#include <fmt/format.h>
+
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -10,10 +12,12 @@
 #include <cerrno>
 #include <cstdarg>
 #include <cstddef>
+#include <fstream>
 #include <memory>
 #include <mutex>
 #include <new>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -99,12 +103,28 @@ int open_beyond_standard_streams(const char* path) {
     return higher;
 }
 
+// Whether this process has a lock of its own on a file, which the system's list says: a lock call only tells of one
+// that is in the way, and that may be another process's on the same bytes.
+bool has_own_lock(ino_t inode) {
+    const std::string own = fmt::format("{}", ::getpid());
+    const std::string ending = fmt::format(":{}", inode);
+    std::ifstream list("/proc/locks");  // "1: POSIX  ADVISORY  READ 4711 08:01:123456 128 128"
+    std::string line;
+    while (std::getline(list, line)) {
+        std::istringstream fields(line);
+        std::string number, kind, strictness, mode, process, file;
+        fields >> number >> kind >> strictness >> mode >> process >> file;
+        if (kind == "POSIX" && process == own && file.ends_with(ending)) return true;
+    }
+    return false;
+}
+
 // Not where the system has no such locks, nor where this process has locks of the other kind on the file already: its
 // own connections of before would be in our way.
-bool can_be_led(int descriptor) {
+bool can_be_led(int descriptor, ino_t inode) {
     struct flock conflict = whole_file(F_WRLCK);
     if (::fcntl(descriptor, F_OFD_GETLK, &conflict) != 0) return false;
-    return conflict.l_type == F_UNLCK || conflict.l_pid != ::getpid();
+    return conflict.l_type == F_UNLCK || (conflict.l_pid != ::getpid() && !has_own_lock(inode));
 }
 
 // For a database and its lock file.
@@ -130,7 +150,7 @@ LockedFile* add(const char* path, const struct stat& status) {
     }
     file->device = status.st_dev;
     file->inode = status.st_ino;
-    file->led = can_be_led(file->descriptor);
+    file->led = can_be_led(file->descriptor, file->inode);
     LockedFile* const added = table().files.emplace_back(std::move(file)).get();
     table().spares.pop_back();
     return added;
