@@ -1,6 +1,6 @@
 #include "bench_states.h"
 
-#include "cli/replay_trajectory.h"
+#include "replay/trajectory.h"
 #include "repo_analyst/agent.h"
 #include "repo_analyst/tools.h"
 
@@ -41,9 +41,9 @@ std::filesystem::path trajectories_folder() {
     return std::filesystem::path(CAIRN_SOURCE_DIR) / ".." / "shared" / "trajectories";
 }
 
-std::vector<State> states_of(cli::TrajectoryRun run) {
+std::vector<State> states_of(TrajectoryRun run) {
     std::vector<State> states;
-    for (cli::TrajectoryStep& step : run.steps) states.push_back(std::move(step.state));
+    for (TrajectoryStep& step : run.steps) states.push_back(std::move(step.state));
     return states;
 }
 
@@ -51,7 +51,7 @@ std::vector<State> states_of(cli::TrajectoryRun run) {
 Runs recorded_runs() {
     std::array<Runs, kRunsPerFile> by_place;
     for (const std::filesystem::path& file : trajectory_files()) {
-        auto runs = cli::expand_trajectories({file}, {.runs_max = kRunsPerFile});
+        auto runs = expand_trajectories({file}, {.runs_max = kRunsPerFile});
         if (!runs) give_up(runs.error());
         for (std::size_t place = 0; place < runs->size(); ++place) {
             by_place[place].push_back(states_of(std::move((*runs)[place])));
@@ -122,7 +122,7 @@ const std::string& states_source() {
 
 std::vector<std::filesystem::path> trajectory_files() {
     if (!std::filesystem::exists(trajectories_folder())) return {};
-    auto files = cli::find_trajectory_files({trajectories_folder().string()});
+    auto files = find_trajectory_files({trajectories_folder().string()});
     if (!files) give_up(files.error());
     return *std::move(files);
 }

@@ -7,9 +7,9 @@
 
 #include "bench_store.h"
 #include "benchmarks.h"
-#include "cli/replay_trajectory.h"
 #include "frame/frame.h"
 #include "in_turn.h"
+#include "replay/trajectory.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -24,7 +24,7 @@ constexpr std::size_t kStepsBetweenLoads = 5;
 constexpr int kTimes = 5;
 constexpr std::string_view kLongestRun = "pi_coding_agent";
 
-using Steps = std::vector<cli::TrajectoryStep>;
+using Steps = std::vector<TrajectoryStep>;
 
 /// A run saved step by step in both ways, each in a store of its own.
 class TwoStores {
@@ -76,7 +76,7 @@ InTurn& measured_files() {
 void load_latest(benchmark::State& state, const std::filesystem::path& file) {
     InTurn of_file(0);
     for (auto _ : state) {
-        for (const cli::TrajectoryRun& run : must(cli::expand_trajectories({file}))) {
+        for (const TrajectoryRun& run : must(expand_trajectories({file}))) {
             of_file.add(measure_heads(run.steps));
         }
     }
@@ -93,8 +93,8 @@ void load_any(benchmark::State& state, const std::filesystem::path& file) {
     const ScratchFolder folder;
     OptimizedStatePersistence service(folder.open_store());
     std::vector<std::string> snapshot_ids;
-    const auto runs = must(cli::expand_trajectories({file}, {.runs_max = 1}));
-    for (const cli::TrajectoryStep& step : runs.front().steps) {
+    const auto runs = must(expand_trajectories({file}, {.runs_max = 1}));
+    for (const TrajectoryStep& step : runs.front().steps) {
         snapshot_ids.push_back(must(service.save_agent_state(request_for("run", step.state))).snapshot_id);
     }
     std::vector<double> medians;

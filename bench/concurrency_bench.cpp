@@ -8,9 +8,9 @@
 // Without an argument, the first three. The stores are made in the working folder.
 
 #include "bench_store.h"
-#include "cli/replay_trajectory.h"
 #include "in_turn.h"
 #include "persistence/service_core.h"
+#include "replay/trajectory.h"
 
 #include <fmt/format.h>
 
@@ -47,9 +47,9 @@ const Conversations& conversations() {
         for (const std::filesystem::path& file : trajectory_files()) {
             if (file.stem() != "tau_bench_airline") continue;
             found.source = file.stem();
-            for (const cli::TrajectoryRun& run : must(cli::expand_trajectories({file}))) {
+            for (const TrajectoryRun& run : must(expand_trajectories({file}))) {
                 std::vector<State>& states = found.runs.emplace_back();
-                for (const cli::TrajectoryStep& step : run.steps) states.push_back(step.state);
+                for (const TrajectoryStep& step : run.steps) states.push_back(step.state);
             }
         }
         if (found.runs.empty()) found.runs.push_back(mixed_sizes().states);

@@ -8,10 +8,10 @@
 // are measured. The table at the end sums up what the encode benchmarks found.
 
 #include "bench_states.h"
-#include "cli/replay_trajectory.h"
 #include "frame/delta_frame.h"
 #include "frame/text_chain.h"
 #include "in_turn.h"
+#include "replay/trajectory.h"
 
 #include <benchmark/benchmark.h>
 
@@ -63,9 +63,9 @@ T must(Result<T> result) {
 std::vector<Run> read_runs(const Source& source) {
     if (source.file.empty()) return {mixed_sizes().states};
     std::vector<Run> runs;
-    for (cli::TrajectoryRun& recorded : must(cli::expand_trajectories({source.file}))) {
+    for (TrajectoryRun& recorded : must(expand_trajectories({source.file}))) {
         Run& run = runs.emplace_back();
-        for (cli::TrajectoryStep& step : recorded.steps) run.push_back(std::move(step.state));
+        for (TrajectoryStep& step : recorded.steps) run.push_back(std::move(step.state));
     }
     return runs;
 }
@@ -189,7 +189,7 @@ std::vector<Source> sources(int argument_count, char** arguments) {
     if (paths.empty() && std::filesystem::exists(public_ones)) paths.push_back(public_ones.string());
     if (paths.empty()) return {{.name = "repo_analyst", .file = {}}};
     std::vector<Source> found;
-    for (const auto& file : must(cli::find_trajectory_files(paths))) found.push_back({file.stem().string(), file});
+    for (const auto& file : must(find_trajectory_files(paths))) found.push_back({file.stem().string(), file});
     return found;
 }
 

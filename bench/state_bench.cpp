@@ -5,7 +5,7 @@
 #include "benchmarks.h"
 #include "in_turn.h"
 
-#include "cli/replay_tokens.h"
+#include "replay/tokens.h"
 
 #include <cairn/state.h>
 
@@ -42,14 +42,13 @@ Sample sample_of(const SizeClass& sizes) {
     std::vector<State> states = sizes.states;
     std::ranges::sort(states, {}, &State::size_bytes);
     const std::string normal(states[states.size() / 2].text());
-    const auto document = ordered_json::parse(cli::shield_tokens(normal, StateLimits{}.depth_max).value());
+    const auto document = ordered_json::parse(shield_tokens(normal, StateLimits{}.depth_max).value());
     ordered_json reversed = ordered_json::object();
     for (auto member = document.end(); member != document.begin();) {
         --member;
         reversed[member.key()] = member.value();
     }
-    Sample sample{sizes.name, normal, cli::restore_tokens(document.dump(2)), cli::restore_tokens(reversed.dump()),
-                  normal};
+    Sample sample{sizes.name, normal, restore_tokens(document.dump(2)), restore_tokens(reversed.dump()), normal};
     ++sample.changed[normal.find_last_of("abcdefghijklmnopqrstuvwxy0123456789")];
     return sample;
 }

@@ -5,9 +5,9 @@
 // The stores are made in the working folder.
 
 #include "bench_store.h"
-#include "cli/replay_trajectory.h"
 #include "frame/delta_frame.h"
 #include "in_turn.h"
+#include "replay/trajectory.h"
 
 #include <fmt/format.h>
 
@@ -26,11 +26,11 @@ using namespace cairn::bench;
 constexpr std::uint32_t kWhole = 1;  ///< Frames: no deltas at all, the yardstick of loading.
 constexpr std::uint32_t kUnlimited = std::numeric_limits<std::uint32_t>::max();
 
-std::vector<cli::TrajectoryRun> expanded(const std::filesystem::path& file) {
-    return must(cli::expand_trajectories({file}));
+std::vector<TrajectoryRun> expanded(const std::filesystem::path& file) {
+    return must(expand_trajectories({file}));
 }
 
-StatePersistenceRequest request_for_step(const cli::TrajectoryRun& run, const cli::TrajectoryStep& step) {
+StatePersistenceRequest request_for_step(const TrajectoryRun& run, const TrajectoryStep& step) {
     return {.run_id = run.run_id,
             .thread_id = run.thread_id,
             .user_id = run.user_id,
@@ -87,11 +87,11 @@ void load_all(StatePersistence& service, std::span<const LoadRequest> requests, 
     }
 }
 
-void measure_run(const cli::TrajectoryRun& run, const ChainLimits& limits, FileFigures& figures) {
+void measure_run(const TrajectoryRun& run, const ChainLimits& limits, FileFigures& figures) {
     const ScratchFolder folder;
     OptimizedStatePersistence service(folder.open_store(), {.chain_limits = limits});
     std::vector<LoadRequest> requests;
-    for (const cli::TrajectoryStep& step : run.steps) {
+    for (const TrajectoryStep& step : run.steps) {
         const Receipt receipt = must(service.save_agent_state(request_for_step(run, step)));
         figures.state_bytes += step.state.size_bytes();
         figures.payload_bytes += receipt.frame_bytes;
@@ -140,8 +140,8 @@ void print_row(const Setting& setting, const Setting& whole) {
 
 void compare_limits(const std::vector<std::string>& paths) {
     std::vector<Setting> settings = settings_to_compare();
-    for (const std::filesystem::path& file : must(cli::find_trajectory_files(paths))) {
-        for (const cli::TrajectoryRun& run : expanded(file)) {
+    for (const std::filesystem::path& file : must(find_trajectory_files(paths))) {
+        for (const TrajectoryRun& run : expanded(file)) {
             for (Setting& setting : settings) measure_run(run, setting.limits, setting.files[file.stem().string()]);
         }
     }
@@ -164,11 +164,11 @@ struct Save {
     double parse_cpu_us = 0;  ///< Of that check.
 };
 
-std::vector<Save> sizes_of_saves(const cli::TrajectoryRun& run) {
+std::vector<Save> sizes_of_saves(const TrajectoryRun& run) {
     OptimizedStatePersistence service(must(open_store("memory:")));
     std::vector<Save> saves;
     State before;
-    for (const cli::TrajectoryStep& step : run.steps) {
+    for (const TrajectoryStep& step : run.steps) {
         const State& state = step.state;
         const auto changed = must(encode_delta_frame(before.text(), state.text(), {.compression = false}, kUnlimited));
         saves.push_back({.state_bytes = state.size_bytes(),
@@ -181,7 +181,7 @@ std::vector<Save> sizes_of_saves(const cli::TrajectoryRun& run) {
 }
 
 /// The median of several passes: a step is saved once in each.
-void measure_cpu(const cli::TrajectoryRun& run, std::vector<Save>& saves) {
+void measure_cpu(const TrajectoryRun& run, std::vector<Save>& saves) {
     constexpr int kPasses = 5;
     std::vector<std::vector<double>> cpu_us(saves.size());
     std::vector<std::vector<double>> parse_cpu_us(saves.size());
@@ -223,7 +223,7 @@ void print_window(const std::vector<Save>& saves, std::size_t begin, std::size_t
 }
 
 void print_growth(const std::filesystem::path& file) {
-    const cli::TrajectoryRun run = std::move(expanded(file).front());
+    const TrajectoryRun run = std::move(expanded(file).front());
     std::vector<Save> saves = sizes_of_saves(run);
     measure_cpu(run, saves);
     fmt::print("step,state_bytes,changed_bytes,zstd_bytes,cairn_bytes,save_cpu_us,check_cpu_us\n");

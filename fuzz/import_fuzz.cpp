@@ -2,9 +2,9 @@
 // loads as it stood in its line. Method: the input is a stream of lines, imported into a store in memory; a line whose
 // checksum does not fit is given one that does, so that all of the importer is reached. Then everything is loaded.
 
-#include "cli/importer.h"
-#include "cli/transfer_line.h"
 #include "fuzz_input.h"
+#include "transfer/importer.h"
+#include "transfer/transfer_line.h"
 
 #include <cairn/persistence.h>
 
@@ -35,14 +35,14 @@ std::string with_fitting_checksum(const std::string& line) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     fuzz::Input input(data, size);
     const auto store = open_store("memory:").value();
-    cli::Importer importer(*store, {.state_limits = kLimits});
+    Importer importer(*store, {.state_limits = kLimits});
     std::string_view rest = input.rest();
     for (std::uint64_t number = 1; !rest.empty(); ++number) {
         const std::string line(rest.substr(0, rest.find('\n')));
         rest.remove_prefix(std::min(line.size() + 1, rest.size()));
-        auto parsed = cli::parse_transfer_line(std::string(line), kLimits);
+        auto parsed = parse_transfer_line(std::string(line), kLimits);
         if (!parsed && parsed.error().code == ErrorCode::kCorrupt) {
-            parsed = cli::parse_transfer_line(with_fitting_checksum(line), kLimits);
+            parsed = parse_transfer_line(with_fitting_checksum(line), kLimits);
         }
         if (!parsed || !std::holds_alternative<LoadedState>(*parsed)) continue;
         static_cast<void>(importer.add(std::get<LoadedState>(*std::move(parsed)), number));

@@ -3,7 +3,7 @@
 // Method: the input is the metadata.
 
 #include "fuzz_input.h"
-#include "pipeline/run_progress.h"
+#include "pipeline/run/run_progress.h"
 #include "state/normal_text.h"
 
 #include <string>

@@ -5,7 +5,7 @@
 
 #include "frame/frame.h"
 #include "fuzz_input.h"
-#include "pipeline/run_progress.h"
+#include "pipeline/run/run_progress.h"
 #include "state/normal_text.h"
 #include "store/sqlite/sqlite_store.h"
 

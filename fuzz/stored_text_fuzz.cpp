@@ -2,8 +2,8 @@
 // the border is what `State::parse` would keep.
 // Method: the input is cut into texts; each is given to the border and, as it is, to all that walks over normal text.
 
-#include "cli/json_diff.h"
 #include "fuzz_input.h"
+#include "state/json_diff.h"
 #include "state/json_pointer.h"
 #include "state/json_value.h"
 #include "state/normal_text.h"
@@ -56,6 +56,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         merge_patch(State::from_normal_text(std::string(first)), State::from_normal_text(std::string(second)));
     if (!are_stored) return 0;
     fuzz::require(!merged || is_stored_text(std::string(merged->text())));
-    fuzz::require(cli::diff_json(first, second).empty() == (first == second));
+    fuzz::require(diff_json(first, second).empty() == (first == second));
     return 0;
 }

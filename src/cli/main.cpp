@@ -1,11 +1,11 @@
 // The program `cairn`: reads the command line and the configuration, runs the command, reports its error.
 
 #include "cli/command.h"
-#include "cli/interruption.h"
-#include "cli/log_sink.h"
-#include "cli/options.h"
-#include "cli/output.h"
-#include "cli/usage_error.h"
+#include "cli/terminal/interruption.h"
+#include "cli/terminal/log_sink.h"
+#include "cli/terminal/output.h"
+#include "cli/usage/options.h"
+#include "cli/usage/usage_error.h"
 #include "config/settings.h"
 
 #include <fmt/format.h>

@@ -1,12 +1,12 @@
-#include "persistence/batcher.h"
 #include "persistence/guarded.h"
-#include "persistence/head_cache.h"
-#include "persistence/request_rules.h"
-#include "persistence/save_committer.h"
-#include "persistence/save_preparer.h"
+#include "persistence/reading/snapshot_reader.h"
+#include "persistence/save/batcher.h"
+#include "persistence/save/head_cache.h"
+#include "persistence/save/request_rules.h"
+#include "persistence/save/save_committer.h"
+#include "persistence/save/save_preparer.h"
 #include "persistence/service_core.h"
 #include "persistence/service_stats.h"
-#include "persistence/snapshot_reader.h"
 
 #include <cairn/persistence.h>
 

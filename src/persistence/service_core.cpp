@@ -1,7 +1,7 @@
 #include "persistence/service_core.h"
 
-#include "persistence/request_rules.h"
-#include "persistence/snapshot_reader.h"
+#include "persistence/reading/snapshot_reader.h"
+#include "persistence/save/request_rules.h"
 #include "persistence/timeouts.h"
 
 #include <chrono>

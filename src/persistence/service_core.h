@@ -2,11 +2,11 @@
 
 // What both services are made of.
 
-#include "persistence/recovery.h"
-#include "persistence/run_lanes.h"
-#include "persistence/snapshot_reader.h"
-#include "persistence/snapshot_writer.h"
-#include "persistence/thread_context.h"
+#include "persistence/reading/recovery.h"
+#include "persistence/reading/snapshot_reader.h"
+#include "persistence/reading/thread_context.h"
+#include "persistence/save/run_lanes.h"
+#include "persistence/save/snapshot_writer.h"
 
 #include <cairn/persistence.h>
 

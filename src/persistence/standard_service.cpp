@@ -1,5 +1,5 @@
 #include "persistence/guarded.h"
-#include "persistence/request_rules.h"
+#include "persistence/save/request_rules.h"
 #include "persistence/service_core.h"
 
 #include <cairn/persistence.h>

@@ -1,5 +1,5 @@
-#include "pipeline/mergers.h"
-#include "pipeline/pipeline_rules.h"
+#include "pipeline/merge/mergers.h"
+#include "pipeline/rules/pipeline_rules.h"
 
 #include <cairn/pipeline.h>
 

@@ -1,8 +1,8 @@
 #include "persistence/guarded.h"
-#include "persistence/request_rules.h"
-#include "pipeline/executor_identity.h"
-#include "pipeline/pipeline_run.h"
-#include "pipeline/run_lease.h"
+#include "persistence/save/request_rules.h"
+#include "pipeline/resume/executor_identity.h"
+#include "pipeline/resume/run_lease.h"
+#include "pipeline/run/pipeline_run.h"
 
 #include <cairn/pipeline.h>
 

@@ -2,7 +2,7 @@
 // that is not there.
 // Method: small trees drawn line by line; then random trees, whose lines are read back by following the lanes down.
 
-#include "cli/history_graph.h"
+#include "cli/history/history_graph.h"
 
 #include "support/seed.h"
 

@@ -3,7 +3,7 @@
 // applied by nlohmann::json, which shares no code with the diff; texts that are deep, or whose keys were chosen to
 // collide, against others of the same size (CPU time of the thread, by a generous factor).
 
-#include "cli/json_diff.h"
+#include "state/json_diff.h"
 
 #include "state/state_equality.h"
 #include "support/hostile_texts.h"
@@ -18,7 +18,7 @@
 
 #include <random>
 
-namespace cairn::cli {
+namespace cairn {
 namespace {
 
 using ::testing::ElementsAre;
@@ -258,4 +258,4 @@ TEST(JsonDiff, ThePatchOfRandomPairsLeadsFromOneToTheOther) {
 }
 
 }  // namespace
-}  // namespace cairn::cli
+}  // namespace cairn

@@ -2,7 +2,7 @@
 // column, before anything runs; no file can hang the reader or overflow its stack.
 // Method: read texts as files; hold every kind of mistake against the place and the words of its error.
 
-#include "cli/pipeline_file.h"
+#include "pipeline_file/pipeline_file.h"
 #include "support/source_files.h"
 #include "support/temp_dir.h"
 
@@ -20,8 +20,6 @@
 namespace cairn::test {
 namespace {
 
-using cli::parse_pipeline_file;
-using cli::PipelineFile;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
@@ -443,11 +441,11 @@ TEST(PipelineFileText, LongChainsOfConditionsCostNoStack) {
 TEST(PipelineFileOnDisk, MustBeThereAndOfABearableSize) {
     const TempDir folder;
     const std::string path = (folder / "p.yaml").string();
-    EXPECT_EQ(cli::read_pipeline_file(path).error().code, ErrorCode::kNotFound);
-    EXPECT_EQ(cli::read_pipeline_file(folder.path().string()).error().code, ErrorCode::kInvalidArgument);
-    EXPECT_EQ(cli::read_pipeline_file("-").error().code, ErrorCode::kInvalidArgument);
+    EXPECT_EQ(read_pipeline_file(path).error().code, ErrorCode::kNotFound);
+    EXPECT_EQ(read_pipeline_file(folder.path().string()).error().code, ErrorCode::kInvalidArgument);
+    EXPECT_EQ(read_pipeline_file("-").error().code, ErrorCode::kInvalidArgument);
     std::ofstream(path) << std::string(kHead) << "  - step: a\n" << std::string(1U << 20U, '#');
-    const auto large = cli::read_pipeline_file(path);
+    const auto large = read_pipeline_file(path);
     ASSERT_FALSE(large);
     EXPECT_EQ(large.error().code, ErrorCode::kInvalidArgument);
     EXPECT_THAT(large.error().message, HasSubstr("p.yaml:1:1: the file has more than 1048576 bytes"));

@@ -2,8 +2,8 @@
 // Method: small lines written out by hand, one a rule; random texts through the token shield and a JSON library; and,
 // where the public trajectories are there, their states against those of the script that comes with them.
 
-#include "cli/replay_trajectory.h"
-#include "cli/replay_tokens.h"
+#include "replay/tokens.h"
+#include "replay/trajectory.h"
 #include "support/paths.h"
 #include "support/run_program.h"
 #include "support/temp_dir.h"
@@ -20,7 +20,7 @@
 #include <string_view>
 #include <vector>
 
-namespace cairn::cli {
+namespace cairn {
 namespace {
 
 using testing::HasSubstr;
@@ -268,4 +268,4 @@ TEST(ReplayTrajectory, StatesAreThoseOfTheScriptBesideTheTrajectories) {
 }
 
 }  // namespace
-}  // namespace cairn::cli
+}  // namespace cairn

@@ -2,7 +2,7 @@
 // Method: compares the names of ids that other ways of making names have mixed up (tests/cli/run_test.cpp has the
 // files).
 
-#include "cli/rescue.h"
+#include "cli/run/rescue.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
 // Goal: `--set` changes the member that it names and not a byte of anything else.
 // Method: hold the resulting text against what is expected.
 
-#include "cli/run_input.h"
+#include "cli/run/run_input.h"
 
 #include <gtest/gtest.h>
 
@@ -51,10 +51,14 @@ TEST(RunInput, ASettingWithoutKeyOrSignIsRefused) {
     }
 }
 
-TEST(RunInput, LimitsCountForTheWhole) {
-    const auto state = read_run_input("", {"a=0123456789"}, {.bytes_max = 10});
-    ASSERT_FALSE(state);
-    EXPECT_EQ(state.error().code, ErrorCode::kLimitExceeded);
+TEST(RunInput, ALimitCountsForTheWholeAndWhatReachesItIsAccepted) {
+    const std::string whole = R"({"a":"0123456789"})";
+    const auto fits = read_run_input("", {"a=0123456789"}, {.bytes_max = whole.size()});
+    ASSERT_TRUE(fits) << fits.error().to_string();
+    EXPECT_EQ(fits->text(), whole);
+    const auto larger = read_run_input("", {"a=0123456789"}, {.bytes_max = whole.size() - 1});
+    ASSERT_FALSE(larger);
+    EXPECT_EQ(larger.error().code, ErrorCode::kLimitExceeded);
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 // moment. Which steps were saved by then the parent reads from the metadata in the file, before it lets a new child go
 // on, over and over until one completes the run.
 
-#include "pipeline/run_progress.h"
+#include "pipeline/run/run_progress.h"
 #include "support/child_process.h"
 #include "support/seed.h"
 #include "support/soak.h"

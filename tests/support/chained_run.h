@@ -2,8 +2,8 @@
 
 // A run written by hand: the test says which frame needs which, and the states are remembered.
 
-#include "persistence/chain.h"
-#include "persistence/snapshot_reader.h"
+#include "persistence/reading/chain.h"
+#include "persistence/reading/snapshot_reader.h"
 #include "support/make.h"
 
 #include <cairn/store.h>

@@ -1,6 +1,6 @@
 #include "support/save_ledger.h"
 
-#include "persistence/snapshot_reader.h"
+#include "persistence/reading/snapshot_reader.h"
 #include "support/make.h"
 
 #include <fmt/format.h>

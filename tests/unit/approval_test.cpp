@@ -3,7 +3,7 @@
 // memory store; every execution is an executor of its own, as another process would be
 // (tests/fault/pipeline_kill_test.cpp kills processes).
 
-#include "pipeline/run_progress.h"
+#include "pipeline/run/run_progress.h"
 #include "support/pipeline_bench.h"
 
 #include <cairn/retention.h>

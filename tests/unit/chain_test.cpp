@@ -2,7 +2,7 @@
 // stores that way loads exactly; forks and labels are kept.
 // Method: agent-like states that grow, on the memory store; the stored frames and their bases are looked at directly.
 
-#include "persistence/chain.h"
+#include "persistence/reading/chain.h"
 
 #include <cairn/faulty_store.h>
 #include "store/memory/memory_store.h"

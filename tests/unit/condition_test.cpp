@@ -2,7 +2,7 @@
 // Method: a table of each test against members that are there, are not, and are written otherwise; each wrong condition
 //   by hand.
 
-#include "pipeline/condition.h"
+#include "pipeline/rules/condition.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -2,9 +2,9 @@
 // Method: for some runs of every public trajectory, neighbouring, swapped and unrelated states are encoded against each
 // other; each run is also decoded as one chain. Skipped where the trajectories are not there.
 
-#include "cli/replay_trajectory.h"
 #include "frame/delta_frame.h"
 #include "frame/text_chain.h"
+#include "replay/trajectory.h"
 #include "support/paths.h"
 
 #include <gtest/gtest.h>
@@ -29,9 +29,9 @@ std::filesystem::path folder() {
 }
 
 /// The texts of a run's first steps, without those that equal the one before.
-Texts texts_of(const cli::TrajectoryRun& run) {
+Texts texts_of(const TrajectoryRun& run) {
     Texts texts;
-    for (const cli::TrajectoryStep& step : run.steps) {
+    for (const TrajectoryStep& step : run.steps) {
         if (texts.size() == kStepsPerRun) break;
         if (texts.empty() || texts.back() != step.state.text()) texts.emplace_back(step.state.text());
     }
@@ -75,10 +75,10 @@ void expect_any_pair(const Texts& run, const Texts& other) {
 
 std::vector<Texts> recorded_runs() {
     std::vector<Texts> runs;
-    const auto files = cli::find_trajectory_files({folder().string()});
+    const auto files = find_trajectory_files({folder().string()});
     if (!files) throw std::runtime_error(files.error().to_string());
     for (const auto& file : *files) {
-        const auto expanded = cli::expand_trajectories({file}, {.runs_max = kRunsPerFile});
+        const auto expanded = expand_trajectories({file}, {.runs_max = kRunsPerFile});
         if (!expanded) throw std::runtime_error(expanded.error().to_string());
         for (const auto& run : *expanded) runs.push_back(texts_of(run));
     }

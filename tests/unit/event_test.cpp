@@ -2,8 +2,8 @@
 // pipeline; what they miss is counted, and the end of a run is not among it.
 // Method: sinks that wait at a gate which the test opens; the JSON is compared member by member.
 
-#include "pipeline/event_dispatcher.h"
-#include "pipeline/event_queue.h"
+#include "pipeline/events/event_dispatcher.h"
+#include "pipeline/events/event_queue.h"
 #include "support/child_process.h"
 #include "support/source_files.h"
 #include "support/temp_dir.h"

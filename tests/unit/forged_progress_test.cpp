@@ -2,7 +2,7 @@
 // Method: what a failed pipeline has saved, with one member changed to what a pipeline never writes, saved as a head of
 // the run by somebody else; then the pipeline is to go on.
 
-#include "pipeline/run_progress.h"
+#include "pipeline/run/run_progress.h"
 #include "support/pipeline_bench.h"
 
 #include <gmock/gmock.h>

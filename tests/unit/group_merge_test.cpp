@@ -4,9 +4,9 @@
 //   reference that works on maps of members; texts that are deep, or whose keys were chosen to collide, against others
 //   of the same size (CPU time of the thread, by a generous factor).
 
-#include "pipeline/group_merge.h"
+#include "pipeline/merge/group_merge.h"
 
-#include "pipeline/mergers.h"
+#include "pipeline/merge/mergers.h"
 #include "support/hostile_texts.h"
 #include "support/seed.h"
 #include "unit/state_random.h"

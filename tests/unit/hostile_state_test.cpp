@@ -6,7 +6,7 @@
 //   that reads the others again would exceed many times over.
 
 #include "base/text_hash.h"
-#include "pipeline/run_progress.h"
+#include "pipeline/run/run_progress.h"
 #include "state/state_members.h"
 #include "state/state_merge.h"
 #include "state/value_hashes.h"

@@ -2,10 +2,10 @@
 // histogram its precision, the lanes the order of one run's saves and the sharing of a failure.
 // Method: each part alone, threads held at known points by latches and hooks rather than by waiting.
 
-#include "persistence/head_cache.h"
 #include "persistence/latency_histogram.h"
-#include "persistence/run_lanes.h"
-#include "persistence/seen_versions.h"
+#include "persistence/save/head_cache.h"
+#include "persistence/save/run_lanes.h"
+#include "persistence/save/seen_versions.h"
 
 #include "support/make.h"
 

@@ -2,9 +2,9 @@
 //   fingerprint changes with all that a run depends on, and with nothing else.
 // Method: one pipeline that is right, and one wrong thing at a time.
 
-#include "pipeline/pipeline_rules.h"
+#include "pipeline/rules/pipeline_rules.h"
 
-#include "pipeline/circle_search.h"
+#include "pipeline/rules/circle_search.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -2,7 +2,7 @@
 // after every single step, nothing is rewritten for nothing, and no chain grows.
 // Method: small histories by hand, and random trees walked through step by step by a simulation. No store.
 
-#include "persistence/retention_plan.h"
+#include "persistence/retention/retention_plan.h"
 
 #include "support/make.h"
 #include "support/seed.h"

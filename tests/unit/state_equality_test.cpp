@@ -66,6 +66,7 @@ TEST(JsonEquality, OrderOfKeysDoesNotCount) {
 
 TEST(JsonEquality, TokensAreComparedAsWritten) {
     EXPECT_FALSE(equal(R"({"a":1.0})", R"({"a":1})"));
+    EXPECT_FALSE(equal(R"({"a":1.0})", R"({"a":1e0})")) << "of one length and one value";
     EXPECT_FALSE(equal(R"({"a":1.0,"b":10})", R"({"a":10,"b":1.0})"));
     EXPECT_FALSE(equal(R"({"a":"\u00e9"})", R"({"a":"\u00E9"})"));
     EXPECT_FALSE(equal(R"({"\u0061":1,"b":2})", R"({"b":2,"\u0062":1})"));

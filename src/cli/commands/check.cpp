@@ -1,0 +1,95 @@
+#include "cli/command.h"
+#include "cli/terminal/output.h"
+#include "cli/terminal/progress.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+namespace cairn::cli {
+namespace {
+
+std::string to_json(const CheckReport& report, bool deep) {
+    Json findings = Json::array();
+    for (const auto& finding : report.findings) {
+        findings.push_back(
+            {{"run_id", finding.run_id}, {"snapshot_id", finding.snapshot_id}, {"problem", finding.problem}});
+    }
+    return to_line({{"ok", report.findings.empty()},
+                    {"deep", deep},
+                    {"runs", report.runs},
+                    {"snapshots", report.snapshots},
+                    {"findings", findings}});
+}
+
+void print_text(const CheckReport& report, bool deep) {
+    if (!report.findings.empty()) {
+        Table table({{"RUN"}, {"SNAPSHOT"}, {"PROBLEM"}});
+        for (const auto& finding : report.findings) {
+            table.add({finding.run_id.empty() ? "(the store)" : finding.run_id, finding.snapshot_id, finding.problem});
+        }
+        table.print();
+    }
+    print_line(
+        fmt::format("checked{} (runs: {}, snapshots: {}): {}", deep ? " and decoded every state" : "", report.runs,
+                    report.snapshots,
+                    report.findings.empty() ? "all is well" : fmt::format("findings: {}", report.findings.size())));
+}
+
+/// Shows how many snapshots have been read of those that the store says it has.
+class WatchedStore final : public ForwardingStore {
+public:
+    using ForwardingStore::ForwardingStore;
+
+    Result<CheckReport> check() override {
+        auto report = ForwardingStore::check();
+        if (report) progress_.emplace("Checking", report->snapshots);
+        return report;
+    }
+    // The states are decoded from the newest to the oldest; a pass over the records comes before.
+    Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) override {
+        auto page = ForwardingStore::history(query);
+        const bool is_decoding = query.order == HistoryQuery::Order::kNewestFirst;
+        if (page && progress_ && is_decoding) progress_->advance(page->size());
+        return page;
+    }
+
+private:
+    std::optional<Progress> progress_;
+};
+
+Result<CheckReport> check_all_states(const Cli& cli, std::shared_ptr<Store> store) {
+    WatchedStore watched(std::move(store));
+    return check_deep(watched, cli.config().state_limits());
+}
+
+Status check(const Cli& cli, bool deep) {
+    const auto store = cli.open_for_reading();
+    if (!store) return std::unexpected(store.error());
+    const auto report = deep ? check_all_states(cli, *store) : (*store)->check();
+    if (!report) return std::unexpected(report.error());
+    cli.json ? print_line(to_json(*report, deep)) : print_text(*report, deep);
+    if (report->findings.empty()) return {};
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("{} is damaged (findings: {})", cli.store_label(), report->findings.size()));
+}
+
+}  // namespace
+
+void add_check_command(CLI::App& app, Cli& cli) {
+    CLI::App* command = app.add_subcommand("check", "Look for damage in the store");
+    const auto deep = std::make_shared<bool>(false);
+    command->add_flag("--deep", *deep, "Decode every state and verify its checksum too");
+    command->callback([&cli, deep] { cli.action = [&cli, deep] { return check(cli, *deep); }; });
+    command->footer(
+        fmt::format("Exits with {} if anything is damaged.\n\n"
+                    "Examples:\n"
+                    "  cairn check\n"
+                    "  cairn check --deep --json | jq '.findings[]'",
+                    error_info(ErrorCode::kCorrupt).exit_code));
+}
+
+}  // namespace cairn::cli

@@ -1,0 +1,87 @@
+#include "cli/command.h"
+#include "cli/terminal/output.h"
+#include "store/store_url.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+#include <system_error>
+
+namespace cairn::cli {
+namespace {
+
+// The command line is an origin that only the program knows.
+std::string origin_of(const Cli& cli, const ConfigEntry& entry) {
+    const bool given = entry.variable == "CAIRN_STORE" && !cli.store_option.empty();
+    return given ? "--store" : std::string(to_string(entry.origin));
+}
+
+// Why the store cannot work, as far as that can be seen without opening it; empty: nothing speaks against it.
+std::string problem_of_store(const std::string& url) {
+    namespace fs = std::filesystem;
+    const auto read = read_store_url(url);
+    if (!read) return read.error().message;
+    if (read->kind != StoreUrl::Kind::kSqlite) return "";
+    std::error_code ignored;
+    const fs::path path(read->path);
+    const fs::path folder = path.has_parent_path() ? path.parent_path() : ".";
+    if (!fs::is_directory(folder, ignored)) return fmt::format("there is no folder \"{}\"", folder.string());
+    if (fs::is_directory(path, ignored)) return fmt::format("\"{}\" is a folder", path.string());
+    return "";
+}
+
+std::string problem_of(const Cli& cli, const ConfigEntry& entry) {
+    return entry.variable == "CAIRN_STORE" ? problem_of_store(cli.config().store_url) : "";
+}
+
+// `.env` might be looked at by whoever wonders why a setting does not count.
+void print_note(const Cli& cli) {
+    if (cli.loaded.dotenv_ignored.empty()) return;
+    print_message(printable(fmt::format("note: .env is not read, because of {}", cli.loaded.dotenv_ignored)) + "\n");
+}
+
+void print_json(const Cli& cli) {
+    JsonArray array;
+    for (const ConfigEntry& entry : cli.loaded.entries) {
+        const std::string problem = problem_of(cli, entry);
+        array.add(to_line({{"variable", entry.variable},
+                           {"value", entry.value},
+                           {"origin", origin_of(cli, entry)},
+                           {"accepts", entry.accepts},
+                           {"description", entry.description},
+                           {"problem", problem.empty() ? Json() : Json(problem)}}));
+    }
+    array.end();
+}
+
+void print_text(const Cli& cli) {
+    Table table({{"VARIABLE"}, {"VALUE"}, {"ORIGIN"}, {"MEANING"}});
+    for (const ConfigEntry& entry : cli.loaded.entries) {
+        const std::string problem = problem_of(cli, entry);
+        table.add({std::string(entry.variable), entry.value, origin_of(cli, entry),
+                   problem.empty() ? std::string(entry.description) : "CANNOT WORK: " + problem});
+    }
+    table.print();
+}
+
+}  // namespace
+
+void add_config_command(CLI::App& app, Cli& cli) {
+    CLI::App* command = app.add_subcommand("config", "Show every setting, its value and where it comes from");
+    command->callback([&cli] {
+        cli.action = [&cli]() -> Status {
+            cli.json ? print_json(cli) : print_text(cli);
+            print_note(cli);
+            return {};
+        };
+    });
+    command->footer(
+        "Settings are read from the environment, else from the file .env in the working folder, which does not count\n"
+        "where ENVIRONMENT is production or staging. A store that cannot work is marked.\n\n"
+        "Examples:\n"
+        "  cairn config\n"
+        "  ENABLE_OPTIMIZED_PERSISTENCE=true cairn config --json | jq '.[0]'");
+}
+
+}  // namespace cairn::cli

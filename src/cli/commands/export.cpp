@@ -1,0 +1,184 @@
+#include "base/counted.h"
+#include "cli/command.h"
+#include "cli/history/snapshot_reference.h"
+#include "cli/terminal/interruption.h"
+#include "cli/terminal/output.h"
+#include "cli/terminal/progress.h"
+#include "cli/usage/options.h"
+#include "files/output_file.h"
+#include "persistence/reading/snapshot_reader.h"
+#include "persistence/reading/snapshot_walk.h"
+#include "transfer/transfer_line.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace cairn::cli {
+namespace {
+
+struct ExportOptions {
+    std::optional<std::string> run_id;
+    Owner owner;
+    std::string output = "-";
+
+    bool to_standard_output() const { return output == "-"; }
+};
+
+struct ExportedRun {
+    std::string run_id;
+    std::uint64_t snapshots = 0;
+};
+
+struct ExportCounts {
+    std::uint64_t snapshots = 0;
+    std::uint64_t damaged = 0;
+};
+
+// The run created first comes first, so that a store that is filled from it lists its runs in the same order.
+Result<std::vector<ExportedRun>> list_runs(Store& store, const Owner& owner) {
+    std::vector<ExportedRun> runs;
+    RunQuery query{.thread_id = owner.thread_id, .user_id = owner.user_id, .limit = 500};
+    do {
+        auto page = store.runs(query);
+        if (!page) return std::unexpected(page.error());
+        for (RunInfo& run : page->items) runs.push_back({std::move(run.run_id), run.snapshots});
+        query.cursor = std::move(page->next_cursor);
+    } while (!query.cursor.empty());
+    std::ranges::reverse(runs);
+    return runs;
+}
+
+Result<std::vector<ExportedRun>> choose_runs(Store& store, const ExportOptions& options) {
+    if (options.run_id) {
+        if (Status found = require_run(store, *options.run_id, options.owner); !found) {
+            return std::unexpected(found.error());
+        }
+        return std::vector<ExportedRun>{{.run_id = *options.run_id}};
+    }
+    auto runs = list_runs(store, options.owner);
+    const bool has_owner = options.owner.thread_id || options.owner.user_id;
+    if (runs && runs->empty() && has_owner) return fail(ErrorCode::kNotFound, "there are no runs of this owner");
+    return runs;
+}
+
+class Exporter {
+public:
+    Exporter(const Cli& cli, Store& store, OutputFile& file, Progress& progress)
+        : cli_(cli), store_(store), file_(file), progress_(progress) {}
+
+    Status export_run(const std::string& run_id) {
+        Status done = visit_snapshots(store_, run_id, [&](const SnapshotInfo& info) { return export_snapshot(info); });
+        if (done || !is_damage(done.error())) return done;
+        leave_out({.run_id = run_id}, done.error());  // what is left of the run
+        return {};
+    }
+    Status end() { return write(to_transfer_line(TransferEnd{.snapshots = counts_.snapshots})); }
+    const ExportCounts& counts() const { return counts_; }
+
+private:
+    Status export_snapshot(const SnapshotInfo& info) {
+        progress_.advance();
+        if (Interruption::requested()) return fail(ErrorCode::kUnavailable, "the export was interrupted");
+        const auto loaded = load_snapshot(store_, {.run_id = info.run_id, .snapshot_id = info.snapshot_id},
+                                          cli_.config().state_limits());
+        if (!loaded && loaded.error().code == ErrorCode::kNotFound) return {};  // deleted meanwhile
+        if (!loaded && is_damage(loaded.error())) {
+            leave_out(info, loaded.error());
+            return {};
+        }
+        if (!loaded) return std::unexpected(loaded.error());
+        ++counts_.snapshots;
+        return write(to_transfer_line(*loaded));
+    }
+
+    // What is intact is worth having.
+    void leave_out(const SnapshotInfo& info, const Error& error) {
+        ++counts_.damaged;
+        cli_.runtime.log({.level = LogLevel::kError,
+                          .event = "export_damage",
+                          .message = error.message,
+                          .fields = {{"run_id", info.run_id}, {"snapshot_id", info.snapshot_id}}});
+    }
+
+    Status write(std::string line) { return file_.write(line += '\n'); }
+
+    const Cli& cli_;
+    Store& store_;
+    OutputFile& file_;
+    Progress& progress_;
+    ExportCounts counts_;
+};
+
+Result<ExportCounts> write_runs(const Cli& cli, Store& store, const std::vector<ExportedRun>& runs, OutputFile file) {
+    std::uint64_t total = 0;
+    for (const ExportedRun& run : runs) total += run.snapshots;
+    Progress progress("Exporting", isatty(STDOUT_FILENO) == 1 ? 0 : total);
+    Exporter exporter(cli, store, file, progress);
+    for (const ExportedRun& run : runs) {
+        if (Status done = exporter.export_run(run.run_id); !done) return std::unexpected(done.error());
+    }
+    if (Status done = exporter.end(); !done) return std::unexpected(done.error());
+    if (Status done = file.close(); !done) return std::unexpected(done.error());
+    return exporter.counts();
+}
+
+/// As `write_runs`; if it is interrupted the program ends here, with what was written gone.
+Result<ExportCounts> export_runs(const Cli& cli, Store& store, const std::vector<ExportedRun>& runs, OutputFile file) {
+    std::optional<Interruption> interruption;  // without a draft there is nothing to take away
+    if (file.is_draft()) interruption.emplace();
+    auto counts = write_runs(cli, store, runs, std::move(file));
+    Interruption::end_program();
+    return counts;
+}
+
+void print_counts(const ExportCounts& counts, std::size_t runs, bool json) {
+    json ? print_line(to_line({{"snapshots", counts.snapshots}, {"runs", runs}, {"damaged", counts.damaged}}))
+         : print_line(fmt::format("exported {} of {}", counted(counts.snapshots, "snapshot"), counted(runs, "run")));
+}
+
+Status export_store(const Cli& cli, const ExportOptions& options) {
+    if (Status usable = cli.check_output("--output", options.output); !usable) return usable;
+    const auto store = cli.open_for_reading();
+    if (!store) return std::unexpected(store.error());
+    const auto runs = choose_runs(**store, options);
+    if (!runs) return std::unexpected(runs.error());
+    auto file = OutputFile::open(options.output, cli.config().file_mode);
+    if (!file) return std::unexpected(file.error());
+    const auto counts = export_runs(cli, **store, *runs, *std::move(file));
+    if (!counts) return std::unexpected(counts.error());
+    if (!options.to_standard_output()) print_counts(*counts, runs->size(), cli.json);
+    if (counts->damaged == 0) return {};
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("{} is damaged (places: {}): what is named above was left out, the rest is exported",
+                            cli.store_label(), counts->damaged));
+}
+
+}  // namespace
+
+void add_export_command(CLI::App& app, Cli& cli) {
+    CLI::App* command = app.add_subcommand("export", "Write snapshots with their states as JSON Lines");
+    const auto options = std::make_shared<ExportOptions>();
+    command->add_option("--run", options->run_id, "Only this run")->type_name("RUN");
+    command->add_option("--thread", options->owner.thread_id, "Only runs of this thread")->type_name("THREAD");
+    command->add_option("--user", options->owner.user_id, "Only what this user owns")->type_name("USER");
+    command->add_option("--output", options->output, "Write to this file; - for standard output (default)")
+        ->type_name("FILE");
+    command->callback([&cli, options] { cli.action = [&cli, options] { return export_store(cli, *options); }; });
+    command->footer(
+        "A line a snapshot, each run's oldest first, then a last line {\"end\":true,\"snapshots\":N}; `cairn import` \n"
+        "reads it into any store. What is damaged is named and left out, and the exit code says so. Recovery logs\n"
+        "stay behind. A file that is there is replaced when all of the new one is on the disk, and not before.\n\n"
+        "Examples:\n"
+        "  cairn export --output backup.jsonl\n"
+        "  cairn export --run r1 | gzip > r1.jsonl.gz\n"
+        "  cairn export --user u1 | cairn import --store sqlite:u1.db");
+}
+
+}  // namespace cairn::cli

@@ -1,0 +1,75 @@
+#include "cli/run/rescue.h"
+
+#include <cairn/checksum.h>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <system_error>
+
+namespace cairn::cli {
+namespace {
+
+constexpr std::size_t kNameBytesMax = 200;  // a file's name has at most 255, with the number and the ending
+constexpr int kFilesMax = 10'000;
+constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+
+std::unexpected<Error> not_written(const std::string& name, int error_number) {
+    const bool is_full = error_number == ENOSPC || error_number == EDQUOT || error_number == EFBIG;
+    const bool is_refused = error_number == EACCES || error_number == EROFS || error_number == EPERM;
+    return fail(is_full      ? ErrorCode::kStorageFull
+                : is_refused ? ErrorCode::kReadOnly
+                             : ErrorCode::kUnavailable,
+                fmt::format("the state that was not saved cannot be written to {} either", name),
+                std::generic_category().message(error_number));
+}
+
+bool write_all(int file, std::string_view text) {
+    while (!text.empty()) {
+        const ssize_t written = write(file, text.data(), text.size());
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) return false;
+        text.remove_prefix(static_cast<std::size_t>(written));
+    }
+    return fsync(file) == 0;
+}
+
+Status fill(int file, const std::string& name, std::string_view text) {
+    const bool is_written = write_all(file, text);
+    const int error_number = errno;
+    close(file);
+    if (is_written) return {};
+    unlink(name.c_str());
+    return not_written(name, error_number);
+}
+
+}  // namespace
+
+std::string rescue_name(std::string_view run_id) {
+    std::string name = "cairn-";
+    for (const char c : run_id) {
+        name += kPlain.contains(c) ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+    }
+    if (name.size() <= kNameBytesMax) return name;
+    const std::string rest = fmt::format("%{}", Checksum::of(run_id).to_hex());
+    return name.substr(0, kNameBytesMax - rest.size()) + rest;
+}
+
+Result<std::string> rescue(std::string_view text, std::string_view run_id) {
+    const std::string base = rescue_name(run_id);
+    for (int number = 1; number <= kFilesMax; ++number) {
+        const std::string name = number == 1 ? base + ".json" : fmt::format("{}~{}.json", base, number);
+        const int file = open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, S_IRUSR | S_IWUSR);
+        if (file < 0 && errno == EEXIST) continue;
+        if (file < 0) return not_written(name, errno);
+        if (Status filled = fill(file, name, text); !filled) return std::unexpected(filled.error());
+        return name;
+    }
+    return not_written(base + ".json", EEXIST);
+}
+
+}  // namespace cairn::cli

@@ -1,0 +1,54 @@
+#include "files/file_error.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <system_error>
+
+namespace cairn {
+namespace {
+
+ErrorCode code_of(int error_number, ErrorCode otherwise) {
+    switch (error_number) {
+        case ENOENT:
+        case ENOTDIR:
+            return ErrorCode::kNotFound;
+        case ENOSPC:
+        case EDQUOT:
+        case EFBIG:
+            return ErrorCode::kStorageFull;
+        case EISDIR:
+            return ErrorCode::kInvalidArgument;
+        default:
+            return otherwise;
+    }
+}
+
+// The rows of the error table speak of runs and stores.
+std::string next_step(ErrorCode code) {
+    switch (code) {
+        case ErrorCode::kNotFound:
+            return "Check the path.";
+        case ErrorCode::kReadOnly:
+            return "Make the file and its folder writable, or give another path.";
+        case ErrorCode::kStorageFull:
+            return "Free space on the disk, then try again.";
+        case ErrorCode::kUnavailable:
+            return "Try again after a pause.";
+        default:
+            return "";
+    }
+}
+
+}  // namespace
+
+std::unexpected<Error> file_error(std::string_view what, const std::string& name, ErrorCode otherwise) {
+    const int error_number = errno;
+    const ErrorCode code = code_of(error_number, otherwise);
+    return std::unexpected(advise({.code = code,
+                                   .message = fmt::format("{} cannot be {}", name, what),
+                                   .detail = std::generic_category().message(error_number)},
+                                  next_step(code)));
+}
+
+}  // namespace cairn

@@ -1,0 +1,80 @@
+#include "persistence/reading/chain.h"
+
+#include "frame/delta_frame.h"
+#include "store/batch_rules.h"
+
+#include <algorithm>
+
+namespace cairn {
+namespace {
+
+// Compressed like the chain's front was.
+std::uint64_t expected_full_bytes(const ChainCost& chain, std::uint64_t text_bytes) {
+    if (chain.full_text_bytes == 0) return text_bytes;
+    const double ratio = static_cast<double>(chain.full_frame_bytes) / static_cast<double>(chain.full_text_bytes);
+    return static_cast<std::uint64_t>(ratio * static_cast<double>(text_bytes));
+}
+
+// How large a delta may be before the chain outweighs a self-contained frame; 0: there may be none.
+std::uint64_t delta_bytes_max(const ChainCost& base, std::uint64_t full_bytes, const ChainLimits& limits) {
+    if (base.frames + 1 > std::min(limits.frames_max, kChainFramesUpper)) return 0;
+    const std::uint64_t chain_bytes_max = std::max(full_bytes * limits.bytes_percent_max / 100, limits.bytes_always);
+    return base.bytes < chain_bytes_max ? std::min(full_bytes, chain_bytes_max - base.bytes) : 0;
+}
+
+EncodedState as_delta(std::string frame, const Checksum& checksum, const DeltaBase& base) {
+    ChainCost chain = base.chain;
+    chain.frames += 1;
+    chain.bytes += frame.size();
+    return {.frame = std::move(frame),
+            .checksum = checksum,
+            .base_version = base.version,
+            .base_snapshot_id = base.snapshot_id,
+            .chain = chain};
+}
+
+Result<EncodedState> encode_full(const State& state, const Checksum& checksum, const FrameOptions& options) {
+    Result<std::string> frame = encode_full_frame(state.text(), checksum, options);
+    if (!frame) return std::unexpected(std::move(frame.error()));
+    const ChainCost chain{
+        .frames = 1, .bytes = frame->size(), .full_frame_bytes = frame->size(), .full_text_bytes = state.size_bytes()};
+    return EncodedState{.frame = std::move(*frame), .checksum = checksum, .base_snapshot_id = {}, .chain = chain};
+}
+
+}  // namespace
+
+Result<ChainCost> chain_cost(const Snapshot& snapshot) {
+    const std::string& front = snapshot.bases.empty() ? snapshot.frame : snapshot.bases.front().frame;
+    const Result<FrameHeader> header = read_frame_header(front);
+    if (!header) return std::unexpected(header.error());
+    ChainCost chain{.frames = static_cast<std::uint32_t>(snapshot.bases.size()) + 1,
+                    .bytes = snapshot.frame.size(),
+                    .full_frame_bytes = front.size(),
+                    .full_text_bytes = header->text_bytes};
+    for (const BaseFrame& base : snapshot.bases) chain.bytes += base.frame.size();
+    return chain;
+}
+
+Result<EncodedState> encode_full(const State& state, const FrameOptions& options) {
+    return encode_full(state, state.checksum(), options);
+}
+
+Result<EncodedState> encode_against(const DeltaBase& base, const State& state, const FrameOptions& options,
+                                    const ChainLimits& limits) {
+    const Checksum checksum = state.checksum();
+    const std::uint64_t full_bytes = expected_full_bytes(base.chain, state.size_bytes());
+    const std::uint64_t bytes_max = delta_bytes_max(base.chain, full_bytes, limits);
+    if (bytes_max == 0) return encode_full(state, checksum, options);
+    Result<std::optional<std::string>> delta = encode_delta_frame(base.state.text(), state.text(), options, bytes_max);
+    if (!delta) return std::unexpected(std::move(delta.error()));
+    if (!*delta) return encode_full(state, checksum, options);
+    // `full_bytes` was a guess: where the delta comes near it, the self-contained frame is worth making, and preferred
+    // unless the delta saves a tenth.
+    if ((*delta)->size() > full_bytes / 2) {
+        Result<EncodedState> full = encode_full(state, checksum, options);
+        if (!full || full->frame.size() * 9 / 10 <= (*delta)->size()) return full;
+    }
+    return as_delta(std::move(**delta), checksum, base);
+}
+
+}  // namespace cairn

@@ -1,0 +1,253 @@
+#include "persistence/reading/recovery.h"
+
+#include "frame/frame.h"
+#include "persistence/reading/snapshot_reader.h"
+#include "persistence/save/request_rules.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+namespace cairn {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+std::string describe(const std::vector<RecoveryResult::Damaged>& damaged) {
+    std::string text;
+    for (const RecoveryResult::Damaged& one : damaged) {
+        text += fmt::format("{}{}", text.empty() ? "damaged: " : "; ", one.problem);
+    }
+    return text;
+}
+
+}  // namespace
+
+/// One recovery under way.
+struct Recovery::Attempt {
+    const StateRecoveryRequest& request;
+    std::string new_snapshot_id;
+    Timestamp started_at;
+    SteadyClock::time_point started;
+
+    bool is_run_found = false;
+    SnapshotInfo source = {};
+    RecoveryResult result = {};
+
+    std::chrono::microseconds elapsed() const {
+        return std::chrono::duration_cast<std::chrono::microseconds>(SteadyClock::now() - started);
+    }
+};
+
+Result<RecoveryResult> Recovery::recover(const StateRecoveryRequest& request, Deadline deadline) {
+    if (Status status = check_recovery_request(request); !status) return std::unexpected(std::move(status.error()));
+    Clock& clock = *options_.runtime.clock;
+    Attempt attempt{.request = request,
+                    .new_snapshot_id = make_snapshot_id(clock, *options_.runtime.random),
+                    .started_at = clock.now(),
+                    .started = SteadyClock::now()};
+    Result<bool> done = false;
+    do {
+        done = try_once(attempt, deadline);
+    } while (done && !*done && SteadyClock::now() < deadline);
+    if (done && !*done) {
+        done = fail(ErrorCode::kUnavailable,
+                    fmt::format("other writers kept moving the head of run \"{}\" until the deadline", request.run_id));
+    }
+    attempt.result.duration = attempt.elapsed();
+    report(attempt, done ? Status{} : Status{std::unexpected(done.error())});
+    if (!done) return std::unexpected(std::move(done.error()));
+    return std::move(attempt.result);
+}
+
+// False: the head moved meanwhile, nothing was applied.
+Result<bool> Recovery::try_once(Attempt& attempt, Deadline deadline) {
+    const StateRecoveryRequest& request = attempt.request;
+    const Result<std::optional<Head>> head = store_->head(request.run_id);
+    if (!head) return std::unexpected(head.error());
+    const bool is_owned = *head && (!request.thread_id || *request.thread_id == (*head)->thread_id) &&
+                          (!request.user_id || *request.user_id == (*head)->user_id);
+    if (!is_owned) {
+        return fail(ErrorCode::kNotFound, fmt::format("there is no run \"{}\" under this owner", request.run_id));
+    }
+    attempt.is_run_found = true;
+    attempt.result.damaged.clear();
+    if (Status status = find_source(attempt, **head); !status) {
+        if (status.error().code == ErrorCode::kCorrupt && has_moved(request.run_id, **head)) return false;
+        return std::unexpected(std::move(status.error()));
+    }
+    attempt.result.source_snapshot_id = attempt.source.snapshot_id;
+
+    // The newest that there was when it was looked for, perhaps newer than the head that was asked for before.
+    const bool is_head_intact = request.recovery_type == RecoveryType::kResume && attempt.result.damaged.empty() &&
+                                attempt.source.version >= (*head)->version;
+    if (!is_head_intact && attempt.source.version > (*head)->version) return false;
+    if (!is_head_intact) return make_head(attempt, **head, deadline);
+    attempt.result.snapshot_id = attempt.source.snapshot_id;
+    attempt.result.version = attempt.source.version;
+    // The state was found all the same: a store that cannot be written must not withhold it.
+    append_to_log(make_record(attempt), deadline);
+    return true;
+}
+
+bool Recovery::has_moved(const std::string& run_id, const Head& head) {
+    const Result<std::optional<Head>> now = store_->head(run_id);
+    return now && (!*now || (*now)->version != head.version || (*now)->snapshot_id != head.snapshot_id);
+}
+
+Status Recovery::find_source(Attempt& attempt, const Head& head) {
+    switch (attempt.request.recovery_type) {
+        case RecoveryType::kResume:
+            return find_newest_intact(attempt, head);
+        case RecoveryType::kRollback:
+            return find_target(attempt, *attempt.request.target_snapshot_id);
+        case RecoveryType::kRestart:
+            return find_first(attempt);
+    }
+    return fail(ErrorCode::kInvalidArgument, "recovery_type is none of restart, resume, rollback");
+}
+
+// What is not there any more was pruned meanwhile, but a head never is.
+Status Recovery::find_newest_intact(Attempt& attempt, const Head& head) {
+    HistoryQuery query{.run_id = attempt.request.run_id};
+    while (true) {
+        const Result<std::vector<SnapshotInfo>> page = store_->history(query);
+        if (!page) return std::unexpected(page.error());
+        for (const SnapshotInfo& info : *page) {
+            Result<State> state = read_state(info);
+            if (state) {
+                attempt.source = info;
+                attempt.result.state = std::move(*state);
+                return {};
+            }
+            const bool is_gone = state.error().code == ErrorCode::kNotFound;
+            if (is_gone && info.version != head.version) continue;
+            if (!is_gone && !is_damage(state.error())) return std::unexpected(std::move(state.error()));
+            attempt.result.damaged.push_back(
+                {.snapshot_id = info.snapshot_id, .version = info.version, .problem = state.error().message});
+        }
+        if (page->size() < query.limit) break;
+        query.after_version = page->back().version;
+    }
+    if (attempt.result.damaged.empty()) return find_head(attempt);
+    return fail(ErrorCode::kCorrupt, fmt::format("none of the {} snapshots of run \"{}\" is intact",
+                                                 attempt.result.damaged.size(), attempt.request.run_id));
+}
+
+// Where the history shows nothing: the run was deleted meanwhile, or the store says what is wrong.
+Status Recovery::find_head(Attempt& attempt) {
+    return find(attempt, {.run_id = attempt.request.run_id});
+}
+
+Status Recovery::find_target(Attempt& attempt, std::string_view snapshot_id) {
+    return find(attempt, {.run_id = attempt.request.run_id, .snapshot_id = std::string(snapshot_id)});
+}
+
+Status Recovery::find(Attempt& attempt, const LoadRequest& load) {
+    Result<ChainedState> loaded = load_snapshot(*store_, load, options_.state_limits);
+    if (!loaded) return std::unexpected(std::move(loaded.error()));
+    attempt.source = std::move(loaded->info);
+    attempt.result.state = std::move(loaded->state);
+    return {};
+}
+
+Status Recovery::find_first(Attempt& attempt) {
+    const Result<std::vector<SnapshotInfo>> first =
+        store_->history({.run_id = attempt.request.run_id, .order = HistoryQuery::Order::kOldestFirst, .limit = 1});
+    if (!first) return std::unexpected(first.error());
+    if (first->empty()) {
+        return fail(ErrorCode::kNotFound, fmt::format("run \"{}\" has no snapshot", attempt.request.run_id));
+    }
+    return find_target(attempt, first->front().snapshot_id);
+}
+
+Result<State> Recovery::read_state(const SnapshotInfo& info) {
+    Result<ChainedState> loaded =
+        load_snapshot(*store_, {.run_id = info.run_id, .snapshot_id = info.snapshot_id}, options_.state_limits);
+    if (!loaded) return std::unexpected(std::move(loaded.error()));
+    return std::move(loaded->state);
+}
+
+// A new critical head with the source's state, and the line in the log, together.
+Result<bool> Recovery::make_head(Attempt& attempt, const Head& head, Deadline deadline) {
+    if (Status status = check_can_grow(attempt.request.run_id, head.version); !status) {
+        return std::unexpected(std::move(status.error()));
+    }
+    const Checksum checksum = attempt.result.state.checksum();
+    Result<std::string> frame =
+        encode_full_frame(attempt.result.state.text(), checksum, FrameOptions{.compression = false});
+    if (!frame) return std::unexpected(std::move(frame.error()));
+
+    attempt.result.snapshot_id = attempt.new_snapshot_id;
+    attempt.result.version = head.version + 1;
+    SnapshotInfo info = attempt.source;
+    info.snapshot_id = attempt.new_snapshot_id;
+    info.version = head.version + 1;
+    info.parent_version = attempt.source.version;
+    info.checkpoint_type = CheckpointType::kRecovery;
+    info.is_recovery_point = false;
+    info.created_at = attempt.started_at;
+    info.expires_at.reset();
+    info.frame_bytes = frame->size();
+    info.base_version = 0;
+    info.checksum = checksum;
+    Batch batch;
+    batch.writes.push_back(
+        {.snapshot = {.info = std::move(info), .frame = std::move(*frame)}, .expected_version = head.version});
+    batch.recoveries.push_back(make_record(attempt));
+
+    const auto committed = writer_->commit(batch, attempt.result.state, deadline);
+    if (!committed) return std::unexpected(committed.error());
+    if (*committed) writer_->seen().note(attempt.request.run_id, (*committed)->version);
+    return committed->has_value();
+}
+
+RecoveryRecord Recovery::make_record(const Attempt& attempt) const {
+    return {.run_id = attempt.request.run_id,
+            .recovery_type = attempt.request.recovery_type,
+            .failure_reason = attempt.request.failure_reason,
+            .auto_recovery = attempt.request.auto_recovery,
+            .source_snapshot_id = attempt.result.source_snapshot_id,
+            .result_snapshot_id = attempt.result.snapshot_id,
+            .result = "recovered",
+            .detail = describe(attempt.result.damaged),
+            .started_at = attempt.started_at,
+            .duration = attempt.elapsed()};
+}
+
+// Tells the operator, and puts a failure into the recovery log as well as that is possible.
+void Recovery::report(const Attempt& attempt, const Status& status) {
+    const StateRecoveryRequest& request = attempt.request;
+    const std::string_view result = status ? "recovered" : error_info(status.error().code).name;
+    const bool is_news = !status && status.error().code != ErrorCode::kNotFound;
+    options_.runtime.log({.level = is_news ? LogLevel::kError : LogLevel::kInfo,
+                          .event = "recovery",
+                          .message = status ? "run recovered" : status.error().message,
+                          .fields = {{"run_id", request.run_id},
+                                     {"recovery_type", std::string(to_string(request.recovery_type))},
+                                     {"failure_reason", request.failure_reason},
+                                     {"result", std::string(result)},
+                                     {"damaged", std::to_string(attempt.result.damaged.size())},
+                                     {"duration_us", std::to_string(attempt.result.duration.count())}}});
+    // Whatever else failed says nothing of the run.
+    if (status || !attempt.is_run_found || status.error().code != ErrorCode::kCorrupt) return;
+    RecoveryRecord record = make_record(attempt);
+    record.result_snapshot_id.clear();
+    record.result = result;
+    record.detail = status.error().message + (record.detail.empty() ? "" : "; " + record.detail);
+    append_to_log(std::move(record), SteadyClock::now() + options_.timeout);
+}
+
+void Recovery::append_to_log(RecoveryRecord record, Deadline deadline) {
+    const std::string run_id = record.run_id;
+    Batch batch;
+    batch.recoveries.push_back(std::move(record));
+    const Status logged = store_->commit(batch, deadline);
+    if (logged) return;
+    options_.runtime.log({.level = LogLevel::kWarning,
+                          .event = "recovery_not_logged",
+                          .message = logged.error().to_string(),
+                          .fields = {{"run_id", run_id}}});
+}
+
+}  // namespace cairn

@@ -1,0 +1,98 @@
+#include "persistence/reading/snapshot_reader.h"
+
+#include "frame/frame.h"
+#include "frame/text_chain.h"
+#include "state/normal_text.h"
+
+#include <fmt/format.h>
+
+namespace cairn {
+namespace {
+
+std::unexpected<Error> damaged(const SnapshotInfo& info, Error error) {
+    const std::string_view remedy = error.code == ErrorCode::kLimitExceeded ? " (CAIRN_STATE_BYTES_MAX)" : "";
+    error.message =
+        fmt::format("snapshot {} (version {}): {}{}", info.snapshot_id, info.version, error.message, remedy);
+    return std::unexpected(std::move(error));
+}
+
+bool describes(const SnapshotInfo& info, std::string_view full_frame) {
+    const Result<FrameHeader> header = read_frame_header(full_frame);
+    return !header || (header->checksum == info.checksum && header->text_bytes == info.state_bytes);
+}
+
+// Its own frame after those that it needs; the result is held against the record beside it.
+Result<std::string> decode_text(const Snapshot& snapshot, std::uint64_t bytes_max) {
+    if (snapshot.bases.empty()) {
+        if (describes(snapshot.info, snapshot.frame)) return decode_full_frame(snapshot.frame, bytes_max);
+        return fail(ErrorCode::kCorrupt, "its frame is not the one that its record describes");
+    }
+    const Result<std::string> base = decode_full_frame(snapshot.bases.front().frame, bytes_max);
+    if (!base) return base;
+    TextChain chain(*base);
+    for (std::size_t i = 1; i < snapshot.bases.size(); ++i) {
+        if (Status status = chain.apply(snapshot.bases[i].frame, bytes_max); !status) {
+            return std::unexpected(std::move(status.error()));
+        }
+    }
+    if (Status status = chain.apply(snapshot.frame, bytes_max); !status) {
+        return std::unexpected(std::move(status.error()));
+    }
+    return chain.text(snapshot.info.checksum);
+}
+
+Result<ChainedState> load_once(Store& store, const LoadRequest& request, const StateLimits& limits) {
+    Result<std::optional<Snapshot>> found = store.get(request.run_id, request.snapshot_id);
+    if (!found) return std::unexpected(std::move(found.error()));
+    if (!*found || !is_owned((*found)->info, request)) {
+        return fail(ErrorCode::kNotFound, request.snapshot_id
+                                              ? fmt::format("run \"{}\" has no snapshot \"{}\" under this owner",
+                                                            request.run_id, *request.snapshot_id)
+                                              : fmt::format("there is no run \"{}\" under this owner", request.run_id));
+    }
+    Result<State> state = decode_snapshot(**found, limits);
+    if (!state) return std::unexpected(std::move(state.error()));
+    const Result<ChainCost> chain = chain_cost(**found);
+    if (!chain) return std::unexpected(chain.error());
+    return ChainedState{{.state = std::move(*state), .info = std::move((*found)->info)}, *chain};
+}
+
+}  // namespace
+
+bool is_owned(const SnapshotInfo& info, const LoadRequest& request) {
+    return (!request.thread_id || *request.thread_id == info.thread_id) &&
+           (!request.user_id || *request.user_id == info.user_id);
+}
+
+bool is_damage(const Error& error) noexcept {
+    return error.code == ErrorCode::kCorrupt || error.code == ErrorCode::kIncompatible;
+}
+
+bool is_unreadable(const Error& error) noexcept {
+    return is_damage(error) || error.code == ErrorCode::kLimitExceeded;
+}
+
+Result<State> decode_snapshot(const Snapshot& snapshot, const StateLimits& limits) {
+    if (const std::string& damage = snapshot.info.damage; !damage.empty()) {
+        return damaged(snapshot.info, {.code = ErrorCode::kCorrupt, .message = damage});
+    }
+    Result<std::string> text = decode_text(snapshot, limits.bytes_max);
+    if (!text) return damaged(snapshot.info, std::move(text.error()));
+    // A checksum finds accidents only: who can write the file can write one that fits.
+    if (Status stored = check_stored_text(*text); !stored) return damaged(snapshot.info, std::move(stored.error()));
+    return State::from_normal_text(std::move(*text));
+}
+
+std::shared_ptr<const CachedHead> cached_head(ChainedState loaded) {
+    return std::make_shared<const CachedHead>(
+        CachedHead{.info = std::move(loaded.info), .state = std::move(loaded.state), .chain = loaded.chain});
+}
+
+Result<ChainedState> load_snapshot(Store& store, const LoadRequest& request, const StateLimits& limits) {
+    Result<ChainedState> loaded = load_once(store, request, limits);
+    if (loaded || !is_damage(loaded.error())) return loaded;
+    store.read_afresh();
+    return load_once(store, request, limits);
+}
+
+}  // namespace cairn

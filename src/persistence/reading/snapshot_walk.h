@@ -1,0 +1,20 @@
+#pragma once
+
+#include <cairn/store.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+namespace cairn {
+
+/// Calls `visit` for each snapshot of the run, the oldest first; stops at its first error.
+[[nodiscard]] Status visit_snapshots(Store& store, const std::string& run_id,
+                                     const std::function<Status(const SnapshotInfo&)>& visit);
+
+/// The snapshot of exactly this version; nothing if there is none (any more).
+[[nodiscard]] Result<std::optional<SnapshotInfo>> find_version(Store& store, const std::string& run_id,
+                                                               std::int64_t version);
+
+}  // namespace cairn

@@ -1,0 +1,429 @@
+#include "persistence/save/batcher.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <exception>
+#include <iterator>
+#include <new>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+using Stage = PendingSave::Stage;
+
+/// How long the caller of a save that is being committed waits beyond its deadline for the answer, which the store
+/// gives at that deadline.
+constexpr std::chrono::milliseconds kAnswerGrace{500};
+
+/// How long a thread waits for memory before it tries again.
+constexpr std::chrono::milliseconds kMemoryPause{10};
+
+std::unexpected<Error> still_in_commit(const PendingSave& save) {
+    return fail(ErrorCode::kOutcomeUnknown, fmt::format("the save of snapshot {} was still being committed at the "
+                                                        "deadline",
+                                                        save.becomes->info.snapshot_id));
+}
+
+std::unexpected<Error> others_rely_on(const PendingSave& save) {
+    return fail(ErrorCode::kOutcomeUnknown,
+                fmt::format("the save of snapshot {} was still queued at the deadline and stays so, because an equal "
+                            "save relies on it",
+                            save.becomes->info.snapshot_id));
+}
+
+std::unexpected<Error> still_queued(std::size_t saves) {
+    return fail(ErrorCode::kUnavailable, fmt::format("{} {} queued at the deadline", saves,
+                                                     saves == 1 ? "run still has saves" : "runs still have saves"));
+}
+
+bool has_something_to_tell(const Save& save) {
+    return !save->completions.empty() || (save->is_acknowledged && !*save->result);
+}
+
+void notify(const SaveCompletion& done, const Result<Receipt>& result) noexcept {
+    try {
+        done(result);
+    } catch (...) {  // NOLINT(bugprone-empty-catch): what a completion throws concerns nobody here
+    }
+}
+
+}  // namespace
+
+/// Who waits for a place in the queue.
+struct Batcher::Newcomer {
+    Newcomer(std::deque<Newcomer*>& its_queue, const PendingSave& its_save) : queue(its_queue), save(its_save) {
+        queue.push_back(this);
+    }
+    ~Newcomer() { queue.erase(std::ranges::find(queue, this)); }
+    Newcomer(const Newcomer&) = delete;
+    Newcomer& operator=(const Newcomer&) = delete;
+
+    std::deque<Newcomer*>& queue;
+    const PendingSave& save;
+    std::condition_variable may_try;
+};
+
+/// The completions of one batcher that a thread is telling. What it commits meanwhile, because one of them saves and
+/// waits for that, is told after them and not inside: or they would stand on top of each other without an end.
+struct Batcher::Telling {
+    const Batcher* const batcher;
+    Telling* const outer;
+    std::vector<Save> later = {};
+
+    static thread_local Telling* innermost;
+};
+thread_local Batcher::Telling* Batcher::Telling::innermost = nullptr;
+
+Status Batcher::submit(const Save& save, bool is_awaited, Deadline deadline) {
+    Lock lock(mutex_);
+    if (Status status = wait_for_room(lock, *save, deadline); !status) return status;
+    queue_.push(save);
+    if (is_awaited) {
+        save->waiting = 1;
+    } else {
+        while (!is_leading_ && queue_.is_ready() && !wake_committer()) lead_patiently(lock);
+    }
+    return {};
+}
+
+bool Batcher::replace(const Save& older, const Save& newer) {
+    const std::lock_guard lock(mutex_);
+    if (is_closing_ || !queue_.replace(older, newer)) return false;
+    older->settled.notify_all();  // who waits for it waits for the other one now
+    pass_on_the_lead();
+    return true;
+}
+
+Status Batcher::wait_for_room(Lock& lock, const PendingSave& save, Deadline deadline) {
+    const bool in_time = wait_in_line(lock, save, deadline);
+    if (Newcomer* next = first_with_room()) next->may_try.notify_one();
+    if (is_closing_) return fail(ErrorCode::kClosed, "the service was closed");
+    if (in_time) return {};
+    return fail(ErrorCode::kUnavailable,
+                fmt::format("the queue was full until the deadline: {} saves with {} bytes wait to be committed",
+                            queue_.size(), queue_.bytes()));
+}
+
+// False: the deadline has passed.
+bool Batcher::wait_in_line(Lock& lock, const PendingSave& save, Deadline deadline) {
+    Newcomer self(newcomers_, save);
+    bool in_time = true;
+    while (!is_closing_ && in_time && first_with_room() != &self) {
+        if (make_way()) {
+            lead(lock);
+        } else {
+            in_time = self.may_try.wait_until(lock, deadline) == std::cv_status::no_timeout;
+        }
+    }
+    return in_time;
+}
+
+// First come first served, but a run that has its share of the queue keeps nobody else waiting.
+Batcher::Newcomer* Batcher::first_with_room() const {
+    const auto found =
+        std::ranges::find_if(newcomers_, [this](const Newcomer* one) { return queue_.has_room(one->save); });
+    return found == newcomers_.end() ? nullptr : *found;
+}
+
+// In a full queue nothing is held back. Whether there is something to commit and nobody at it.
+bool Batcher::make_way() {
+    queue_.release_all();
+    return !is_leading_ && queue_.is_ready();
+}
+
+bool Batcher::share(const Save& save, bool is_acknowledged, Deadline deadline) {
+    Lock lock(mutex_);
+    if (save->stage == Stage::kCommitting) {
+        // It may be in the store already, and another writer may have saved since: the head is compared once more.
+        Save ending = save;
+        wait_until_settled(lock, ending, deadline);
+        return false;
+    }
+    if (save->stage == Stage::kSettled || save->replaced_by != nullptr) return false;
+    save->is_shared = true;
+    ++save->relying;
+    save->is_acknowledged = save->is_acknowledged || is_acknowledged;
+    save->deadline = std::max(save->deadline, deadline);
+    return true;
+}
+
+Result<Receipt> Batcher::wait(Save save, Deadline deadline) {
+    Lock lock(mutex_);
+    --save->waiting;  // `submit` has counted it; from here on it is counted while it sleeps
+    return wait_as_one_of_many(lock, std::move(save), deadline);
+}
+
+Result<Receipt> Batcher::wait_for_other(Save save, Deadline deadline) {
+    Lock lock(mutex_);
+    return wait_as_one_of_many(lock, std::move(save), deadline);
+}
+
+// Who leaves before the save has ended is told "nothing was applied" only if nothing will be.
+Result<Receipt> Batcher::wait_as_one_of_many(Lock& lock, Save save, Deadline deadline) {
+    if (wait_until_settled(lock, save, deadline)) return *save->result;
+    if (save->stage == Stage::kQueued) return give_up(*save);
+    if (wait_until_settled(lock, save, deadline + kAnswerGrace)) return *save->result;
+    return still_in_commit(*save);
+}
+
+// Of a save that is queued.
+Result<Receipt> Batcher::give_up(PendingSave& save) {
+    if (--save.relying > 0) {
+        pass_on_the_lead();
+        return others_rely_on(save);
+    }
+    queue_.remove(save);
+    save.has_left = true;
+    save.result = still_queued_at_deadline(save.request.run_id);
+    settle(save);
+    save.settled.notify_all();
+    pass_on_the_lead();
+    return *save.result;
+}
+
+void Batcher::tell(Save save, SaveCompletion done) {
+    Lock lock(mutex_);
+    while (save->replaced_by != nullptr) save = save->replaced_by;
+    if (save->stage != Stage::kSettled) {
+        try {
+            save->completions.push_back(std::move(done));
+            return;
+        } catch (const std::bad_alloc&) {
+            // No memory to remember whom to tell: the caller waits for it.
+            wait_until_settled(lock, save, Deadline::max());
+        }
+    }
+    lock.unlock();
+    notify(done, *save->result);
+}
+
+Save Batcher::newest(const std::string& run_id) const {
+    const std::lock_guard lock(mutex_);
+    return queue_.newest(run_id);
+}
+
+void Batcher::release(const std::string& run_id) {
+    const std::lock_guard lock(mutex_);
+    queue_.release(run_id);
+    pass_on_the_lead();
+}
+
+// Follows a save that is replaced. Commits by itself when nobody else does.
+bool Batcher::wait_until_settled(Lock& lock, Save& save, Deadline deadline) {
+    while (true) {
+        while (save->replaced_by != nullptr) save = save->replaced_by;
+        if (save->stage == Stage::kSettled) return true;
+        if (!is_leading_ && queue_.is_ready() && std::chrono::steady_clock::now() < deadline) {
+            lead_patiently(lock);
+            continue;
+        }
+        ++save->waiting;
+        const Save sleeping_on = save;
+        const std::cv_status status = sleeping_on->settled.wait_until(lock, deadline);
+        --sleeping_on->waiting;
+        if (status == std::cv_status::timeout && save->stage != Stage::kSettled && !save->replaced_by) return false;
+    }
+}
+
+Status Batcher::drain(const std::string& run_id, Deadline deadline) {
+    Lock lock(mutex_);
+    queue_.release(run_id);
+    Save save = queue_.newest(run_id);
+    return save ? drain(lock, {std::move(save)}, deadline) : Status();
+}
+
+Status Batcher::drain_thread(std::string_view thread_id, Deadline deadline) {
+    Lock lock(mutex_);
+    std::vector<Save> newest =
+        queue_.newest_of([&](const PendingSave& save) { return save.request.thread_id == thread_id; });
+    for (const Save& save : newest) queue_.release(save->request.run_id);
+    return drain(lock, std::move(newest), deadline);
+}
+
+Status Batcher::drain_all(Deadline deadline) {
+    Lock lock(mutex_);
+    queue_.release_all();
+    return drain(lock, queue_.newest_of([](const PendingSave&) { return true; }), deadline);
+}
+
+Status Batcher::drain(Lock& lock, std::vector<Save> newest, Deadline deadline) {
+    for (std::size_t i = 0; i < newest.size(); ++i) {
+        Save& save = newest[i];
+        while (save != nullptr && wait_until_settled(lock, save, deadline)) {
+            // One that has left the queue at its deadline has not waited for those before it.
+            save = save->has_left ? queue_.newest(save->request.run_id) : nullptr;
+        }
+        if (save == nullptr) continue;
+        pass_on_the_lead();
+        return still_queued(newest.size() - i);
+    }
+    return {};
+}
+
+Status Batcher::flush(const std::string& run_id, Deadline deadline) {
+    if (Status status = drain(run_id, deadline); !status) return status;
+    const std::lock_guard lock(mutex_);
+    if (std::optional<Error> error = lost_.take(run_id)) return std::unexpected(std::move(*error));
+    return {};
+}
+
+Status Batcher::flush_all(Deadline deadline) {
+    if (Status status = drain_all(deadline); !status) return status;
+    const std::lock_guard lock(mutex_);
+    if (std::optional<Error> error = lost_.take_first()) return std::unexpected(std::move(*error));
+    return {};
+}
+
+void Batcher::refuse() {
+    const std::lock_guard lock(mutex_);
+    is_closing_ = true;
+    for (Newcomer* newcomer : newcomers_) newcomer->may_try.notify_one();
+}
+
+Status Batcher::close() {
+    refuse();
+    // Saves have deadlines, so this ends.
+    Status status = flush_all(Deadline::max());
+    std::thread ending;
+    {
+        Lock lock(mutex_);
+        told_.wait(lock, [this] { return telling_ == 0; });
+        may_end_ = true;
+        ending = std::move(committer_);
+        work_.notify_all();
+    }
+    if (ending.joinable()) ending.join();
+    return status;
+}
+
+Batcher::Figures Batcher::figures() const {
+    const std::lock_guard lock(mutex_);
+    return {.size = queue_.size(), .bytes = queue_.bytes()};
+}
+
+// One batch. The lock is not held while it is committed, nor while completions are told.
+void Batcher::lead(Lock& lock) {
+    std::vector<Save> batch = std::move(spare_batch_);
+    spare_batch_.clear();
+    batch.reserve(batch_saves_max_);  // before anything is taken out of the queue
+    is_leading_ = true;
+    queue_.take(batch);
+    lock.unlock();
+    commit_(batch);
+    lock.lock();
+    settle(batch);
+    is_leading_ = false;
+    wake_next();
+    ++telling_;
+    lock.unlock();
+    tell(batch);
+    batch.clear();
+    lock.lock();
+    if (--telling_ == 0) told_.notify_all();
+    spare_batch_ = std::move(batch);
+}
+
+// Who is queued must not be told of a failure while it stays so: without memory for a batch, a pause.
+void Batcher::lead_patiently(Lock& lock) {
+    try {
+        lead(lock);
+    } catch (const std::bad_alloc&) {
+        // Nothing has been taken out of the queue.
+        lock.unlock();
+        std::this_thread::sleep_for(kMemoryPause);
+        lock.lock();
+    }
+}
+
+void Batcher::settle(const std::vector<Save>& batch) {
+    queue_.end(batch);
+    for (const Save& save : batch) settle(*save);
+}
+
+void Batcher::settle(PendingSave& save) {
+    save.stage = Stage::kSettled;
+    if (save.is_acknowledged && !*save.result) lost_.note(save.request.run_id, save.result->error());
+}
+
+void Batcher::report_lost(const PendingSave& save) noexcept {
+    try {
+        on_lost_(save, save.result->error());
+    } catch (...) {  // NOLINT(bugprone-empty-catch): what cannot be logged ends no other save
+    }
+}
+
+// Of saves that are settled: nobody adds to them any more. Without the lock, which all that are woken need.
+void Batcher::tell(const std::vector<Save>& batch) {
+    for (const Save& save : batch) save->settled.notify_all();
+    if (tell_later(batch)) return;
+    Telling self{.batcher = this, .outer = Telling::innermost};
+    Telling::innermost = &self;
+    tell_each(batch);
+    while (!self.later.empty()) tell_each(std::exchange(self.later, {}));
+    Telling::innermost = self.outer;
+}
+
+// False: this thread is not telling any, or there is no memory to remember these.
+bool Batcher::tell_later(const std::vector<Save>& batch) {
+    Telling* outer = Telling::innermost;
+    while (outer != nullptr && outer->batcher != this) outer = outer->outer;
+    if (outer == nullptr) return false;
+    try {
+        outer->later.reserve(outer->later.size() + batch.size());
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
+    std::ranges::copy_if(batch, std::back_inserter(outer->later), has_something_to_tell);
+    return true;
+}
+
+void Batcher::tell_each(const std::vector<Save>& batch) {
+    for (const Save& save : batch) {
+        if (save->is_acknowledged && !*save->result) report_lost(*save);
+        for (const SaveCompletion& done : save->completions) notify(done, *save->result);
+        save->completions.clear();
+    }
+}
+
+// Who stops waiting may have been the one that was woken to commit next.
+void Batcher::pass_on_the_lead() {
+    if (!is_leading_) wake_next();
+}
+
+// Who needs the next batch makes it; the thread does if nobody waits. Then, who needs a place.
+void Batcher::wake_next() {
+    if (queue_.is_ready()) {
+        PendingSave& next = queue_.next();
+        if (next.waiting > 0) {
+            next.settled.notify_all();
+        } else {
+            wake_committer();
+        }
+    }
+    if (Newcomer* newcomer = first_with_room()) newcomer->may_try.notify_one();
+}
+
+// False: the machine has no thread left. Then whoever comes next commits what nobody waits for.
+bool Batcher::wake_committer() {
+    try {
+        if (!committer_.joinable() && !may_end_) committer_ = std::thread([this] { commit_in_background(); });
+    } catch (const std::exception&) {
+        return false;
+    }
+    work_.notify_one();
+    return true;
+}
+
+void Batcher::commit_in_background() {
+    Lock lock(mutex_);
+    while (true) {
+        work_.wait(lock, [this] { return may_end_ || (!is_leading_ && queue_.is_ready()); });
+        if (may_end_) return;
+        lead_patiently(lock);
+    }
+}
+
+}  // namespace cairn

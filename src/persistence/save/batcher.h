@@ -1,0 +1,133 @@
+#pragma once
+
+// Saves that come at the same time are committed together: whoever needs a commit while none is under way makes it,
+// with all that is queued by then, and the others wait for it. No timer, so a lone save is committed at once by its own
+// thread. One thread does it for saves that nobody waits for; it is started with the first of them.
+
+#include "persistence/save/lost_saves.h"
+#include "persistence/save/save_queue.h"
+
+#include <cairn/persistence.h>
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace cairn {
+
+/// Threads: safe to call concurrently.
+class Batcher {
+public:
+    /// Commits saves and sets the result of each. Called by one thread at a time; must not throw.
+    using Commit = std::function<void(std::span<const Save>)>;
+    /// Told of a save that was acknowledged as queued and then failed.
+    using OnLost = std::function<void(const PendingSave&, const Error&)>;
+
+    Batcher(const BatchLimits& batch_limits, const QueueLimits& limits, Commit commit, OnLost on_lost)
+        : commit_(std::move(commit)),
+          on_lost_(std::move(on_lost)),
+          batch_saves_max_(batch_limits.saves_max),
+          queue_(batch_limits, limits) {}
+    /// Every save must have ended (`close`).
+    ~Batcher() = default;
+    Batcher(const Batcher&) = delete;
+    Batcher& operator=(const Batcher&) = delete;
+
+    /// Queues a save behind those of its run; waits for a place until `deadline`. `is_awaited`: `wait` is called
+    /// next. Errors: kUnavailable (the queue stayed full), kClosed; the save is not queued then.
+    Status submit(const Save& save, bool is_awaited, Deadline deadline);
+    /// Queues `newer` in the place of `older`. False: that one is being committed already or others rely on it, there
+    /// is no room, or the service is closing.
+    bool replace(const Save& older, const Save& newer);
+
+    /// Lets somebody else rely on a save until `deadline`, who was told that it is queued if `is_acknowledged`.
+    /// False: its commit has begun, which is waited for until `deadline`; or it has ended.
+    bool share(const Save& save, bool is_acknowledged, Deadline deadline);
+
+    /// How the save ended. At the deadline the last who relies on it takes it out of the queue.
+    /// Errors: kUnavailable (it was taken out: nothing was applied and nothing will be), kOutcomeUnknown (others still
+    ///   rely on it, or its commit is still under way).
+    Result<Receipt> wait(Save save, Deadline deadline);
+    /// So, of a save that was shared.
+    Result<Receipt> wait_for_other(Save save, Deadline deadline);
+    /// `done` is told how the save ended: now if it has, otherwise by the thread that commits it.
+    void tell(Save save, SaveCompletion done);
+
+    /// The newest save of the run that has not ended; null if there is none.
+    Save newest(const std::string& run_id) const;
+
+    /// Lets what is held of the run go.
+    void release(const std::string& run_id);
+
+    /// Waits until all saves of the run that are queued now have ended, those held back too. Errors: kUnavailable.
+    Status drain(const std::string& run_id, Deadline deadline);
+    /// So, of all runs of a thread.
+    Status drain_thread(std::string_view thread_id, Deadline deadline);
+    Status drain_all(Deadline deadline);
+
+    /// Errors: as `drain`, or that of the first save lost since the last time.
+    Status flush(const std::string& run_id, Deadline deadline);
+    Status flush_all(Deadline deadline);
+
+    /// From now on `submit` returns kClosed.
+    void refuse();
+    /// Refuses new saves, ends all that are queued, the completions and the thread. Not to be called by a completion.
+    Status close();
+
+    struct Figures {
+        std::size_t size = 0;
+        std::size_t bytes = 0;
+    };
+    Figures figures() const;
+
+private:
+    struct Newcomer;
+    struct Telling;
+    using Lock = std::unique_lock<std::mutex>;
+
+    Status wait_for_room(Lock& lock, const PendingSave& save, Deadline deadline);
+    bool wait_in_line(Lock& lock, const PendingSave& save, Deadline deadline);
+    Newcomer* first_with_room() const;
+    bool make_way();
+    Result<Receipt> wait_as_one_of_many(Lock& lock, Save save, Deadline deadline);
+    Result<Receipt> give_up(PendingSave& save);
+    bool wait_until_settled(Lock& lock, Save& save, Deadline deadline);
+    Status drain(Lock& lock, std::vector<Save> newest, Deadline deadline);
+    void lead(Lock& lock);
+    void lead_patiently(Lock& lock);
+    void settle(const std::vector<Save>& batch);
+    void settle(PendingSave& save);
+    void report_lost(const PendingSave& save) noexcept;
+    void tell(const std::vector<Save>& batch);
+    bool tell_later(const std::vector<Save>& batch);
+    void tell_each(const std::vector<Save>& batch);
+    void pass_on_the_lead();
+    void wake_next();
+    bool wake_committer();
+    void commit_in_background();
+
+    const Commit commit_;
+    const OnLost on_lost_;
+    const std::size_t batch_saves_max_;
+
+    mutable std::mutex mutex_;
+    // Guarded by mutex_:
+    SaveQueue queue_;
+    std::vector<Save> spare_batch_;  // an emptied one, for its memory
+    LostSaves lost_;
+    std::deque<Newcomer*> newcomers_;  // who waits for a place, first come first
+    bool is_leading_ = false;          // a thread is committing a batch
+    int telling_ = 0;                  // so many threads are telling completions
+    bool is_closing_ = false;
+    bool may_end_ = false;
+    std::condition_variable work_;  // for the thread
+    std::condition_variable told_;  // for who closes
+    std::thread committer_;
+};
+
+}  // namespace cairn

@@ -1,0 +1,57 @@
+#pragma once
+
+// From a batch of saves to the store: all in one transaction, else one by one, else each on the standard path.
+
+#include "persistence/save/head_cache.h"
+#include "persistence/save/pending_save.h"
+#include "persistence/save/save_queue.h"
+#include "persistence/save/snapshot_writer.h"
+#include "persistence/service_stats.h"
+
+#include <cairn/persistence.h>
+
+#include <memory>
+#include <span>
+
+namespace cairn {
+
+/// Whether the standard path would end with the same error: the caller's mistake, or the answer it asked for.
+bool is_final(ErrorCode code) noexcept;
+
+class SaveCommitter {
+public:
+    SaveCommitter(std::shared_ptr<Store> store, std::shared_ptr<SnapshotWriter> writer,
+                  StatePersistenceService& standard, HeadCache& cache, ServiceStats& stats, Runtime runtime)
+        : store_(std::move(store)),
+          writer_(std::move(writer)),
+          standard_(standard),
+          cache_(cache),
+          stats_(stats),
+          runtime_(std::move(runtime)) {}
+
+    /// Sets the result of each. What has been saved is in the cache afterwards.
+    void commit(std::span<const Save> saves) noexcept;
+
+    /// The save on the standard path, under the id that the attempts before had, because of `cause`. `is_in_doubt`: one
+    /// of them may have been applied.
+    Result<Receipt> fall_back(const StatePersistenceRequest& request, const std::string& snapshot_id,
+                              std::optional<std::int64_t> required_version, Deadline deadline, Error cause,
+                              bool is_in_doubt);
+
+private:
+    static std::size_t refuse_late(std::span<const Save> saves);
+    Status commit_batch(std::span<const Save> saves);
+    Status commit_together(std::span<const Save> saves);
+    Status commit_others_together(std::span<const Save> saves);
+    Result<Receipt> commit_alone(PendingSave& save, bool is_in_doubt);
+    void remember(const PendingSave& save) noexcept;
+
+    std::shared_ptr<Store> store_;
+    std::shared_ptr<SnapshotWriter> writer_;
+    StatePersistenceService& standard_;
+    HeadCache& cache_;
+    ServiceStats& stats_;
+    const Runtime runtime_;
+};
+
+}  // namespace cairn

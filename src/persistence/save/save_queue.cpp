@@ -1,0 +1,157 @@
+#include "persistence/save/save_queue.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace cairn {
+
+void SaveQueue::push(const Save& save) {
+    std::list<Save> entry = {save};
+    Run& run = runs_[save->request.run_id];
+    const bool is_first_held = run.first_held == run.waiting.end();
+    run.waiting.splice(run.waiting.end(), entry);
+    if (is_first_held) run.first_held = std::prev(run.waiting.end());
+    run.alone += save->is_alone ? 1U : 0U;
+    run.bytes += save->bytes;
+    ++held_;
+    ++size_;
+    bytes_ += save->bytes;
+    if (!save->is_held) release(run);
+}
+
+bool SaveQueue::replace(const Save& older, const Save& newer) {
+    if (older->stage != PendingSave::Stage::kQueued || older->is_shared) return false;
+    Run& run = runs_.at(older->request.run_id);
+    if (run.waiting.back() != older) return false;
+    if (newer->bytes > older->bytes && bytes_ + newer->bytes - older->bytes > limits_.bytes_max) return false;
+    newer->released_at = older->released_at;
+    newer->deadline = std::max(newer->deadline, older->deadline);
+    run.bytes += newer->bytes - older->bytes;
+    bytes_ += newer->bytes - older->bytes;
+    run.waiting.back() = newer;
+    older->replaced_by = newer;
+    if (!newer->is_held) release(run);
+    return true;
+}
+
+void SaveQueue::remove(PendingSave& save) {
+    const auto found = runs_.find(save.request.run_id);
+    Run& run = found->second;
+    const auto place = std::ranges::find(run.waiting, &save, [](const Save& one) { return one.get(); });
+    run.alone -= save.is_alone ? 1U : 0U;
+    run.bytes -= save.bytes;
+    forget(save);
+    run.waiting.erase(place);
+    list_anew(run);
+    if (run.newest() == nullptr) runs_.erase(found);
+}
+
+void SaveQueue::release(const std::string& run_id) {
+    if (const auto found = runs_.find(run_id); found != runs_.end()) release(found->second);
+}
+
+void SaveQueue::release_all() {
+    if (held_ == 0) return;  // there may be many runs
+    for (auto& [run_id, run] : runs_) release(run);
+}
+
+void SaveQueue::release(Run& run) {
+    for (; run.first_held != run.waiting.end(); ++run.first_held, --held_) {
+        PendingSave& save = **run.first_held;
+        save.released_at = PendingSave::Clock::now();
+        if (save.is_held) save.deadline = save.released_at + save.patience;
+    }
+    const bool keeps_its_turn = run.list == (run.alone > 0 ? &urgent_ : &ready_);
+    if (!keeps_its_turn) list_anew(run);
+}
+
+// At the end of the list that it belongs to now.
+void SaveQueue::list_anew(Run& run) {
+    std::list<Run*>* list = &run.unlisted;
+    if (run.is_ready()) list = run.alone > 0 ? &urgent_ : &ready_;
+    list->splice(list->end(), *run.list, run.place);
+    run.list = list;
+}
+
+void SaveQueue::take(std::vector<Save>& batch) {
+    frame_bytes_ = 0;
+    const bool lets_others_go = took_alone_ && !ready_.empty();
+    took_alone_ = false;
+    if (!urgent_.empty() && !lets_others_go) take_urgent(batch);
+    if (!took_alone_) take_in_turn(batch);
+}
+
+// The save that goes alone, or first those of its run before it.
+void SaveQueue::take_urgent(std::vector<Save>& batch) {
+    Run& run = *urgent_.front();
+    took_alone_ = run.waiting.front()->is_alone;
+    do {
+        take_one(run, batch);
+    } while (!took_alone_ && !run.waiting.front()->is_alone && fits(*run.waiting.front(), batch));
+    if (took_alone_) list_anew(run);
+}
+
+void SaveQueue::take_in_turn(std::vector<Save>& batch) {
+    for (std::size_t runs = ready_.size(); runs > 0; --runs) {
+        Run& run = *ready_.front();
+        std::size_t taken = 0;
+        do {
+            if (!fits(*run.waiting.front(), batch)) return;  // it stays in front
+            take_one(run, batch);
+        } while (++taken < batch_limits_.run_saves_max && run.is_ready());
+        list_anew(run);
+    }
+}
+
+bool SaveQueue::fits(const PendingSave& save, const std::vector<Save>& batch) const {
+    if (batch.empty()) return true;
+    return batch.size() < batch_limits_.saves_max &&
+           frame_bytes_ + save.write.write.snapshot.frame.size() <= batch_limits_.bytes_max;
+}
+
+void SaveQueue::take_one(Run& run, std::vector<Save>& batch) {
+    const Save& save = batch.emplace_back(std::move(run.waiting.front()));
+    run.waiting.pop_front();
+    run.alone -= save->is_alone ? 1U : 0U;
+    run.bytes -= save->bytes;
+    run.in_commit = save;
+    frame_bytes_ += save->write.write.snapshot.frame.size();
+    save->stage = PendingSave::Stage::kCommitting;
+    // Whoever was told that it is queued has its id.
+    if (save->is_acknowledged || save->is_shared) save->write.skip = SkipRule::kNever;
+}
+
+void SaveQueue::end(const std::vector<Save>& batch) {
+    for (const Save& save : batch) {
+        forget(*save);
+        const auto found = runs_.find(save->request.run_id);
+        if (found == runs_.end()) continue;  // another save of the batch was its last
+        found->second.in_commit = nullptr;
+        if (found->second.waiting.empty()) runs_.erase(found);
+    }
+}
+
+void SaveQueue::forget(const PendingSave& save) {
+    --size_;
+    bytes_ -= save.bytes;
+}
+
+Save SaveQueue::newest(const std::string& run_id) const {
+    const auto found = runs_.find(run_id);
+    return found == runs_.end() ? nullptr : found->second.newest();
+}
+
+bool SaveQueue::has_room(const PendingSave& save) const {
+    if (size_ == 0) return true;
+    if (size_ >= limits_.saves_max || bytes_ + save.bytes > limits_.bytes_max) return false;
+    const auto found = runs_.find(save.request.run_id);
+    if (found == runs_.end() || found->second.waiting.empty()) return true;
+    const Run& run = found->second;
+    const bool is_released = run.first_held != run.waiting.begin();
+    const auto age = PendingSave::Clock::now() - run.waiting.front()->released_at;
+    const bool is_old = is_released && age >= limits_.age_max;
+    return !is_old && run.waiting.size() < (limits_.saves_max + 1) / 2 && run.bytes <= limits_.bytes_max / 2;
+}
+
+}  // namespace cairn

@@ -1,0 +1,175 @@
+#include "pipeline/events/event_dispatcher.h"
+
+#include "pipeline/events/event_queue.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <csignal>
+#include <cstddef>
+#include <exception>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+using Lock = std::unique_lock<std::mutex>;
+
+constexpr std::chrono::seconds kPatienceAtEnd{1};
+constexpr std::chrono::hours kPatienceMax{24};  // so that adding it to a time is safe
+
+}  // namespace
+
+/// The way to one sink. Its thread owns it too, so that it lasts as long as the sink is being told.
+class EventDispatcher::Lane : public std::enable_shared_from_this<Lane> {
+public:
+    Lane(std::shared_ptr<EventSink> sink, std::size_t index, LogSink log)
+        : sink_(std::move(sink)), index_(index), log_(std::move(log)) {}
+
+    void push(const PipelineEvent& event) noexcept {
+        const std::lock_guard lock(mutex_);
+        try {
+            if (!thread_.joinable()) {
+                thread_ = std::thread([self = shared_from_this()] { self->deliver(); });
+            }
+            queue_.push(event);
+        } catch (const std::exception&) {  // no thread, or no memory, to be had
+            queue_.count_drop();
+        }
+        changed_.notify_all();
+    }
+
+    void drain(SteadyClock::time_point deadline) {
+        Lock lock(mutex_);
+        const std::uint64_t last = queue_.last_number();
+        changed_.wait_until(lock, deadline, [&] { return is_done_up_to(last); });
+        const std::uint64_t dropped = queue_.dropped() - std::exchange(dropped_logged_, queue_.dropped());
+        lock.unlock();
+        log_drops(dropped);
+    }
+
+    void close() {
+        const std::lock_guard lock(mutex_);
+        is_closing_ = true;
+        changed_.notify_all();
+    }
+
+    /// After `close`. Afterwards nothing more is delivered.
+    void end(SteadyClock::time_point deadline) {
+        Lock lock(mutex_);
+        if (!thread_.joinable()) return;
+        const bool has_ended = changed_.wait_until(lock, deadline, [&] { return has_ended_; });
+        is_abandoned_ = true;
+        const std::uint64_t dropped = queue_.dropped() - dropped_logged_ + queue_.size();
+        std::thread thread = std::move(thread_);
+        lock.unlock();
+        has_ended ? thread.join() : thread.detach();
+        log_drops(dropped);
+    }
+
+private:
+    void deliver() noexcept {
+        block_broken_pipes();
+        Lock lock(mutex_);
+        while (true) {
+            changed_.wait(lock, [&] { return !queue_.empty() || is_closing_; });
+            if (is_abandoned_ || queue_.empty()) break;
+            auto [number, event] = queue_.pop();
+            in_delivery_ = number;
+            lock.unlock();
+            tell(event);
+            lock.lock();
+            in_delivery_ = 0;
+            changed_.notify_all();
+        }
+        has_ended_ = true;
+        changed_.notify_all();
+    }
+
+    // A sink whose reader has gone gets an error from its write(2), not the process its end.
+    static void block_broken_pipes() noexcept {
+        sigset_t broken_pipe;
+        sigemptyset(&broken_pipe);
+        sigaddset(&broken_pipe, SIGPIPE);
+        ::pthread_sigmask(SIG_BLOCK, &broken_pipe, nullptr);
+    }
+
+    void tell(const PipelineEvent& event) noexcept {
+        try {
+            sink_->on_event(event);
+        } catch (const std::exception& exception) {
+            log_failure(exception.what());
+        } catch (...) {
+            log_failure("it threw what is no std::exception");
+        }
+    }
+
+    void log_failure(const char* reason) noexcept {
+        if (std::exchange(is_failure_logged_, true)) return;
+        try {
+            log_({.level = LogLevel::kWarning,
+                  .event = "event_sink_failed",
+                  .message = fmt::format("a sink of events failed: {}; this is said once", reason),
+                  .fields = {{"sink", fmt::to_string(index_)}}});
+        } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): no memory left to say so
+        }
+    }
+
+    void log_drops(std::uint64_t dropped) {
+        if (dropped == 0) return;
+        log_({.level = LogLevel::kWarning,
+              .event = "events_dropped",
+              .message = "a sink of events was too slow: some were not delivered to it",
+              .fields = {{"sink", fmt::to_string(index_)}, {"events", fmt::to_string(dropped)}}});
+    }
+
+    bool is_done_up_to(std::uint64_t number) const {
+        const bool is_telling = in_delivery_ != 0 && in_delivery_ <= number;
+        return !is_telling && !queue_.holds_up_to(number);
+    }
+
+    const std::shared_ptr<EventSink> sink_;
+    const std::size_t index_;  ///< Of the sinks, for the log.
+    const LogSink log_;
+    bool is_failure_logged_ = false;  ///< Only the thread looks at it.
+
+    std::mutex mutex_;  // guards all below
+    std::condition_variable changed_;
+    EventQueue queue_;
+    std::uint64_t in_delivery_ = 0;  ///< An event's number; 0: none.
+    std::uint64_t dropped_logged_ = 0;
+    bool is_closing_ = false;    ///< Deliver what is queued, then end.
+    bool is_abandoned_ = false;  ///< Deliver nothing more.
+    bool has_ended_ = false;
+    std::thread thread_;
+};
+
+EventDispatcher::EventDispatcher(const std::vector<std::shared_ptr<EventSink>>& sinks, const Runtime& runtime) {
+    const LogSink log = runtime.with_defaults().log;
+    for (const std::shared_ptr<EventSink>& sink : sinks) {
+        if (sink) lanes_.push_back(std::make_shared<Lane>(sink, lanes_.size(), log));
+    }
+}
+
+EventDispatcher::~EventDispatcher() {
+    const auto deadline = SteadyClock::now() + kPatienceAtEnd;
+    for (const auto& lane : lanes_) lane->close();
+    for (const auto& lane : lanes_) lane->end(deadline);
+}
+
+void EventDispatcher::publish(const PipelineEvent& event) noexcept {
+    for (const auto& lane : lanes_) lane->push(event);
+}
+
+void EventDispatcher::drain(std::chrono::milliseconds patience) {
+    const auto deadline = SteadyClock::now() +
+                          std::clamp<std::chrono::milliseconds>(patience, std::chrono::milliseconds(0), kPatienceMax);
+    for (const auto& lane : lanes_) lane->drain(deadline);
+}
+
+}  // namespace cairn

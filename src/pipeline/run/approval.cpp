@@ -1,0 +1,113 @@
+// What a person decides about a paused run: a save of its own, so that it is as durable as any and in the history.
+
+#include "persistence/guarded.h"
+#include "persistence/save/request_rules.h"
+#include "pipeline/run/run_progress.h"
+
+#include <cairn/pipeline.h>
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace cairn {
+namespace {
+
+constexpr int kReadsMax = 3;
+
+std::unexpected<Error> wrong(const ApprovalDecision& decision, const std::string& what) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("run \"{}\" {}", decision.run_id, what));
+}
+
+// Whether the run waits for this decision.
+Status check_waiting(const std::optional<RunProgress>& progress, const ApprovalDecision& decision) {
+    if (!progress) return wrong(decision, "is no pipeline's, and waits for nobody's approval");
+    const std::optional<Approval>& approval = progress->approval;
+    if (approval && approval->is_decided() && approval->step == decision.step) {
+        return fail(ErrorCode::kConflict,
+                    fmt::format("step \"{}\" of run \"{}\" was {} by \"{}\" already, and that stands", decision.step,
+                                decision.run_id, to_string(approval->decision), approval->by));
+    }
+    if (progress->status != PipelineStatus::kPaused || !approval) {
+        return wrong(decision,
+                     fmt::format("does not wait for approval: it is {} ({} of {} steps done)",
+                                 to_string(progress->status), progress->steps_completed, progress->steps_total));
+    }
+    if (approval->step == decision.step) return {};
+    return wrong(decision,
+                 fmt::format("waits for approval of step \"{}\", not of \"{}\"", approval->step, decision.step));
+}
+
+void decide(RunProgress& progress, const ApprovalDecision& decision) {
+    progress.approval->decision = decision.is_approved ? Approval::Decision::kApproved : Approval::Decision::kRejected;
+    progress.approval->by = decision.by;
+    progress.status = decision.is_approved ? PipelineStatus::kInterrupted : PipelineStatus::kFailed;
+    if (!decision.is_approved) progress.error = rejection_of(*progress.approval).message;
+}
+
+// Counts only on top of what was looked at.
+Result<Receipt> save(StatePersistence& service, const LoadedState& paused, const RunProgress& progress,
+                     const ApprovalDecision& decision) {
+    Result<State> state = decision.change && decision.is_approved ? decision.change(paused.state) : paused.state;
+    if (!state) return std::unexpected(std::move(state.error()));
+    return service.save_agent_state({.run_id = paused.info.run_id,
+                                     .thread_id = paused.info.thread_id,
+                                     .user_id = paused.info.user_id,
+                                     .state_data = *std::move(state),
+                                     .checkpoint_type = CheckpointType::kManual,
+                                     .agent_phase = paused.info.agent_phase,
+                                     .metadata = progress.to_metadata(),
+                                     .on_conflict = OnConflict::kFail,
+                                     .expected_version = paused.info.version});
+}
+
+Result<Receipt> decide_once(StatePersistence& service, const ApprovalDecision& decision) {
+    const Result<LoadedState> paused = service.load_agent_state(
+        {.run_id = decision.run_id, .thread_id = decision.thread_id, .user_id = decision.user_id});
+    if (!paused) return std::unexpected(paused.error());
+    std::optional<RunProgress> progress = RunProgress::parse(paused->info.metadata);
+    if (Status waiting = check_waiting(progress, decision); !waiting) {
+        return std::unexpected(std::move(waiting.error()));
+    }
+    decide(*progress, decision);
+    return save(service, *paused, *progress, decision);
+}
+
+Result<Receipt> decide_on_head(StatePersistence& service, const ApprovalDecision& decision) {
+    if (Status status = check_id("step", decision.step); !status) return std::unexpected(std::move(status.error()));
+    if (Status status = check_id("by", decision.by); !status) return std::unexpected(std::move(status.error()));
+    Result<Receipt> decided = decide_once(service, decision);
+    // The head has moved, or the run has just been deleted: another look tells.
+    for (int reads = 1; reads < kReadsMax && !decided && decided.error().code == ErrorCode::kConflict; ++reads) {
+        decided = decide_once(service, decision);
+    }
+    return decided;
+}
+
+}  // namespace
+
+std::string_view to_string(Approval::Decision decision) noexcept {
+    switch (decision) {
+        case Approval::Decision::kPending:
+            return "pending";
+        case Approval::Decision::kApproved:
+            return "approved";
+        case Approval::Decision::kRejected:
+            break;
+    }
+    return "rejected";
+}
+
+Error rejection_of(const Approval& approval) {
+    return {
+        .code = ErrorCode::kConflict,
+        .message = fmt::format("step \"{}\": it was rejected by \"{}\": roll the run back to go on all the same, or "
+                               "start another",
+                               approval.step, approval.by)};
+}
+
+Result<Receipt> decide_approval(StatePersistence& service, const ApprovalDecision& decision) {
+    return guarded([&] { return decide_on_head(service, decision); });
+}
+
+}  // namespace cairn

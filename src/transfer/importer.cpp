@@ -1,0 +1,141 @@
+#include "transfer/importer.h"
+
+#include "persistence/reading/snapshot_reader.h"
+#include "persistence/reading/snapshot_walk.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+constexpr std::size_t kBatchSnapshots = 64;
+constexpr std::uint64_t kBatchBytes = 8U << 20;
+
+std::unexpected<Error> in_line(std::uint64_t line, ErrorCode code, const SnapshotInfo& info, std::string_view problem) {
+    return fail(code, fmt::format("line {}: snapshot {} (version {}) of run \"{}\": {}", line, info.snapshot_id,
+                                  info.version, info.run_id, problem));
+}
+
+bool is_critical(const SnapshotInfo& info) {
+    return info.is_recovery_point || info.checkpoint_type.is_critical();
+}
+
+}  // namespace
+
+Status Importer::add(LoadedState snapshot, std::uint64_t line) {
+    const SnapshotInfo& info = snapshot.info;
+    if (info.run_id != position_.run_id || runs_.empty()) {
+        if (Status entered = enter_run(info.run_id); !entered) return entered;
+    }
+    const std::optional<Head>& head = position_.head_before;
+    if (head && (head->thread_id != info.thread_id || head->user_id != info.user_id)) {
+        return in_line(line, ErrorCode::kInvalidArgument, info, "the run belongs to another thread or user here");
+    }
+    if (info.version <= position_.version) return skip(info, line);
+    if (Status good = check_new(info, line); !good) return good;
+    return hold(std::move(snapshot), line);
+}
+
+Status Importer::enter_run(const std::string& run_id) {
+    const auto is_of_run = [&](const SnapshotWrite& write) { return write.snapshot.info.run_id == run_id; };
+    if (std::ranges::any_of(batch_.writes, is_of_run)) {
+        if (Status flushed = flush(); !flushed) return flushed;
+    }
+    auto head = store_.head(run_id);
+    if (!head) return std::unexpected(std::move(head.error()));
+    position_ = {.run_id = run_id, .head_before = *std::move(head)};
+    if (const std::optional<Head>& before = position_.head_before) {
+        position_.version = before->version;
+        position_.snapshot_id = before->snapshot_id;
+    }
+    runs_.insert(run_id);
+    return {};
+}
+
+// The store refuses a taken id too, but knows no lines.
+Status Importer::check_new(const SnapshotInfo& info, std::uint64_t line) {
+    if (!position_.head_before) return {};
+    const auto found = store_.get(info.run_id, info.snapshot_id);
+    if (!found) return std::unexpected(found.error());
+    const std::optional<Snapshot>& taken = *found;
+    if (!taken) return {};
+    return in_line(line, ErrorCode::kAlreadyExists, info,
+                   fmt::format("its id is version {}'s here", taken->info.version));
+}
+
+Status Importer::skip(const SnapshotInfo& info, std::uint64_t line) {
+    if (Status flushed = flush(); !flushed) return flushed;
+    const auto found = find_version(store_, info.run_id, info.version);
+    if (!found) return std::unexpected(found.error());
+    const std::optional<SnapshotInfo>& there = *found;
+    if (!there) {
+        return in_line(line, ErrorCode::kConflict, info,
+                       fmt::format("the run is at version {} here, and what is missing before cannot be put in",
+                                   position_.version));
+    }
+    const bool is_same = there->snapshot_id == info.snapshot_id && there->checksum == info.checksum;
+    if (!is_same)
+        return in_line(line, ErrorCode::kAlreadyExists, info, "this version is another snapshot's or state's here");
+    ++skipped_;
+    position_.snapshot_id = info.snapshot_id;
+    position_.base.reset();
+    return {};
+}
+
+Status Importer::hold(LoadedState snapshot, std::uint64_t line) {
+    auto encoded = encode(snapshot);
+    if (!encoded) return std::unexpected(std::move(encoded.error()));
+    SnapshotInfo& info = snapshot.info;
+    const std::string before = std::exchange(position_.snapshot_id, info.snapshot_id);
+    const std::int64_t expected = std::exchange(position_.version, info.version);
+    position_.base = DeltaBase{.state = std::move(snapshot.state), .version = info.version, .chain = encoded->chain};
+
+    info.base_version = encoded->base_version;
+    if (batch_.writes.empty()) first_line_ = line;
+    last_line_ = line;
+    batch_bytes_ += encoded->frame.size();
+    batch_.writes.push_back({.snapshot = {.info = std::move(info), .frame = std::move(encoded->frame)},
+                             .expected_version = expected,
+                             .base_snapshot_id = encoded->base_version == 0 ? "" : before});
+    const bool is_full = batch_.writes.size() >= kBatchSnapshots || batch_bytes_ >= kBatchBytes;
+    return is_full ? flush() : Status{};
+}
+
+// As the optimised service would: critical snapshots depend on no other.
+Result<EncodedState> Importer::encode(const LoadedState& snapshot) {
+    const FrameOptions frame_options{.compression = options_.compression};
+    if (!options_.compression || is_critical(snapshot.info)) return encode_full(snapshot.state, frame_options);
+    if (Status loaded = load_base(); !loaded) return std::unexpected(std::move(loaded.error()));
+    if (!position_.base) return encode_full(snapshot.state, frame_options);
+    return encode_against(*position_.base, snapshot.state, frame_options, options_.chain_limits);
+}
+
+// After snapshots that were there already. One that cannot be read is no base, and no reason to give up.
+Status Importer::load_base() {
+    if (position_.base || position_.snapshot_id.empty()) return {};
+    auto loaded = load_snapshot(store_, {.run_id = position_.run_id, .snapshot_id = position_.snapshot_id},
+                                options_.state_limits);
+    if (!loaded) return is_unreadable(loaded.error()) ? Status{} : std::unexpected(std::move(loaded.error()));
+    position_.base =
+        DeltaBase{.state = std::move(loaded->state), .version = loaded->info.version, .chain = loaded->chain};
+    return {};
+}
+
+Status Importer::flush() {
+    if (batch_.writes.empty()) return {};
+    const Batch batch = std::exchange(batch_, {});  // tried once: an import that failed is made again as a whole
+    batch_bytes_ = 0;
+    Status committed = store_.commit(batch, std::chrono::steady_clock::now() + options_.timeout);
+    if (!committed) {
+        committed.error().message =
+            fmt::format("lines {} to {}: {}", first_line_, last_line_, committed.error().message);
+        return committed;
+    }
+    imported_ += batch.writes.size();
+    return {};
+}
+
+}  // namespace cairn

@@ -1,0 +1,71 @@
+#pragma once
+
+// Snapshots from elsewhere into a store, under their own ids and versions.
+
+#include "persistence/reading/chain.h"
+
+#include <cairn/persistence.h>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+
+namespace cairn {
+
+struct ImportOptions {
+    bool compression = true;  ///< And delta frames.
+    ChainLimits chain_limits = {};
+    StateLimits state_limits = {};
+    std::chrono::milliseconds timeout{30'000};  ///< Of one transaction.
+};
+
+/// Takes the snapshots of a run in the order of their versions and commits many at a time. What is there already is
+/// left as it is, so that an import that was interrupted can be made again.
+class Importer {
+public:
+    Importer(Store& store, const ImportOptions& options) : store_(store), options_(options) {}
+
+    /// Holds or commits it. `line`, where it comes from, stands in messages.
+    /// Errors: kAlreadyExists (another snapshot has its id or its version), kConflict (the run is beyond that version
+    ///   and does not have it, or was changed meanwhile), kInvalidArgument (the run belongs to others), the store's.
+    Status add(LoadedState snapshot, std::uint64_t line);
+
+    /// Commits what is held. To be called at the end, and for what came before an error.
+    Status flush();
+
+    std::uint64_t imported() const { return imported_; }
+    std::uint64_t skipped() const { return skipped_; }  ///< Were there already.
+    const std::set<std::string>& runs() const { return runs_; }
+
+private:
+    /// The run that snapshots are coming of.
+    struct Position {
+        std::string run_id;
+        std::optional<Head> head_before;  ///< In the store, when its first snapshot came.
+        std::int64_t version = 0;         ///< Of the newest snapshot, in the store or held.
+        std::string snapshot_id;          ///< Of that one, or of the one that was skipped last,
+        std::optional<DeltaBase> base;    ///< and its state, if it is at hand.
+    };
+
+    Status enter_run(const std::string& run_id);
+    Status check_new(const SnapshotInfo& info, std::uint64_t line);
+    Status skip(const SnapshotInfo& info, std::uint64_t line);
+    Status hold(LoadedState snapshot, std::uint64_t line);
+    Result<EncodedState> encode(const LoadedState& snapshot);
+    Status load_base();
+
+    Store& store_;
+    const ImportOptions options_;
+    Position position_;
+    Batch batch_;
+    std::uint64_t batch_bytes_ = 0;
+    std::uint64_t first_line_ = 0;  // of the batch
+    std::uint64_t last_line_ = 0;
+    std::uint64_t imported_ = 0;
+    std::uint64_t skipped_ = 0;
+    std::set<std::string> runs_;
+};
+
+}  // namespace cairn

@@ -1,0 +1,91 @@
+#include "wire/record_json.h"
+
+#include "base/error_detail.h"
+
+#include <nlohmann/json.hpp>
+
+namespace cairn {
+namespace {
+
+std::string_view text_or_null(const std::string& json_text) {
+    return json_text.empty() ? "null" : std::string_view(json_text);
+}
+
+}  // namespace
+
+std::string to_json(const SnapshotInfo& info, const Json& more) {
+    const Json expires_at = info.expires_at ? Json(format_timestamp(*info.expires_at)) : Json();
+    Json object{{"run_id", info.run_id},
+                {"thread_id", info.thread_id},
+                {"user_id", info.user_id},
+                {"snapshot_id", info.snapshot_id},
+                {"version", info.version},
+                {"parent_version", info.parent_version},
+                {"checkpoint_type", info.checkpoint_type.name()},
+                {"agent_phase", info.agent_phase.name()},
+                {"is_recovery_point", info.is_recovery_point},
+                {"created_at", format_timestamp(info.created_at)},
+                {"expires_at", expires_at},
+                {"state_bytes", info.state_bytes},
+                {"checksum", info.checksum.to_hex()}};
+    object.update(more);
+    return with_member(with_member(to_line(object), "execution_context", text_or_null(info.execution_context)),
+                       "metadata", text_or_null(info.metadata));
+}
+
+std::string to_json(const SnapshotInfo& info, const std::optional<std::string>& parent_snapshot_id) {
+    return to_json(info, Json{{"parent_snapshot_id", parent_snapshot_id ? Json(*parent_snapshot_id) : Json()},
+                              {"frame_bytes", info.frame_bytes}});
+}
+
+std::string to_json(const RecoveryRecord& record) {
+    return to_line({{"run_id", record.run_id},
+                    {"recovery_type", to_string(record.recovery_type)},
+                    {"failure_reason", record.failure_reason},
+                    {"auto_recovery", record.auto_recovery},
+                    {"source_snapshot_id", record.source_snapshot_id},
+                    {"result_snapshot_id", record.result_snapshot_id},
+                    {"result", record.result},
+                    {"detail", record.detail},
+                    {"started_at", format_timestamp(record.started_at)},
+                    {"duration_us", record.duration.count()}});
+}
+
+std::string to_json(const RunInfo& run, const Json& more) {
+    Json object{{"run_id", run.run_id},
+                {"thread_id", run.thread_id},
+                {"user_id", run.user_id},
+                {"head_version", run.head_version},
+                {"head_snapshot_id", run.head_snapshot_id},
+                {"checkpoint_type", run.checkpoint_type.name()},
+                {"agent_phase", run.agent_phase.name()},
+                {"created_at", format_timestamp(run.created_at)},
+                {"updated_at", format_timestamp(run.updated_at)},
+                {"snapshots", run.snapshots}};
+    object.update(more);
+    return to_line(object);
+}
+
+std::string to_json(const ThreadInfo& thread) {
+    return to_line({{"thread_id", thread.thread_id},
+                    {"user_id", thread.user_id},
+                    {"runs", thread.runs},
+                    {"snapshots", thread.snapshots},
+                    {"updated_at", format_timestamp(thread.updated_at)}});
+}
+
+Json receipt_object(const Receipt& receipt) {
+    return {{"snapshot_id", receipt.snapshot_id},
+            {"outcome", to_string(receipt.outcome)},
+            {"durability", to_string(receipt.durability)},
+            {"version", receipt.version}};
+}
+
+Json error_object(const Error& error) {
+    return {{"code", error_info(error.code).name},
+            {"message", error.message},
+            {"detail", full_detail(error)},
+            {"advice", error.next_step()}};
+}
+
+}  // namespace cairn

@@ -1,0 +1,30 @@
+#pragma once
+
+// The JSON objects of the public types, as commands print them and events carry them. Part of the interface: add,
+// never rename.
+
+#include "wire/json_line.h"
+
+#include <cairn/error.h>
+#include <cairn/persistence.h>
+#include <cairn/store.h>
+
+#include <optional>
+#include <string>
+
+namespace cairn {
+
+/// One line each: what a snapshot is wherever it is stored, and `more`, what it is in this store.
+std::string to_json(const SnapshotInfo& info, const Json& more);
+/// A parent that is gone has no id.
+std::string to_json(const SnapshotInfo& info, const std::optional<std::string>& parent_snapshot_id);
+std::string to_json(const RecoveryRecord& record);
+/// `more`: how it stands.
+std::string to_json(const RunInfo& run, const Json& more);
+std::string to_json(const ThreadInfo& thread);
+
+/// As members of another object.
+Json receipt_object(const Receipt& receipt);
+Json error_object(const Error& error);
+
+}  // namespace cairn
