@@ -77,16 +77,17 @@ struct Batcher::Telling {
 };
 thread_local Batcher::Telling* Batcher::Telling::innermost = nullptr;
 
-Status Batcher::submit(const Save& save, bool is_awaited, Deadline deadline) {
+Result<bool> Batcher::submit(const Save& save, bool is_awaited, Deadline deadline) {
     Lock lock(mutex_);
-    if (Status status = wait_for_room(lock, *save, deadline); !status) return status;
+    if (Status status = wait_for_room(lock, *save, deadline); !status) return std::unexpected(status.error());
+    if (save->follows && save->follows->has_left_queue) return false;
     queue_.push(save);
     if (is_awaited) {
         save->waiting = 1;
     } else {
         while (!is_leading_ && queue_.is_ready() && !wake_committer()) lead_patiently(lock);
     }
-    return {};
+    return true;
 }
 
 bool Batcher::replace(const Save& older, const Save& newer) {

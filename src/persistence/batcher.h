@@ -39,8 +39,9 @@ public:
     Batcher& operator=(const Batcher&) = delete;
 
     /// Queues a save behind those of its run; waits for a place until `deadline`. `is_awaited`: `wait` is called
-    /// next. Errors: kUnavailable (the queue stayed full), kClosed; the save is not queued then.
-    Status submit(const Save& save, bool is_awaited, Deadline deadline);
+    /// next. False: the save that it was prepared on has left the queue meanwhile.
+    /// Errors: kUnavailable (the queue stayed full), kClosed. The save is not queued then, either.
+    Result<bool> submit(const Save& save, bool is_awaited, Deadline deadline);
     /// Queues `newer` in the place of `older`. False: that one is being committed already or others rely on it, there
     /// is no room, or the service is closing.
     bool replace(const Save& older, const Save& newer);
