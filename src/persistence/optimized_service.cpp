@@ -131,6 +131,7 @@ Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::
     if (Status status = check(request); !status) return std::unexpected(std::move(status.error()));
     if (request.is_critical()) stats.count_critical();
     const Deadline until = deadline(request.timeout);
+    const Batcher::InLane in_lane(batcher);
     const Result<RunLanes::Turn> turn = lanes.enter(request.run_id, until);
     if (!turn) return std::unexpected(turn.error());
     for (bool may_replace = latest_only;; may_replace = false) {
@@ -251,6 +252,7 @@ Result<LoadedState> OptimizedStatePersistence::Impl::load_state(const LoadReques
 
 Result<RecoveryResult> OptimizedStatePersistence::Impl::recover(const StateRecoveryRequest& request) {
     const Deadline until = deadline({});
+    const Batcher::InLane in_lane(batcher);
     const Result<RunLanes::Turn> turn = lanes.enter(request.run_id, until);
     if (!turn) return std::unexpected(turn.error());
     if (Status status = batcher.drain(request.run_id, until); !status) {

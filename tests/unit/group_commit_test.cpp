@@ -1261,6 +1261,65 @@ TEST_F(GroupCommit, ACompletionMayCallTheService) {
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2, 3, 4, 5}));
 }
 
+// Whoever commits for want of anybody else while it keeps its own place in the order of a run must not tell completions
+// there: one that saves into that run would wait for that very thread.
+class CompletionIntoItsRun : public GroupCommit {
+protected:
+    // A save of "run" that is queued while the store is busy, and whose completion saves the next step.
+    void queue_one_that_saves_again() {
+        bench.options.timeout = std::chrono::seconds(30);
+        auto& service = bench.service();
+        bench.hold_up();
+        service.save_async(make_step("run", 1), [&](const Result<Receipt>& first) {
+            EXPECT_TRUE(first.has_value());
+            const Result<Receipt> second = service.save_agent_state(make_step("run", 2, kSync));
+            EXPECT_TRUE(second.has_value()) << second.error().to_string();
+            told.set_value();
+        });
+        ASSERT_TRUE(bench.becomes_queued(2));
+    }
+    void expect_told_soon() {
+        EXPECT_EQ(told.get_future().wait_for(std::chrono::seconds(20)), std::future_status::ready) << "it hangs";
+    }
+
+    std::promise<void> told;
+};
+
+TEST_F(CompletionIntoItsRun, IsToldWhileAForkOfTheRunIsSaved) {
+    ASSERT_TRUE(bench.service().save_agent_state(make_step("run", 0)).has_value());
+    const std::string parent = bench.service().load_agent_state({.run_id = "run"}).value().info.snapshot_id;
+    queue_one_that_saves_again();
+    StatePersistenceRequest fork = make_step("run", 9, kSync);
+    fork.parent_snapshot_id = parent;
+    Answer answer = bench.in_background(fork);
+    wait_until_past(milliseconds(50));  // for it to wait in the run's lane
+    bench.let_go();
+    expect_told_soon();
+    EXPECT_TRUE(answer.get().has_value());
+}
+
+TEST_F(CompletionIntoItsRun, IsToldWhileTheRunIsRecovered) {
+    ASSERT_TRUE(bench.service().save_agent_state(make_step("run", 0)).has_value());
+    queue_one_that_saves_again();
+    auto recovered = std::async(std::launch::async, [&] {
+        return bench.service().recover_agent_state({.run_id = "run", .recovery_type = RecoveryType::kRestart});
+    });
+    wait_until_past(milliseconds(50));
+    bench.let_go();
+    expect_told_soon();
+    EXPECT_TRUE(recovered.get().has_value());
+}
+
+TEST_F(CompletionIntoItsRun, IsToldWhileASaveOfTheRunWaitsForAPlace) {
+    bench.options.queue_limits.saves_max = 2;
+    queue_one_that_saves_again();
+    Answer answer = bench.in_background(make_step("run", 9, kSync));
+    wait_until_past(milliseconds(50));
+    bench.let_go();
+    expect_told_soon();
+    EXPECT_TRUE(answer.get().has_value());
+}
+
 // An agent that saves its next step when the last one is stored: many of them, without a thread each.
 TEST_F(GroupCommit, ChainsOfCompletionsCarryOnByThemselves) {
     constexpr std::size_t kRuns = 64;
