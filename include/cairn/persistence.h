@@ -54,7 +54,7 @@ struct Receipt {
     std::string snapshot_id;  ///< Loads the state just saved. Of a `deduplicated` save: the head that equals it.
     Outcome outcome = Outcome::kPersisted;
     Durability durability = Durability::kSync;  ///< Reached, not wished for.
-    /// The snapshot's version in its run. Of a `queued` save: the one that it gets unless another process saves first.
+    /// In its run. Of a `queued` save: the one it gets unless another process saves first or one queued before fails.
     std::int64_t version = 0;
     std::uint64_t frame_bytes = 0;  ///< Bytes stored for this save; 0 if deduplicated.
 };

@@ -38,7 +38,7 @@ struct LogRecord {
     std::vector<std::pair<std::string_view, std::string>> fields = {};
 };
 
-/// Called from any thread that uses cairn; must not throw and should be quick. The library itself prints nothing.
+/// Called from any thread, locks held or not: must not throw, nor call cairn; should be quick. Cairn prints nothing.
 using LogSink = std::function<void(const LogRecord&)>;
 
 /// Everything that is not a function of the input, so that a seed replays any failure. Members left null get the

@@ -84,7 +84,8 @@ struct OptimizedStatePersistence::Impl : ServiceCore {
     };
 
     Result<Begun> begin(const StatePersistenceRequest& request, bool is_awaited);
-    Result<Begun> queue(const StatePersistenceRequest& request, PreparedSave prepared, bool is_awaited, Deadline until);
+    Result<std::optional<Begun>> queue(const StatePersistenceRequest& request, PreparedSave prepared, bool is_awaited,
+                                       Deadline until);
     bool share(const StatePersistenceRequest& request, const Save& twin, Deadline until);
     Result<Begun> refuse(const StatePersistenceRequest& request, Error error);
     Result<Begun> fall_back(const StatePersistenceRequest& request, std::string snapshot_id, Deadline deadline,
@@ -130,6 +131,7 @@ Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::
     if (Status status = check(request); !status) return std::unexpected(std::move(status.error()));
     if (request.is_critical()) stats.count_critical();
     const Deadline until = deadline(request.timeout);
+    const Batcher::InLane in_lane(batcher);
     const Result<RunLanes::Turn> turn = lanes.enter(request.run_id, until);
     if (!turn) return std::unexpected(turn.error());
     for (bool may_replace = latest_only;; may_replace = false) {
@@ -144,11 +146,14 @@ Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::
             if (std::chrono::steady_clock::now() < until) continue;
             return still_queued_at_deadline(request.run_id);
         }
-        return queue(request, std::move(*prepared), is_awaited, until);
+        Result<std::optional<Begun>> begun = queue(request, std::move(*prepared), is_awaited, until);
+        if (!begun) return std::unexpected(std::move(begun.error()));
+        if (*begun) return std::move(**begun);
     }
 }
 
-Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::queue(
+// Nothing: the save that it was prepared on has left the queue.
+Result<std::optional<OptimizedStatePersistence::Impl::Begun>> OptimizedStatePersistence::Impl::queue(
     const StatePersistenceRequest& request, PreparedSave prepared, bool is_awaited, Deadline until) {
     if (prepared.skipped) return Begun{.receipt = std::move(*prepared.skipped)};
     const Durability wanted = preparer.wanted_durability(request);
@@ -162,9 +167,9 @@ Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::
     }
     Receipt receipt = queued(*prepared.save->becomes, wanted);
     if (!prepared.replaces) {
-        if (Status status = batcher.submit(prepared.save, is_patient && is_awaited, until); !status) {
-            return std::unexpected(std::move(status.error()));
-        }
+        const Result<bool> queued = batcher.submit(prepared.save, is_patient && is_awaited, until);
+        if (!queued) return std::unexpected(queued.error());
+        if (!*queued) return std::nullopt;
     }
     return Begun{
         .receipt = std::move(receipt), .awaited = is_patient ? std::move(prepared.save) : nullptr, .deadline = until};
@@ -247,6 +252,7 @@ Result<LoadedState> OptimizedStatePersistence::Impl::load_state(const LoadReques
 
 Result<RecoveryResult> OptimizedStatePersistence::Impl::recover(const StateRecoveryRequest& request) {
     const Deadline until = deadline({});
+    const Batcher::InLane in_lane(batcher);
     const Result<RunLanes::Turn> turn = lanes.enter(request.run_id, until);
     if (!turn) return std::unexpected(turn.error());
     if (Status status = batcher.drain(request.run_id, until); !status) {

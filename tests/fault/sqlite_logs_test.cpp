@@ -21,10 +21,16 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <future>
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
+
+#include <fcntl.h>
+#include <sys/file.h>
 
 namespace cairn::test {
 namespace {
@@ -505,7 +511,7 @@ TEST(SqliteLogs, AnotherProcessIsRefusedWhenTheLockFileOrTheLogIsGone) {
         });
         ASSERT_TRUE(holder.channel().hear().has_value());
         fs::remove(dir / ("cairn.db" + suffix));
-        const auto store = open_sqlite_store(dir / "cairn.db");
+        const auto store = open_sqlite_store(dir / "cairn.db", {}, {.patience = std::chrono::milliseconds(500)});
         ASSERT_FALSE(store.has_value()) << suffix;
         EXPECT_EQ(store.error().code, ErrorCode::kUnavailable) << store.error().to_string();
         EXPECT_THAT(store.error().message, HasSubstr("was removed"));
@@ -513,6 +519,108 @@ TEST(SqliteLogs, AnotherProcessIsRefusedWhenTheLockFileOrTheLogIsGone) {
         EXPECT_EQ(holder.wait(), 0) << suffix;
         expect_whole(dir / "cairn.db", "run", 2);
     }
+}
+
+// ---- beside others who have no lock file, and need none ----
+
+class BesideOneWithoutALockFile : public testing::Test {
+protected:
+    void SetUp() override {
+        const auto store = open_sqlite_store(database_).value();
+        ASSERT_TRUE(save(*store, "run", 1));
+    }
+
+    // Another process does `work`, then waits for `let_go`.
+    void hold(std::function<bool()> work) {
+        holder_ = std::make_unique<ChildProcess>([work = std::move(work)](const Channel& parent) {
+            if (!work()) return 1;
+            parent.say(1);
+            parent.hear();
+            std::_Exit(0);
+            return 0;
+        });
+        ASSERT_TRUE(holder_->channel().hear().has_value());
+        ASSERT_FALSE(fs::exists(database_.native() + "-shm"));
+    }
+    void let_go() {
+        holder_->channel().say(1);
+        EXPECT_EQ(holder_->wait(), 0);
+    }
+    static bool run(sqlite3* database, const std::string& sql) {
+        return sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK;
+    }
+    static bool lock(const fs::path& path, short type) {
+        const int descriptor = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+        struct flock lock{.l_type = type, .l_whence = SEEK_SET, .l_start = 0x40000002, .l_len = 510, .l_pid = 0};
+        return ::fcntl(descriptor, F_SETLK, &lock) == 0;
+    }
+
+    // That it is in use, not that something was removed.
+    void expect_busy(const std::string& what) {
+        const auto store = open_sqlite_store(database_, {}, {.patience = std::chrono::milliseconds(300)});
+        ASSERT_FALSE(store.has_value());
+        EXPECT_EQ(store.error().code, ErrorCode::kUnavailable);
+        EXPECT_THAT(store.error().message, HasSubstr(what));
+    }
+
+    TempDir dir_;
+    fs::path database_ = dir_ / "cairn.db";
+    std::unique_ptr<ChildProcess> holder_;
+};
+
+TEST_F(BesideOneWithoutALockFile, AReaderThatKeepsEverybodyElseOutIsWaitedFor) {
+    hold([this] {
+        sqlite3* own = nullptr;
+        return sqlite3_open(database_.c_str(), &own) == SQLITE_OK && run(own, "PRAGMA locking_mode = EXCLUSIVE") &&
+               run(own, "SELECT count(*) FROM runs");
+    });
+    expect_busy("kept the database locked");
+    let_go();
+    expect_whole(database_, "run", 1);
+}
+
+TEST_F(BesideOneWithoutALockFile, ACopyWithoutALogIsReadBesideItsReaderAndWrittenAfterIt) {
+    sqlite3* own = nullptr;
+    ASSERT_EQ(sqlite3_open(database_.c_str(), &own), SQLITE_OK);
+    ASSERT_TRUE(run(own, fmt::format("VACUUM INTO '{}'", (dir_ / "copy.db").native())));
+    sqlite3_close(own);
+    database_ = dir_ / "copy.db";
+    hold([this] {
+        sqlite3* reader = nullptr;
+        return sqlite3_open(database_.c_str(), &reader) == SQLITE_OK && run(reader, "BEGIN") &&
+               run(reader, "SELECT count(*) FROM runs");
+    });
+    {
+        const auto store = open_sqlite_store(database_, {.read_only = true});
+        ASSERT_TRUE(store.has_value()) << store.error().to_string();
+        EXPECT_EQ(head_of(**store, "run"), 1);
+    }
+    expect_busy("kept the database locked");
+    let_go();
+    expect_whole(database_, "run", 1);
+}
+
+// As who looks at a log of gigabytes: alone with the database and the folder, then for a moment only with the folder.
+TEST_F(BesideOneWithoutALockFile, WhoLooksAtALargeLogIsWaitedFor) {
+    const auto look = [this](short type) {
+        return ::flock(::open(dir_.path().c_str(), O_RDONLY | O_CLOEXEC), LOCK_EX) == 0 && lock(database_, type);
+    };
+    hold([&] { return look(F_WRLCK); });
+    expect_busy("kept the database locked");
+    auto opening = std::async(std::launch::async, [this] { return open_sqlite_store(database_); });
+    std::this_thread::sleep_for(std::chrono::milliseconds(2'500));  // longer than anybody was waited for
+    let_go();
+    const auto opened = opening.get();
+    EXPECT_TRUE(opened.has_value()) << opened.error().to_string();
+}
+
+TEST_F(BesideOneWithoutALockFile, WhoHasJustBegunToOpenItIsWaitedFor) {
+    hold([this] {
+        return ::flock(::open(dir_.path().c_str(), O_RDONLY | O_CLOEXEC), LOCK_EX) == 0 && lock(database_, F_RDLCK);
+    });
+    expect_busy("other programs were opening it");
+    let_go();
+    expect_whole(database_, "run", 1);
 }
 
 }  // namespace

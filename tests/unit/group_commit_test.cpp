@@ -12,6 +12,7 @@
 #include <atomic>
 #include <map>
 #include <random>
+#include <set>
 #include <stdexcept>
 
 namespace cairn::test {
@@ -397,6 +398,202 @@ TEST_F(GroupCommit, WhatWasEncodedAgainstASaveThatLeftTheQueueIsStoredAllTheSame
     bench.let_go();
     for (std::size_t i = 0; i < behind.size(); ++i) expect_saved(behind[i], static_cast<std::int64_t>(i) + 2);
     EXPECT_EQ(bench.on_disk("run").size(), 4U);
+    EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+}
+
+// ---- behind a save that ends otherwise than it was prepared ----
+
+class BehindOther : public GroupCommit {
+protected:
+    // Steps 2 (which leaves the queue at its deadline, or `ends_in_commit`) and 3 to 6 behind it, on top of step 1.
+    void queue_behind_one_that_is_dropped(Durability durability, bool ends_in_commit) {
+        ASSERT_TRUE(bench.service().save_agent_state(make_large_step("run", 1)).has_value());
+        bench.hold_up();
+        StatePersistenceRequest impatient = make_large_step("run", 2);
+        impatient.timeout = milliseconds(20);
+        Answer dropped = ends_in_commit ? bench.service().save_async(impatient) : bench.in_background(impatient);
+        ASSERT_TRUE(bench.becomes_queued(2));
+        for (std::int64_t step = 3; step <= 6; ++step) {
+            StatePersistenceRequest request = make_large_step("run", step);
+            request.durability = durability;
+            behind.push_back(bench.service().save_async(request));
+        }
+        wait_until_past(milliseconds(20));
+        if (!ends_in_commit) dropped.wait();
+        bench.let_go();
+        EXPECT_EQ(code_of(dropped.get()), ErrorCode::kUnavailable);
+        ASSERT_TRUE(bench.service().flush("run").has_value());
+    }
+    void expect_no_fallback() {
+        const CacheStats stats = bench.service().get_cache_stats();
+        EXPECT_TRUE(stats.fallbacks_by_cause.empty());
+        EXPECT_EQ(stats.failed_batches, 0U);
+        EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+    }
+    std::vector<SnapshotInfo> history() {
+        return bench.inner->history({.run_id = "run", .order = HistoryQuery::Order::kOldestFirst}).value();
+    }
+
+    std::vector<Answer> behind;
+};
+
+// It leaves the queue, or is too late when its batch is made.
+class BehindDropped : public BehindOther, public testing::WithParamInterface<bool> {};
+
+TEST_P(BehindDropped, NoneFallsBackAndEachIsWhereItsReceiptSays) {
+    queue_behind_one_that_is_dropped(kSync, GetParam());
+    for (std::size_t i = 0; i < behind.size(); ++i) {
+        const Receipt receipt = behind[i].get().value();
+        EXPECT_EQ(receipt.outcome, Outcome::kPersisted);
+        EXPECT_EQ(receipt.version, static_cast<std::int64_t>(i) + 2);
+    }
+    expect_no_fallback();
+    const std::vector<SnapshotInfo> found = history();
+    ASSERT_EQ(found.size(), 5U);
+    EXPECT_EQ(found[1].base_version, 0) << "what it was encoded against is not there";
+    for (std::size_t i = 2; i < found.size(); ++i) EXPECT_EQ(found[i].base_version, found[i - 1].version);
+    for (std::size_t i = 1; i < found.size(); ++i) EXPECT_EQ(found[i].parent_version, found[i - 1].version);
+    EXPECT_TRUE(were_batched(4));
+}
+
+INSTANTIATE_TEST_SUITE_P(, BehindDropped, testing::Bool(),
+                         [](const auto& one) { return one.param ? "AtTheCommit" : "FromTheQueue"; });
+
+TEST_F(BehindOther, WhatIsSavedAfterwardsKnowsTheHeadAsItIs) {
+    queue_behind_one_that_is_dropped(kAsync, true);
+    const Receipt again = bench.service().save_agent_state(make_large_step("run", 6)).value();
+    EXPECT_EQ(again.outcome, Outcome::kDeduplicated);
+    EXPECT_EQ(again.version, 5);
+    const Receipt next = bench.service().save_agent_state(make_large_step("run", 7)).value();
+    EXPECT_EQ(next.outcome, Outcome::kPersisted);
+    EXPECT_EQ(next.version, 6);
+    EXPECT_EQ(history().back().base_version, 5);
+    EXPECT_EQ(bench.service().load_agent_state({.run_id = "run"}).value().info.version, 6);
+    expect_no_fallback();
+}
+
+TEST_F(BehindOther, AnotherWritersHeadUnderSeveralQueuedSavesMakesNoneFallBack) {
+    ASSERT_TRUE(bench.service().save_agent_state(make_large_step("run", 1)).has_value());
+    bench.hold_up();
+    for (std::int64_t step = 2; step <= 5; ++step)
+        behind.push_back(bench.service().save_async(make_large_step("run", step)));
+    ASSERT_TRUE(StatePersistenceService(bench.inner).save_agent_state(make_large_step("run", 9)).has_value());
+    bench.let_go();
+    for (std::size_t i = 0; i < behind.size(); ++i) expect_saved(behind[i], static_cast<std::int64_t>(i) + 3);
+    EXPECT_TRUE(bench.service().get_cache_stats().fallbacks_by_cause.empty());
+    for (const SnapshotInfo& info : history()) {
+        if (info.version <= 3) continue;
+        EXPECT_EQ(info.base_version, info.version - 1) << "its base is where that was put";
+    }
+    EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+}
+
+TEST_F(BehindOther, AStrictSaveHasNoConflictWithADroppedOneButWithAnotherWriter) {
+    for (const bool is_another_there : {false, true}) {
+        const std::string run = is_another_there ? "moved" : "alone";
+        bench.hold_up();
+        StatePersistenceRequest impatient = make_step(run, 1);
+        impatient.timeout = milliseconds(1);
+        Answer dropped = bench.service().save_async(impatient);
+        StatePersistenceRequest strict = make_step(run, 2);
+        strict.on_conflict = OnConflict::kFail;
+        Answer strict_answer = bench.service().save_async(strict);
+        // So that the head has the number that the strict save was prepared for.
+        if (is_another_there) {
+            ASSERT_TRUE(StatePersistenceService(bench.inner).save_agent_state(make_step(run, 7)).has_value());
+        }
+        wait_until_past(milliseconds(1));
+        bench.let_go();
+        EXPECT_EQ(code_of(dropped.get()), ErrorCode::kUnavailable) << run;
+        if (is_another_there) {
+            EXPECT_EQ(code_of(strict_answer.get()), ErrorCode::kConflict);
+            EXPECT_EQ(bench.on_disk(run), bench.steps({7}));
+        } else {
+            expect_saved(strict_answer, 1);
+        }
+    }
+}
+
+TEST_F(BehindOther, AnExpectedVersionThatADroppedSaveWasToMakeIsAConflict) {
+    bench.hold_up();
+    StatePersistenceRequest impatient = make_step("run", 1);
+    impatient.timeout = milliseconds(1);
+    Answer dropped = bench.service().save_async(impatient);
+    StatePersistenceRequest strict = make_step("run", 2);
+    strict.on_conflict = OnConflict::kFail;
+    strict.expected_version = 1;
+    Answer answer = bench.service().save_async(strict);
+    wait_until_past(milliseconds(1));
+    bench.let_go();
+    EXPECT_EQ(code_of(dropped.get()), ErrorCode::kUnavailable);
+    const Result<Receipt> refused = answer.get();
+    ASSERT_EQ(code_of(refused), ErrorCode::kConflict);
+    EXPECT_EQ(refused.error().message, "the head of run \"run\" is at version 0, not at 1") << "nobody else saved it";
+}
+
+TEST_F(BehindOther, ADroppedParentIsNotFound) {
+    bench.hold_up();
+    StatePersistenceRequest impatient = make_step("run", 1);
+    impatient.snapshot_id = "parent";
+    impatient.timeout = milliseconds(1);
+    Answer dropped = bench.service().save_async(impatient);
+    StatePersistenceRequest child = make_step("run", 2);
+    child.parent_snapshot_id = "parent";
+    Answer answer = bench.service().save_async(child);
+    wait_until_past(milliseconds(1));
+    bench.let_go();
+    EXPECT_EQ(code_of(dropped.get()), ErrorCode::kUnavailable);
+    EXPECT_EQ(code_of(answer.get()), ErrorCode::kNotFound);
+    EXPECT_TRUE(bench.on_disk("run").empty());
+}
+
+// One thread a run saves in order, with little patience, on a slow store that another writer moves now and then.
+TEST_F(BehindOther, WhateverIsDroppedTheRestIsInOrderAndItsReceiptsAreTrue) {
+    const std::uint64_t first_seed = seed();
+    SCOPED_TRACE(replay_line(first_seed));
+    std::mt19937_64 random(first_seed);
+    std::mt19937_64 slowness(first_seed + 1);
+    bench.store->before_commit(
+        [&](const Batch&) { std::this_thread::sleep_for(milliseconds(slowness() % 10)); });  // one at a time
+    std::vector<std::pair<std::int64_t, Answer>> answers;
+    std::set<std::int64_t> patient;
+    for (std::int64_t step = 1; step <= 400; ++step) {
+        StatePersistenceRequest request = make_large_step("run", step);
+        request.durability = kSync;
+        if (random() % 4 != 0) patient.insert(step);
+        request.timeout = milliseconds(patient.contains(step) ? 60'000 : 1 + random() % 8);
+        const bool is_blocking = random() % 8 == 0;
+        answers.emplace_back(step, is_blocking ? bench.in_background(request) : bench.service().save_async(request));
+        if (is_blocking) std::this_thread::sleep_for(milliseconds(1));
+        if (random() % 50 == 0) {
+            ASSERT_TRUE(
+                StatePersistenceService(bench.inner).save_agent_state(make_large_step("run", -step)).has_value());
+        }
+    }
+    std::map<std::int64_t, Receipt> saved;
+    for (auto& [step, answer] : answers) {
+        const Result<Receipt> result = answer.get();
+        if (result) {
+            saved[step] = *result;
+        } else {
+            EXPECT_TRUE(result.error().code == ErrorCode::kUnavailable ||
+                        result.error().code == ErrorCode::kOutcomeUnknown)
+                << result.error().to_string();
+        }
+    }
+    bench.store->before_commit(nullptr);
+    std::map<std::string, std::int64_t> versions;
+    const std::vector<SnapshotInfo> found = bench.inner->history({.run_id = "run", .limit = 100'000}).value();
+    for (const SnapshotInfo& info : found) versions[info.snapshot_id] = info.version;
+    EXPECT_LT(saved.size(), answers.size()) << "nothing was dropped, so nothing was tested";
+    for (const auto& [step, receipt] : saved) {
+        // One whose own deadline passes during its commit is tried once more.
+        if (patient.contains(step)) {
+            EXPECT_EQ(receipt.outcome, Outcome::kPersisted) << "step " << step;
+        }
+        EXPECT_EQ(versions[receipt.snapshot_id], receipt.version) << "step " << step;
+    }
+    for (const std::int64_t step : patient) EXPECT_TRUE(saved.contains(step)) << "step " << step;
     EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
 }
 
@@ -1062,6 +1259,65 @@ TEST_F(GroupCommit, ACompletionMayCallTheService) {
     });
     EXPECT_EQ(all_done.get_future().wait_for(std::chrono::seconds(60)), std::future_status::ready) << "it hangs";
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2, 3, 4, 5}));
+}
+
+// Whoever commits for want of anybody else while it keeps its own place in the order of a run must not tell completions
+// there: one that saves into that run would wait for that very thread.
+class CompletionIntoItsRun : public GroupCommit {
+protected:
+    // A save of "run" that is queued while the store is busy, and whose completion saves the next step.
+    void queue_one_that_saves_again() {
+        bench.options.timeout = std::chrono::seconds(30);
+        auto& service = bench.service();
+        bench.hold_up();
+        service.save_async(make_step("run", 1), [&](const Result<Receipt>& first) {
+            EXPECT_TRUE(first.has_value());
+            const Result<Receipt> second = service.save_agent_state(make_step("run", 2, kSync));
+            EXPECT_TRUE(second.has_value()) << second.error().to_string();
+            told.set_value();
+        });
+        ASSERT_TRUE(bench.becomes_queued(2));
+    }
+    void expect_told_soon() {
+        EXPECT_EQ(told.get_future().wait_for(std::chrono::seconds(20)), std::future_status::ready) << "it hangs";
+    }
+
+    std::promise<void> told;
+};
+
+TEST_F(CompletionIntoItsRun, IsToldWhileAForkOfTheRunIsSaved) {
+    ASSERT_TRUE(bench.service().save_agent_state(make_step("run", 0)).has_value());
+    const std::string parent = bench.service().load_agent_state({.run_id = "run"}).value().info.snapshot_id;
+    queue_one_that_saves_again();
+    StatePersistenceRequest fork = make_step("run", 9, kSync);
+    fork.parent_snapshot_id = parent;
+    Answer answer = bench.in_background(fork);
+    wait_until_past(milliseconds(50));  // for it to wait in the run's lane
+    bench.let_go();
+    expect_told_soon();
+    EXPECT_TRUE(answer.get().has_value());
+}
+
+TEST_F(CompletionIntoItsRun, IsToldWhileTheRunIsRecovered) {
+    ASSERT_TRUE(bench.service().save_agent_state(make_step("run", 0)).has_value());
+    queue_one_that_saves_again();
+    auto recovered = std::async(std::launch::async, [&] {
+        return bench.service().recover_agent_state({.run_id = "run", .recovery_type = RecoveryType::kRestart});
+    });
+    wait_until_past(milliseconds(50));
+    bench.let_go();
+    expect_told_soon();
+    EXPECT_TRUE(recovered.get().has_value());
+}
+
+TEST_F(CompletionIntoItsRun, IsToldWhileASaveOfTheRunWaitsForAPlace) {
+    bench.options.queue_limits.saves_max = 2;
+    queue_one_that_saves_again();
+    Answer answer = bench.in_background(make_step("run", 9, kSync));
+    wait_until_past(milliseconds(50));
+    bench.let_go();
+    expect_told_soon();
+    EXPECT_TRUE(answer.get().has_value());
 }
 
 // An agent that saves its next step when the last one is stored: many of them, without a thread each.

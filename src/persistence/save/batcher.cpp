@@ -77,16 +77,26 @@ struct Batcher::Telling {
 };
 thread_local Batcher::Telling* Batcher::Telling::innermost = nullptr;
 
-Status Batcher::submit(const Save& save, bool is_awaited, Deadline deadline) {
+thread_local Batcher::InLane* Batcher::InLane::of_this_thread = nullptr;
+
+Batcher::InLane::~InLane() {
+    of_this_thread = nullptr;
+    if (!has_left_untold_) return;
+    Lock lock(batcher_.mutex_);
+    if (!batcher_.untold_.empty() && !batcher_.wake_committer()) batcher_.tell_untold(lock);
+}
+
+Result<bool> Batcher::submit(const Save& save, bool is_awaited, Deadline deadline) {
     Lock lock(mutex_);
-    if (Status status = wait_for_room(lock, *save, deadline); !status) return status;
+    if (Status status = wait_for_room(lock, *save, deadline); !status) return std::unexpected(status.error());
+    if (save->follows && save->follows->has_left_queue) return false;
     queue_.push(save);
     if (is_awaited) {
         save->waiting = 1;
     } else {
         while (!is_leading_ && queue_.is_ready() && !wake_committer()) lead_patiently(lock);
     }
-    return {};
+    return true;
 }
 
 bool Batcher::replace(const Save& older, const Save& newer) {
@@ -290,6 +300,7 @@ Status Batcher::close() {
     std::thread ending;
     {
         Lock lock(mutex_);
+        if (!untold_.empty()) tell_untold(lock);
         told_.wait(lock, [this] { return telling_ == 0; });
         may_end_ = true;
         ending = std::move(committer_);
@@ -304,22 +315,26 @@ Batcher::Figures Batcher::figures() const {
     return {.size = queue_.size(), .bytes = queue_.bytes()};
 }
 
-// One batch. The lock is not held while it is committed, nor while completions are told.
+// One batch. Neither the lock nor a lane is held while completions are told, nor the lock while it is committed.
 void Batcher::lead(Lock& lock) {
     std::vector<Save> batch = std::move(spare_batch_);
     spare_batch_.clear();
     batch.reserve(batch_saves_max_);  // before anything is taken out of the queue
+    InLane* const lane = InLane::of_this_thread;
+    if (lane != nullptr) untold_.reserve(untold_.size() + batch_saves_max_);
     is_leading_ = true;
     queue_.take(batch);
     lock.unlock();
     commit_(batch);
     lock.lock();
     settle(batch);
+    if (lane != nullptr) leave_untold(*lane, batch);
     is_leading_ = false;
     wake_next();
     ++telling_;
     lock.unlock();
-    tell(batch);
+    for (const Save& save : batch) save->settled.notify_all();  // all of them need the lock
+    if (lane == nullptr) tell(batch);
     batch.clear();
     lock.lock();
     if (--telling_ == 0) told_.notify_all();
@@ -355,9 +370,22 @@ void Batcher::report_lost(const PendingSave& save) noexcept {
     }
 }
 
-// Of saves that are settled: nobody adds to them any more. Without the lock, which all that are woken need.
+void Batcher::leave_untold(InLane& lane, const std::vector<Save>& batch) {
+    std::ranges::copy_if(batch, std::back_inserter(untold_), has_something_to_tell);  // there is memory for it
+    lane.has_left_untold_ = lane.has_left_untold_ || !untold_.empty();
+}
+
+void Batcher::tell_untold(Lock& lock) {
+    const std::vector<Save> batch = std::exchange(untold_, {});
+    ++telling_;
+    lock.unlock();
+    tell(batch);
+    lock.lock();
+    if (--telling_ == 0) told_.notify_all();
+}
+
+// Of saves that are settled: nobody adds to them any more.
 void Batcher::tell(const std::vector<Save>& batch) {
-    for (const Save& save : batch) save->settled.notify_all();
     if (tell_later(batch)) return;
     Telling self{.batcher = this, .outer = Telling::innermost};
     Telling::innermost = &self;
@@ -395,6 +423,7 @@ void Batcher::pass_on_the_lead() {
 
 // Who needs the next batch makes it; the thread does if nobody waits. Then, who needs a place.
 void Batcher::wake_next() {
+    if (!untold_.empty()) wake_committer();
     if (queue_.is_ready()) {
         PendingSave& next = queue_.next();
         if (next.waiting > 0) {
@@ -420,9 +449,14 @@ bool Batcher::wake_committer() {
 void Batcher::commit_in_background() {
     Lock lock(mutex_);
     while (true) {
-        work_.wait(lock, [this] { return may_end_ || (!is_leading_ && queue_.is_ready()); });
-        if (may_end_) return;
-        lead_patiently(lock);
+        work_.wait(lock, [this] { return may_end_ || !untold_.empty() || (!is_leading_ && queue_.is_ready()); });
+        if (!untold_.empty()) {
+            tell_untold(lock);
+        } else if (may_end_) {
+            return;
+        } else {
+            lead_patiently(lock);
+        }
     }
 }
 

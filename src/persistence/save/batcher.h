@@ -38,9 +38,27 @@ public:
     Batcher(const Batcher&) = delete;
     Batcher& operator=(const Batcher&) = delete;
 
+    /// Around what a caller does inside a run's lane. Completions may save into that very run, so they are told by
+    /// another thread meanwhile, or, where there is none, by this one afterwards: it must have left the lane by then.
+    class InLane {
+    public:
+        explicit InLane(Batcher& batcher) : batcher_(batcher) { of_this_thread = this; }
+        ~InLane();
+        InLane(const InLane&) = delete;
+        InLane& operator=(const InLane&) = delete;
+
+    private:
+        friend class Batcher;
+        static thread_local InLane* of_this_thread;
+
+        Batcher& batcher_;
+        bool has_left_untold_ = false;
+    };
+
     /// Queues a save behind those of its run; waits for a place until `deadline`. `is_awaited`: `wait` is called
-    /// next. Errors: kUnavailable (the queue stayed full), kClosed; the save is not queued then.
-    Status submit(const Save& save, bool is_awaited, Deadline deadline);
+    /// next. False: the save that it was prepared on has left the queue meanwhile.
+    /// Errors: kUnavailable (the queue stayed full), kClosed. The save is not queued then, either.
+    Result<bool> submit(const Save& save, bool is_awaited, Deadline deadline);
     /// Queues `newer` in the place of `older`. False: that one is being committed already or others rely on it, there
     /// is no room, or the service is closing.
     bool replace(const Save& older, const Save& newer);
@@ -104,6 +122,8 @@ private:
     void settle(PendingSave& save);
     void report_lost(const PendingSave& save) noexcept;
     void tell(const std::vector<Save>& batch);
+    void leave_untold(InLane& lane, const std::vector<Save>& batch);
+    void tell_untold(Lock& lock);
     bool tell_later(const std::vector<Save>& batch);
     void tell_each(const std::vector<Save>& batch);
     void pass_on_the_lead();
@@ -123,6 +143,7 @@ private:
     std::deque<Newcomer*> newcomers_;  // who waits for a place, first come first
     bool is_leading_ = false;          // a thread is committing a batch
     int telling_ = 0;                  // so many threads are telling completions
+    std::vector<Save> untold_;         // settled by threads that must not tell completions
     bool is_closing_ = false;
     bool may_end_ = false;
     std::condition_variable work_;  // for the thread

@@ -12,9 +12,19 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace cairn {
+
+/// Where a save ends, for those that are prepared on it before that is known.
+struct Landing {
+    bool is_known = false;        ///< By this service. What follows is the run's head behind the save:
+    std::int64_t version = 0;     ///< its own, or, if it was dropped, what it was prepared on.
+    std::string snapshot_id;      ///< Empty: of a head that nobody asked for.
+    std::int64_t dropped = 0;     ///< Of the saves up to it that were prepared one on the other.
+    bool has_left_queue = false;  ///< Nobody may be queued behind it. Guarded by the batcher's mutex.
+};
 
 struct PendingSave {
     using Clock = std::chrono::steady_clock;
@@ -29,12 +39,17 @@ struct PendingSave {
     bool is_held = false;                       ///< Not committed before somebody asks.
     bool is_replaceable = false;                ///< By a newer one of its run.
 
-    // Whoever commits it uses this, and nobody else.
+    // Whoever commits it uses this, and nobody else (nor does anybody else use `landing`).
     PreparedWrite write;
+    std::shared_ptr<const CachedHead> lands_elsewhere;  ///< What it `becomes` when it is not put where it was prepared.
+    const CachedHead& lands_as() const { return lands_elsewhere ? *lands_elsewhere : *becomes; }
+    std::shared_ptr<Landing> landing = std::make_shared<Landing>();
 
     // Guarded by the batcher's mutex:
     enum class Stage : std::uint8_t { kQueued, kCommitting, kSettled };
     Stage stage = Stage::kQueued;
+    std::shared_ptr<const Landing> follows;    ///< Of the save that it is on top of; null: it was on the store's head.
+    std::int64_t dropped_before = 0;           ///< Saves between the two that left. Both constant in a commit.
     Deadline deadline;                         ///< Constant while it is being committed.
     bool is_acknowledged = false;              ///< Somebody was told that it is queued.
     bool is_shared = false;                    ///< Others than its caller rely on it, or did.

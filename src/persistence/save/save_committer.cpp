@@ -2,6 +2,7 @@
 
 #include "base/text_hash.h"
 #include "persistence/guarded.h"
+#include "persistence/save/landing.h"
 
 #include <fmt/format.h>
 
@@ -23,7 +24,7 @@ Deadline earliest_deadline(std::span<const Save> saves) {
 }
 
 Receipt receipt_of(const PendingSave& save) {
-    const SnapshotInfo& info = save.becomes->info;
+    const SnapshotInfo& info = save.lands_as().info;
     return {.snapshot_id = info.snapshot_id, .version = info.version, .frame_bytes = info.frame_bytes};
 }
 
@@ -36,13 +37,10 @@ std::vector<Save> without_runs(std::span<const Save> saves, const RunIds& run_id
     return others;
 }
 
-// Without the runs of which a save has ended: what follows it expects to find it.
-std::vector<Save> those_of_timely_runs(std::span<const Save> saves) {
-    RunIds run_ids;
-    for (const Save& save : saves) {
-        if (save->result) run_ids.insert(save->request.run_id);
-    }
-    return without_runs(saves, run_ids);
+std::vector<Save> those_in_time(std::span<const Save> saves) {
+    std::vector<Save> timely;
+    std::ranges::copy_if(saves, std::back_inserter(timely), [](const Save& save) { return !save->result; });
+    return timely;
 }
 
 void log_save(const Runtime& runtime, std::string_view event, const Error& cause,
@@ -103,26 +101,32 @@ bool is_final(ErrorCode code) noexcept {
 }
 
 void SaveCommitter::commit(std::span<const Save> saves) noexcept {
-    const bool are_all_in_time = refuse_late(saves) == 0;
+    const bool are_all_in_time = put_in_place(saves) == 0;
     const Status together =
-        are_all_in_time ? commit_batch(saves) : guarded([&] { return commit_batch(those_of_timely_runs(saves)); });
+        are_all_in_time ? commit_batch(saves) : guarded([&] { return commit_batch(those_in_time(saves)); });
     for (const Save& save : saves) {
         if (save->result) continue;
+        static_cast<void>(put_on_what_is_there(*save));  // those before it may have ended otherwise than in a batch
         Result<Receipt> alone = guarded([&] { return commit_alone(*save, is_unknown(together)); });
         if (!alone && is_unknown(together) && !is_answer_of_store(alone.error().code)) {
             alone = std::unexpected(in_doubt(std::move(alone.error()), save->becomes->info.snapshot_id));
         }
         save->result = std::move(alone);
+        note_landing(*save);
     }
 }
 
-// What has waited in the queue until its deadline is not begun. Returns how many.
-std::size_t SaveCommitter::refuse_late(std::span<const Save> saves) {
+// Each on top of the one before it. What has waited in the queue until its deadline is not begun. Returns how many.
+std::size_t SaveCommitter::put_in_place(std::span<const Save> saves) {
     const Deadline now = std::chrono::steady_clock::now();
     std::size_t late = 0;
     for (const Save& save : saves) {
-        if (now < save->deadline) continue;
+        if (now < save->deadline) {
+            static_cast<void>(put_on_what_is_there(*save));
+            continue;
+        }
         save->result = guarded([&]() -> Result<Receipt> { return still_queued_at_deadline(save->request.run_id); });
+        note_dropped(*save);
         ++late;
     }
     return late;
@@ -191,8 +195,11 @@ Result<Receipt> SaveCommitter::commit_alone(PendingSave& save, bool is_in_doubt)
                          std::move(receipt.error()), is_in_doubt);
     }
     if (!receipt || receipt->outcome != Outcome::kPersisted) return receipt;
-    // What was put elsewhere than prepared is stored otherwise, too: with another parent, or by an earlier attempt.
-    receipt->version == save.becomes->info.version ? remember(save) : cache_.forget(save.request.run_id);
+    // What was put elsewhere than prepared is stored otherwise, too: with another parent, whole, or by an earlier
+    // attempt.
+    const SnapshotInfo& planned = save.lands_as().info;
+    const bool is_as_planned = receipt->version == planned.version && receipt->frame_bytes == planned.frame_bytes;
+    is_as_planned ? remember(save) : cache_.forget(save.request.run_id);
     return receipt;
 }
 
@@ -222,8 +229,8 @@ Result<Receipt> SaveCommitter::fall_back(const StatePersistenceRequest& request,
 // Without memory for it, it is not remembered: that costs time and nothing else.
 void SaveCommitter::remember(const PendingSave& save) noexcept {
     try {
-        writer_->seen().note(save.request.run_id, save.becomes->info.version);
-        cache_.put(save.becomes);
+        writer_->seen().note(save.request.run_id, save.lands_as().info.version);
+        cache_.put(save.lands_elsewhere ? save.lands_elsewhere : save.becomes);
     } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch)
     }
 }

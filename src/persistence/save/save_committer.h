@@ -39,7 +39,7 @@ public:
                               bool is_in_doubt);
 
 private:
-    static std::size_t refuse_late(std::span<const Save> saves);
+    static std::size_t put_in_place(std::span<const Save> saves);
     Status commit_batch(std::span<const Save> saves);
     Status commit_together(std::span<const Save> saves);
     Status commit_others_together(std::span<const Save> saves);

@@ -174,6 +174,7 @@ Result<Save> SavePreparer::make_save(const StatePersistenceRequest& request, con
                                           found.head ? found.head->version : 0, parent_version);
     save->write.required_version = required_version(request, found);
     save->write.skip = skip_rule();
+    if (found.pending) save->follows = found.pending->landing;
     save->becomes = std::make_shared<const CachedHead>(
         CachedHead{.info = save->write.write.snapshot.info, .state = request.state_data, .chain = chain});
     save->bytes = save->write.write.snapshot.frame.size() + save->becomes->bytes();

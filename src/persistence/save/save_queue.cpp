@@ -1,5 +1,7 @@
 #include "persistence/save/save_queue.h"
 
+#include "persistence/save/landing.h"
+
 #include <algorithm>
 #include <iterator>
 #include <utility>
@@ -27,6 +29,8 @@ bool SaveQueue::replace(const Save& older, const Save& newer) {
     if (newer->bytes > older->bytes && bytes_ + newer->bytes - older->bytes > limits_.bytes_max) return false;
     newer->released_at = older->released_at;
     newer->deadline = std::max(newer->deadline, older->deadline);
+    newer->follows = older->follows;
+    newer->dropped_before = older->dropped_before;
     run.bytes += newer->bytes - older->bytes;
     bytes_ += newer->bytes - older->bytes;
     run.waiting.back() = newer;
@@ -41,6 +45,8 @@ void SaveQueue::remove(PendingSave& save) {
     const auto place = std::ranges::find(run.waiting, &save, [](const Save& one) { return one.get(); });
     run.alone -= save.is_alone ? 1U : 0U;
     run.bytes -= save.bytes;
+    save.landing->has_left_queue = true;
+    if (std::next(place) != run.waiting.end()) hand_over(save, **std::next(place));
     forget(save);
     run.waiting.erase(place);
     list_anew(run);

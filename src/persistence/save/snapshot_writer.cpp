@@ -39,13 +39,6 @@ Snapshot make_snapshot(const StatePersistenceRequest& request, const std::string
     return {.info = std::move(info), .frame = std::move(encoded.frame)};
 }
 
-// On top of `version`, 0 for a run that does not exist yet.
-void put_after(SnapshotWrite& write, std::int64_t version, std::optional<std::int64_t> parent_version) {
-    write.expected_version = version;
-    write.snapshot.info.version = version + 1;
-    write.snapshot.info.parent_version = parent_version.value_or(version);
-}
-
 // Whether the base that `write` needs cannot be there any more, with the run's head at `version`: it was the head
 // itself, and the head went back or is now another; or the store has just refused a write on top of this very head.
 bool has_lost_its_base(const SnapshotWrite& write, std::int64_t version) {
@@ -72,6 +65,22 @@ PreparedWrite SnapshotWriter::prepare(const StatePersistenceRequest& request, co
     prepared.write.snapshot = make_snapshot(request, snapshot_id, created_at, std::move(encoded));
     put_after(prepared.write, head_version, prepared.parent_version);
     return prepared;
+}
+
+void SnapshotWriter::put_after(SnapshotWrite& write, std::int64_t version, std::optional<std::int64_t> parent_version) {
+    write.expected_version = version;
+    write.snapshot.info.version = version + 1;
+    write.snapshot.info.parent_version = parent_version.value_or(version);
+}
+
+Result<ChainCost> SnapshotWriter::make_whole(SnapshotWrite& write, const State& state) {
+    Result<EncodedState> whole = encode_full(state, {});
+    if (!whole) return std::unexpected(std::move(whole.error()));
+    write.snapshot.info.base_version = 0;
+    write.snapshot.info.frame_bytes = whole->frame.size();
+    write.snapshot.frame = std::move(whole->frame);
+    write.base_snapshot_id.clear();
+    return whole->chain;
 }
 
 Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, PreparedWrite prepared,
@@ -129,8 +138,9 @@ Result<std::optional<Head>> SnapshotWriter::rebase(const StatePersistenceRequest
     if (Status status = check_lease(request); !status) return std::unexpected(std::move(status.error()));
     const std::int64_t version = *head ? (*head)->version : 0;
     if (has_lost_its_base(write, version)) {
-        return fail(ErrorCode::kUnavailable,
-                    fmt::format("the snapshot that a delta of run \"{}\" needs is not there", request.run_id));
+        if (Result<ChainCost> whole = make_whole(write, request.state_data); !whole) {
+            return std::unexpected(std::move(whole.error()));
+        }
     }
     if (request.parent_snapshot_id) {
         const Result<std::int64_t> parent = version_of_parent(request);
@@ -170,9 +180,9 @@ Status SnapshotWriter::check_head(const StatePersistenceRequest& request, const 
     }
     const std::int64_t version = head ? head->version : 0;
     if (!required_version || *required_version == version) return {};
-    return fail(ErrorCode::kConflict, fmt::format("the head of run \"{}\" is at version {}, not at {}: another writer "
-                                                  "saved it",
-                                                  request.run_id, version, *required_version));
+    return fail(ErrorCode::kConflict,
+                fmt::format("the head of run \"{}\" is at version {}, not at {}{}", request.run_id, version,
+                            *required_version, version > *required_version ? ": another writer saved it" : ""));
 }
 
 Status SnapshotWriter::check_lease(const StatePersistenceRequest& request) const {

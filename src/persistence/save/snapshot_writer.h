@@ -34,9 +34,15 @@ public:
                                  Timestamp created_at, EncodedState encoded, std::int64_t head_version,
                                  std::optional<std::int64_t> parent_version);
 
+    /// On top of `version`, 0 for a run that does not exist yet.
+    static void put_after(SnapshotWrite& write, std::int64_t version, std::optional<std::int64_t> parent_version);
+
+    /// Self-contained, where what it was encoded against is not there. Returns what loading it costs.
+    static Result<ChainCost> make_whole(SnapshotWrite& write, const State& state);
+
     /// Makes `prepared` the run's head.
     ///  - The head moved meanwhile: skipped if it may be and repeats the new one, else re-based on that, or kConflict,
-    ///    as `required_version` says.
+    ///    as `required_version` says; written whole if the base of its delta is not there.
     ///  - The run is executed under another lease than the request's: kConflict.
     ///  - The outcome is unknown, or the id is taken: the id is looked up; if it holds this very state, that is this
     ///    save, done. Otherwise the same id is tried again, so nothing is ever saved twice.

@@ -278,10 +278,10 @@ bool install() {
     return true;
 }
 
-// Nothing if it cannot be told.
-std::optional<bool> is_locked_by_another(const LockedFile* file, off_t start, off_t count) {
+// Whether a lock of this type would be refused. Nothing if it cannot be told.
+std::optional<bool> is_locked_by_another(const LockedFile* file, off_t start, off_t count, short type = F_WRLCK) {
     if (file == nullptr || !file->led) return std::nullopt;
-    struct flock conflict{.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = count, .l_pid = 0};
+    struct flock conflict{.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = count, .l_pid = 0};
     if (::fcntl(file->descriptor, F_OFD_GETLK, &conflict) != 0) return std::nullopt;
     return conflict.l_type != F_UNLCK;
 }
@@ -306,9 +306,11 @@ Others others_on(const std::filesystem::path& database) noexcept try {
     const std::string lock_file = database.native() + std::string(kLockFileSuffix);
     const std::lock_guard lock(table().mutex);
     const LockedFile* const file = find(database.native());
-    return {.on_database = is_locked_by_another(file, kDatabaseLocks, kDatabaseLocksCount),
-            .on_lock_file = is_locked_by_another(find(lock_file), kLockFileInUse, 1),
-            .in_this_process = file != nullptr && file->engine_files > 1};
+    return {
+        .on_database = is_locked_by_another(file, kDatabaseLocks, kDatabaseLocksCount),
+        .alone_on_database = is_locked_by_another(file, kDatabaseLocks, kDatabaseLocksCount, F_RDLCK).value_or(false),
+        .on_lock_file = is_locked_by_another(find(lock_file), kLockFileInUse, 1),
+        .in_this_process = file != nullptr && file->engine_files > 1};
 } catch (const std::bad_alloc&) {
     return {};
 }

@@ -26,6 +26,7 @@ void leave(const std::filesystem::path& database) noexcept;
 /// where that cannot be told.
 struct Others {
     std::optional<bool> on_database = {};
+    bool alone_on_database = false;  ///< One of them keeps everybody else out.
     std::optional<bool> on_lock_file = {};
     bool in_this_process = false;  ///< The engine has the database open here more than once.
 };

@@ -2,6 +2,7 @@
 
 #include "store/sqlite/file_locks.h"
 #include "store/sqlite/log_file.h"
+#include "store/sqlite/polling.h"
 
 #include <fmt/format.h>
 
@@ -9,7 +10,6 @@
 
 #include <chrono>
 #include <cstring>
-#include <thread>
 
 namespace cairn::sqlite {
 namespace {
@@ -38,14 +38,11 @@ std::array<std::uint32_t, kIndexHeaderBytes / 4> load_header(const void* memory,
 
 // They have another database open that had this name. (A reader that may not write the lock file has only the database
 // locked.)
-bool others_have_another_lock_file(const fs::path& database) {
-    constexpr int kLooks = 200;
-    for (int look = 0; look < kLooks; ++look) {
+bool others_have_another_lock_file(const fs::path& database, Deadline deadline) {
+    return !comes_true(deadline, [&] {
         const file_locks::Others others = file_locks::others_on(database);
-        if (others.on_database.value_or(true) || !others.on_lock_file.value_or(false)) return false;
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    return true;
+        return others.on_database.value_or(true) || !others.on_lock_file.value_or(false);
+    });
 }
 
 }  // namespace
@@ -81,22 +78,24 @@ std::optional<LiveFiles::Id> LiveFiles::find(const fs::path& path) {
     return Id{.device = status.st_dev, .inode = status.st_ino, .bytes = static_cast<std::uint64_t>(status.st_size)};
 }
 
-// Looked at again when somebody was writing.
+bool LiveFiles::log_fits(const std::optional<LogIndex>& index) const {
+    if (!index || index->frames == 0) return index.has_value();
+    const std::optional<Id> log = find(log_);
+    return log && log->bytes >= index->bytes_of_log() &&
+           salts_of_log(database_) == std::string_view(index->salts.data(), index->salts.size());
+}
+
+// Looked at again when somebody was writing. An index that changes all the time is one that somebody writes to.
 bool LiveFiles::log_fits_index() const {
-    constexpr int kLooks = 100;
-    for (int look = 0; look < kLooks; ++look) {
+    constexpr std::chrono::milliseconds kPatience(10);
+    bool is_in_use = false;
+    const bool fits = comes_true(std::chrono::steady_clock::now() + kPatience, [&] {
         const std::optional<LogIndex> before = index();
-        if (before && before->frames == 0) return true;
-        const std::optional<Id> log = find(log_);
-        const std::string salts = salts_of_log(database_);
-        if (before && log && log->bytes >= before->bytes_of_log() &&
-            salts == std::string_view(before->salts.data(), before->salts.size())) {
-            return true;
-        }
-        if (before && before == index() && look > 2) return false;
-        std::this_thread::sleep_for(std::chrono::microseconds(100));
-    }
-    return true;  // it changes all the time, so somebody writes to it
+        if (log_fits(before)) return true;
+        is_in_use = !before || before != index();
+        return false;
+    });
+    return fits || is_in_use;
 }
 
 bool LiveFiles::log_is_empty() const {
@@ -104,14 +103,14 @@ bool LiveFiles::log_is_empty() const {
     return log && log->bytes == 0;
 }
 
-Status LiveFiles::remember(std::string_view database_header) {
+Status LiveFiles::remember(std::string_view database_header, Deadline deadline) {
     const std::optional<Id> database = find(database_);
     const std::optional<Id> log = find(log_);
     const std::optional<Id> lock_file = find(lock_file_);
     if (!database) return not_the_same_files(database_, "it was moved or deleted");
     if (!log) return not_the_same_files(database_, "its log (-wal) was removed");
     if (!lock_file || !file_locks::has_lock_file(database_, lock_file->device, lock_file->inode) ||
-        others_have_another_lock_file(database_)) {
+        others_have_another_lock_file(database_, deadline)) {
         return not_the_same_files(database_, "its lock file (-shm) was removed or replaced");
     }
     if (!log_fits_index()) return not_the_same_files(database_, "its log (-wal) was removed, replaced or cut off");

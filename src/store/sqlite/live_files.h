@@ -5,6 +5,7 @@
 // connections write with two logs. The engine looks at none of this.
 
 #include <cairn/error.h>
+#include <cairn/types.h>
 
 #include <array>
 #include <cstdint>
@@ -52,8 +53,8 @@ public:
     /// `shared_memory` is the first part of the engine's index, mapped as long as the connection is open.
     LiveFiles(std::filesystem::path database, const void* shared_memory);
 
-    /// Notes which files they are. Errors: kUnavailable (they do not fit together).
-    [[nodiscard]] Status remember(std::string_view database_header);
+    /// Notes which files they are. Errors: kUnavailable (they do not fit together, not even at the deadline).
+    [[nodiscard]] Status remember(std::string_view database_header, Deadline deadline);
     /// Whether they are as they were. `database_header` is what the connection's own file has now.
     [[nodiscard]] Finding look(std::string_view database_header);
 
@@ -71,6 +72,7 @@ private:
     static bool is_same(const Id& one, const Id& other) {
         return one.device == other.device && one.inode == other.inode;
     }
+    bool log_fits(const std::optional<LogIndex>& index) const;
     bool log_fits_index() const;
     bool header_goes_back(std::string_view header);
 

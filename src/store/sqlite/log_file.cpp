@@ -31,6 +31,9 @@ constexpr std::uint32_t kMagic = 0x377f0682;  // its lowest bit: the checksums a
 // In the header of a database.
 constexpr std::string_view kDatabaseMagic("SQLite format 3\0", 16);
 constexpr std::size_t kPageSizeOffset = 16;
+constexpr std::size_t kWriteFormatOffset = 18;
+constexpr std::size_t kReadFormatOffset = 19;
+constexpr char kLogFormat = 2;
 constexpr std::size_t kApplicationIdOffset = 68;
 constexpr std::size_t kChangeCounterOffset = 24;
 constexpr std::size_t kPagesOffset = 28;
@@ -221,6 +224,11 @@ std::uint32_t change_counter(std::string_view database_header) {
 bool is_header_of_store(std::string_view database_header) {
     return database_header.size() >= kDatabaseHeaderBytes && database_header.starts_with(kDatabaseMagic) &&
            big_endian(database_header, kApplicationIdOffset) == kApplicationId;
+}
+
+bool has_log_mode(std::string_view database_header) {
+    return database_header.size() >= kDatabaseHeaderBytes && database_header[kWriteFormatOffset] == kLogFormat &&
+           database_header[kReadFormatOffset] == kLogFormat;
 }
 
 fs::path log_of(const fs::path& database) {

@@ -25,6 +25,10 @@ inline constexpr std::size_t kDatabaseHeaderBytes = 100;
 /// Whether these are the first bytes of a store of ours, of any schema.
 [[nodiscard]] bool is_header_of_store(std::string_view database_header);
 
+/// Whether it says that changes go to a log first (a copy made by VACUUM INTO does not, until it is opened for
+/// writing).
+[[nodiscard]] bool has_log_mode(std::string_view database_header);
+
 /// Where the log of this database is.
 [[nodiscard]] std::filesystem::path log_of(const std::filesystem::path& database);
 

@@ -3,6 +3,7 @@
 #include "base/system_error_code.h"
 #include "store/sqlite/file_locks.h"
 #include "store/sqlite/log_file.h"
+#include "store/sqlite/polling.h"
 #include "store/sqlite/sqlite_error.h"
 
 #include <fmt/chrono.h>
@@ -23,7 +24,6 @@
 #include <optional>
 #include <string_view>
 #include <system_error>
-#include <thread>
 
 namespace cairn::sqlite {
 namespace {
@@ -159,17 +159,30 @@ Status keep_damaged(const fs::path& database, const LogContent& log, const LogSi
     return {};
 }
 
-// Whoever has just begun to open the store has made none yet.
-bool others_have_lost_lock_file(const fs::path& database) {
-    constexpr int kLooks = 2'000;
-    const fs::path lock_file = lock_file_of(database);
-    for (int look = 0; look < kLooks; ++look) {
+// Whether those who use the log have a lock file that others find. Whoever has just begun to open the store has made
+// none yet, nor do those need one who keep everybody else out: they are waited for, and then the engine says that it is
+// busy.
+Status check_lock_file(Connection& connection, const fs::path& database) {
+    enum class Seen : std::uint8_t { kNothing, kAlone, kLost };
+    Seen seen = Seen::kNothing;
+    const auto is_in_order = [&] {
         std::error_code unknown;
-        if (fs::exists(lock_file, unknown) || unknown) return false;
-        if (!file_locks::others_on(database).on_database.value_or(false)) return false;
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    return true;
+        if (fs::exists(lock_file_of(database), unknown) || unknown) return true;
+        const file_locks::Others others = file_locks::others_on(database);
+        if (!others.on_database.value_or(false)) return true;
+        const Result<std::string> header = connection.peek(kDatabaseHeaderBytes);
+        if (!header || !has_log_mode(*header)) return true;
+        if (others.alone_on_database) {
+            seen = Seen::kAlone;
+        } else if (!FolderLock(database.parent_path(), Deadline::min()).is_anothers()) {
+            seen = Seen::kLost;
+        }
+        return false;
+    };
+    if (comes_true(connection.deadline(), is_in_order) || seen == Seen::kAlone) return {};
+    if (seen == Seen::kLost) return not_the_same_files(database, "its lock file (-shm) was removed");
+    return fail(ErrorCode::kUnavailable,
+                fmt::format("{}: other programs were opening it until the deadline", database.native()));
 }
 
 // Nobody else has the database open, in this process or another. Who may not write may not lock either.
@@ -227,12 +240,9 @@ bool is_to_be_judged(std::string_view header) {
 
 FolderLock::FolderLock(const fs::path& folder, Deadline deadline)
     : descriptor_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-    constexpr std::chrono::milliseconds kPause(1);
-    while (descriptor_ >= 0 && ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-        is_anothers_ = std::chrono::steady_clock::now() >= deadline;
-        if (is_anothers_) return;
-        std::this_thread::sleep_for(kPause);
-    }
+    if (descriptor_ < 0) return;
+    is_anothers_ =
+        !comes_true(deadline, [this] { return ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK; });
 }
 
 FolderLock::~FolderLock() {
@@ -247,9 +257,7 @@ Status keep_log(Connection& connection, const fs::path& database, bool may_write
     for (const fs::path& file : {path, lock_file_of(database)}) {
         if (Status status = check_kind(file); !status) return status;
     }
-    if (others_have_lost_lock_file(database)) {
-        return not_the_same_files(database, "its lock file (-shm) was removed");
-    }
+    if (Status status = check_lock_file(connection, database); !status) return status;
     if (!has_bytes(path) && !has_bytes(lock_file_of(database))) return {};
     // Whoever is alone may look at the log in any case; the lock spares others the sight of it being moved.
     constexpr std::chrono::seconds kPatience(2);

@@ -284,7 +284,7 @@ Result<LiveFiles> Connection::note_files() {
     if (index == nullptr) return files;
     const Result<std::string> header = peek(kDatabaseHeaderBytes);
     if (!header) return std::unexpected(header.error());
-    if (Status status = files.remember(*header); !status) return std::unexpected(status.error());
+    if (Status status = files.remember(*header, deadline_); !status) return std::unexpected(status.error());
     return files;
 }
 
