@@ -1,6 +1,7 @@
 #include "files/output_file.h"
 
 #include "base/file_mode.h"
+#include "base/file_sync.h"
 #include "files/file_error.h"
 
 #include <fmt/format.h>
@@ -69,14 +70,6 @@ std::string without_links(const std::string& path) {
 std::string folder_of(const std::string& path) {
     const auto slash = path.rfind('/');
     return slash == std::string::npos ? "." : path.substr(0, slash + 1);
-}
-
-bool sync_folder(const std::string& folder) {
-    const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (descriptor < 0) return false;
-    const bool synced = ::fsync(descriptor) == 0 || errno == EINVAL;  // some file systems cannot, and need not
-    ::close(descriptor);
-    return synced;
 }
 
 constexpr mode_t kPermissions = S_IRWXU | S_IRWXG | S_IRWXO;
@@ -151,7 +144,8 @@ Status OutputFile::close() {
 Status OutputFile::take_its_name() {
     if (std::rename(draft_.c_str(), final_.c_str()) != 0) return cannot_write(path_, ErrorCode::kReadOnly);
     draft_.clear();
-    return sync_folder(folder_of(final_)) ? Status{} : cannot_write(path_);
+    errno = sync_folder(folder_of(final_).c_str());
+    return errno == 0 ? Status{} : cannot_write(path_);
 }
 
 }  // namespace cairn

@@ -462,6 +462,56 @@ TEST_F(UnderAnOpenStore, ARemovedLockFileIsNoticedAndNothingIsLost) {
     expect_whole(database_, "run", kSaved + 1);
 }
 
+// A read looks at the files at most once in so long a time.
+void wait_for_the_next_look() {
+    std::this_thread::sleep_for(std::chrono::milliseconds(60));
+}
+
+TEST_F(UnderAnOpenStore, AReadNoticesThatALogOrALockFileIsGoneAndTheNextOneGoesOn) {
+    for (const char* suffix : {"-wal", "-shm"}) {
+        fs::remove(with(suffix));
+        wait_for_the_next_look();
+        const auto head = store_->head("run");
+        ASSERT_FALSE(head.has_value()) << suffix;
+        EXPECT_EQ(head.error().code, ErrorCode::kUnavailable) << head.error().to_string();
+        EXPECT_THAT(head.error().message, HasSubstr(fmt::format("({}) was removed", suffix)));
+        EXPECT_EQ(head_of(*store_, "run"), kSaved) << suffix;
+    }
+    store_.reset();
+    expect_whole(database_, "run", kSaved);
+}
+
+TEST_F(UnderAnOpenStore, AReadNoticesThatAnotherDatabaseWasCopiedOverIt) {
+    ASSERT_TRUE(store_->stats().has_value());  // moves the log into the database, which so gets ahead of the backup
+    ASSERT_TRUE(save(*store_, "run", kSaved + 1).has_value());
+    wait_for_the_next_look();
+    ASSERT_EQ(head_of(*store_, "run"), kSaved + 1);  // from here on the reader knows that it is ahead
+    write_file(database_, backup_);
+    wait_for_the_next_look();
+    for (int read = 0; read < 2; ++read) {
+        const auto head = store_->head("run");
+        ASSERT_FALSE(head.has_value());
+        EXPECT_THAT(head.error().message, HasSubstr("another database was copied over it"));
+    }
+    store_.reset();
+    EXPECT_TRUE(content_of(database_) == backup_) << "closing wrote into the restored database";
+}
+
+TEST_F(UnderAnOpenStore, AReadNoticesALogThatWasReplacedOrCutOff) {
+    const std::string log = content_of(with("-wal"));
+    fs::remove(with("-wal"));
+    write_file(with("-wal"), log);
+    wait_for_the_next_look();
+    const auto head = store_->head("run");
+    ASSERT_FALSE(head.has_value());
+    EXPECT_THAT(head.error().message, HasSubstr("its log (-wal) was replaced"));
+    store_ = open_sqlite_store(database_).value();
+    EXPECT_EQ(head_of(*store_, "run"), kSaved);
+    fs::resize_file(with("-wal"), kLogHeaderBytes);
+    wait_for_the_next_look();
+    EXPECT_FALSE(store_->head("run").has_value());
+}
+
 TEST_F(UnderAnOpenStore, AnotherDatabaseThatWasCopiedOverItIsNoticedAndStaysWhole) {
     ASSERT_TRUE(store_->stats().has_value());  // moves the log into the database, which so gets ahead of the backup
     ASSERT_TRUE(save(*store_, "run", kSaved + 1).has_value());

@@ -1,10 +1,12 @@
 #include "cli/run/rescue.h"
 
+#include "base/file_mode.h"
+#include "base/file_sync.h"
+
 #include <cairn/checksum.h>
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -28,21 +30,11 @@ std::unexpected<Error> not_written(const std::string& name, int error_number) {
                 std::generic_category().message(error_number));
 }
 
-bool write_all(int file, std::string_view text) {
-    while (!text.empty()) {
-        const ssize_t written = write(file, text.data(), text.size());
-        if (written < 0 && errno == EINTR) continue;
-        if (written <= 0) return false;
-        text.remove_prefix(static_cast<std::size_t>(written));
-    }
-    return fsync(file) == 0;
-}
-
 Status fill(int file, const std::string& name, std::string_view text) {
-    const bool is_written = write_all(file, text);
-    const int error_number = errno;
+    int error_number = write_all(file, text);
+    if (error_number == 0 && fsync(file) != 0) error_number = errno;
     close(file);
-    if (is_written) return {};
+    if (error_number == 0) return {};
     unlink(name.c_str());
     return not_written(name, error_number);
 }
@@ -63,7 +55,7 @@ Result<std::string> rescue(std::string_view text, std::string_view run_id) {
     const std::string base = rescue_name(run_id);
     for (int number = 1; number <= kFilesMax; ++number) {
         const std::string name = number == 1 ? base + ".json" : fmt::format("{}~{}.json", base, number);
-        const int file = open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, S_IRUSR | S_IWUSR);
+        const int file = create_file(name.c_str(), O_WRONLY, kFileModeDefault);
         if (file < 0 && errno == EEXIST) continue;
         if (file < 0) return not_written(name, errno);
         if (Status filled = fill(file, name, text); !filled) return std::unexpected(filled.error());

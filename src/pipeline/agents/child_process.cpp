@@ -1,5 +1,7 @@
 #include "pipeline/agents/child_process.h"
 
+#include "base/file_sync.h"
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -56,20 +58,10 @@ Result<Pipe> make_output_pipe() {
     return pipe;
 }
 
-bool write_all(int descriptor, std::string_view bytes) {
-    while (!bytes.empty()) {
-        const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
-        if (written < 0 && errno == EINTR) continue;
-        if (written <= 0) return false;
-        bytes.remove_prefix(static_cast<std::size_t>(written));
-    }
-    return true;
-}
-
 // A file in memory that nobody can change any more.
 Result<Descriptor> make_input(std::string_view bytes) {
     Descriptor file = above_standard(Descriptor(::memfd_create("cairn-state", MFD_CLOEXEC | MFD_ALLOW_SEALING)));
-    if (!file || !write_all(file.get(), bytes)) return unavailable("no memory for the state");
+    if (!file || write_all(file.get(), bytes) != 0) return unavailable("no memory for the state");
     constexpr int kSeals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
     if (::fcntl(file.get(), F_ADD_SEALS, kSeals) != 0 || ::lseek(file.get(), 0, SEEK_SET) != 0) {
         return unavailable("no file for the state");

@@ -1,6 +1,7 @@
 #include "store/sqlite/database_file.h"
 
 #include "base/file_mode.h"
+#include "base/file_sync.h"
 #include "base/system_error_code.h"
 #include "store/sqlite/database_path.h"
 #include "store/sqlite/log_keeper.h"
@@ -142,15 +143,6 @@ int publish(const fs::path& draft, const fs::path& path) {
     if (errno == EEXIST) return EEXIST;
     // Some file systems can only do so.
     return ::link(draft.c_str(), path.c_str()) == 0 ? 0 : errno;
-}
-
-// A new name survives power loss only when its folder is on disk.
-int sync_folder(const fs::path& folder) {
-    const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (descriptor < 0) return errno;
-    const int problem = ::fsync(descriptor) == 0 || errno == EINVAL ? 0 : errno;
-    ::close(descriptor);
-    return problem;
 }
 
 constexpr int kLooksAtJournalMax = 1'000;
@@ -467,7 +459,7 @@ Status DatabaseFile::make(std::uint32_t mode, Deadline deadline) const {
     const int problem = publish(draft.path(), path_);
     if (problem == EEXIST) return {};  // another process was faster
     if (problem != 0) return fail_with(code_for(problem), path_, "cannot be made", problem);
-    if (const int unsynced = sync_folder(path_.parent_path()); unsynced != 0) {
+    if (const int unsynced = sync_folder(path_.parent_path().c_str()); unsynced != 0) {
         return fail_with(code_for(unsynced), path_, "its folder cannot be brought to disk", unsynced);
     }
     return {};

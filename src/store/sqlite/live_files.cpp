@@ -144,14 +144,23 @@ LiveFiles::Finding LiveFiles::look(std::string_view database_header) {
     if (header_goes_back(database_header)) {
         return {State::kLost, "another database was copied over it, or it was cut off"};
     }
-    const std::optional<Id> log = find(log_);
-    if (log && is_same(*log, log_id_)) {
-        const std::optional<LogIndex> now = index();
-        if (!now || log->bytes >= now->bytes_of_log()) return {};
-        return {State::kLost, "its log (-wal) was cut off"};
+    return look_at_log();
+}
+
+// The index first: others may write to the log, or give its space back, between the two.
+LiveFiles::Finding LiveFiles::look_at_log() const {
+    constexpr int kLooks = 100;
+    for (int look = 0; look < kLooks; ++look) {
+        const std::optional<LogIndex> before = index();
+        const std::optional<Id> log = find(log_);
+        if (!log || (!is_same(*log, log_id_) && log->bytes == 0)) {
+            return {State::kLogRemoved, "its log (-wal) was removed"};
+        }
+        if (!is_same(*log, log_id_)) return {State::kLost, "its log (-wal) was replaced"};
+        if (!before || log->bytes >= before->bytes_of_log()) return {};
+        if (before == index()) return {State::kLost, "its log (-wal) was cut off"};
     }
-    if (!log || log->bytes == 0) return {State::kLogRemoved, "its log (-wal) was removed"};
-    return {State::kLost, "its log (-wal) was replaced"};
+    return {};  // it changes all the time, so somebody writes to it
 }
 
 std::unexpected<Error> not_the_same_files(const fs::path& database, std::string_view what) {

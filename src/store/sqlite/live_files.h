@@ -57,6 +57,8 @@ public:
     [[nodiscard]] Status remember(std::string_view database_header, Deadline deadline);
     /// Whether they are as they were. `database_header` is what the connection's own file has now.
     [[nodiscard]] Finding look(std::string_view database_header);
+    /// So, of the log alone.
+    [[nodiscard]] Finding look_at_log() const;
 
     bool log_is_empty() const;
     bool has_index() const { return shared_memory_ != nullptr; }

@@ -1,5 +1,7 @@
 #include "store/sqlite/log_keeper.h"
 
+#include "base/file_mode.h"
+#include "base/file_sync.h"
 #include "base/system_error_code.h"
 #include "store/sqlite/file_locks.h"
 #include "store/sqlite/log_file.h"
@@ -73,11 +75,9 @@ void tell(const LogSink& log, const fs::path& database, const fs::path& kept, st
          .fields = {{"store", database.native()}, {"kept", kept.native()}}});
 }
 
-void sync(const fs::path& path, int flags) {
-    const int descriptor = ::open(path.c_str(), flags | O_CLOEXEC);
-    if (descriptor < 0) return;
-    ::fsync(descriptor);
-    ::close(descriptor);
+// As well as that is possible: the name has been given.
+void sync_folder_of(const fs::path& file) {
+    static_cast<void>(sync_folder(file.parent_path().c_str()));
 }
 
 // "agents.db-wal.stale-20260401T093000Z", with a number behind it if there is one of that second already.
@@ -93,7 +93,7 @@ Result<fs::path> rename_aside(const fs::path& file) {
         }
         if (problem == EEXIST) continue;
         if (problem != 0) return std::unexpected(failed(file, "cannot be set aside", problem));
-        sync(file.parent_path(), O_RDONLY | O_DIRECTORY);
+        sync_folder_of(file);
         return aside;
     }
 }
@@ -107,7 +107,7 @@ Status set_aside(const fs::path& database, const fs::path& file, std::string_vie
     return {};
 }
 
-int write_all(int from, int to, off_t bytes) {
+int copy_all(int from, int to, off_t bytes) {
     while (bytes > 0) {
         const ssize_t count = ::sendfile(to, from, nullptr, static_cast<std::size_t>(bytes));
         if (count < 0 && errno == EINTR) continue;
@@ -125,9 +125,9 @@ int copy_log(const fs::path& from, const fs::path& to) {
     if (source < 0) return errno;
     struct stat status{};
     int problem = ::fstat(source, &status) == 0 ? 0 : errno;
-    const int copy = ::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, status.st_mode & 0777U);
+    const int copy = create_file(to.c_str(), O_WRONLY, status.st_mode & 0777U);
     if (copy < 0) problem = errno;
-    if (problem == 0) problem = write_all(source, copy, status.st_size);
+    if (problem == 0) problem = copy_all(source, copy, status.st_size);
     ::close(source);
     if (copy >= 0) ::close(copy);
     if (problem != 0) ::unlink(to.c_str());
@@ -151,7 +151,7 @@ Status keep_damaged(const fs::path& database, const LogContent& log, const LogSi
     }
     fs::rename(draft, copy, problem);
     if (problem) return std::unexpected(failed(copy, "the damaged log cannot be copied", problem.value()));
-    sync(copy.parent_path(), O_RDONLY | O_DIRECTORY);
+    sync_folder_of(copy);
     tell(sink, database, copy,
          fmt::format("frame {} of the log (-wal) is damaged and {} commits follow it, which the store has lost: the "
                      "whole log is kept as {}",

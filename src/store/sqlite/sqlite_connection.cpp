@@ -238,13 +238,16 @@ Result<std::string> Connection::query_text(const char* sql) {
 Result<std::string> Connection::peek(std::size_t bytes, std::uint64_t offset) {
     sqlite3_file* file = nullptr;
     int result_code = sqlite3_file_control(database_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file));
-    sqlite3_int64 size = 0;
-    if (result_code == SQLITE_OK) result_code = file->pMethods->xFileSize(file, &size);
-    const auto behind = std::max<std::int64_t>(size - static_cast<std::int64_t>(offset), 0);
-    std::string content(std::min(bytes, static_cast<std::size_t>(behind)), '\0');
-    if (result_code == SQLITE_OK && !content.empty()) {
-        result_code = file->pMethods->xRead(file, content.data(), static_cast<int>(content.size()),
-                                            static_cast<sqlite3_int64>(offset));
+    std::string content(bytes, '\0');
+    if (result_code == SQLITE_OK) {
+        result_code =
+            file->pMethods->xRead(file, content.data(), static_cast<int>(bytes), static_cast<sqlite3_int64>(offset));
+    }
+    if (result_code == SQLITE_IOERR_SHORT_READ) {
+        sqlite3_int64 size = 0;
+        result_code = file->pMethods->xFileSize(file, &size);
+        const auto behind = std::max<std::int64_t>(size - static_cast<std::int64_t>(offset), 0);
+        content.resize(std::min(bytes, static_cast<std::size_t>(behind)));
     }
     if (result_code != SQLITE_OK) return std::unexpected(error(result_code));
     return content;
@@ -323,8 +326,21 @@ LiveFiles::Finding Connection::look_at_files() {
 }
 
 Status Connection::check_files() {
-    if (!files_) return {};
-    const LiveFiles::Finding finding = look_at_files();
+    return files_ ? act_on(look_at_files()) : Status();
+}
+
+Status Connection::check_files_at_times() {
+    constexpr std::chrono::milliseconds kPause(50);
+    if (patient_since_ - looked_at_files_ < kPause) return {};
+    looked_at_files_ = patient_since_;
+    return check_files();
+}
+
+Status Connection::check_log() {
+    return files_ ? act_on(files_->look_at_log()) : Status();
+}
+
+Status Connection::act_on(const LiveFiles::Finding& finding) {
     if (finding.state == LiveFiles::State::kSound) return {};
     lost_files_ = true;
     broken_ = true;

@@ -144,9 +144,13 @@ public:
     [[nodiscard]] Status watch_files();
     /// That error, if it is why another one was met while others have the database open.
     std::optional<Error> files_do_not_fit();
-    /// Before a commit, and again before it is acknowledged. Errors: kUnavailable (the path names other files now, or
-    /// their content was exchanged; this connection, and all others to the path, must be closed).
+    /// Before a commit. Errors: kUnavailable (the path names other files now, or their content was exchanged; this
+    /// connection, and all others to the path, must be closed).
     [[nodiscard]] Status check_files();
+    /// So, unless they were looked at a moment ago. Before a read, for which they take too long each time.
+    [[nodiscard]] Status check_files_at_times();
+    /// So, whether what was just committed is in the log that others find, before it is acknowledged.
+    [[nodiscard]] Status check_log();
     bool lost_files() const { return lost_files_; }
     /// That error, if what was acknowledged may be gone.
     const std::optional<Error>& loss() const { return loss_; }
@@ -177,6 +181,7 @@ private:
     sqlite3_stmt* prepare(const char* sql, int& result_code);
     [[nodiscard]] Result<LiveFiles> note_files();
     LiveFiles::Finding look_at_files();
+    [[nodiscard]] Status act_on(const LiveFiles::Finding& finding);
     void leave_other_files_alone();
 
     struct Finalize {
@@ -193,6 +198,7 @@ private:
     std::uint32_t jitter_ = 1;
     bool broken_ = false;
     std::optional<LiveFiles> files_;  // of a connection that uses the log
+    std::chrono::steady_clock::time_point looked_at_files_;
     bool lost_files_ = false;
     std::optional<Error> loss_;
 };

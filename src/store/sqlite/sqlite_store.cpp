@@ -126,7 +126,10 @@ private:
 
     template <class T, class Work>
     Result<T> read(Work work) {
-        return with_connection<T>(&Engine::readers, after(patience_), work);
+        return with_connection<T>(&Engine::readers, after(patience_), [&](Connection& connection) -> Result<T> {
+            if (Status status = connection.check_files_at_times(); !status) return std::unexpected(status.error());
+            return work(connection);
+        });
     }
 
     std::unexpected<Error> closed(std::string_view how) const {

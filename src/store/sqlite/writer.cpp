@@ -212,7 +212,7 @@ Status commit(Connection& connection, const Batch& batch) {
     if (Status status = apply(connection, batch); !status) return status;
     const int result_code = transaction.commit();
     if (result_code != SQLITE_OK) return std::unexpected(commit_error(connection, result_code));
-    Status found_again = connection.check_files();
+    Status found_again = connection.check_log();
     if (!found_again) found_again.error().code = ErrorCode::kOutcomeUnknown;
     return found_again;
 }
