@@ -265,5 +265,98 @@ TEST(SqliteLocks, AProgramsOwnConnectionOfBeforeIsSeenThroughTheLocksOfAnotherPr
     expect_sound(*store);
 }
 
+// A connection of the program's own that has read, and so has a lock on the database as long as it is open.
+class OwnReader {
+public:
+    explicit OwnReader(const fs::path& path) {
+        sqlite3_open(path.c_str(), &database_);
+        EXPECT_EQ(sqlite3_exec(database_, "SELECT count(*) FROM runs", nullptr, nullptr, nullptr), SQLITE_OK);
+    }
+    ~OwnReader() { sqlite3_close(database_); }
+    OwnReader(const OwnReader&) = delete;
+    OwnReader& operator=(const OwnReader&) = delete;
+
+private:
+    sqlite3* database_ = nullptr;
+};
+
+TEST(SqliteLocks, AStoreThatIsClosedLeavesTheLocksOfAConnectionOfBefore) {
+    const TempDir dir;
+    ASSERT_TRUE(open_sqlite_store(dir / "cairn.db").value()->close().has_value());
+    const OwnReader before(dir / "cairn.db");
+    ASSERT_EQ(locker_of(dir / "cairn.db"), ::getpid());
+    {
+        const auto store = open_sqlite_store(dir / "cairn.db").value();
+        ASSERT_TRUE(save(*store, "run", 1));
+    }
+    EXPECT_EQ(locker_of(dir / "cairn.db"), ::getpid());
+}
+
+// Beside a connection of before the store's locks are the process's, and a copy drops them: the next save takes them
+// anew.
+TEST(SqliteLocks, ACopyBesideAConnectionOfBeforeLosesNothingBehindTheNextSave) {
+    const TempDir dir;
+    ChildProcess other([&](const Channel& parent) {
+        if (!parent.hear()) return 1;
+        const auto store = open_sqlite_store(dir / "cairn.db").value();
+        return save(*store, "other", 1) && store->close() ? 0 : 2;
+    });
+    ASSERT_TRUE(open_sqlite_store(dir / "cairn.db").value()->close().has_value());
+    auto before = std::make_unique<OwnReader>(dir / "cairn.db");
+    {
+        const auto store = open_sqlite_store(dir / "cairn.db").value();
+        ASSERT_TRUE(save(*store, "run", 1));
+        static_cast<void>(content_of(dir / "cairn.db"));
+        ASSERT_EQ(locker_of(dir / "cairn.db"), 0) << "the copy was to drop the locks";
+        ASSERT_TRUE(save(*store, "run", 2));
+        EXPECT_EQ(locker_of(dir / "cairn.db"), ::getpid());
+        other.channel().say(1);
+        EXPECT_EQ(other.wait(), 0);
+        EXPECT_TRUE(fs::exists(dir / "cairn.db-wal")) << "the other process took the log away";
+        EXPECT_TRUE(save(*store, "run", 3));
+        before.reset();
+        EXPECT_TRUE(save(*store, "run", 4));
+    }
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    expect_versions(*store, "run", 4);
+    expect_versions(*store, "other", 1);
+    expect_sound(*store);
+}
+
+// What another process then does to the files is no damage.
+TEST(SqliteLocks, ALogThatWasTakenAwayBesideAConnectionOfBeforeIsNoDamage) {
+    const TempDir dir;
+    ChildProcess other([&](const Channel& parent) {
+        if (!parent.hear()) return 1;
+        const auto store = open_sqlite_store(dir / "cairn.db").value();
+        return save(*store, "other", 1) && store->close() ? 0 : 2;
+    });
+    // As anybody finds the database by then, without a look at its locks.
+    ChildProcess reader([&](const Channel& parent) {
+        if (!parent.hear()) return 1;
+        const std::string uri = fmt::format("file:{}?immutable=1", (dir / "cairn.db").native());
+        sqlite3* own = nullptr;
+        sqlite3_stmt* count = nullptr;
+        sqlite3_open_v2(uri.c_str(), &own, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, nullptr);
+        sqlite3_prepare_v2(own, "SELECT count(*) FROM snapshots", -1, &count, nullptr);
+        return sqlite3_step(count) == SQLITE_ROW && sqlite3_column_int(count, 0) == 2 ? 0 : 2;
+    });
+    ASSERT_TRUE(open_sqlite_store(dir / "cairn.db").value()->close().has_value());
+    const OwnReader before(dir / "cairn.db");
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    ASSERT_TRUE(save(*store, "run", 1));
+    static_cast<void>(content_of(dir / "cairn.db"));
+    other.channel().say(1);
+    ASSERT_EQ(other.wait(), 0);
+    ASSERT_FALSE(fs::exists(dir / "cairn.db-wal"));
+    for (int attempt = 0; attempt < 3; ++attempt) {
+        const Status refused = store->commit(make_batch(make_snapshot("run", 2)), soon());
+        ASSERT_FALSE(refused.has_value());
+        EXPECT_EQ(refused.error().code, ErrorCode::kUnavailable) << refused.error().to_string();
+    }
+    reader.channel().say(1);
+    EXPECT_EQ(reader.wait(), 0) << "an acknowledged save is gone";
+}
+
 }  // namespace
 }  // namespace cairn::test

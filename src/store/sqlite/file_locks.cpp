@@ -37,8 +37,8 @@ constexpr off_t kLockFileInUse = 128;
 struct LockedFile {
     dev_t device = 0;
     ino_t inode = 0;
-    int descriptor = -1;
-    bool led = false;              // false: it stays with the process's own locks
+    int descriptor = -1;           // none unless
+    bool led = false;              // false: it stays with the process's own locks, which closing one would drop
     std::size_t engine_files = 0;  // descriptors of the engine's
 };
 
@@ -137,20 +137,21 @@ void prepare() {
     all.files.reserve(all.files.size() + all.spares.size());
 }
 
-// Null: it cannot be opened, which errno explains.
-LockedFile* add(const char* path, const struct stat& status) {
+// The file behind `descriptor`, the engine's. Null: it cannot be opened once more, which errno explains.
+LockedFile* add(const char* path, int descriptor, const struct stat& status) {
     if (table().spares.empty()) prepare();
     std::unique_ptr<LockedFile>& file = table().spares.back();
-    file->descriptor = open_beyond_standard_streams(path);
-    if (file->descriptor < 0) return nullptr;
-    struct stat opened{};
-    if (::fstat(file->descriptor, &opened) != 0 || opened.st_dev != status.st_dev || opened.st_ino != status.st_ino) {
+    file->led = can_be_led(descriptor, status.st_ino);
+    file->descriptor = file->led ? open_beyond_standard_streams(path) : -1;
+    if (file->led && file->descriptor < 0) return nullptr;
+    struct stat opened = status;
+    if (file->led &&
+        (::fstat(file->descriptor, &opened) != 0 || opened.st_dev != status.st_dev || opened.st_ino != status.st_ino)) {
         ::close(file->descriptor);  // the name has just become another file's
         return &not_ours();
     }
     file->device = status.st_dev;
     file->inode = status.st_ino;
-    file->led = can_be_led(file->descriptor, file->inode);
     LockedFile* const added = table().files.emplace_back(std::move(file)).get();
     table().spares.pop_back();
     return added;
@@ -165,7 +166,7 @@ LockedFile* file_of(int descriptor, const char* path) {
     struct stat status{};
     LockedFile* file = ::fstat(descriptor, &status) == 0 ? find(status.st_dev, status.st_ino) : nullptr;
     if (file == nullptr && path != nullptr && is_ours(path)) {
-        file = add(path, status);
+        file = add(path, descriptor, status);
         if (file == nullptr) return nullptr;
     }
     if (file == nullptr) file = &not_ours();
@@ -181,8 +182,10 @@ void forget(int descriptor) {
     if (file == nullptr || file == &not_ours() || --file->engine_files != 0) return;
     // Unlocked first: a child of a kind that runs no handlers (vfork) may share it for a moment.
     struct flock unlocked = whole_file(F_UNLCK);
-    if (file->led) ::fcntl(file->descriptor, F_OFD_SETLK, &unlocked);
-    ::close(file->descriptor);
+    if (file->led) {
+        ::fcntl(file->descriptor, F_OFD_SETLK, &unlocked);
+        ::close(file->descriptor);
+    }
     std::erase_if(table().files, [&](const auto& other) { return other.get() == file; });
 }
 
@@ -315,6 +318,18 @@ Others others_on(const std::filesystem::path& database) noexcept try {
     return {};
 }
 
+bool hold(dev_t device, ino_t inode) noexcept {
+    const std::lock_guard lock(table().mutex);
+    const LockedFile* const file = find(device, inode);
+    if (file == nullptr || file->led) return true;
+    const auto& descriptors = table().by_descriptor;
+    const auto found = std::ranges::find(descriptors, file);
+    struct flock shared{
+        .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = kDatabaseLocks, .l_len = kDatabaseLocksCount, .l_pid = 0};
+    return found == descriptors.end() ||
+           table().system.fcntl(static_cast<int>(found - descriptors.begin()), F_SETLK, &shared) == 0;
+}
+
 bool has_lock_file(const std::filesystem::path& database, dev_t device, ino_t inode) noexcept {
     const std::lock_guard lock(table().mutex);
     const LockedFile* const file = find(database.native());
@@ -330,7 +345,9 @@ void after_fork_in_parent() {
 }
 
 void after_fork_in_child() {
-    for (const auto& file : table().files) ::close(file->descriptor);
+    for (const auto& file : table().files) {
+        if (file->led) ::close(file->descriptor);
+    }
     table().databases.clear();
     table().by_descriptor.clear();
     table().files.clear();

@@ -32,6 +32,11 @@ struct Others {
 };
 [[nodiscard]] Others others_on(const std::filesystem::path& database) noexcept;
 
+/// Takes the lock that an open connection to this database file always has once more, where it stays with the process
+/// (which had connections of its own to the file before): closing any descriptor of the file has dropped it. False:
+/// others keep everybody out by now, so it has been lost.
+[[nodiscard]] bool hold(dev_t device, ino_t inode) noexcept;
+
 /// Whether the engine has this very file open in this process as the database's lock file. True where it cannot be
 /// told.
 [[nodiscard]] bool has_lock_file(const std::filesystem::path& database, dev_t device, ino_t inode) noexcept;

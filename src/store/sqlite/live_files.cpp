@@ -137,6 +137,10 @@ bool LiveFiles::header_goes_back(std::string_view header) {
 LiveFiles::Finding LiveFiles::look(std::string_view database_header) {
     const std::optional<Id> database = find(database_);
     if (!database || !is_same(*database, database_id_)) return {State::kMoved, "it was moved, deleted or replaced"};
+    if (!file_locks::hold(database_id_.device, database_id_.inode)) {
+        return {State::kReplaced,
+                "the program that has it open lost its locks (it closed another descriptor of the file)"};
+    }
     const std::optional<Id> lock_file = find(lock_file_);
     if (!lock_file || !is_same(*lock_file, lock_file_id_)) {
         return {State::kReplaced, "its lock file (-shm) was removed or replaced"};

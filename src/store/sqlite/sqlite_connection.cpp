@@ -306,7 +306,7 @@ Status Connection::watch_files() {
 }
 
 std::optional<Error> Connection::files_do_not_fit() {
-    if (!file_locks::others_on(path_).on_database.value_or(false)) return std::nullopt;
+    if (!file_locks::others_on(path_).on_database.value_or(true)) return std::nullopt;
     const Result<LiveFiles> files = note_files();
     if (files) return std::nullopt;
     checkpoint_on_close(false);
