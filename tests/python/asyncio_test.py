@@ -2,6 +2,7 @@
 # Method: real loops in this process, some of them in threads; a store whose saves take as long as they take.
 
 import asyncio
+import contextlib
 import gc
 import sqlite3
 import threading
@@ -203,3 +204,38 @@ async def test_events_cross_from_threads_to_the_loop(store):
     service = cairn.OptimizedStatePersistence(store)
     await asyncio.to_thread(service.save_agent_state, run_id="r", **OWNER, state={"n": 1})
     assert (await events.__anext__()).run_id == "r"
+
+
+async def test_calls_of_one_run_that_wait_hold_up_no_other_run(store, service):
+    for number in range(16):
+        await save(service, f"run-{number}", {"n": number})
+    async with aio.OptimizedStatePersistence(store, durability="async", timeout_ms=60_000) as queueing:
+        with contextlib.closing(sqlite3.connect("states.db", isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            blocked = []
+            for number in range(12):
+                await save(queueing, f"blocked-{number}", {"n": number})
+                blocked.append(asyncio.create_task(queueing.flush(f"blocked-{number}")))
+            loads = (queueing.load_agent_state(f"run-{number}") for number in range(16))
+            loaded = await asyncio.wait_for(asyncio.gather(*loads), 60)
+            assert [each.state["n"] for each in loaded] == list(range(16))
+            assert not any(task.done() for task in blocked)
+        await asyncio.gather(*blocked)
+
+
+async def test_what_takes_long_of_a_store_lets_the_loop_go_on(store, service):
+    for number in range(5):
+        await save(service, "r", {"n": number})
+    with contextlib.closing(sqlite3.connect("states.db", isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        pruning = asyncio.create_task(aio.prune(store, keep_last=2))
+        deleting = asyncio.create_task(aio.delete_runs(store, run_id="r", dry_run=True))
+        assert (await asyncio.wait_for(aio.check(store, deep=True), 60)).findings == []
+        assert await asyncio.wait_for(aio.recovery_log(store, "r"), 60) == []
+        assert (await asyncio.wait_for(deleting, 60))["runs_deleted"] == 1
+        assert not pruning.done()
+    assert (await pruning)["snapshots_deleted"] == 3
+    assert (await aio.stats(store))["snapshots"] == 2
+    await aio.delete_runs(store, run_id="r")
+    with pytest.raises(cairn.NotFoundError):
+        await aio.delete_runs(store, run_id="r")

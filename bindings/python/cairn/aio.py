@@ -1,4 +1,5 @@
-"""The services, for asyncio. Every loop is woken by one descriptor; no save has a thread of its own.
+"""The services, and what takes long of a store, for asyncio. Every loop is woken by one descriptor; no save has a thread
+of its own, and no call waits for one of another run.
 
 A call whose task is cancelled goes on in the engine: the state may be saved or not. `close` waits for it, and so does
 ``async with``, unless that itself is left by a cancellation, as by Ctrl-C. Saves of one run take effect in the order of
@@ -8,6 +9,7 @@ the calls, whichever tasks made them.
 from __future__ import annotations
 
 import asyncio
+import datetime
 from types import TracebackType
 from typing import Any, Optional, TypeVar, overload
 
@@ -17,8 +19,8 @@ from cairn._service import Calls, loaded_of, request_of
 from cairn.config import Config, load_config
 from cairn.errors import CairnError
 from cairn.requests import StatePersistenceRequest, StateRecoveryRequest
-from cairn.results import LoadedState, Receipt, RecoveryResult, ThreadContext
-from cairn.store import Store
+from cairn.results import CheckReport, LoadedState, Receipt, RecoveryRecord, RecoveryResult, ThreadContext
+from cairn.store import Store, read_recovery_log, seconds_of
 
 _Self = TypeVar("_Self", bound="StatePersistence")
 _State = TypeVar("_State")
@@ -171,3 +173,66 @@ def make_persistence(store: Store, config: Optional[Config] = None, **settings: 
     chosen = load_config() if config is None else config
     kind = OptimizedStatePersistence if chosen.enable_optimized_persistence else StatePersistenceService
     return kind(store, chosen, **settings)
+
+
+# ---- of a store ----
+
+
+async def stats(store: Store) -> dict[str, int]:
+    """As `Store.stats`."""
+    counted: dict[str, int] = await _loop.start(store.call("stats"))
+    return counted
+
+
+async def check(store: Store, *, deep: bool = False) -> CheckReport:
+    """As `Store.check`."""
+    return CheckReport.of(await _loop.start(store.call("check", deep=deep)))
+
+
+async def recovery_log(store: Store, run_id: str, *, limit: int = 100) -> list[RecoveryRecord]:
+    """As `Store.recovery_log`."""
+    return read_recovery_log(await _loop.start(store.call("recovery_log", run_id, limit=limit)))
+
+
+async def prune(
+    store: Store,
+    *,
+    keep_last: Optional[int] = None,
+    age_max: Optional[datetime.timedelta] = None,
+    expired: bool = False,
+    include_recovery_points: bool = False,
+    run_id: Optional[str] = None,
+    thread_id: Optional[str] = None,
+    user_id: Optional[str] = None,
+    dry_run: bool = False,
+) -> dict[str, int]:
+    """As `Store.prune`. One whose task is cancelled goes on."""
+    report: dict[str, int] = await _loop.start(
+        store.call(
+            "prune",
+            keep_last=keep_last,
+            age_max_seconds=seconds_of(age_max),
+            expired=expired,
+            include_recovery_points=include_recovery_points,
+            run_id=run_id,
+            thread_id=thread_id,
+            user_id=user_id,
+            dry_run=dry_run,
+        )
+    )
+    return report
+
+
+async def delete_runs(
+    store: Store,
+    *,
+    run_id: Optional[str] = None,
+    thread_id: Optional[str] = None,
+    user_id: Optional[str] = None,
+    dry_run: bool = False,
+) -> dict[str, int]:
+    """As `Store.delete_runs`. One whose task is cancelled goes on."""
+    report: dict[str, int] = await _loop.start(
+        store.call("delete_runs", run_id=run_id, thread_id=thread_id, user_id=user_id, dry_run=dry_run)
+    )
+    return report

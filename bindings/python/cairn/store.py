@@ -139,16 +139,16 @@ class Store:
 
     def recovery_log(self, run_id: str, *, limit: int = 100) -> list[RecoveryRecord]:
         """The run's recoveries, the newest first."""
-        return [RecoveryRecord.of(raw) for raw in self._handle.recovery_log(run_id, limit=limit).wait()]
+        return read_recovery_log(self.call("recovery_log", run_id, limit=limit).wait())
 
     def stats(self) -> dict[str, int]:
         """Counts and sizes. Reads all rows."""
-        stats: dict[str, int] = self._handle.stats().wait()
+        stats: dict[str, int] = self.call("stats").wait()
         return stats
 
     def check(self, *, deep: bool = False) -> CheckReport:
         """Looks for damage; ``deep`` decodes every snapshot."""
-        return CheckReport.of(self._handle.check(deep=deep).wait())
+        return CheckReport.of(self.call("check", deep=deep).wait())
 
     def prune(
         self,
@@ -163,9 +163,10 @@ class Store:
         dry_run: bool = False,
     ) -> dict[str, int]:
         """Deletes what the rules let go, and says how much. Heads stay, and all that stays loads."""
-        report: dict[str, int] = self._handle.prune(
+        report: dict[str, int] = self.call(
+            "prune",
             keep_last=keep_last,
-            age_max_seconds=None if age_max is None else age_max.total_seconds(),
+            age_max_seconds=seconds_of(age_max),
             expired=expired,
             include_recovery_points=include_recovery_points,
             run_id=run_id,
@@ -184,8 +185,8 @@ class Store:
         dry_run: bool = False,
     ) -> dict[str, int]:
         """Deletes whole runs: one, a thread's, or a user's. Further arguments narrow it down."""
-        report: dict[str, int] = self._handle.delete_runs(
-            run_id=run_id, thread_id=thread_id, user_id=user_id, dry_run=dry_run
+        report: dict[str, int] = self.call(
+            "delete_runs", run_id=run_id, thread_id=thread_id, user_id=user_id, dry_run=dry_run
         ).wait()
         return report
 
@@ -195,6 +196,11 @@ class Store:
         A watcher that is too slow loses the oldest of ``queue_size`` events; the next one says how many.
         """
         return self._hub.watch(queue_size)
+
+    def call(self, name: str, *arguments: Any, **options: Any) -> _cairn.Call:
+        """A call of the engine's store, not made yet: `cairn.aio` makes the same ones for event loops."""
+        call: _cairn.Call = getattr(self._handle, name)(*arguments, **options)
+        return call
 
     def service_of(self, config: Config, *, is_optimized: bool) -> _cairn.Service:
         """The engine of a service; it is closed with the store."""
@@ -279,6 +285,14 @@ class Pages(Generic[_Item]):
             found += len(items)
             if cursor is None:
                 return
+
+
+def seconds_of(age: Optional[datetime.timedelta]) -> Optional[float]:
+    return None if age is None else age.total_seconds()
+
+
+def read_recovery_log(raw: list[Any]) -> list[RecoveryRecord]:
+    return [RecoveryRecord.of(each) for each in raw]
 
 
 def _read_history(raw: list[Any]) -> tuple[list[SnapshotInfo], Optional[int]]:

@@ -17,46 +17,6 @@ namespace cairn::python {
 
 namespace py = pybind11;
 
-// The thread that ends the lanes may be one of them: it drops the last call, and with that all that the call used.
-Lanes::~Lanes() {
-    for (const auto& lane : lanes_) {
-        const std::lock_guard lock(lane->mutex);
-        lane->is_ending = true;
-        lane->woken.notify_one();
-    }
-    for (std::thread& thread : threads_) {
-        thread.get_id() == std::this_thread::get_id() ? thread.detach() : thread.join();
-    }
-}
-
-void Lanes::submit(std::string_view key, std::function<void()> work) {
-    const std::lock_guard lock(mutex_);
-    if (lanes_.empty()) {
-        for (std::size_t i = 0; i < kLanes; ++i) {
-            lanes_.push_back(std::make_shared<Lane>());
-            threads_.emplace_back([lane = lanes_.back()] { run(*lane); });
-        }
-    }
-    Lane& lane = *lanes_[std::hash<std::string_view>()(key) % kLanes];
-    const std::lock_guard lane_lock(lane.mutex);
-    lane.work.push_back(std::move(work));
-    lane.woken.notify_one();
-}
-
-void Lanes::run(Lane& lane) {
-    std::unique_lock lock(lane.mutex);
-    while (true) {
-        lane.woken.wait(lock, [&] { return lane.is_ending || !lane.work.empty(); });
-        if (lane.work.empty()) return;
-        std::function<void()> work = std::move(lane.work.front());
-        lane.work.pop_front();
-        lock.unlock();
-        work();
-        work = nullptr;
-        lock.lock();
-    }
-}
-
 CompletionQueue::CompletionQueue() : descriptor_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     if (descriptor_ < 0) throw std::system_error(errno, std::generic_category(), "cannot make an event descriptor");
 }
@@ -154,9 +114,9 @@ void Call::start(const std::shared_ptr<CompletionQueue>& queue, std::uint64_t ke
     if (saves_) saves_->add(under_way);
     const Done done = [queue, key, under_way](Answer answer) { queue->push(key, std::move(answer)); };
     if (begin_) {
-        lanes_->submit(key_, [begin = begin_, done] { begin(done); });
+        executor_->submit(key_, [begin = begin_, done] { begin(done); });
     } else {
-        lanes_->submit(key_, [run = run_, done] { done(answer_of(run)); });
+        executor_->submit(key_, [run = run_, done] { done(answer_of(run)); });
     }
 }
 

@@ -2,17 +2,16 @@
 
 // Calls of the engine, made by a thread that waits or for an event loop that is told.
 
+#include <cairn/call_executor.h>
+
 #include <pybind11/pybind11.h>
 
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <string_view>
-#include <thread>
 #include <vector>
 
 namespace cairn::python {
@@ -21,32 +20,6 @@ namespace cairn::python {
 /// be made and dropped without the GIL; to be called once, with it.
 using Answer = std::function<pybind11::object()>;
 using Done = std::function<void(Answer)>;
-
-/// A few threads that begin calls for event loops. What has one key is begun in order.
-/// Threads: safe to call concurrently. The destructor lets everything begin that was submitted.
-class Lanes {
-public:
-    Lanes() = default;
-    ~Lanes();
-    Lanes(const Lanes&) = delete;
-    Lanes& operator=(const Lanes&) = delete;
-
-    void submit(std::string_view key, std::function<void()> work);
-
-private:
-    struct Lane {
-        std::mutex mutex;
-        std::condition_variable woken;
-        std::deque<std::function<void()>> work;  // guarded by mutex
-        bool is_ending = false;                  // guarded by mutex
-    };
-    static void run(Lane& lane);
-
-    static constexpr std::size_t kLanes = 4;
-    std::mutex mutex_;
-    std::vector<std::shared_ptr<Lane>> lanes_;  // guarded by mutex_; empty until first used
-    std::vector<std::thread> threads_;          // guarded by mutex_
-};
 
 /// Calls that have ended, for one event loop. Its descriptor is readable as long as there are any.
 /// Threads: `push` from any, without the GIL; the rest with it.
@@ -91,12 +64,14 @@ private:
 /// One call, not made yet; to be made once.
 class Call {
 public:
-    /// `run` blocks and is called without the GIL.
-    Call(std::shared_ptr<Lanes> lanes, std::string key, std::function<Answer()> run)
-        : lanes_(std::move(lanes)), key_(std::move(key)), run_(std::move(run)) {}
+    /// `run` blocks and is called without the GIL. For an event loop calls of one key are begun in order; an empty key
+    /// has none.
+    Call(std::shared_ptr<CallExecutor> executor, std::string key, std::function<Answer()> run)
+        : executor_(std::move(executor)), key_(std::move(key)), run_(std::move(run)) {}
     /// `begin` is for calls that need no thread of their own while they wait.
-    Call(std::shared_ptr<Lanes> lanes, std::string key, std::function<Answer()> run, std::function<void(Done)> begin)
-        : lanes_(std::move(lanes)), key_(std::move(key)), run_(std::move(run)), begin_(std::move(begin)) {}
+    Call(std::shared_ptr<CallExecutor> executor, std::string key, std::function<Answer()> run,
+         std::function<void(Done)> begin)
+        : executor_(std::move(executor)), key_(std::move(key)), run_(std::move(run)), begin_(std::move(begin)) {}
 
     /// A save: where it is noted. Later saves of its key that are waited for begin after one that was interrupted.
     Call noted_in(std::shared_ptr<UntoldCalls> saves) && {
@@ -113,7 +88,7 @@ public:
     void start(const std::shared_ptr<CompletionQueue>& queue, std::uint64_t key) const;
 
 private:
-    std::shared_ptr<Lanes> lanes_;
+    std::shared_ptr<CallExecutor> executor_;
     std::string key_;
     std::function<Answer()> run_;
     std::function<void(Done)> begin_;

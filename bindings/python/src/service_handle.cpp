@@ -54,7 +54,7 @@ struct Service {
 class ServiceHandle {
 public:
     ServiceHandle(const StoreHandle& store, Config config, bool is_optimized)
-        : limits_(config.state_limits()), lanes_(store.lanes()), process_(store.process()) {
+        : limits_(config.state_limits()), executor_(store.executor()), process_(store.process()) {
         config.enable_optimized_persistence = is_optimized;
         auto service = make_persistence(config, value_of(store.store()), logging_runtime());
         auto* const optimized = dynamic_cast<OptimizedStatePersistence*>(service.get());
@@ -71,19 +71,19 @@ public:
     /// A call that blocks. What has one key is made in order.
     template <class Ask>
     Call call(std::string key, const Ask& ask) const {
-        return {lanes_, std::move(key), [service = service(), ask] { return ask(*service->service); }};
+        return {executor_, std::move(key), [service = service(), ask] { return ask(*service->service); }};
     }
 
     Call save(const StatePersistenceRequest& request) const {
         const auto run = [service = service(), request] {
             return service->answer_of(service->service->save_agent_state(request));
         };
-        if (service()->optimized == nullptr) return Call(lanes_, request.run_id, run).noted_in(untold_);
+        if (service()->optimized == nullptr) return Call(executor_, request.run_id, run).noted_in(untold_);
         const auto begin = [service = service(), request](const Done& done) {
             service->optimized->save_async(
                 request, [service, done](Result<Receipt> receipt) { done(service->answer_of(std::move(receipt))); });
         };
-        return Call(lanes_, request.run_id, run, begin).noted_in(untold_);
+        return Call(executor_, request.run_id, run, begin).noted_in(untold_);
     }
 
     /// How many saves are under way that nobody has been told of, and whether others may be on which somebody relies.
@@ -91,7 +91,7 @@ public:
 
 private:
     StateLimits limits_;
-    std::shared_ptr<Lanes> lanes_;
+    std::shared_ptr<CallExecutor> executor_;
     pid_t process_;
     std::shared_ptr<Service> service_;
     std::shared_ptr<UntoldCalls> untold_ = std::make_shared<UntoldCalls>();

@@ -34,7 +34,7 @@ using OptionalTime = std::optional<std::int64_t>;
 template <class Ask, class ToPython>
 Call call(const StoreHandle& handle, std::string key, const Ask& ask, ToPython to_python) {
     const auto store = value_of(handle.store());
-    return {handle.lanes(), std::move(key), [store, ask, to_python] { return answer(ask(*store), to_python); }};
+    return {handle.executor(), std::move(key), [store, ask, to_python] { return answer(ask(*store), to_python); }};
 }
 
 const auto kTuples = [](const auto& values) -> py::object {
@@ -93,7 +93,7 @@ void inject(const FaultyStoreHandle& handle, const std::string& call, std::uint6
 
 Call close(const StoreHandle& handle) {
     const auto store = value_of(handle.store());
-    return {handle.lanes(), "", [store] { return answer(store->close()); }};
+    return {handle.executor(), "", [store] { return answer(store->close()); }};
 }
 
 // The members that metadata must have, as the engine compares them: key, normal text.
@@ -173,7 +173,7 @@ Call delete_runs(const StoreHandle& handle, OptionalText run_id, OptionalText th
 }  // namespace
 
 StoreHandle::StoreHandle(std::shared_ptr<Store> store)
-    : store_(bound_to_process(std::move(store))), lanes_(bound_to_process(std::make_shared<Lanes>())) {}
+    : store_(bound_to_process(std::move(store))), executor_(bound_to_process(std::make_shared<CallExecutor>())) {}
 
 Error made_before_fork(const std::string& what, pid_t process) {
     return {.code = ErrorCode::kClosed,

@@ -4,6 +4,7 @@
 
 #include "calls.h"
 
+#include <cairn/call_executor.h>
 #include <cairn/error.h>
 #include <cairn/store.h>
 
@@ -21,12 +22,12 @@ public:
 
     /// Errors: kClosed (this is a forked child of the process that opened it).
     Result<std::shared_ptr<Store>> store() const;
-    std::shared_ptr<Lanes> lanes() const { return lanes_; }
+    std::shared_ptr<CallExecutor> executor() const { return executor_; }
     pid_t process() const { return process_; }
 
 private:
     std::shared_ptr<Store> store_;
-    std::shared_ptr<Lanes> lanes_;
+    std::shared_ptr<CallExecutor> executor_;
     pid_t process_ = ::getpid();
 };
 

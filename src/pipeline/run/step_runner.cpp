@@ -1,5 +1,6 @@
 #include "pipeline/run/step_runner.h"
 
+#include "base/timer.h"
 #include "persistence/guarded.h"
 
 #include <fmt/format.h>
@@ -10,7 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
+#include <stop_token>
 #include <utility>
 
 namespace cairn {
@@ -32,8 +33,7 @@ public:
     AttemptStop(const std::stop_token& run, std::chrono::milliseconds timeout)
         : passed_on_(run, [this] { source_.request_stop(); }) {
         if (timeout.count() == 0) return;
-        timer_ = std::jthread([this, timeout](const std::stop_token& is_over) {
-            if (pause_for(timeout, is_over)) return;
+        timer_ = Timer(SteadyClock::now() + timeout, [this] {
             is_late_ = true;
             source_.request_stop();
         });
@@ -46,7 +46,7 @@ private:
     std::stop_source source_;
     std::atomic<bool> is_late_ = false;
     std::stop_callback<std::function<void()>> passed_on_;
-    std::jthread timer_;
+    Timer timer_;  // last: it uses what stands above
 };
 
 // What an agent throws is its own error, told in its own words.

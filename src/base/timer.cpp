@@ -1,0 +1,110 @@
+#include "base/timer.h"
+
+#include <unistd.h>
+
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+namespace cairn {
+namespace {
+
+/// The thread of a process, and what it waits for.
+struct Alarm {
+    std::mutex mutex;
+    std::condition_variable changed;  ///< Another timer is the first one.
+    std::condition_variable ended;    ///< A call was made.
+    // Under the mutex:
+    std::multimap<Timer::Time, std::shared_ptr<Timer::Entry>> waiting;
+    std::thread::id thread;  ///< None: not started yet.
+
+    void run();
+};
+
+/// Never destroyed, since its thread may outlive everything else; a forked child, which has no such thread, has
+/// another.
+std::shared_ptr<Alarm>& alarm_of_process() {
+    static std::mutex mutex;
+    static pid_t process = 0;
+    static auto* alarm = new std::shared_ptr<Alarm>();
+    const std::lock_guard lock(mutex);
+    if (process != ::getpid()) {
+        process = ::getpid();
+        alarm = new std::shared_ptr<Alarm>(std::make_shared<Alarm>());
+    }
+    return *alarm;
+}
+
+}  // namespace
+
+struct Timer::Entry {
+    std::shared_ptr<Alarm> alarm;
+    std::function<void()> call;
+    std::multimap<Time, std::shared_ptr<Entry>>::iterator place;                           ///< While it waits.
+    enum class State : std::uint8_t { kWaiting, kCalled, kOver } state = State::kWaiting;  // under the alarm's mutex
+};
+
+namespace {
+
+void Alarm::run() {
+    std::unique_lock lock(mutex);
+    while (true) {
+        if (waiting.empty()) {
+            changed.wait(lock);
+            continue;
+        }
+        const auto first = waiting.begin();
+        if (const Timer::Time time = first->first; std::chrono::steady_clock::now() < time) {
+            changed.wait_until(lock, time);
+            continue;
+        }
+        const std::shared_ptr<Timer::Entry> entry = std::move(first->second);
+        waiting.erase(first);
+        entry->state = Timer::Entry::State::kCalled;
+        lock.unlock();
+        entry->call();
+        lock.lock();
+        entry->state = Timer::Entry::State::kOver;
+        ended.notify_all();
+    }
+}
+
+}  // namespace
+
+Timer::Timer(Time time, std::function<void()> call) : entry_(std::make_shared<Entry>()) {
+    const std::shared_ptr<Alarm> alarm = alarm_of_process();
+    entry_->alarm = alarm;
+    entry_->call = std::move(call);
+    const std::lock_guard lock(alarm->mutex);
+    if (alarm->thread == std::thread::id()) {
+        std::thread thread([alarm] { alarm->run(); });
+        alarm->thread = thread.get_id();
+        thread.detach();
+    }
+    entry_->place = alarm->waiting.emplace(time, entry_);
+    if (entry_->place == alarm->waiting.begin()) alarm->changed.notify_one();
+}
+
+Timer& Timer::operator=(Timer&& other) noexcept {
+    if (this != &other) {
+        cancel();
+        entry_ = std::move(other.entry_);
+    }
+    return *this;
+}
+
+void Timer::cancel() noexcept {
+    if (!entry_) return;
+    const std::shared_ptr<Entry> entry = std::exchange(entry_, nullptr);
+    Alarm& alarm = *entry->alarm;
+    std::unique_lock lock(alarm.mutex);
+    if (entry->state == Entry::State::kWaiting) {
+        alarm.waiting.erase(entry->place);
+    } else if (alarm.thread != std::this_thread::get_id()) {
+        alarm.ended.wait(lock, [&] { return entry->state == Entry::State::kOver; });
+    }
+}
+
+}  // namespace cairn
