@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -39,7 +40,7 @@ struct SnapshotInfo {
     std::string damage = {};
 };
 
-/// A stored frame that another one needs.
+/// A stored frame by itself, as others need it.
 struct BaseFrame {
     std::int64_t version = 0;
     std::int64_t base_version = 0;  ///< 0: self-contained.
@@ -78,6 +79,7 @@ struct RecoveryRecord {
     std::string detail;              ///< For people: which snapshots were damaged, why it failed.
     Timestamp started_at;
     std::chrono::microseconds duration{0};
+    std::string damage = {};  ///< When read: what of it is damaged; what it says is then not to be relied on.
 };
 
 /// Who executes a run. Every holder has a larger epoch than the one before, so that one that was superseded is refused.
@@ -179,6 +181,7 @@ struct RunInfo {
     std::int64_t commit_sequence = 0;  ///< Grows with every write to the store: orders the heads of several runs.
     std::string metadata;              ///< Of the head; empty if it is damaged.
     std::optional<LeaseInfo> lease;
+    std::string damage = {};  ///< What of its record, its head's or its lease's is damaged. It is listed all the same.
 };
 
 /// Runs, the newest created first (by the store's own order, not by clocks).
@@ -194,7 +197,8 @@ struct ThreadInfo {
     std::string user_id;
     std::uint64_t runs = 0;
     std::uint64_t snapshots = 0;
-    Timestamp updated_at;  ///< Of its newest head.
+    Timestamp updated_at;     ///< Of its newest head.
+    std::string damage = {};  ///< As a run's.
 };
 
 /// Threads, ordered by thread id, then user id. One thread id under two users is two threads.
@@ -229,6 +233,8 @@ struct CheckReport {
         std::string run_id;       ///< Empty: concerns the whole store.
         std::string snapshot_id;  ///< Empty: concerns the whole run.
         std::string problem;
+        /// kLimitExceeded: a state that could not be looked at, being larger than this reader's limit allows.
+        ErrorCode code = ErrorCode::kCorrupt;
     };
     std::uint64_t runs = 0;
     std::uint64_t snapshots = 0;
@@ -279,11 +285,17 @@ public:
     [[nodiscard]] virtual Result<std::optional<Snapshot>> get(std::string_view run_id,
                                                               std::optional<std::string_view> snapshot_id) = 0;
 
+    /// Frames of a run by their versions, each without those that it needs, in the order asked for; what is not there
+    /// is left out. For who reads many: `get` reads a whole chain for each.
+    [[nodiscard]] virtual Result<std::vector<BaseFrame>> frames(std::string_view run_id,
+                                                                std::span<const std::int64_t> versions) = 0;
+
     /// What is read from now on relies on nothing that was read before: no page in memory, no open connection. For who
     /// has read what cannot be right, to read it again before it is called damage.
     virtual void read_afresh() = 0;
 
-    /// A page of a run's snapshots without their frames.
+    /// A page of a run's snapshots without their frames. A record that is damaged is listed and says so, and does not
+    /// keep the others from being read. So `runs`, `threads`, `recovery_log`.
     [[nodiscard]] virtual Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) = 0;
 
     /// Errors: kInvalidArgument (a cursor that this store did not make). So `threads`.
@@ -324,6 +336,9 @@ public:
     Result<std::optional<LeaseInfo>> lease(std::string_view run_id) override { return next_->lease(run_id); }
     Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override {
         return next_->get(run_id, snapshot_id);
+    }
+    Result<std::vector<BaseFrame>> frames(std::string_view run_id, std::span<const std::int64_t> versions) override {
+        return next_->frames(run_id, versions);
     }
     void read_afresh() override { next_->read_afresh(); }
     Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) override { return next_->history(query); }

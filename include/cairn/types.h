@@ -16,7 +16,7 @@ using Timestamp = std::chrono::sys_time<std::chrono::microseconds>;
 /// When a blocking call gives up.
 using Deadline = std::chrono::steady_clock::time_point;
 
-/// "2026-11-23T16:07:47.123456Z".
+/// "2026-11-23T16:07:47.123456Z"; of a time outside the years 0 to 9999 the nearest one within.
 std::string format_timestamp(Timestamp time);
 /// Reads what `format_timestamp` prints; the fraction may have 0 to 6 digits and a bare date means midnight UTC.
 Result<Timestamp> parse_timestamp(std::string_view text);

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 
 namespace cairn {
 
@@ -66,7 +68,10 @@ std::optional<RecoveryType> parse_recovery_type(std::string_view text) noexcept 
     return find_name<RecoveryType>(kRecoveryTypeNames, text);
 }
 
-std::string format_timestamp(Timestamp time) {
+std::string format_timestamp(Timestamp any) {
+    constexpr Timestamp kFirst = std::chrono::sys_days(std::chrono::year(0) / 1 / 1);
+    constexpr Timestamp kLast = std::chrono::sys_days(std::chrono::year(10'000) / 1 / 1) - std::chrono::microseconds(1);
+    const Timestamp time = std::clamp(any, kFirst, kLast);  // what can be read again
     const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
     const std::chrono::year_month_day date{std::chrono::floor<std::chrono::days>(time)};
     const std::chrono::hh_mm_ss clock{seconds - std::chrono::floor<std::chrono::days>(time)};

@@ -26,13 +26,11 @@ public:
     }
 
     std::int64_t number(std::string_view name, std::int64_t min) {
-        // What any reader of JSON reads exactly; and a run that begins there has versions left.
-        constexpr std::int64_t kMax = (std::int64_t{1} << 53U) - 1;
         const Json value = read(name);
-        const bool fits =
-            value.is_number_unsigned() ? value.get<std::uint64_t>() <= std::uint64_t{kMax} : value.is_number_integer();
+        const bool fits = value.is_number_unsigned() ? value.get<std::uint64_t>() <= std::uint64_t{kVersionMax}
+                                                     : value.is_number_integer();
         if (fits && value.get<std::int64_t>() >= min) return value.get<std::int64_t>();
-        complain(name, fmt::format("a whole number from {} to {}", min, kMax));
+        complain(name, fmt::format("a whole number from {} to {}", min, kVersionMax));
         return min;
     }
 

@@ -11,6 +11,10 @@ std::string_view text_or_null(const std::string& json_text) {
     return json_text.empty() ? "null" : std::string_view(json_text);
 }
 
+Json text_or_nothing(const std::string& text) {
+    return text.empty() ? Json() : Json(text);
+}
+
 }  // namespace
 
 std::string to_json(const SnapshotInfo& info, const Json& more) {
@@ -35,7 +39,8 @@ std::string to_json(const SnapshotInfo& info, const Json& more) {
 
 std::string to_json(const SnapshotInfo& info, const std::optional<std::string>& parent_snapshot_id) {
     return to_json(info, Json{{"parent_snapshot_id", parent_snapshot_id ? Json(*parent_snapshot_id) : Json()},
-                              {"frame_bytes", info.frame_bytes}});
+                              {"frame_bytes", info.frame_bytes},
+                              {"damage", text_or_nothing(info.damage)}});
 }
 
 std::string to_json(const RecoveryRecord& record) {
@@ -48,7 +53,8 @@ std::string to_json(const RecoveryRecord& record) {
                     {"result", record.result},
                     {"detail", record.detail},
                     {"started_at", format_timestamp(record.started_at)},
-                    {"duration_us", record.duration.count()}});
+                    {"duration_us", record.duration.count()},
+                    {"damage", text_or_nothing(record.damage)}});
 }
 
 std::string to_json(const RunInfo& run, const Json& more) {
@@ -71,7 +77,8 @@ std::string to_json(const ThreadInfo& thread) {
                     {"user_id", thread.user_id},
                     {"runs", thread.runs},
                     {"snapshots", thread.snapshots},
-                    {"updated_at", format_timestamp(thread.updated_at)}});
+                    {"updated_at", format_timestamp(thread.updated_at)},
+                    {"damage", text_or_nothing(thread.damage)}});
 }
 
 Json receipt_object(const Receipt& receipt) {

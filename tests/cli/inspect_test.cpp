@@ -29,7 +29,7 @@ TEST_F(Cairn, LogIsAnArrayNewestFirstWithEveryField) {
         keys_of(snapshots[0]),
         ElementsAre("run_id", "thread_id", "user_id", "snapshot_id", "version", "parent_version", "checkpoint_type",
                     "agent_phase", "is_recovery_point", "created_at", "expires_at", "state_bytes", "checksum",
-                    "parent_snapshot_id", "frame_bytes", "execution_context", "metadata"));
+                    "parent_snapshot_id", "frame_bytes", "damage", "execution_context", "metadata"));
     EXPECT_EQ(snapshots[0]["run_id"], "r1");
     EXPECT_EQ(snapshots[0]["state_bytes"], 7);
     EXPECT_THAT(snapshots[0]["checksum"].get<std::string>(), SizeIs(32));
@@ -112,7 +112,7 @@ TEST_F(Cairn, RunsAndThreadsAreListedAndFiltered) {
     EXPECT_THAT(keys_of(item),
                 ElementsAre("run_id", "thread_id", "user_id", "head_version", "head_snapshot_id", "checkpoint_type",
                             "agent_phase", "created_at", "updated_at", "snapshots", "pipeline", "status",
-                            "steps_completed", "steps_total", "step", "waiting_for", "checkpoint_age_ms"));
+                            "steps_completed", "steps_total", "step", "waiting_for", "checkpoint_age_ms", "damage"));
     EXPECT_TRUE(item["status"].is_null()) << "it is no pipeline's";
 }
 
@@ -195,7 +195,7 @@ TEST_F(Cairn, RecoverRollsBackRestartsAndResumes) {
     EXPECT_EQ(records[3]["failure_reason"], "because");
     EXPECT_THAT(keys_of(records[0]),
                 ElementsAre("run_id", "recovery_type", "failure_reason", "auto_recovery", "source_snapshot_id",
-                            "result_snapshot_id", "result", "detail", "started_at", "duration_us"));
+                            "result_snapshot_id", "result", "detail", "started_at", "duration_us", "damage"));
     EXPECT_THAT(run({"log", "--run", "r1", "--recoveries"}).output, HasSubstr("rollback  recovered"));
     EXPECT_THAT(log({"--recoveries", "--limit", "1"}), SizeIs(1));
 }
@@ -304,15 +304,35 @@ TEST_F(Cairn, ADeepCheckFindsEveryStateThatNeedsADamagedFrame) {
     EXPECT_THAT(damaged, ::testing::UnorderedElementsAre(snapshots[1]["snapshot_id"], snapshots[2]["snapshot_id"]));
 }
 
-TEST_F(Cairn, ADeepCheckReportsWhatItFoundAlsoIfTheRunsCannotBeListed) {
+TEST_F(Cairn, ADamagedRunIsListedAndNamedAndTheOthersAreChecked) {
     saved("{}");
-    execute(folder_ / "cairn.db", "UPDATE runs SET snapshots = -1");
+    parsed(run({"save", "--run", "r2", "--thread", "t1", "--user", "u1", "--json"}, "{}"));
+    execute(folder_ / "cairn.db", "INSERT INTO leases VALUES('r1', 'ann', 1, 4611686018427387904)");
+    const Json runs = parsed(run({"runs", "--json"}));
+    ASSERT_EQ(runs.size(), 2U);
+    EXPECT_TRUE(runs[0]["damage"].is_null());
+    EXPECT_EQ(runs[1]["damage"], "its record in the store holds a lease with an impossible time");
+    const auto table = run({"runs"});
+    EXPECT_EQ(table.exit_code, 0);
+    EXPECT_THAT(table.output, AllOf(HasSubstr("r1"), HasSubstr("r2"), HasSubstr("damaged")));
+    EXPECT_EQ(table.errors, "warning: run \"r1\": its record in the store holds a lease with an impossible time\n");
     const auto checked = run({"check", "--deep", "--json"});
     EXPECT_EQ(checked.exit_code, exit_code_of(ErrorCode::kCorrupt));
     const Json report = Json::parse(checked.output, nullptr, false);
-    ASSERT_TRUE(report.is_object()) << checked.output << checked.errors;
-    EXPECT_THAT(report["findings"].dump(),
-                AllOf(HasSubstr("the run's count of snapshots is wrong"), HasSubstr("cannot have written")));
+    ASSERT_EQ(report["findings"].size(), 1U) << checked.output;
+    EXPECT_EQ(report["findings"][0]["run_id"], "r1");
+    EXPECT_EQ(report["findings"][0]["code"], "corrupt");
+}
+
+TEST_F(Cairn, ACheckSaysWhatItCouldNotReadWithinTheLimit) {
+    saved(R"({"text":"0123456789012345678901234567890123456789"})");
+    parsed(run({"save", "--run", "r2", "--thread", "t1", "--user", "u1", "--json"}, "{}"));
+    const auto checked = run({"check", "--deep"}, {}, {{"CAIRN_STATE_BYTES_MAX", "20"}});
+    EXPECT_EQ(checked.exit_code, exit_code_of(ErrorCode::kLimitExceeded));
+    EXPECT_THAT(checked.output, AllOf(HasSubstr("r1"), HasSubstr("(CAIRN_STATE_BYTES_MAX)")));
+    EXPECT_THAT(checked.errors,
+                AllOf(HasSubstr("not all was checked: 1 state cannot be read within CAIRN_STATE_BYTES_MAX (20)"),
+                      HasSubstr("Raise CAIRN_STATE_BYTES_MAX and check again.")));
 }
 
 }  // namespace

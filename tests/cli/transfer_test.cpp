@@ -19,6 +19,7 @@ using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
 
@@ -157,7 +158,7 @@ TEST_F(CairnTransfer, APipeAndAFileDoAsWell) {
     EXPECT_EQ(piped.output, "imported 94 snapshots of 3 runs; verified 94\n") << piped.errors;
     EXPECT_EQ(run({"export", "--output", "e.jsonl"}).output, "exported 94 snapshots of 3 runs\n");
     EXPECT_EQ(parsed(run({"export", "--output", "e.jsonl", "--json"})),
-              Json({{"snapshots", 94}, {"runs", 3}, {"damaged", 0}}));
+              Json({{"snapshots", 94}, {"runs", 3}, {"damaged", 0}, {"too_large", 0}}));
     EXPECT_EQ(read("e.jsonl"), exported({"--store", "sqlite:new.db"}));
     EXPECT_EQ(run({"import", "--store", "sqlite:new.db", "e.jsonl"}).output,
               "imported 0 snapshots of 3 runs, 94 were there already\n");
@@ -369,15 +370,53 @@ TEST_F(CairnTransfer, DamagedSnapshotsAreLeftOutAndSaidToBe) {
     EXPECT_EQ(run({"load", "--run", "r1", "--store", "sqlite:new.db"}).output, "{\"text\":\"intact again\"}\n");
 }
 
-TEST_F(CairnTransfer, ADamagedListOfSnapshotsCostsNoOtherRun) {
+TEST_F(CairnTransfer, ADamagedRecordCostsNoOtherSnapshot) {
     FilledStore(folder_.sqlite_url()).add_run("r1", 2);
     FilledStore(folder_.sqlite_url()).add_run("r2", 2);
-    const std::string intact = exported({"--run", "r2"});
+    const std::string of_other = exported({"--run", "r2"});
     execute(folder_ / "cairn.db", "UPDATE snapshots SET base_steps = 9 WHERE run_key = 1 AND version = 2");
     const auto result = run({"export"});
     EXPECT_EQ(result.exit_code, exit_code_of(ErrorCode::kCorrupt));
     EXPECT_THAT(result.errors, AllOf(HasSubstr("export_damage"), HasSubstr("run_id=r1"), HasSubstr("(places: 1)")));
-    EXPECT_EQ(result.output, intact);
+    EXPECT_THAT(result.output, AllOf(HasSubstr(of_other.substr(0, of_other.find("{\"end\""))),
+                                     HasSubstr("\"run_id\":\"r1\""), EndsWith("{\"end\":true,\"snapshots\":3}\n")));
+}
+
+TEST_F(CairnTransfer, AForgedLeaseCostsNoSnapshot) {
+    saved("{}");
+    parsed(run({"save", "--run", "r2", "--thread", "t1", "--user", "u1", "--json"}, "{}"));
+    execute(folder_ / "cairn.db", "INSERT INTO leases VALUES('r1', 'ann', 1, 4611686018427387904)");
+    const auto exported = run({"export"});
+    EXPECT_EQ(exported.exit_code, 0) << exported.errors;
+    EXPECT_THAT(exported.output, AllOf(HasSubstr("\"run_id\":\"r1\""), HasSubstr("\"run_id\":\"r2\""),
+                                       HasSubstr("{\"end\":true,\"snapshots\":2}")));
+    EXPECT_THAT(exported.errors, HasSubstr("a lease with an impossible time"));
+}
+
+TEST_F(CairnTransfer, AStateBeyondTheLimitIsNamedAndLeftOutAndTheRestIsExported) {
+    saved(R"({"text":"0123456789012345678901234567890123456789"})");
+    parsed(run({"save", "--run", "r2", "--thread", "t1", "--user", "u1", "--json"}, "{}"));
+    const auto exported = run({"export", "--output", "out.jsonl", "--json"}, {}, {{"CAIRN_STATE_BYTES_MAX", "20"}});
+    EXPECT_EQ(exported.exit_code, exit_code_of(ErrorCode::kLimitExceeded));
+    EXPECT_EQ(Json::parse(exported.output), Json::parse(R"({"snapshots":1,"runs":2,"damaged":0,"too_large":1})"));
+    EXPECT_THAT(exported.errors, AllOf(HasSubstr("export_limit"), HasSubstr("(CAIRN_STATE_BYTES_MAX)"),
+                                       HasSubstr("1 state is larger than CAIRN_STATE_BYTES_MAX (20) and left out")));
+    EXPECT_THAT(read("out.jsonl"), AllOf(HasSubstr("\"run_id\":\"r2\""), Not(HasSubstr("\"run_id\":\"r1\""))));
+}
+
+TEST_F(CairnTransfer, WhatImportAcceptsExportsAgainAlsoAfterALaterSave) {
+    saved(R"({"a":1})");
+    std::string text = run({"export"}).output;
+    const std::string version = R"("version":1,)";
+    text.replace(text.find(version), version.size(), R"("version":9007199254740990,)");
+    write("in.jsonl", text);
+    ASSERT_EQ(run({"import", "in.jsonl", "--store", "sqlite:b.db"}).exit_code, 0);
+    const std::vector<std::string> to_b{"--store", "sqlite:b.db"};
+    saved(R"({"a":2})", to_b);
+    expect_error(save(R"({"a":3})", to_b), ErrorCode::kLimitExceeded, "save under another run_id");
+    write("again.jsonl", run({"export", "--store", "sqlite:b.db"}).output);
+    const auto imported = run({"import", "again.jsonl", "--store", "sqlite:c.db"});
+    EXPECT_EQ(imported.exit_code, 0) << imported.errors;
 }
 
 TEST_F(CairnTransfer, NoMessageEndsUpInTheFileWhenAStandardStreamIsClosed) {

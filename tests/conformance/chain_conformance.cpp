@@ -90,6 +90,20 @@ TEST_P(StoreConformance, ALongChainIsReadWhole) {
     EXPECT_EQ(store().stats().value().chain_frames_max, kVersions);
 }
 
+TEST_P(StoreConformance, FramesAreReadByTheirVersionsInTheOrderAskedForAndOfTheirRunAlone) {
+    add_chain("run", {0, 1, 2});
+    add_chain("other", {0});
+    const std::vector<BaseFrame> frames = store().frames("run", std::vector<std::int64_t>{3, 9, 1}).value();
+    ASSERT_EQ(frames.size(), 2U);
+    EXPECT_EQ(frames[0].version, 3);
+    EXPECT_EQ(frames[0].base_version, 2);
+    EXPECT_EQ(frames[0].frame, store().get("run", "run-3").value().value().frame);
+    EXPECT_EQ(frames[1].version, 1);
+    EXPECT_EQ(frames[1].base_version, 0);
+    EXPECT_TRUE(store().frames("run", {}).value().empty());
+    EXPECT_TRUE(store().frames("nobody", std::vector<std::int64_t>{1}).value().empty());
+}
+
 TEST_P(StoreConformance, ABaseMustBeThere) {
     add_chain("run", {0, 1});
     add_chain("other", {0, 1, 2});

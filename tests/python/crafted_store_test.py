@@ -91,3 +91,20 @@ def test_metadata_that_is_no_object_is_not_read(folder, text):
         if text:
             with pytest.raises(cairn.CorruptError):
                 service.load_agent_state("r")
+
+
+def test_what_is_damaged_is_listed_with_its_damage_and_does_not_hide_the_others(folder):
+    url = f"sqlite:{folder / 'a.db'}"
+    with cairn.open(url) as store:
+        service = cairn.StatePersistenceService(store)
+        for run in "first", "second":
+            service.save_agent_state(run_id=run, thread_id="t", user_id="u", state={"a": 1})
+    with sqlite3.connect(folder / "a.db") as database:
+        database.execute("INSERT INTO leases VALUES('first', 'ann', 1, 4611686018427387904)")
+        database.execute("UPDATE snapshots SET created_after = 4611686018427387904, checksum = x'00' WHERE sequence = 2")
+    with cairn.open(url) as store:
+        damage = {run.run_id: run.damage for run in store.runs()}
+        assert damage["second"] == "" and "a lease with an impossible time" in damage["first"]
+        (info,) = store.history("second")
+        assert "checksum" in info.damage and info.created_at.year == 9999
+        assert {finding.code for finding in store.check().findings} == {"corrupt"}

@@ -14,7 +14,12 @@ _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 def _time(microseconds: int) -> datetime.datetime:
-    return _EPOCH + datetime.timedelta(microseconds=microseconds)
+    """The nearest one that Python knows: a damaged record may hold any."""
+    try:
+        return _EPOCH + datetime.timedelta(microseconds=microseconds)
+    except OverflowError:
+        nearest = datetime.datetime.max if microseconds > 0 else datetime.datetime.min
+        return nearest.replace(tzinfo=datetime.timezone.utc)
 
 
 def _optional_time(microseconds: Optional[int]) -> Optional[datetime.datetime]:
@@ -42,7 +47,8 @@ _DURABILITIES = {durability.value: durability for durability in Durability}
 
 @dataclass(frozen=True, slots=True)
 class SnapshotInfo:
-    """What is known of a snapshot without its state. ``version`` grows within the run; 0 as a parent: none."""
+    """What is known of a snapshot without its state. ``version`` grows within the run; 0 as a parent: none.
+    ``damage``: what of its record is damaged, or empty. So in the other listings."""
 
     run_id: str
     thread_id: str
@@ -59,6 +65,7 @@ class SnapshotInfo:
     frame_bytes: int
     execution_context: Optional[dict[str, Any]]
     metadata: Optional[dict[str, Any]]
+    damage: str = ""
 
     @staticmethod
     def of(raw: tuple[Any, ...]) -> SnapshotInfo:
@@ -112,10 +119,11 @@ class RecoveryRecord:
     detail: str
     started_at: datetime.datetime
     duration: datetime.timedelta
+    damage: str = ""
 
     @staticmethod
     def of(raw: tuple[Any, ...]) -> RecoveryRecord:
-        return RecoveryRecord(*[*raw[:8], _time(raw[8]), datetime.timedelta(microseconds=raw[9])])
+        return RecoveryRecord(*[*raw[:8], _time(raw[8]), datetime.timedelta(microseconds=raw[9]), *raw[10:]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +139,7 @@ class RunInfo:
     updated_at: datetime.datetime
     snapshots: int
     metadata: Optional[dict[str, Any]]
+    damage: str = ""
 
     @staticmethod
     def of(raw: tuple[Any, ...]) -> RunInfo:
@@ -144,10 +153,11 @@ class ThreadInfo:
     runs: int
     snapshots: int
     updated_at: datetime.datetime
+    damage: str = ""
 
     @staticmethod
     def of(raw: tuple[Any, ...]) -> ThreadInfo:
-        return ThreadInfo(*[*raw[:4], _time(raw[4])])
+        return ThreadInfo(*[*raw[:4], _time(raw[4]), *raw[5:]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +181,13 @@ class ThreadContext:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Damage: of the whole store if ``run_id`` is empty, of a whole run if ``snapshot_id`` is."""
+    """Damage: of the whole store if ``run_id`` is empty, of a whole run if ``snapshot_id`` is. With ``code``
+    "limit_exceeded" it is none, but a state larger than this program may read."""
 
     run_id: str
     snapshot_id: str
     problem: str
+    code: str = "corrupt"
 
 
 @dataclass(frozen=True, slots=True)

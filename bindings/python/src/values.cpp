@@ -51,18 +51,18 @@ py::tuple tuple_of(const SnapshotInfo& info) {
                           info.parent_version, info.checkpoint_type.name(), info.agent_phase.name(),
                           info.is_recovery_point, microseconds_of(info.created_at),
                           optional_microseconds(info.expires_at), info.state_bytes, info.frame_bytes,
-                          object_or_none(info.execution_context), object_or_none(info.metadata));
+                          object_or_none(info.execution_context), object_or_none(info.metadata), info.damage);
 }
 
 py::tuple tuple_of(const RunInfo& run) {
     return py::make_tuple(run.run_id, run.thread_id, run.user_id, run.head_version, run.head_snapshot_id,
                           run.checkpoint_type.name(), run.agent_phase.name(), microseconds_of(run.created_at),
-                          microseconds_of(run.updated_at), run.snapshots, object_or_none(run.metadata));
+                          microseconds_of(run.updated_at), run.snapshots, object_or_none(run.metadata), run.damage);
 }
 
 py::tuple tuple_of(const ThreadInfo& thread) {
     return py::make_tuple(thread.thread_id, thread.user_id, thread.runs, thread.snapshots,
-                          microseconds_of(thread.updated_at));
+                          microseconds_of(thread.updated_at), thread.damage);
 }
 
 py::tuple tuple_of(const ThreadContext& context) {
@@ -83,7 +83,7 @@ py::tuple tuple_of(const RecoveryResult& result) {
 py::tuple tuple_of(const RecoveryRecord& record) {
     return py::make_tuple(record.run_id, to_string(record.recovery_type), record.failure_reason, record.auto_recovery,
                           record.source_snapshot_id, record.result_snapshot_id, record.result, record.detail,
-                          microseconds_of(record.started_at), record.duration.count());
+                          microseconds_of(record.started_at), record.duration.count(), record.damage);
 }
 
 py::dict dict_of(const StoreStats& stats) {
@@ -146,7 +146,8 @@ py::dict dict_of(const RetentionReport& report) {
 py::tuple tuple_of(const CheckReport& report) {
     py::list findings;
     for (const auto& finding : report.findings) {
-        findings.append(py::make_tuple(finding.run_id, finding.snapshot_id, finding.problem));
+        findings.append(
+            py::make_tuple(finding.run_id, finding.snapshot_id, finding.problem, error_info(finding.code).name));
     }
     return py::make_tuple(report.runs, report.snapshots, findings);
 }

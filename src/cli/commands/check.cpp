@@ -1,3 +1,4 @@
+#include "base/counted.h"
 #include "cli/command.h"
 #include "cli/terminal/output.h"
 #include "cli/terminal/progress.h"
@@ -5,9 +6,15 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
 #include <memory>
 #include <optional>
+#include <span>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 namespace cairn::cli {
 namespace {
@@ -15,8 +22,10 @@ namespace {
 std::string to_json(const CheckReport& report, bool deep) {
     Json findings = Json::array();
     for (const auto& finding : report.findings) {
-        findings.push_back(
-            {{"run_id", finding.run_id}, {"snapshot_id", finding.snapshot_id}, {"problem", finding.problem}});
+        findings.push_back({{"run_id", finding.run_id},
+                            {"snapshot_id", finding.snapshot_id},
+                            {"problem", finding.problem},
+                            {"code", error_info(finding.code).name}});
     }
     return to_line({{"ok", report.findings.empty()},
                     {"deep", deep},
@@ -49,12 +58,9 @@ public:
         if (report) progress_.emplace("Checking", report->snapshots);
         return report;
     }
-    // The states are decoded from the newest to the oldest; a pass over the records comes before.
-    Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) override {
-        auto page = ForwardingStore::history(query);
-        const bool is_decoding = query.order == HistoryQuery::Order::kNewestFirst;
-        if (page && progress_ && is_decoding) progress_->advance(page->size());
-        return page;
+    Result<std::vector<BaseFrame>> frames(std::string_view run_id, std::span<const std::int64_t> versions) override {
+        if (progress_) progress_->advance(versions.size());
+        return ForwardingStore::frames(run_id, versions);
     }
 
 private:
@@ -66,15 +72,30 @@ Result<CheckReport> check_all_states(const Cli& cli, std::shared_ptr<Store> stor
     return check_deep(watched, cli.config().state_limits());
 }
 
+// A state that is too large for this program is no damage: whoever has a larger limit may read it.
+Status verdict(const Cli& cli, const CheckReport& report) {
+    const auto too_large = std::ranges::count(report.findings, ErrorCode::kLimitExceeded, &CheckReport::Finding::code);
+    const auto damaged = std::ssize(report.findings) - too_large;
+    if (damaged != 0) {
+        return fail(ErrorCode::kCorrupt, fmt::format("{} is damaged (findings: {})", cli.store_label(), damaged));
+    }
+    if (too_large == 0) return {};
+    return std::unexpected(advise(
+        {.code = ErrorCode::kLimitExceeded,
+         .message =
+             fmt::format("not all was checked: {} cannot be read within CAIRN_STATE_BYTES_MAX ({}); nothing else is "
+                         "wrong",
+                         counted(static_cast<std::uint64_t>(too_large), "state"), cli.config().state_bytes_max)},
+        "Raise CAIRN_STATE_BYTES_MAX and check again."));
+}
+
 Status check(const Cli& cli, bool deep) {
     const auto store = cli.open_for_reading();
     if (!store) return std::unexpected(store.error());
     const auto report = deep ? check_all_states(cli, *store) : (*store)->check();
     if (!report) return std::unexpected(report.error());
     cli.json ? print_line(to_json(*report, deep)) : print_text(*report, deep);
-    if (report->findings.empty()) return {};
-    return fail(ErrorCode::kCorrupt,
-                fmt::format("{} is damaged (findings: {})", cli.store_label(), report->findings.size()));
+    return verdict(cli, *report);
 }
 
 }  // namespace
@@ -85,11 +106,12 @@ void add_check_command(CLI::App& app, Cli& cli) {
     command->add_flag("--deep", *deep, "Decode every state and verify its checksum too");
     command->callback([&cli, deep] { cli.action = [&cli, deep] { return check(cli, *deep); }; });
     command->footer(
-        fmt::format("Exits with {} if anything is damaged.\n\n"
+        fmt::format("Exits with {} if anything is damaged, and with {} if all that is wrong is a state larger than "
+                    "this program may read\n(CAIRN_STATE_BYTES_MAX).\n\n"
                     "Examples:\n"
                     "  cairn check\n"
                     "  cairn check --deep --json | jq '.findings[]'",
-                    error_info(ErrorCode::kCorrupt).exit_code));
+                    error_info(ErrorCode::kCorrupt).exit_code, error_info(ErrorCode::kLimitExceeded).exit_code));
 }
 
 }  // namespace cairn::cli

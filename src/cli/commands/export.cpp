@@ -34,11 +34,13 @@ struct ExportOptions {
 struct ExportedRun {
     std::string run_id;
     std::uint64_t snapshots = 0;
+    std::string damage = {};
 };
 
 struct ExportCounts {
     std::uint64_t snapshots = 0;
     std::uint64_t damaged = 0;
+    std::uint64_t too_large = 0;  // for this reader's limit
 };
 
 // The run created first comes first, so that a store that is filled from it lists its runs in the same order.
@@ -48,7 +50,9 @@ Result<std::vector<ExportedRun>> list_runs(Store& store, const Owner& owner) {
     do {
         auto page = store.runs(query);
         if (!page) return std::unexpected(page.error());
-        for (RunInfo& run : page->items) runs.push_back({std::move(run.run_id), run.snapshots});
+        for (RunInfo& run : page->items) {
+            runs.push_back({std::move(run.run_id), run.snapshots, std::move(run.damage)});
+        }
         query.cursor = std::move(page->next_cursor);
     } while (!query.cursor.empty());
     std::ranges::reverse(runs);
@@ -73,8 +77,11 @@ public:
     Exporter(const Cli& cli, Store& store, OutputFile& file, Progress& progress)
         : cli_(cli), store_(store), file_(file), progress_(progress) {}
 
-    Status export_run(const std::string& run_id) {
+    Status export_run(const ExportedRun& run) {
+        const std::string& run_id = run.run_id;
+        const std::uint64_t exported = counts_.snapshots;
         Status done = visit_snapshots(store_, run_id, [&](const SnapshotInfo& info) { return export_snapshot(info); });
+        if (done && !run.damage.empty()) tell_damage(run, exported);
         if (done || !is_damage(done.error())) return done;
         leave_out({.run_id = run_id}, done.error());  // what is left of the run
         return {};
@@ -89,7 +96,7 @@ private:
         const auto loaded = load_snapshot(store_, {.run_id = info.run_id, .snapshot_id = info.snapshot_id},
                                           cli_.config().state_limits());
         if (!loaded && loaded.error().code == ErrorCode::kNotFound) return {};  // deleted meanwhile
-        if (!loaded && is_damage(loaded.error())) {
+        if (!loaded && is_unreadable(loaded.error())) {
             leave_out(info, loaded.error());
             return {};
         }
@@ -98,12 +105,26 @@ private:
         return write(to_transfer_line(*loaded));
     }
 
-    // What is intact is worth having.
+    // The run's record or its lease, which are not exported. If that hides its snapshots, they are left out.
+    void tell_damage(const ExportedRun& run, std::uint64_t exported_before) {
+        if (counts_.snapshots == exported_before) {
+            leave_out({.run_id = run.run_id}, {.code = ErrorCode::kCorrupt, .message = run.damage});
+        } else {
+            tell(LogLevel::kWarning, "export_damage", run.damage, {.run_id = run.run_id});
+        }
+    }
+
+    // What can be read is worth having.
     void leave_out(const SnapshotInfo& info, const Error& error) {
-        ++counts_.damaged;
-        cli_.runtime.log({.level = LogLevel::kError,
-                          .event = "export_damage",
-                          .message = error.message,
+        const bool is_too_large = error.code == ErrorCode::kLimitExceeded;
+        ++(is_too_large ? counts_.too_large : counts_.damaged);
+        tell(LogLevel::kError, is_too_large ? "export_limit" : "export_damage", error.message, info);
+    }
+
+    void tell(LogLevel level, std::string event, std::string message, const SnapshotInfo& info) const {
+        cli_.runtime.log({.level = level,
+                          .event = std::move(event),
+                          .message = std::move(message),
                           .fields = {{"run_id", info.run_id}, {"snapshot_id", info.snapshot_id}}});
     }
 
@@ -122,7 +143,7 @@ Result<ExportCounts> write_runs(const Cli& cli, Store& store, const std::vector<
     Progress progress("Exporting", isatty(STDOUT_FILENO) == 1 ? 0 : total);
     Exporter exporter(cli, store, file, progress);
     for (const ExportedRun& run : runs) {
-        if (Status done = exporter.export_run(run.run_id); !done) return std::unexpected(done.error());
+        if (Status done = exporter.export_run(run); !done) return std::unexpected(done.error());
     }
     if (Status done = exporter.end(); !done) return std::unexpected(done.error());
     if (Status done = file.close(); !done) return std::unexpected(done.error());
@@ -139,8 +160,27 @@ Result<ExportCounts> export_runs(const Cli& cli, Store& store, const std::vector
 }
 
 void print_counts(const ExportCounts& counts, std::size_t runs, bool json) {
-    json ? print_line(to_line({{"snapshots", counts.snapshots}, {"runs", runs}, {"damaged", counts.damaged}}))
+    json ? print_line(to_line({{"snapshots", counts.snapshots},
+                               {"runs", runs},
+                               {"damaged", counts.damaged},
+                               {"too_large", counts.too_large}}))
          : print_line(fmt::format("exported {} of {}", counted(counts.snapshots, "snapshot"), counted(runs, "run")));
+}
+
+// What was named on the way, in one sentence.
+Status left_out(const Cli& cli, const ExportCounts& counts) {
+    if (counts.damaged != 0) {
+        return fail(ErrorCode::kCorrupt,
+                    fmt::format("{} is damaged (places: {}): what is named above was left out, the rest is exported",
+                                cli.store_label(), counts.damaged));
+    }
+    if (counts.too_large == 0) return {};
+    return std::unexpected(advise(
+        {.code = ErrorCode::kLimitExceeded,
+         .message = fmt::format("{} larger than CAIRN_STATE_BYTES_MAX ({}) and left out, the rest is exported",
+                                counts.too_large == 1 ? "1 state is" : fmt::format("{} states are", counts.too_large),
+                                cli.config().state_bytes_max)},
+        "Raise CAIRN_STATE_BYTES_MAX and export again."));
 }
 
 Status export_store(const Cli& cli, const ExportOptions& options) {
@@ -154,10 +194,7 @@ Status export_store(const Cli& cli, const ExportOptions& options) {
     const auto counts = export_runs(cli, **store, *runs, *std::move(file));
     if (!counts) return std::unexpected(counts.error());
     if (!options.to_standard_output()) print_counts(*counts, runs->size(), cli.json);
-    if (counts->damaged == 0) return {};
-    return fail(ErrorCode::kCorrupt,
-                fmt::format("{} is damaged (places: {}): what is named above was left out, the rest is exported",
-                            cli.store_label(), counts->damaged));
+    return left_out(cli, *counts);
 }
 
 }  // namespace

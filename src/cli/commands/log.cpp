@@ -85,6 +85,10 @@ Status print_recoveries(Store& store, const std::string& run_id, const RowLimit&
         }
     }
     json ? array.end() : table.print();
+    for (const RecoveryRecord& record : *records) {
+        if (json || record.damage.empty()) continue;
+        print_message(printable("warning: a line of the recovery log: " + record.damage) + "\n");
+    }
     return {};
 }
 

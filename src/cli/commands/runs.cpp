@@ -68,7 +68,7 @@ void add_row(Table& table, const RunInfo& run, const Runtime& runtime) {
                                    format_seconds(run.updated_at)};
     const auto status = status_now(run, runtime);
     cells.push_back(status ? shortened(status->pipeline, kPipelineColumns) : "");
-    cells.emplace_back(status ? status_text(*status) : "");
+    cells.emplace_back(!run.damage.empty() ? "damaged" : status ? status_text(*status) : "");
     cells.push_back(status ? fmt::format("{} of {}", status->steps_completed, status->steps_total) : "");
     cells.push_back(status ? format_age(age_of(run, runtime)) : "");
     table.add(std::move(cells));
@@ -77,9 +77,9 @@ void add_row(Table& table, const RunInfo& run, const Runtime& runtime) {
 // How its pipeline stands; null for a run that is no pipeline's.
 std::string to_json(const RunInfo& run, const Runtime& runtime) {
     const auto status = status_now(run, runtime);
-    Json members{{"pipeline", nullptr},         {"status", nullptr}, {"steps_completed", nullptr},
-                 {"steps_total", nullptr},      {"step", nullptr},   {"waiting_for", nullptr},
-                 {"checkpoint_age_ms", nullptr}};
+    Json members{{"pipeline", nullptr},          {"status", nullptr}, {"steps_completed", nullptr},
+                 {"steps_total", nullptr},       {"step", nullptr},   {"waiting_for", nullptr},
+                 {"checkpoint_age_ms", nullptr}, {"damage", nullptr}};
     if (status) {
         const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(age_of(run, runtime));
         members = {{"pipeline", status->pipeline},
@@ -88,8 +88,10 @@ std::string to_json(const RunInfo& run, const Runtime& runtime) {
                    {"steps_total", status->steps_total},
                    {"step", status->step},
                    {"waiting_for", status->waiting_for.empty() ? Json() : Json(status->waiting_for)},
-                   {"checkpoint_age_ms", age.count()}};
+                   {"checkpoint_age_ms", age.count()},
+                   {"damage", nullptr}};
     }
+    if (!run.damage.empty()) members["damage"] = run.damage;
     return cairn::to_json(run, members);
 }
 
@@ -107,6 +109,19 @@ void add_row(Table& table, const ThreadInfo& thread, const Runtime& /*runtime*/)
                format_seconds(thread.updated_at)});
 }
 
+// What is wrong stands below the table.
+void warn_of_damage(const RunInfo& run) {
+    if (!run.damage.empty())
+        print_message(printable(fmt::format("warning: run \"{}\": {}", run.run_id, run.damage)) + "\n");
+}
+
+void warn_of_damage(const ThreadInfo& thread) {
+    if (thread.damage.empty()) return;
+    print_message(printable(fmt::format("warning: thread \"{}\" of user \"{}\": {}", thread.thread_id, thread.user_id,
+                                        thread.damage)) +
+                  "\n");
+}
+
 // `next_page(cursor, limit)` asks the store for runs or threads.
 template <class NextPage>
 Status print_pages(Table table, const RowLimit& limit, const Cli& cli, NextPage next_page) {
@@ -120,6 +135,7 @@ Status print_pages(Table table, const RowLimit& limit, const Cli& cli, NextPage 
             json ? array.add(to_json(item, cli.runtime)) : add_row(table, item, cli.runtime);
         }
         if (!json) table.print();
+        if (!json) std::ranges::for_each(page->items, [](const auto& item) { warn_of_damage(item); });
         printed += page->items.size();
         cursor = std::move(page->next_cursor);
         if (cursor.empty()) break;
@@ -204,8 +220,8 @@ void add_runs_command(CLI::App& app, Cli& cli) {
     command->callback([&cli, options] { cli.action = [&cli, options] { return runs(cli, *options); }; });
     command->footer(
         "Runs are listed the newest created first, threads by their ids. Those of pipelines have a status (running,\n"
-        "completed, failed, interrupted, paused at the step that needs approval), how many of their steps are done, "
-        "and the age of their last checkpoint.\n\n"
+        "completed, failed, interrupted, paused at the step that needs approval, approved), how many of their steps\n"
+        "are done, and the age of their last checkpoint. What is damaged is listed all the same, and told below.\n\n"
         "Examples:\n"
         "  cairn runs --user u1\n"
         "  cairn runs --threads --limit 0\n"

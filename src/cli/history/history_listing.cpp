@@ -6,6 +6,9 @@
 #include "pipeline/run/run_progress.h"
 #include "wire/record_json.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <span>
@@ -132,6 +135,13 @@ private:
     JsonArray array_;
 };
 
+void warn_of_damage(const SnapshotInfo& info) {
+    if (info.damage.empty()) return;
+    print_message(
+        printable(fmt::format("warning: snapshot {} (version {}): {}", info.snapshot_id, info.version, info.damage)) +
+        "\n");
+}
+
 std::unique_ptr<Listing> make_listing(HistoryStyle style, Store& store) {
     switch (style) {
         case HistoryStyle::kJson:
@@ -156,6 +166,7 @@ Status print_history(Store& store, HistoryQuery query, const RowLimit& limit, Hi
         if (Status added = listing->add(*page); !added) return added;
         printed += page->size();
         more = page->size() == query.limit;
+        if (style != HistoryStyle::kJson) std::ranges::for_each(*page, warn_of_damage);
         if (more) query.after_version = page->back().version;
     }
     listing->end(more);

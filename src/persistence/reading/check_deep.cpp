@@ -1,79 +1,42 @@
-#include "persistence/reading/chain_survey.h"
+#include "persistence/reading/run_examination.h"
 #include "persistence/reading/snapshot_reader.h"
 
 #include <cairn/persistence.h>
 
-#include <fmt/format.h>
+#include <utility>
 
 namespace cairn {
 namespace {
 
-/// One run: a pass over its records, then every state, the newest first, so that most are decoded with a later one.
-class RunCheck {
-public:
-    RunCheck(Store& store, const std::string& run_id, const StateLimits& limits, CheckReport& report)
-        : store_(store), run_id_(run_id), limits_(limits), report_(report), survey_(limits) {}
-
-    Status run() {
-        using Order = HistoryQuery::Order;
-        const auto add = [&](const SnapshotInfo& info) {
-            survey_.add(info);
-            return Status{};
-        };
-        const Status added = visit(Order::kOldestFirst, add);
-        if (!added && is_damage(added.error())) {
-            note("", added.error().message);
-            return {};
+// What its record says of damage is in the store's own report.
+Status add_problems(Store& store, const std::string& run_id, const RunExamination& examination, CheckReport& report) {
+    HistoryQuery query{.run_id = run_id};
+    while (true) {
+        const Result<std::vector<SnapshotInfo>> page = store.history(query);
+        if (!page) return std::unexpected(page.error());
+        for (const SnapshotInfo& info : *page) {
+            std::optional<Error> problem = info.damage.empty() ? examination.problem(info) : std::nullopt;
+            if (!problem) continue;
+            report.findings.push_back(
+                {.run_id = run_id,
+                 .snapshot_id = info.snapshot_id,
+                 .problem = std::move(problem->message),
+                 .code = problem->code == ErrorCode::kLimitExceeded ? problem->code : ErrorCode::kCorrupt});
         }
-        return added ? visit(Order::kNewestFirst, [&](const SnapshotInfo& info) { return check(info); }) : added;
+        if (page->size() < query.limit) return {};
+        query.after_version = page->back().version;
     }
+}
 
-private:
-    template <class Visit>
-    Status visit(HistoryQuery::Order order, Visit visit_one) {
-        HistoryQuery query{.run_id = run_id_, .order = order};
-        while (true) {
-            const Result<std::vector<SnapshotInfo>> page = store_.history(query);
-            if (!page) return std::unexpected(page.error());
-            for (const SnapshotInfo& info : *page) {
-                if (Status visited = visit_one(info); !visited) return visited;
-            }
-            if (page->size() < query.limit) return {};
-            query.after_version = page->back().version;
-        }
-    }
-
-    Status check(const SnapshotInfo& info) {
-        if (survey_.is_proven(info)) return {};
-        if (const auto problem = survey_.problem(info)) {
-            note(info.snapshot_id, *problem);
-            return {};
-        }
-        const LoadRequest request{.run_id = run_id_, .snapshot_id = info.snapshot_id};
-        const Result<ChainedState> loaded = load_snapshot(store_, request, limits_);
-        if (!loaded && loaded.error().code == ErrorCode::kNotFound) return {};  // deleted since the page was read
-        if (!loaded && !is_damage(loaded.error())) return std::unexpected(loaded.error());
-        if (!loaded) note(info.snapshot_id, loaded.error().message);
-        return info.base_version == 0 ? Status{} : learn(request, !loaded);
-    }
-
-    Status learn(const LoadRequest& request, bool is_damaged) {
-        const Result<std::optional<Snapshot>> snapshot = store_.get(request.run_id, request.snapshot_id);
-        if (!snapshot && !is_damage(snapshot.error())) return std::unexpected(snapshot.error());
-        if (snapshot && *snapshot) survey_.learn(**snapshot, is_damaged);
-        return {};
-    }
-
-    void note(const std::string& snapshot_id, const std::string& problem) {
-        report_.findings.push_back({.run_id = run_id_, .snapshot_id = snapshot_id, .problem = problem});
-    }
-
-    Store& store_;
-    const std::string& run_id_;
-    const StateLimits& limits_;
-    CheckReport& report_;
-    ChainSurvey survey_;
-};
+Status examine_run(Store& store, const std::string& run_id, const StateLimits& limits, CheckReport& report) {
+    RunExamination examination(store, run_id, limits);
+    Status done = examination.read_records();
+    if (done) done = examination.examine_all();
+    if (done && examination.has_problems()) done = add_problems(store, run_id, examination, report);
+    if (done || !is_damage(done.error())) return done;
+    report.findings.push_back({.run_id = run_id, .snapshot_id = "", .problem = done.error().message});
+    return {};
+}
 
 }  // namespace
 
@@ -84,12 +47,12 @@ Result<CheckReport> check_deep(Store& store, const StateLimits& limits) {
     do {
         const Result<Page<RunInfo>> page = store.runs(query);
         if (!page && !is_damage(page.error())) return std::unexpected(page.error());
-        if (!page) {
+        if (!page) {  // the engine's own pages are: nobody knows which runs come behind
             report->findings.push_back({.run_id = "", .snapshot_id = "", .problem = page.error().message});
             return report;
         }
         for (const RunInfo& run : page->items) {
-            if (Status status = RunCheck(store, run.run_id, limits, *report).run(); !status) {
+            if (Status status = examine_run(store, run.run_id, limits, *report); !status) {
                 return std::unexpected(std::move(status.error()));
             }
         }

@@ -1,12 +1,16 @@
 #include "persistence/reading/recovery.h"
 
 #include "frame/frame.h"
+#include "persistence/reading/run_examination.h"
 #include "persistence/reading/snapshot_reader.h"
 #include "persistence/save/request_rules.h"
 
 #include <fmt/format.h>
 
 #include <chrono>
+#include <optional>
+#include <utility>
+#include <vector>
 
 namespace cairn {
 namespace {
@@ -20,6 +24,65 @@ std::string describe(const std::vector<RecoveryResult::Damaged>& damaged) {
     }
     return text;
 }
+
+/// Loads one snapshot of a run after the other, until one is intact. What makes one unreadable may make all that need
+/// the same frames so: when a few have failed, those are examined together, so that a long chain is not decoded once
+/// for each.
+class CandidateReader {
+public:
+    CandidateReader(Store& store, const std::string& run_id, const StateLimits& limits)
+        : store_(store), run_id_(run_id), limits_(limits) {}
+
+    Result<State> read(const SnapshotInfo& info) {
+        if (Status status = check_record(info); !status) return std::unexpected(std::move(status.error()));
+        if (examination_) {
+            if (auto problem = examination_->problem(info)) return std::unexpected(*std::move(problem));
+        }
+        Result<ChainedState> loaded =
+            load_snapshot(store_, {.run_id = run_id_, .snapshot_id = info.snapshot_id}, limits_);
+        if (loaded) return std::move(loaded->state);
+        if (is_damage(loaded.error()) && ++failures_ == kFailuresMax) {
+            if (Status status = examine(info); !status) return std::unexpected(std::move(status.error()));
+        }
+        return std::unexpected(std::move(loaded.error()));
+    }
+
+private:
+    static constexpr int kFailuresMax = 3;
+
+    // Read twice, as all that is called damage.
+    Status check_record(const SnapshotInfo& info) {
+        if (info.damage.empty()) return {};
+        store_.read_afresh();
+        const Result<std::vector<SnapshotInfo>> again = store_.history({.run_id = run_id_,
+                                                                        .order = HistoryQuery::Order::kOldestFirst,
+                                                                        .after_version = info.version - 1,
+                                                                        .limit = 1});
+        if (!again) return std::unexpected(again.error());
+        const bool is_damaged =
+            !again->empty() && again->front().version == info.version && !again->front().damage.empty();
+        if (!is_damaged) return {};
+        return std::unexpected(cannot_be_loaded(info, {.code = ErrorCode::kCorrupt, .message = info.damage}));
+    }
+
+    // Where the records cannot be read, each candidate is tried by itself.
+    Status examine(const SnapshotInfo& info) {
+        failures_ = 0;
+        Status status;
+        if (!examination_) {
+            examination_.emplace(store_, run_id_, limits_);
+            status = examination_->read_records();
+        }
+        if (status) status = examination_->examine(info.version);
+        return status || is_damage(status.error()) ? Status{} : status;
+    }
+
+    Store& store_;
+    const std::string& run_id_;
+    const StateLimits& limits_;
+    std::optional<RunExamination> examination_;
+    int failures_ = 0;
+};
 
 }  // namespace
 
@@ -68,7 +131,8 @@ Result<bool> Recovery::try_once(Attempt& attempt, Deadline deadline) {
     const bool is_owned = *head && (!request.thread_id || *request.thread_id == (*head)->thread_id) &&
                           (!request.user_id || *request.user_id == (*head)->user_id);
     if (!is_owned) {
-        return fail(ErrorCode::kNotFound, fmt::format("there is no run \"{}\" under this owner", request.run_id));
+        return fail(ErrorCode::kNotFound, fmt::format("there is no run \"{}\"{}", request.run_id,
+                                                      under_owner(request.thread_id, request.user_id)));
     }
     attempt.is_run_found = true;
     attempt.result.damaged.clear();
@@ -110,11 +174,12 @@ Status Recovery::find_source(Attempt& attempt, const Head& head) {
 // What is not there any more was pruned meanwhile, but a head never is.
 Status Recovery::find_newest_intact(Attempt& attempt, const Head& head) {
     HistoryQuery query{.run_id = attempt.request.run_id};
+    CandidateReader candidates(*store_, attempt.request.run_id, options_.state_limits);
     while (true) {
         const Result<std::vector<SnapshotInfo>> page = store_->history(query);
         if (!page) return std::unexpected(page.error());
         for (const SnapshotInfo& info : *page) {
-            Result<State> state = read_state(info);
+            Result<State> state = candidates.read(info);
             if (state) {
                 attempt.source = info;
                 attempt.result.state = std::move(*state);
@@ -159,13 +224,6 @@ Status Recovery::find_first(Attempt& attempt) {
         return fail(ErrorCode::kNotFound, fmt::format("run \"{}\" has no snapshot", attempt.request.run_id));
     }
     return find_target(attempt, first->front().snapshot_id);
-}
-
-Result<State> Recovery::read_state(const SnapshotInfo& info) {
-    Result<ChainedState> loaded =
-        load_snapshot(*store_, {.run_id = info.run_id, .snapshot_id = info.snapshot_id}, options_.state_limits);
-    if (!loaded) return std::unexpected(std::move(loaded.error()));
-    return std::move(loaded->state);
 }
 
 // A new critical head with the source's state, and the line in the log, together.

@@ -27,7 +27,6 @@ private:
     Status find_target(Attempt& attempt, std::string_view snapshot_id);
     Status find(Attempt& attempt, const LoadRequest& load);
     Status find_first(Attempt& attempt);
-    Result<State> read_state(const SnapshotInfo& info);
 
     Result<bool> try_once(Attempt& attempt, Deadline deadline);
     Result<bool> make_head(Attempt& attempt, const Head& head, Deadline deadline);

@@ -9,22 +9,20 @@
 namespace cairn {
 namespace {
 
-std::unexpected<Error> damaged(const SnapshotInfo& info, Error error) {
-    const std::string_view remedy = error.code == ErrorCode::kLimitExceeded ? " (CAIRN_STATE_BYTES_MAX)" : "";
-    error.message =
-        fmt::format("snapshot {} (version {}): {}{}", info.snapshot_id, info.version, error.message, remedy);
-    return std::unexpected(std::move(error));
-}
+constexpr std::string_view kAdviceForSnapshot =
+    "Check the snapshot's id; the run's history (`cairn log --run RUN`) lists what there is.";
 
-bool describes(const SnapshotInfo& info, std::string_view full_frame) {
-    const Result<FrameHeader> header = read_frame_header(full_frame);
-    return !header || (header->checksum == info.checksum && header->text_bytes == info.state_bytes);
+std::unexpected<Error> damaged(const SnapshotInfo& info, Error error) {
+    return std::unexpected(cannot_be_loaded(info, std::move(error)));
 }
 
 // Its own frame after those that it needs; the result is held against the record beside it.
 Result<std::string> decode_text(const Snapshot& snapshot, std::uint64_t bytes_max) {
     if (snapshot.bases.empty()) {
-        if (describes(snapshot.info, snapshot.frame)) return decode_full_frame(snapshot.frame, bytes_max);
+        const SnapshotInfo& info = snapshot.info;
+        if (is_described(snapshot.frame, info.checksum, info.state_bytes)) {
+            return decode_full_frame(snapshot.frame, bytes_max);
+        }
         return fail(ErrorCode::kCorrupt, "its frame is not the one that its record describes");
     }
     const Result<std::string> base = decode_full_frame(snapshot.bases.front().frame, bytes_max);
@@ -45,10 +43,14 @@ Result<ChainedState> load_once(Store& store, const LoadRequest& request, const S
     Result<std::optional<Snapshot>> found = store.get(request.run_id, request.snapshot_id);
     if (!found) return std::unexpected(std::move(found.error()));
     if (!*found || !is_owned((*found)->info, request)) {
-        return fail(ErrorCode::kNotFound, request.snapshot_id
-                                              ? fmt::format("run \"{}\" has no snapshot \"{}\" under this owner",
-                                                            request.run_id, *request.snapshot_id)
-                                              : fmt::format("there is no run \"{}\" under this owner", request.run_id));
+        const std::string_view owner = under_owner(request.thread_id, request.user_id);
+        if (!request.snapshot_id) {
+            return fail(ErrorCode::kNotFound, fmt::format("there is no run \"{}\"{}", request.run_id, owner));
+        }
+        return std::unexpected(advise({.code = ErrorCode::kNotFound,
+                                       .message = fmt::format("run \"{}\" has no snapshot \"{}\"{}", request.run_id,
+                                                              *request.snapshot_id, owner)},
+                                      std::string(kAdviceForSnapshot)));
     }
     Result<State> state = decode_snapshot(**found, limits);
     if (!state) return std::unexpected(std::move(state.error()));
@@ -70,6 +72,22 @@ bool is_damage(const Error& error) noexcept {
 
 bool is_unreadable(const Error& error) noexcept {
     return is_damage(error) || error.code == ErrorCode::kLimitExceeded;
+}
+
+std::string_view under_owner(const std::optional<std::string>& thread_id, const std::optional<std::string>& user_id) {
+    return thread_id || user_id ? " under this owner" : "";
+}
+
+bool is_described(std::string_view full_frame, const Checksum& checksum, std::uint64_t state_bytes) {
+    const Result<FrameHeader> header = read_frame_header(full_frame);
+    return !header || (header->checksum == checksum && header->text_bytes == state_bytes);
+}
+
+Error cannot_be_loaded(const SnapshotInfo& info, Error error) {
+    const std::string_view remedy = error.code == ErrorCode::kLimitExceeded ? " (CAIRN_STATE_BYTES_MAX)" : "";
+    error.message =
+        fmt::format("snapshot {} (version {}): {}{}", info.snapshot_id, info.version, error.message, remedy);
+    return error;
 }
 
 Result<State> decode_snapshot(const Snapshot& snapshot, const StateLimits& limits) {

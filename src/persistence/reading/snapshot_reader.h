@@ -21,6 +21,15 @@ bool is_unreadable(const Error& error) noexcept;
 /// Whether the snapshot belongs to the thread and the user that the request names, if it does.
 bool is_owned(const SnapshotInfo& info, const LoadRequest& request);
 
+/// Whether a self-contained frame is the one of a record with this checksum and size, as far as its header tells.
+bool is_described(std::string_view full_frame, const Checksum& checksum, std::uint64_t state_bytes);
+
+/// `error` as that of a load of the snapshot: named, and with the setting that a limit has.
+Error cannot_be_loaded(const SnapshotInfo& info, Error error);
+
+/// " under this owner", if there is one.
+std::string_view under_owner(const std::optional<std::string>& thread_id, const std::optional<std::string>& user_id);
+
 /// Decodes a snapshot's frame and holds it against the record beside it.
 /// Errors: kCorrupt, kIncompatible, kLimitExceeded (naming CAIRN_STATE_BYTES_MAX); the message names the snapshot.
 Result<State> decode_snapshot(const Snapshot& snapshot, const StateLimits& limits);

@@ -33,7 +33,8 @@ Result<ThreadContext> read_thread_context(Store& store, std::string_view thread_
     Result<std::vector<RunInfo>> runs = read_runs(store, std::move(query));
     if (!runs) return std::unexpected(std::move(runs.error()));
     if (runs->empty()) {
-        return fail(ErrorCode::kNotFound, fmt::format("there is no thread \"{}\" under this owner", thread_id));
+        return fail(ErrorCode::kNotFound,
+                    fmt::format("there is no thread \"{}\"{}", thread_id, user_id ? " of this user" : ""));
     }
     if (std::ranges::any_of(*runs, [&](const RunInfo& run) { return run.user_id != runs->front().user_id; })) {
         return fail(ErrorCode::kInvalidArgument,

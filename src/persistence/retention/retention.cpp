@@ -49,7 +49,8 @@ Status visit_all(Store& store, const Owners& owners, RetentionWorker& worker, co
         if (query.cursor.empty()) worker.expect_runs(worker.report().runs_examined + page->items.size());
         for (const RunInfo& run : page->items) {
             if (worker.is_cancelled()) return {};
-            Status status = visit({.run_id = run.run_id, .thread_id = run.thread_id, .user_id = run.user_id});
+            Status status =
+                visit({.run_id = run.run_id, .thread_id = run.thread_id, .user_id = run.user_id, .damage = run.damage});
             if (!status) return status;
         }
     } while (!query.cursor.empty());
@@ -60,14 +61,36 @@ Status visit_runs(Store& store, const Owners& owners, RetentionWorker& worker, c
     return owners.run_id ? visit_one(store, owners, worker, visit) : visit_all(store, owners, worker, visit);
 }
 
-void log_damage(const Runtime& runtime, const OwnedRun& run, const Error& error) {
-    runtime.log({.level = LogLevel::kError,
-                 .event = "retention_damage",
-                 .message = error.message,
-                 .fields = {{"run_id", run.run_id}}});
+// A run whose record is damaged may not be found by what the record says.
+Status check_can_be_found(Store& store, const OwnedRun& run) {
+    if (run.damage.empty()) return {};
+    const Result<std::optional<Head>> head = store.head(run.run_id);
+    if (head && *head) return {};
+    return fail(ErrorCode::kCorrupt, fmt::format("run \"{}\": {}", run.run_id, run.damage));
 }
 
-// A run that cannot be read does not keep the others from being pruned, or a store with one would grow for ever.
+/// A run that cannot be read does not keep the others from being pruned, or a store with one would grow for ever.
+class DamagedRuns {
+public:
+    explicit DamagedRuns(const Runtime& runtime) : runtime_(runtime) {}
+
+    /// Passes on what is not about the run alone; the rest is logged, and the first of it kept.
+    Status note(const OwnedRun& run, Status status) {
+        if (status || !is_unreadable(status.error())) return status;
+        runtime_.log({.level = LogLevel::kError,
+                      .event = "retention_damage",
+                      .message = status.error().message,
+                      .fields = {{"run_id", run.run_id}}});
+        if (first_) first_ = std::move(status);
+        return {};
+    }
+    const Status& first() const { return first_; }
+
+private:
+    const Runtime& runtime_;
+    Status first_;
+};
+
 Result<RetentionReport> prune_store(Store& store, const RetentionPolicy& policy, const RetentionOptions& options) {
     if (Status status = check_retention_policy(policy); !status) return std::unexpected(std::move(status.error()));
     if (Status status = check_retention_options(options); !status) return std::unexpected(std::move(status.error()));
@@ -75,18 +98,15 @@ Result<RetentionReport> prune_store(Store& store, const RetentionPolicy& policy,
     const auto mark = [&](std::span<RetentionEntry> entries) { mark_by_policy(entries, policy, now); };
 
     RetentionWorker worker(store, options);
-    Status damage;
-    const auto visit = [&](const OwnedRun& run) -> Status {
-        Status status = worker.prune_run(run, mark);
-        if (status || !is_unreadable(status.error())) return status;
-        log_damage(options.runtime, run, status.error());
-        if (damage) damage = std::move(status);
-        return {};
+    DamagedRuns damaged(options.runtime);
+    const auto visit = [&](const OwnedRun& run) {
+        const Status found = check_can_be_found(store, run);
+        return damaged.note(run, found ? worker.prune_run(run, mark) : found);
     };
     Status status = visit_runs(store, {policy.run_id, policy.thread_id, policy.user_id}, worker, visit);
     if (status) status = worker.reclaim();
     if (!status) return std::unexpected(std::move(status.error()));
-    if (!damage) return std::unexpected(std::move(damage.error()));
+    if (!damaged.first()) return std::unexpected(damaged.first().error());
     return worker.report();
 }
 
@@ -94,13 +114,18 @@ Result<RetentionReport> delete_from_store(Store& store, const DeletionTarget& ta
     if (Status status = check_deletion_target(target); !status) return std::unexpected(std::move(status.error()));
     if (Status status = check_retention_options(options); !status) return std::unexpected(std::move(status.error()));
     RetentionWorker worker(store, options);
-    Status status = visit_runs(store, {target.run_id, target.thread_id, target.user_id}, worker,
-                               [&](const OwnedRun& run) { return worker.delete_run(run); });
+    DamagedRuns damaged(options.runtime);
+    const auto visit = [&](const OwnedRun& run) {
+        const Status found = check_can_be_found(store, run);
+        return damaged.note(run, found ? worker.delete_run(run) : found);
+    };
+    Status status = visit_runs(store, {target.run_id, target.thread_id, target.user_id}, worker, visit);
     if (!status) return std::unexpected(std::move(status.error()));
-    if (worker.report().runs_examined == 0 && !worker.report().was_cancelled) {
+    if (worker.report().runs_examined == 0 && damaged.first() && !worker.report().was_cancelled) {
         return fail(ErrorCode::kNotFound, "no run has these owners");
     }
     if (status = worker.reclaim(); !status) return std::unexpected(std::move(status.error()));
+    if (!damaged.first()) return std::unexpected(damaged.first().error());
     return worker.report();
 }
 

@@ -20,6 +20,7 @@ struct OwnedRun {
     std::string run_id;
     std::string thread_id;
     std::string user_id;
+    std::string damage = {};  ///< What is wrong with its record, its head's or its lease's.
 };
 
 class RetentionWorker {

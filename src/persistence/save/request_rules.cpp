@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 
 namespace cairn {
 namespace {
@@ -162,7 +161,7 @@ Status check_owner(const StatePersistenceRequest& request, const Head& head) {
 }
 
 Status check_can_grow(std::string_view run_id, std::int64_t head_version) {
-    if (head_version < std::numeric_limits<std::int64_t>::max()) return {};
+    if (head_version < kVersionMax) return {};
     return fail(ErrorCode::kLimitExceeded,
                 fmt::format("run \"{}\" is at version {}, the last one that there is: save under another run_id",
                             shown(run_id), head_version));

@@ -19,6 +19,9 @@ Status check_name(std::string_view field, std::string_view name, bool may_be_emp
 /// Errors: kInvalidArgument if the run that `head` belongs to has another thread or user than `request` names.
 Status check_owner(const StatePersistenceRequest& request, const Head& head);
 
+/// The last version that a run can have: any reader of JSON reads it exactly, so that what is exported can be imported.
+inline constexpr std::int64_t kVersionMax = (std::int64_t{1} << 53U) - 1;
+
 /// Whether there is a version behind `head_version`. Errors: kLimitExceeded.
 Status check_can_grow(std::string_view run_id, std::int64_t head_version);
 

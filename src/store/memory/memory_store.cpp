@@ -77,6 +77,7 @@ public:
     Result<std::optional<Head>> head(std::string_view run_id) override;
     Result<std::optional<LeaseInfo>> lease(std::string_view run_id) override;
     Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override;
+    Result<std::vector<BaseFrame>> frames(std::string_view run_id, std::span<const std::int64_t> versions) override;
     void read_afresh() override {}
     Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) override;
     Result<Page<RunInfo>> runs(const RunQuery& query) override;
@@ -230,6 +231,21 @@ Result<std::optional<Snapshot>> MemoryStore::get(std::string_view run_id, std::o
         const auto version = run->versions.find(*snapshot_id);
         if (version == run->versions.end()) return std::nullopt;
         return with_bases(*run, run->snapshots.at(version->second));
+    });
+}
+
+Result<std::vector<BaseFrame>> MemoryStore::frames(std::string_view run_id, std::span<const std::int64_t> versions) {
+    return read<std::vector<BaseFrame>>([&] {
+        std::vector<BaseFrame> frames;
+        const MemoryRun* run = find_run(run_id);
+        if (run == nullptr) return frames;
+        for (const std::int64_t version : versions) {
+            const auto found = run->snapshots.find(version);
+            if (found == run->snapshots.end()) continue;
+            const Snapshot& snapshot = found->second;
+            frames.push_back({.version = version, .base_version = snapshot.info.base_version, .frame = snapshot.frame});
+        }
+        return frames;
     });
 }
 

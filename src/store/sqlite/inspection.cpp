@@ -2,6 +2,7 @@
 
 #include "store/sqlite/log_file.h"
 #include "store/sqlite/log_keeper.h"
+#include "store/sqlite/reader.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/sqlite_error.h"
 
@@ -12,6 +13,7 @@
 #include <charconv>
 #include <cstddef>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -25,7 +27,7 @@ namespace {
 constexpr char kCounts[] = R"sql(
 SELECT (SELECT count(*) FROM runs),
        (SELECT count(*) FROM (SELECT DISTINCT thread_id, user_id FROM runs)),
-       count(*), ifnull(sum(state_bytes), 0), ifnull(sum(length(frame)), 0),
+       count(*), CAST(total(max(state_bytes, 0)) AS INTEGER), ifnull(sum(length(frame)), 0),
        count(*) FILTER (WHERE base_steps > 0), ifnull(sum(length(frame)) FILTER (WHERE base_steps > 0), 0),
        count(*) FILTER (WHERE parent_steps <> 1)
 FROM snapshots WHERE run_key > 0
@@ -131,6 +133,24 @@ Status check_rule(Connection& connection, const char* rule, CheckReport& report)
     }
 }
 
+// What the listings say of damage, as far as no rule has named it yet; what is wrong with a run's own record is told
+// once and not of each snapshot.
+Status check_records(Connection& connection, CheckReport& report) {
+    std::set<std::pair<std::string, std::string>> named;
+    std::set<std::pair<std::string, std::string>> of_runs;
+    for (const CheckReport::Finding& finding : report.findings) named.emplace(finding.run_id, finding.snapshot_id);
+    const Status read = visit_damaged(
+        connection, [&](const std::string& run_id, const std::string& snapshot_id, const std::string& damage) {
+            if (snapshot_id.empty())
+                of_runs.emplace(run_id, damage);
+            else if (of_runs.contains({run_id, damage}))
+                return;
+            if (named.contains({run_id, snapshot_id})) return;
+            report.findings.push_back({.run_id = run_id, .snapshot_id = snapshot_id, .problem = damage});
+        });
+    return read ? read : note(report, read.error());
+}
+
 Status count(Connection& connection, CheckReport& report) {
     const Result<StoreStats> stats = count_rows(connection);
     if (!stats) return note(report, stats.error());
@@ -203,6 +223,7 @@ Result<CheckReport> inspect(Connection& connection, const std::filesystem::path&
     for (const char* rule : kRules) {
         if (Status status = check_rule(connection, rule, report); !status) return std::unexpected(status.error());
     }
+    if (Status status = check_records(connection, report); !status) return std::unexpected(status.error());
     if (Status status = count(connection, report); !status) return std::unexpected(status.error());
     if (Status status = check_log(connection, database, report); !status) return std::unexpected(status.error());
     return report;

@@ -9,8 +9,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <string>
+#include <tuple>
 #include <utility>
 
 namespace cairn::sqlite {
@@ -47,6 +49,10 @@ constexpr char kGetById[] =
 constexpr char kGetBases[] =
     "SELECT version, base_steps, frame FROM snapshots WHERE run_key = ? AND version <= ? ORDER BY version DESC";
 
+constexpr char kGetFrame[] =
+    "SELECT s.version, s.base_steps, s.frame FROM runs r CROSS JOIN snapshots s ON s.run_key = r.run_key "
+    "AND s.version = ?2 WHERE r.run_id = ?1";
+
 #define CAIRN_HISTORY                                                                                        \
     "SELECT " CAIRN_INFO_COLUMNS " FROM runs r CROSS JOIN snapshots s ON s.run_key = r.run_key" CAIRN_LABELS \
     "WHERE r.run_id = ?1 AND (?2 IS NULL OR r.thread_id = ?2) AND (?3 IS NULL OR r.user_id = ?3) "           \
@@ -71,19 +77,33 @@ constexpr char kRuns[] = CAIRN_RUNS("true");
 constexpr char kRunsOfThread[] = CAIRN_RUNS("r.thread_id = ?3 AND (?4 IS NULL OR r.user_id = ?4)");
 constexpr char kRunsOfUser[] = CAIRN_RUNS("r.user_id = ?3");
 
-#define CAIRN_THREADS(condition)                                                                              \
-    "SELECT t.thread_id, t.user_id, t.runs, t.snapshots, r.created_at, s.created_after FROM ("                \
-    "SELECT thread_id, user_id, count(*) AS runs, sum(snapshots) AS snapshots, max(head_sequence) AS newest " \
-    "FROM runs WHERE (thread_id, user_id) > (?1, ?2) AND " condition                                          \
-    " GROUP BY thread_id, user_id ORDER BY thread_id, user_id LIMIT ?3) t "                                   \
-    "LEFT JOIN snapshots s ON s.sequence = t.newest LEFT JOIN runs r ON r.run_key = s.run_key "               \
+#define CAIRN_THREADS(condition)                                                                            \
+    "SELECT t.thread_id, t.user_id, t.runs, t.snapshots, r.created_at, s.created_after FROM ("              \
+    "SELECT thread_id, user_id, count(*) AS runs, CAST(total(max(snapshots, 0)) AS INTEGER) AS snapshots, " \
+    "max(head_sequence) AS newest "                                                                         \
+    "FROM runs WHERE (thread_id, user_id) > (?1, ?2) AND " condition                                        \
+    " GROUP BY thread_id, user_id ORDER BY thread_id, user_id LIMIT ?3) t "                                 \
+    "LEFT JOIN snapshots s ON s.sequence = t.newest LEFT JOIN runs r ON r.run_key = s.run_key "             \
     "ORDER BY t.thread_id, t.user_id"
 constexpr char kThreads[] = CAIRN_THREADS("true");
 constexpr char kThreadsOfUser[] = CAIRN_THREADS("user_id = ?4");
 
+#define CAIRN_RECOVERY_COLUMNS                                                                                       \
+    "run_id, recovery_type, failure_reason, auto_recovery, source_snapshot_id, result_snapshot_id, result, detail, " \
+    "started_at, duration_us"
 constexpr char kRecoveryLog[] =
-    "SELECT run_id, recovery_type, failure_reason, auto_recovery, source_snapshot_id, result_snapshot_id, result, "
-    "detail, started_at, duration_us FROM recovery_log WHERE run_id = ? ORDER BY recovery_key DESC LIMIT ?";
+    "SELECT " CAIRN_RECOVERY_COLUMNS " FROM recovery_log WHERE run_id = ? ORDER BY recovery_key DESC LIMIT ?";
+
+// All records there are, for who looks for damage.
+constexpr char kAllRuns[] =
+    "SELECT r.run_id, r.thread_id, r.user_id, r.head_version, r.head_snapshot_id, r.snapshots, g.owner, g.epoch, "
+    "g.heartbeat_at FROM runs r LEFT JOIN leases g ON g.run_id = r.run_id";
+constexpr char kAllSnapshots[] =
+    "SELECT " CAIRN_INFO_COLUMNS " FROM snapshots s CROSS JOIN runs r ON r.run_key = s.run_key" CAIRN_LABELS;
+constexpr char kAllRecoveries[] = "SELECT " CAIRN_RECOVERY_COLUMNS " FROM recovery_log";
+constexpr char kOtherLeases[] =
+    "SELECT run_id, owner, epoch, heartbeat_at FROM leases g "
+    "WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.run_id = g.run_id)";
 
 SnapshotInfo read_info(RowReader& row) {
     // A braced list is evaluated from left to right: in the order of the columns.
@@ -96,7 +116,7 @@ SnapshotInfo read_info(RowReader& row) {
     info.base_version = row.base_version(info.version);
     info.checkpoint_type = CheckpointType(row.joined_text());
     info.agent_phase = AgentPhase(row.joined_text());
-    info.is_recovery_point = row.flag();
+    info.is_recovery_point = row.joined_flag();
     info.created_at = row.time_after();
     info.expires_at = row.optional_time();
     info.state_bytes = row.count();
@@ -104,6 +124,7 @@ SnapshotInfo read_info(RowReader& row) {
     info.checksum = row.checksum();
     info.execution_context = row.object("execution context", info.damage);
     info.metadata = row.object("metadata", info.damage);
+    if (!row.is_sound()) info.damage = row.damage();
     return info;
 }
 
@@ -112,44 +133,59 @@ LeaseInfo read_lease(RowReader& row) {
 }
 
 RunInfo read_run(RowReader& row) {
-    std::string damage;  // for who loads the head
-    return {.run_id = row.text(),
-            .thread_id = row.text(),
-            .user_id = row.text(),
-            .head_version = row.version(),
-            .head_snapshot_id = row.snapshot_id(),
-            .checkpoint_type = CheckpointType(row.joined_text()),
-            .agent_phase = AgentPhase(row.joined_text()),
-            .created_at = row.time(),
-            .updated_at = row.time_after(),
-            .snapshots = row.count(),
-            .commit_sequence = row.integer(),
-            .metadata = row.object("metadata", damage),
-            .lease = row.is_null() ? std::nullopt : std::optional(read_lease(row))};
+    std::string damage;  // of the head's metadata: for who loads it
+    RunInfo run{.run_id = row.text(),
+                .thread_id = row.text(),
+                .user_id = row.text(),
+                .head_version = row.version(),
+                .head_snapshot_id = row.snapshot_id(),
+                .checkpoint_type = CheckpointType(row.joined_text()),
+                .agent_phase = AgentPhase(row.joined_text()),
+                .created_at = row.time(),
+                .updated_at = row.time_after(),
+                .snapshots = row.count(),
+                .commit_sequence = row.integer(),
+                .metadata = row.object("metadata", damage),
+                .lease = row.is_null() ? std::nullopt : std::optional(read_lease(row))};
+    run.damage = row.damage();
+    if (!row.is_sound()) run.lease.reset();  // nothing that can be relied on
+    return run;
 }
 
 ThreadInfo read_thread(RowReader& row) {
-    return {.thread_id = row.text(),
-            .user_id = row.text(),
-            .runs = row.count(),
-            .snapshots = row.count(),
-            .updated_at = row.time_after()};
+    ThreadInfo thread{.thread_id = row.text(),
+                      .user_id = row.text(),
+                      .runs = row.count(),
+                      .snapshots = row.count(),
+                      .updated_at = row.time_after()};
+    thread.damage = row.damage();
+    return thread;
 }
 
 RecoveryRecord read_recovery(RowReader& row) {
-    return {.run_id = row.text(),
-            .recovery_type = row.recovery_type(),
-            .failure_reason = row.text(),
-            .auto_recovery = row.flag(),
-            .source_snapshot_id = row.text(),
-            .result_snapshot_id = row.text(),
-            .result = row.text(),
-            .detail = row.text(),
-            .started_at = row.time(),
-            .duration = std::chrono::microseconds(row.integer())};
+    RecoveryRecord record{.run_id = row.text(),
+                          .recovery_type = row.recovery_type(),
+                          .failure_reason = row.text(),
+                          .auto_recovery = row.flag(),
+                          .source_snapshot_id = row.text(),
+                          .result_snapshot_id = row.text(),
+                          .result = row.text(),
+                          .detail = row.text(),
+                          .started_at = row.time(),
+                          .duration = std::chrono::microseconds(row.integer())};
+    record.damage = row.damage();
+    return record;
 }
 
-// The rows of `cursor` as `read` makes them, those that `wanted` wants, up to `limit`.
+BaseFrame read_frame(RowReader& row) {
+    BaseFrame frame{.version = row.version()};
+    frame.base_version = row.base_version(frame.version);
+    frame.frame = row.blob();
+    return frame;
+}
+
+// The rows of `cursor` as `read` makes them, those that `wanted` wants, up to `limit`. One that is damaged says so
+// itself: it must not hide the others.
 template <class Item, class Read, class Wanted>
 Result<std::vector<Item>> collect(Cursor& cursor, Read read, std::size_t limit, Wanted wanted) {
     std::vector<Item> items;
@@ -159,7 +195,6 @@ Result<std::vector<Item>> collect(Cursor& cursor, Read read, std::size_t limit, 
         if (!*more) break;
         RowReader row(cursor);  // NOLINT(misc-const-correctness): `read` moves it along
         Item item = read(row);
-        if (Status status = row.finish(); !status) return std::unexpected(status.error());
         if (wanted(item)) items.push_back(std::move(item));
     }
     return items;
@@ -220,9 +255,7 @@ Status scan_bases(Connection& connection, std::int64_t run_key, Snapshot& snapsh
         }
         RowReader row(cursor);
         if (snapshot.bases.size() + 1 == kChainFramesUpper) return chain_is_too_long(snapshot.info);
-        BaseFrame base{.version = row.version()};
-        base.base_version = row.base_version(base.version);
-        base.frame = row.blob();
+        BaseFrame base = read_frame(row);
         if (Status status = row.finish(); !status) return status;
         version = base.base_version;
         steps = base.version - version;
@@ -243,6 +276,16 @@ Status read_bases(Connection& connection, std::int64_t run_key, Snapshot& snapsh
 std::optional<std::int64_t> number_of(std::optional<bool> flag) {
     if (!flag) return std::nullopt;
     return std::int64_t{*flag};
+}
+
+Status visit_rows(Cursor cursor, const std::function<void(RowReader&)>& visit) {
+    while (true) {
+        const Result<bool> more = cursor.step();
+        if (!more) return std::unexpected(more.error());
+        if (!*more) return {};
+        RowReader row(cursor);  // NOLINT(misc-const-correctness): `visit` moves it along
+        visit(row);
+    }
 }
 
 Cursor find_runs(Connection& connection, const RunQuery& query) {
@@ -300,6 +343,21 @@ Result<std::optional<Snapshot>> get(Connection& connection, std::string_view run
     return snapshot;
 }
 
+Result<std::vector<BaseFrame>> frames(Connection& connection, std::string_view run_id,
+                                      std::span<const std::int64_t> versions) {
+    std::vector<BaseFrame> frames;
+    for (const std::int64_t version : versions) {
+        Cursor cursor = connection.use(kGetFrame);
+        const Result<bool> found = cursor.bind(run_id, version).step();
+        if (!found) return std::unexpected(found.error());
+        if (!*found) continue;
+        RowReader row(cursor);
+        frames.push_back(read_frame(row));
+        if (Status status = row.finish(); !status) return std::unexpected(status.error());
+    }
+    return frames;
+}
+
 Result<std::vector<SnapshotInfo>> history(Connection& connection, const HistoryQuery& query) {
     const auto [from, until] = versions_after(query);
     const bool newest_first = query.order == HistoryQuery::Order::kNewestFirst;
@@ -351,12 +409,17 @@ Result<Page<ThreadInfo>> threads(Connection& connection, const ThreadQuery& quer
     const std::int64_t rows = one_more_than(query.limit);
     query.user_id ? cursor.bind(after.thread_id, after.user_id, rows, *query.user_id)
                   : cursor.bind(after.thread_id, after.user_id, rows);
-    Result<std::vector<ThreadInfo>> items = collect<ThreadInfo>(cursor, read_thread);
+    std::vector<ThreadCursor> keys;
+    Result<std::vector<ThreadInfo>> items = collect<ThreadInfo>(cursor, [&](RowReader& row) {
+        keys.push_back({.thread_id = std::string(cursor.text(0)), .user_id = std::string(cursor.text(1))});
+        return read_thread(row);
+    });
     if (!items) return std::unexpected(std::move(items.error()));
     Page<ThreadInfo> page{.items = std::move(*items)};
-    if (cut(page.items, query.limit)) {
-        page.next_cursor = encode_thread_cursor(page.items.back().thread_id, page.items.back().user_id);
-    }
+    if (!cut(page.items, query.limit)) return page;
+    const ThreadCursor& last = keys[query.limit - 1];
+    const bool goes_on = std::tie(last.thread_id, last.user_id) > std::tie(after.thread_id, after.user_id);
+    if (goes_on) page.next_cursor = encode_thread_cursor(last.thread_id, last.user_id);  // or it is no text
     return page;
 }
 
@@ -364,6 +427,38 @@ Result<std::vector<RecoveryRecord>> recovery_log(Connection& connection, std::st
     Cursor cursor = connection.use(kRecoveryLog);
     cursor.bind(run_id, to_column(limit));
     return collect<RecoveryRecord>(cursor, read_recovery);
+}
+
+Status visit_damaged(Connection& connection, const DamageVisit& visit) {
+    const auto tell = [&](const std::string& run_id, const std::string& snapshot_id, const std::string& damage) {
+        if (!damage.empty()) visit(run_id, snapshot_id, damage);
+    };
+    Status status = visit_rows(connection.use(kAllRuns), [&](RowReader& row) {
+        RunInfo run{.run_id = row.text(),
+                    .thread_id = row.text(),
+                    .user_id = row.text(),
+                    .head_version = row.version(),
+                    .head_snapshot_id = row.snapshot_id(),
+                    .snapshots = row.count()};
+        if (!row.is_null()) run.lease = read_lease(row);
+        tell(run.run_id, "", row.damage());
+    });
+    if (!status) return status;
+    status = visit_rows(connection.use(kAllSnapshots), [&](RowReader& row) {
+        const SnapshotInfo info = read_info(row);
+        tell(info.run_id, info.snapshot_id, info.damage);
+    });
+    if (!status) return status;
+    status = visit_rows(connection.use(kAllRecoveries), [&](RowReader& row) {
+        const RecoveryRecord record = read_recovery(row);
+        tell(record.run_id, "", record.damage.empty() ? "" : "a line of its recovery log: " + record.damage);
+    });
+    if (!status) return status;
+    return visit_rows(connection.use(kOtherLeases), [&](RowReader& row) {
+        const std::string run_id = row.text();
+        static_cast<void>(read_lease(row));
+        tell(run_id, "", row.damage());
+    });
 }
 
 }  // namespace cairn::sqlite

@@ -8,7 +8,11 @@
 #include <cairn/store.h>
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <optional>
+#include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -18,10 +22,20 @@ namespace cairn::sqlite {
 [[nodiscard]] Result<std::optional<LeaseInfo>> lease(Connection& connection, std::string_view run_id);
 [[nodiscard]] Result<std::optional<Snapshot>> get(Connection& connection, std::string_view run_id,
                                                   std::optional<std::string_view> snapshot_id);
+[[nodiscard]] Result<std::vector<BaseFrame>> frames(Connection& connection, std::string_view run_id,
+                                                    std::span<const std::int64_t> versions);
 [[nodiscard]] Result<std::vector<SnapshotInfo>> history(Connection& connection, const HistoryQuery& query);
 [[nodiscard]] Result<Page<RunInfo>> runs(Connection& connection, const RunQuery& query);
 [[nodiscard]] Result<Page<ThreadInfo>> threads(Connection& connection, const ThreadQuery& query);
 [[nodiscard]] Result<std::vector<RecoveryRecord>> recovery_log(Connection& connection, std::string_view run_id,
                                                                std::size_t limit);
+
+/// Told of a record that is damaged: its run, its snapshot (empty: the run's own record, or another one of it), and
+/// how.
+using DamageVisit =
+    std::function<void(const std::string& run_id, const std::string& snapshot_id, const std::string& damage)>;
+
+/// Reads every record that the store has.
+Status visit_damaged(Connection& connection, const DamageVisit& visit);
 
 }  // namespace cairn::sqlite

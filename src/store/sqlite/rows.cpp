@@ -50,6 +50,15 @@ std::string format_uuid(std::string_view bytes) {
     return text;
 }
 
+std::string without_foreign_bytes(std::string_view text) {
+    std::string shown;
+    for (const char character : text) {
+        const bool is_ascii = static_cast<unsigned char>(character) < 0x80;
+        is_ascii ? shown.append(1, character) : shown.append("\uFFFD");
+    }
+    return shown;
+}
+
 }  // namespace
 
 StoredId::StoredId(std::string_view snapshot_id) : text_(snapshot_id), is_uuid_(parse_uuid(snapshot_id, bytes_)) {}
@@ -105,8 +114,9 @@ std::uint64_t RowReader::count() {
 
 std::string RowReader::text() {
     const std::string_view stored = cursor_.text(column_++);
-    require(is_utf8(stored), "text that is not UTF-8");
-    return std::string(stored);
+    const bool is_sound = is_utf8(stored);
+    require(is_sound, "text that is not UTF-8");
+    return is_sound ? std::string(stored) : without_foreign_bytes(stored);
 }
 
 std::string RowReader::object(std::string_view name, std::string& damage) {
@@ -123,7 +133,7 @@ std::string RowReader::joined_text() {
 
 std::int64_t RowReader::epoch() {
     const std::int64_t value = integer();
-    require(value >= 1, "an epoch below 1");
+    require(value >= 1, "a lease with an epoch below 1");
     return value;
 }
 
@@ -131,7 +141,7 @@ std::int64_t RowReader::epoch() {
 Timestamp RowReader::heartbeat() {
     constexpr std::int64_t kFarthest = std::int64_t{1} << 61U;
     const std::int64_t value = integer();
-    require(value >= -kFarthest && value <= kFarthest, "an impossible time");
+    require(value >= -kFarthest && value <= kFarthest, "a lease with an impossible time");
     return Timestamp(std::chrono::microseconds(value));
 }
 
@@ -187,6 +197,10 @@ RecoveryType RowReader::recovery_type() {
     const std::optional<RecoveryType> type = parse_recovery_type(cursor_.text(column_++));
     require(type.has_value(), "a recovery of no known type");
     return type.value_or(RecoveryType::kResume);
+}
+
+std::string RowReader::damage() const {
+    return problem_.empty() ? "" : fmt::format("its record in the store holds {}", problem_);
 }
 
 Status RowReader::finish() const {

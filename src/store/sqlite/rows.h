@@ -63,13 +63,15 @@ public:
     std::int64_t integer() { return cursor_.integer(column_++); }
     std::uint64_t count();
     bool flag() { return integer() != 0; }
-    /// UTF-8, as all text is that cairn writes.
+    /// UTF-8, as all text is that cairn writes. Of other text, what can be shown.
     std::string text();
     /// The normal text of a JSON object, or empty. What is neither is left out, and noted in `damage` as `name`.
     std::string object(std::string_view name, std::string& damage);
     std::string blob() { return std::string(cursor_.blob(column_++)); }
     /// Text of a table that the row refers to: NULL if it is missing there.
     std::string joined_text();
+    /// A flag of such a table: set if it is missing there, so that nobody does what it would forbid.
+    bool joined_flag() { return is_null() ? skip(), true : flag(); }
     std::int64_t epoch();
     Timestamp heartbeat();
     Timestamp time() { return Timestamp(std::chrono::microseconds(integer())); }
@@ -88,6 +90,10 @@ public:
     bool is_null() const { return cursor_.is_null(column_); }
     void skip() { ++column_; }
 
+    /// Whether all columns so far could be read.
+    bool is_sound() const { return problem_.empty(); }
+    /// What is wrong with the row, for who lists it all the same; empty: nothing.
+    std::string damage() const;
     /// Errors: kCorrupt (a value that no column of its kind can have).
     [[nodiscard]] Status finish() const;
 

@@ -85,6 +85,7 @@ public:
     Result<std::optional<Head>> head(std::string_view run_id) override;
     Result<std::optional<LeaseInfo>> lease(std::string_view run_id) override;
     Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override;
+    Result<std::vector<BaseFrame>> frames(std::string_view run_id, std::span<const std::int64_t> versions) override;
     void read_afresh() override;
     Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) override;
     Result<Page<RunInfo>> runs(const RunQuery& query) override;
@@ -252,6 +253,11 @@ Result<std::optional<LeaseInfo>> SqliteStore::lease(std::string_view run_id) {
 Result<std::optional<Snapshot>> SqliteStore::get(std::string_view run_id, std::optional<std::string_view> snapshot_id) {
     return read<std::optional<Snapshot>>(
         [&](Connection& connection) { return sqlite::get(connection, run_id, snapshot_id); });
+}
+
+Result<std::vector<BaseFrame>> SqliteStore::frames(std::string_view run_id, std::span<const std::int64_t> versions) {
+    return read<std::vector<BaseFrame>>(
+        [&](Connection& connection) { return sqlite::frames(connection, run_id, versions); });
 }
 
 void SqliteStore::read_afresh() {
