@@ -25,7 +25,7 @@ say "1. A pipeline of five agents (C++, Python, shell) describes this repository
 cairn run "$pipeline" --set folder="$PWD" --dry-run
 
 say "2. It runs, and is killed (kill -9) while its fourth agent is at work:"
-cairn run "$pipeline" --set folder="$PWD" --run-id analysis --events "$events" &
+cairn run "$pipeline" --set folder="$PWD" --run analysis --events "$events" &
 pid=$!
 until has_event step_started rank_files && grep -q '^rank_files ' "$REPO_ANALYST_JOURNAL"; do
     kill -0 "$pid" 2>/dev/null || { echo "run_example: the run ended too early" >&2 && exit 1; }
@@ -37,7 +37,7 @@ say "3. What the store knows of it:"
 cairn runs
 
 say "4. It goes on where it stopped:"
-cairn run "$pipeline" --run-id analysis --resume --events "$events"
+cairn run "$pipeline" --run analysis --resume --events "$events"
 
 say "5. Who ran how often (each agent writes a line when it begins: $REPO_ANALYST_JOURNAL):"
 twice=0

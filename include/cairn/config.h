@@ -57,8 +57,10 @@ struct ConfigEntry {
 
 struct LoadedConfig {
     Config config;
-    std::vector<ConfigEntry> entries;   ///< Every variable, in the documentation's order.
-    std::vector<std::string> warnings;  ///< Lines of `.env` that were skipped, each with its number.
+    std::vector<ConfigEntry> entries;  ///< Every variable, in the documentation's order.
+    /// Lines of `.env` that were skipped, each with its number, and variables that look like a setting misspelt.
+    std::vector<std::string> warnings;
+    std::vector<std::string> unknown;  ///< Other variables that begin as ours do, and are none of them.
     std::string dotenv_ignored;  ///< Why `.env` was not read, whether it is there or not: "ENVIRONMENT=production".
 };
 
@@ -67,15 +69,18 @@ using EnvironmentLookup = std::function<std::optional<std::string>(const std::st
 
 /// The process environment.
 EnvironmentLookup process_environment();
+std::vector<std::string> process_environment_names();
 
 /// Reads every variable: from `environment` first, else from the file `dotenv` (which need not exist), else the
 /// default. An empty value counts as not set. In ENVIRONMENT=production or staging the file is not read.
 /// `.env` syntax: `NAME=value` lines, `export ` allowed before, `#` comments, values bare, 'single' (as is) or
 ///   "double" quoted (\n \r \t \" \\ \$), quoted ones over several lines too, LF or CRLF; other names are allowed and
 ///   ignored. A line that cannot be read and is not of one of these variables is skipped with a warning.
+/// `names`: all that is set in `environment`, to find what was misspelt. Whatever it is, it is no error.
 /// Errors: kInvalidConfig naming the variable, the value and what is accepted, or the file and line number.
 [[nodiscard]] Result<LoadedConfig> load_config(const EnvironmentLookup& environment = process_environment(),
-                                               const std::filesystem::path& dotenv = ".env");
+                                               const std::filesystem::path& dotenv = ".env",
+                                               const std::vector<std::string>& names = {});
 
 /// The service that `config` chooses: the optimised one if ENABLE_OPTIMIZED_PERSISTENCE, otherwise the standard one.
 [[nodiscard]] std::unique_ptr<StatePersistence> make_persistence(const Config& config, std::shared_ptr<Store> store,

@@ -214,7 +214,9 @@ enum class PipelineStatus : std::uint8_t {
     kCompleted,
     kFailed,
     kInterrupted,
-    kPaused  ///< It waits for a person.
+    kPaused,   ///< It waits for a person.
+    kApproved  ///< A person has approved what it waited for, and nobody has gone on with it yet. Only
+               ///< `pipeline_status`.
 };
 std::string_view to_string(PipelineStatus status) noexcept;  ///< "running", "completed", …
 
@@ -239,6 +241,7 @@ struct PipelineResult {
     std::uint64_t saves = 0;
     std::uint64_t skips = 0;       ///< Saves that were deduplicated.
     std::string waiting_for = {};  ///< The step that needs approval, if it is paused.
+    bool is_rejected = false;      ///< A person has rejected it: it fails again until it is rolled back.
 };
 
 /// Executes pipelines and persists them by itself: after each step (`intermediate`), where the phase changes

@@ -66,7 +66,7 @@ std::string Error::to_string() const {
         text += fmt::format(" <- {}: {}", error_info(behind->code).name, behind->message);
         if (!behind->detail.empty()) text += fmt::format(" [{}]", behind->detail);
     }
-    return text + ". " + std::string(next_step());
+    return text + (text.ends_with('?') ? " " : ". ") + std::string(next_step());
 }
 
 }  // namespace cairn

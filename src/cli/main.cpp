@@ -15,10 +15,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <exception>
+#include <map>
 #include <new>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -51,12 +54,19 @@ void add_commands(CLI::App& app, Cli& cli) {
 }
 
 std::string exit_codes() {
-    std::string text = "Exit codes:\n  0 success, 1 unexpected, 20 a run waits for approval";
+    std::map<int, std::string_view> meanings{{0, "success"},
+                                             {1, "unexpected"},
+                                             {20, "a run waits for approval"},
+                                             {128 + SIGHUP, "hung up"},
+                                             {128 + SIGINT, "Ctrl-C"},
+                                             {128 + SIGTERM, "terminated"}};
+    for (const ErrorInfo& info : error_table()) meanings.emplace(info.exit_code, info.name);
+    std::string text = "Exit codes:\n ";
     std::size_t line_start = 0;
-    for (const ErrorInfo& info : error_table()) {
+    for (const auto& [code, meaning] : meanings) {
         const bool full = text.size() - line_start > 80;
         if (full) line_start = text.size();
-        text += fmt::format("{}{} {}", full ? ",\n  " : ", ", info.exit_code, info.name);
+        text += fmt::format("{}{} {}", full ? ",\n  " : code == 0 ? " " : ", ", code, meaning);
     }
     return text;
 }
@@ -92,7 +102,7 @@ void apply_store_option(Cli& cli) {
 
 Status run_action(Cli& cli) {
     if (!cli.needs_settings) return cli.action();
-    auto loaded = load_config();
+    auto loaded = load_config(process_environment(), ".env", process_environment_names());
     if (!loaded) return std::unexpected(loaded.error());
     cli.loaded = *std::move(loaded);
     apply_store_option(cli);

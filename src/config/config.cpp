@@ -1,13 +1,17 @@
+#include "base/nearest_name.h"
 #include "config/settings.h"
 
 #include <cairn/config.h>
 #include <cairn/dotenv.h>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <functional>
+#include <set>
 #include <utility>
 
 namespace cairn {
@@ -67,6 +71,37 @@ Result<DotenvValues> read_file(const EnvironmentLookup& environment, const std::
     return std::move(file->values);
 }
 
+// What `command_agent` gives to its program, which may call a cairn, and what the project's own tools read.
+bool is_for_others(std::string_view name) {
+    constexpr std::array<std::string_view, 7> kOfSteps{"CAIRN_RUN_ID",   "CAIRN_THREAD_ID", "CAIRN_USER_ID",
+                                                       "CAIRN_PIPELINE", "CAIRN_STEP",      "CAIRN_ATTEMPT",
+                                                       "CAIRN_WITH"};
+    constexpr std::array<std::string_view, 3> kOfTools{"CAIRN_TEST_", "CAIRN_SOAK_", "CAIRN_SKIP_"};
+    return std::ranges::find(kOfSteps, name) != kOfSteps.end() ||
+           std::ranges::any_of(kOfTools, [&](std::string_view start) { return name.starts_with(start); });
+}
+
+// A setting misspelt is worth a word at every start. A name that only begins like ours may be somebody's own, who does
+// not want to hear of it each time.
+void note_unknown(const std::string& name, LoadedConfig& loaded) {
+    if (is_ours(name) || is_for_others(name)) return;
+    std::vector<std::string> names;
+    for (const Setting& setting : settings()) names.emplace_back(setting.variable);
+    const std::string meant = nearest_name(name, names);
+    const bool is_near = !meant.empty() && meant.size() <= name.size() + 2;  // CAIRN is the beginning of many
+    if (is_near) {
+        loaded.warnings.push_back(fmt::format("{} is no setting: did you mean {}?", for_message(name), meant));
+    } else if (name.starts_with("CAIRN_") || name.starts_with("OPTIMIZED_PERSISTENCE_")) {
+        loaded.unknown.push_back(for_message(name));
+    }
+}
+
+void note_unknown(const std::vector<std::string>& names, const DotenvValues& dotenv, LoadedConfig& loaded) {
+    std::set<std::string, std::less<>> given(names.begin(), names.end());
+    for (const auto& [name, value] : dotenv) given.insert(name);
+    for (const std::string& name : given) note_unknown(name, loaded);
+}
+
 std::string_view where(ConfigOrigin origin) {
     return origin == ConfigOrigin::kDotenv ? "from .env" : "from the environment";
 }
@@ -86,10 +121,21 @@ EnvironmentLookup process_environment() {
     };
 }
 
-Result<LoadedConfig> load_config(const EnvironmentLookup& environment, const std::filesystem::path& dotenv) {
+std::vector<std::string> process_environment_names() {
+    std::vector<std::string> names;
+    for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+        const std::string_view line(*entry);
+        names.emplace_back(line.substr(0, line.find('=')));
+    }
+    return names;
+}
+
+Result<LoadedConfig> load_config(const EnvironmentLookup& environment, const std::filesystem::path& dotenv,
+                                 const std::vector<std::string>& names) {
     LoadedConfig loaded;
     const auto file = read_file(environment, dotenv, loaded);
     if (!file) return std::unexpected(file.error());
+    note_unknown(names, *file, loaded);
 
     for (const Setting& setting : settings()) {
         const auto found = find_value(setting.variable, environment, *file);

@@ -25,7 +25,9 @@ ErrorCode code_of(int error_number, ErrorCode otherwise) {
 }
 
 // The rows of the error table speak of runs and stores.
-std::string next_step(ErrorCode code) {
+std::string next_step(int error_number, ErrorCode code) {
+    const bool is_forbidden = error_number == EACCES || error_number == EPERM;
+    if (is_forbidden && code != ErrorCode::kReadOnly) return "Let your user read the file and enter its folder.";
     switch (code) {
         case ErrorCode::kNotFound:
             return "Check the path.";
@@ -48,7 +50,7 @@ std::unexpected<Error> file_error(std::string_view what, const std::string& name
     return std::unexpected(advise({.code = code,
                                    .message = fmt::format("{} cannot be {}", name, what),
                                    .detail = std::generic_category().message(error_number)},
-                                  next_step(code)));
+                                  next_step(error_number, code)));
 }
 
 }  // namespace cairn

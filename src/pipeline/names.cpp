@@ -15,11 +15,12 @@ using Names = std::array<std::pair<Value, std::string_view>, kCount>;
 constexpr Names<StepOutcome, 3> kOutcomes = {
     {{StepOutcome::kCompleted, "completed"}, {StepOutcome::kSkipped, "skipped"}, {StepOutcome::kFailed, "failed"}}};
 
-constexpr Names<PipelineStatus, 5> kStatuses = {{{PipelineStatus::kRunning, "running"},
+constexpr Names<PipelineStatus, 6> kStatuses = {{{PipelineStatus::kRunning, "running"},
                                                  {PipelineStatus::kCompleted, "completed"},
                                                  {PipelineStatus::kFailed, "failed"},
                                                  {PipelineStatus::kInterrupted, "interrupted"},
-                                                 {PipelineStatus::kPaused, "paused"}}};
+                                                 {PipelineStatus::kPaused, "paused"},
+                                                 {PipelineStatus::kApproved, "approved"}}};
 
 constexpr Names<Type, 8> kTypes = {{{Type::kStarted, "started"},
                                     {Type::kStepStarted, "step_started"},

@@ -134,6 +134,14 @@ StatePersistence& PipelineExecutor::state_persistence() {
     return *impl_->service;
 }
 
+namespace {
+
+bool is_approved(const RunProgress& progress) {
+    return progress.approval && progress.approval->decision == Approval::Decision::kApproved;
+}
+
+}  // namespace
+
 std::optional<PipelineRunStatus> pipeline_status(const RunInfo& run, Timestamp now, std::chrono::milliseconds silence) {
     const std::optional<RunProgress> progress = RunProgress::parse(run.metadata);
     if (!progress) return std::nullopt;
@@ -148,6 +156,8 @@ std::optional<PipelineRunStatus> pipeline_status(const RunInfo& run, Timestamp n
         status.status = PipelineStatus::kRunning;
     } else if (status.status == PipelineStatus::kRunning) {
         status.status = PipelineStatus::kInterrupted;
+    } else if (status.status == PipelineStatus::kInterrupted && is_approved(*progress)) {
+        status.status = PipelineStatus::kApproved;
     }
     if (status.status == PipelineStatus::kPaused && progress->approval) status.waiting_for = progress->approval->step;
     return status;

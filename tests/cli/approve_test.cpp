@@ -14,18 +14,14 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 constexpr int kPaused = 20;
 
-class CairnApprove : public Cairn {
+class CairnApprove : public CairnPipeline {
 protected:
     CairnApprove() {
-        write("p.yaml", R"(name: demo
-agents:
-  mark:
-    command: [sh, -c, 'echo "$CAIRN_STEP $CAIRN_ATTEMPT" >> journal; printf "{\"%s\":true}" "$CAIRN_STEP"']
-    output: merge_patch
-steps:
+        write("p.yaml", "name: demo\nagents:\n" + marking_agent("mark", "true") + R"(steps:
   - {step: draft, agent: mark}
   - approve: publish
   - {step: send, agent: mark}
@@ -33,12 +29,11 @@ steps:
     }
 
     ProgramResult run_demo(const std::vector<std::string>& more = {}) {
-        return run(std::vector<std::string>{"run", "p.yaml", "--run-id", "r1"} + more);
+        return CairnPipeline::run_demo(std::vector<std::string>{"--run", "r1"} + more);
     }
     ProgramResult approve(const std::vector<std::string>& more = {}) {
         return run(std::vector<std::string>{"approve", "r1", "--step", "publish", "--by", "ann"} + more);
     }
-    Json only_run() { return parsed(run({"runs", "--json"}))[0]; }
 };
 
 TEST_F(CairnApprove, ARunPausesAndIsShownAndGoesOnWhenItIsApproved) {
@@ -46,7 +41,7 @@ TEST_F(CairnApprove, ARunPausesAndIsShownAndGoesOnWhenItIsApproved) {
     EXPECT_EQ(paused.exit_code, kPaused) << paused.errors;
     EXPECT_THAT(paused.output, AllOf(HasSubstr("publish  waits for approval"),
                                      HasSubstr("decide: cairn approve r1 --step publish   (or --reject)"),
-                                     HasSubstr("go on:  cairn run p.yaml --run-id r1 --resume")));
+                                     HasSubstr("go on:  cairn run p.yaml --run r1 --resume")));
     EXPECT_THAT(paused.errors, HasSubstr("[1/3] paused after"));
     EXPECT_THAT(run({"runs"}).output, HasSubstr("paused at publish  1 of 3"));
     EXPECT_EQ(only_run()["status"], "paused");
@@ -60,8 +55,8 @@ TEST_F(CairnApprove, ARunPausesAndIsShownAndGoesOnWhenItIsApproved) {
 
     const auto approved = approve({"--set", "tone=\"formal\"", "--set", "copies=2"});
     EXPECT_EQ(approved.exit_code, 0) << approved.errors;
-    EXPECT_THAT(approved.output, HasSubstr("go on:  cairn run PIPELINE --run-id r1 --resume"));
-    EXPECT_EQ(only_run()["status"], "interrupted");
+    EXPECT_THAT(approved.output, HasSubstr("go on:  cairn run PIPELINE --run r1 --resume"));
+    EXPECT_EQ(only_run()["status"], "approved");
     EXPECT_TRUE(only_run()["waiting_for"].is_null());
     const auto done = run_demo({"--resume"});
     EXPECT_EQ(done.exit_code, 0) << done.errors;
@@ -77,7 +72,11 @@ TEST_F(CairnApprove, ARejectedRunHasFailed) {
     EXPECT_EQ(only_run()["status"], "failed");
     const auto refused = run_demo({"--resume"});
     EXPECT_EQ(refused.exit_code, exit_code_of(ErrorCode::kConflict));
-    EXPECT_THAT(last_line_of(refused.errors), HasSubstr("p.yaml:8:14: step \"publish\": it was rejected by \"ann\""));
+    EXPECT_THAT(
+        last_line_of(refused.errors),
+        AllOf(HasSubstr("p.yaml:8:14: step \"publish\": it was rejected by \"ann\""), HasSubstr("Roll the run back")));
+    EXPECT_THAT(refused.output,
+                AllOf(HasSubstr("cairn recover --run r1 --type rollback --to SNAPSHOT"), Not(HasSubstr("--resume"))));
     EXPECT_EQ(read("journal"), "draft 1\n");
 }
 
@@ -93,12 +92,15 @@ TEST_F(CairnApprove, TheFirstDecisionStandsAndTheOwnerIsAsked) {
     const Json receipt = parsed(approve({"--json"}));
     EXPECT_EQ(receipt["durability"], "sync");
     expect_error(approve(), ErrorCode::kConflict, "was approved by \"ann\" already");
+    EXPECT_THAT(approve().errors,
+                HasSubstr("already, and that stands. Execute the run again (`cairn run … --resume`)"));
+    EXPECT_THAT(run({"runs"}).output, HasSubstr("  approved  "));
     expect_error(approve({"--reject"}), ErrorCode::kConflict, "was approved by \"ann\" already");
 }
 
 TEST_F(CairnApprove, TheNewestRunThatCanGoOnIsResumedBeforeOneThatWaits) {
     run_demo();
-    run({"run", "p.yaml", "--run-id", "r2"});
+    run({"run", "p.yaml", "--run", "r2"});
     run({"approve", "r1", "--step", "publish"});
     EXPECT_EQ(parsed(run({"run", "p.yaml", "--resume", "--json"}))["run_id"], "r1");
     EXPECT_EQ(Json::parse(run({"run", "p.yaml", "--resume", "--json"}).output)["run_id"], "r2");
@@ -137,7 +139,7 @@ steps:
         return steps;
     }
     ProgramResult run_demo(const std::string& run_id) {
-        return run({"run", "p.yaml", "--run-id", run_id, "--resume-or-start"});
+        return run({"run", "p.yaml", "--run", run_id, "--resume-or-start"});
     }
 };
 
@@ -145,7 +147,7 @@ TEST_F(CairnPipelineFork, GoesOnFromItsStepInARunOfItsOwnOrInTheOldOne) {
     write_pipeline();
     EXPECT_EQ(run_demo("r1").exit_code, 0);
     EXPECT_EQ(run({"fork", "--run", "r1", "--from", "2", "--to-run", "r2"}).exit_code, 0);
-    const auto resumed = run({"run", "p.yaml", "--run-id", "r2", "--resume"});
+    const auto resumed = run({"run", "p.yaml", "--run", "r2", "--resume"});
     EXPECT_EQ(resumed.exit_code, 0) << resumed.errors;
     EXPECT_EQ(journal_of("r2"), "xyb");
     const Json metadata = parsed(run({"log", "--run", "r2", "--json"})).back()["metadata"];

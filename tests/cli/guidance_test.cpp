@@ -4,8 +4,10 @@
 
 #include "cli/program_fixture.h"
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
+#include <regex>
 
 namespace cairn::test {
 namespace {
@@ -42,6 +44,62 @@ TEST_F(Guidance, AMistypedWordIsNamedWithTheOneThatWasMeant) {
     EXPECT_THAT(run({"xyzzy"}).errors, Not(HasSubstr("did you mean")));
 }
 
+TEST_F(Guidance, AWrongChoiceOrAWordTooManyIsNamedWithWhatWasMeant) {
+    const std::vector<std::pair<std::vector<std::string>, std::string>> cases{
+        {{"recover", "--run", "r1", "--type", "rolback"},
+         "--type: \"rolback\" is none of resume, rollback, restart: did you mean rollback? `cairn recover --help` "
+         "lists "
+         "what it accepts.\n"},
+        {{"recover", "--run", "r1", "--type", "xyzzy"}, "is none of resume, rollback, restart. `cairn recover --help`"},
+        {{"-v"}, "\"cairn\" has no option -v: did you mean -V? `cairn --help` lists the commands.\n"},
+        {{"lod"}, "\"lod\" is no command: did you mean load? `cairn --help` lists the commands.\n"},
+        {{"load", "r1"}, "\"cairn load\" takes no argument \"r1\": did you mean --run r1? `cairn load --help`"},
+        {{"load", "--run", "r1", "more"}, "\"cairn load\" takes no argument \"more\". `cairn load --help`"},
+        {{"run", "p.yaml", "more"}, "\"cairn run\" takes no argument \"more\""},
+    };
+    for (const auto& [arguments, words] : cases) expect_error(run(arguments), ErrorCode::kInvalidArgument, words);
+}
+
+TEST_F(Guidance, TheHelpListsEveryExitCodeInOrder) {
+    const std::string help = run({"--help"}).output;
+    const auto begin = help.find("Exit codes:");
+    ASSERT_NE(begin, std::string::npos);
+    const std::string text = help.substr(begin, help.find("Examples:") - begin);
+    std::vector<int> codes;
+    static const std::regex kCode(R"(([0-9]+) [a-zC])");
+    for (std::sregex_iterator at(text.begin(), text.end(), kCode), end; at != end; ++at) {
+        codes.push_back(std::stoi((*at)[1]));
+    }
+    EXPECT_TRUE(std::ranges::is_sorted(codes)) << text;
+    for (const int code : {0, 1, 2, 16, 20, 129, 130, 143}) EXPECT_THAT(codes, testing::Contains(code)) << text;
+}
+
+TEST_F(Guidance, ASettingMisspeltIsToldAndStopsNothing) {
+    const auto result = save("{}", {}, {{"CAIRN_STOR", "sqlite:other.db"}});
+    EXPECT_EQ(result.exit_code, 0);
+    EXPECT_THAT(result.errors, HasSubstr("CAIRN_STOR is no setting: did you mean CAIRN_STORE?"));
+    EXPECT_EQ(std::ranges::count(result.errors, '\n'), 1);
+    EXPECT_THAT(run({"config"}, "", {{"OPTIMIZED_PERSISTANCE_CACHE_SIZE", "5"}}).errors,
+                HasSubstr("did you mean OPTIMIZED_PERSISTENCE_CACHE_SIZE?"));
+    write(".env", "CAIRN_LOGLEVEL=debug\n");
+    EXPECT_THAT(run({"runs"}).errors, HasSubstr("CAIRN_LOGLEVEL is no setting: did you mean CAIRN_LOG_LEVEL?"));
+}
+
+TEST_F(Guidance, AVariableOfSomebodysOwnIsNotedByConfigAlone) {
+    saved("{}");
+    const Environment own{{"CAIRN_FROB", "1"}, {"CAIRN_STEP", "of a pipeline"}, {"CAIRN", "x"}};
+    EXPECT_THAT(run({"runs"}, "", own).errors, IsEmpty());
+    EXPECT_EQ(run({"config"}, "", own).errors, "note: CAIRN_FROB is no setting of cairn, and is not looked at\n");
+}
+
+TEST_F(Guidance, AFileThatMayNotBeReadIsNotTheCommandsFault) {
+    write("secret.json", "{}");
+    std::filesystem::permissions(folder_ / "secret.json", std::filesystem::perms::none);
+    const auto refused = save("", {"secret.json"});
+    if (refused.exit_code == 0) GTEST_SKIP() << "this user may read every file";
+    EXPECT_THAT(refused.errors, AllOf(HasSubstr("cannot be read"), HasSubstr("Let your user read the file")));
+}
+
 TEST_F(Guidance, AdviceFitsItsCase) {
     const auto no_store = run({"runs", "--store", "sqlite:none.db"});
     expect_error(no_store, ErrorCode::kNotFound, "none.db");
@@ -59,7 +117,18 @@ TEST_F(Guidance, AdviceFitsItsCase) {
         EXPECT_EQ(result.exit_code, exit_code_of(ErrorCode::kNotFound)) << result.errors;
         EXPECT_THAT(result.errors, EndsWith("Check the path.\n")) << command.front();
     }
-    EXPECT_THAT(run({"load", "--run", "r9"}).errors, HasSubstr("`cairn runs` lists what there is"));
+    EXPECT_THAT(run({"load", "--run", "r9"}).errors,
+                AllOf(HasSubstr("`cairn runs` lists what there is"), Not(HasSubstr("owner "))));
+    EXPECT_THAT(run({"load", "--run", "r9", "--user", "u9"}).errors, HasSubstr("under this owner"));
+    for (const char* snapshot : {"77", "0193-none"}) {
+        EXPECT_THAT(run({"load", "--run", "r1", "--snapshot", snapshot}).errors,
+                    AllOf(HasSubstr("`cairn log --run "), Not(HasSubstr("under this owner"))));
+        EXPECT_THAT(run({"recover", "--run", "r1", "--type", "rollback", "--to", snapshot}).errors,
+                    AllOf(HasSubstr("`cairn log --run "), Not(HasSubstr("under this owner"))));
+    }
+    EXPECT_THAT(run({"load", "--run", "r9", "--snapshot", "77"}).errors, HasSubstr("there is no run \"r9\""));
+    EXPECT_THAT(run({"fork", "--run", "r1", "--from", "1", "--to-run", "r1"}).errors,
+                EndsWith("Give another --to-run, or leave it out to go on in the old run.\n"));
     expect_error(run({"recover", "--run", "r1", "--type", "rollback"}), ErrorCode::kInvalidArgument,
                  "--type rollback needs --to SNAPSHOT");
     expect_error(run({"recover", "--run", "r1", "--type", "resume", "--to", "1"}), ErrorCode::kInvalidArgument,
@@ -74,9 +143,10 @@ TEST_F(Guidance, AnAgentsStandardErrorKeepsItsLines) {
     const Json error = Json::parse(last_line_of(failed.errors))["error"];
     EXPECT_EQ(error["code"], "agent_failed");
     EXPECT_THAT(error["message"].get<std::string>(), EndsWith("exited with code 3: one\n  two\nthree"));
-    const auto shown = run({"run", "p.yaml", "--run-id", "again"});
+    const auto shown = run({"run", "p.yaml", "--run", "again"});
     EXPECT_EQ(shown.exit_code, exit_code_of(ErrorCode::kAgentFailed));
     EXPECT_THAT(shown.errors, HasSubstr("exited with code 3: one\n    two\n  three\nMend what the agent says"));
+    EXPECT_THAT(shown.errors, ContainsRegex("\\[0/1\\] a failed: .* code 3: one\n    two\n  three\n\\["));
 }
 
 TEST_F(Guidance, HelpAndVersionAreCommandsTooAndNeedNoSettings) {
@@ -136,7 +206,7 @@ TEST_F(Guidance, ListsNameStepsAndPipelines) {
     write("p.yaml",
           "name: my pipeline\nagents: {a: {command: [cat]}}\n"
           "steps: [{step: first, agent: a}, {parallel: [{step: left, agent: a}, {step: right, agent: a}]}]\n");
-    ASSERT_EQ(run({"run", "p.yaml", "--run-id", "r1"}, "", kOptimised).exit_code, 0);
+    ASSERT_EQ(run({"run", "p.yaml", "--run", "r1"}, "", kOptimised).exit_code, 0);
     EXPECT_THAT(run({"runs"}).output, AllOf(HasSubstr("PIPELINE"), HasSubstr("  my pipeline  completed  3 of 3")));
     const auto shown = run({"log", "--run", "r1"});
     EXPECT_THAT(shown.output, AllOf(HasSubstr("STEP"), HasSubstr(" first "), HasSubstr(" right ")));

@@ -118,4 +118,23 @@ protected:
     TempDir folder_;
 };
 
+/// Runs of the pipeline in "p.yaml", whose agents write to the file "journal" that they were there.
+class CairnPipeline : public Cairn {
+protected:
+    static constexpr std::string_view kNote = R"(echo "$CAIRN_STEP $CAIRN_ATTEMPT" >> journal)";
+
+    // An agent that is there and adds a member of its step's name with this value, JSON as the shell prints it.
+    static std::string marking_agent(const std::string& name, const std::string& value) {
+        return "  " + name + ":\n    command: [sh, -c, '" + std::string(kNote) +
+               "; printf \"{\\\"%s\\\":%s}\" \"$CAIRN_STEP\" \"" + value + "\"']\n    output: merge_patch\n";
+    }
+
+    ProgramResult run_demo(const std::vector<std::string>& more = {}, std::string_view input = {},
+                           const Environment& environment = {}) {
+        return run(std::vector<std::string>{"run", "p.yaml"} + more, input, environment);
+    }
+
+    Json only_run() { return parsed(run({"runs", "--json"}))[0]; }
+};
+
 }  // namespace cairn::test

@@ -18,17 +18,12 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-class CairnRun : public Cairn {
+class CairnRun : public CairnPipeline {
 protected:
     // Three steps, of which the second does as the file "second.sh" says, a line each in "journal".
     void write_pipeline(const std::string& second = "true") {
         write("second.sh", second);
-        write("p.yaml", R"(name: demo
-agents:
-  mark:
-    command: [sh, -c, 'echo "$CAIRN_STEP $CAIRN_ATTEMPT" >> journal; printf "{\"%s\":%s}" "$CAIRN_STEP" "$CAIRN_WITH"']
-    output: merge_patch
-  second:
+        write("p.yaml", "name: demo\nagents:\n" + marking_agent("mark", "$CAIRN_WITH") + R"(  second:
     command: [sh, -c, 'echo "$CAIRN_STEP $CAIRN_ATTEMPT" >> journal; . ./second.sh; echo "{\"second\":true}"']
     output: merge_patch
     grace: 100ms
@@ -47,17 +42,10 @@ steps:
         write("p.yaml", edited);
     }
 
-    ProgramResult run_demo(const std::vector<std::string>& more = {}, std::string_view input = {},
-                           const Environment& environment = {}) {
-        return run(std::vector<std::string>{"run", "p.yaml"} + more, input, environment);
-    }
-
     Json outcome(const std::vector<std::string>& more = {}, std::string_view input = {},
                  const Environment& environment = {}) {
-        return parsed(run_demo(std::vector<std::string>{"--run-id", "r1", "--json"} + more, input, environment));
+        return parsed(run_demo(std::vector<std::string>{"--run", "r1", "--json"} + more, input, environment));
     }
-
-    Json only_run() { return parsed(run({"runs", "--json"}))[0]; }
 };
 
 const std::vector<std::string> kOutcome{
@@ -66,7 +54,7 @@ const std::vector<std::string> kOutcome{
 
 TEST_F(CairnRun, RunsEveryStepAndSavesIt) {
     write_pipeline();
-    const Json done = outcome({"--thread-id", "t1", "--user-id", "u1"});
+    const Json done = outcome({"--thread", "t1", "--user", "u1"});
     EXPECT_EQ(keys_of(done), kOutcome);
     EXPECT_EQ(done["status"], "completed");
     EXPECT_EQ(done["is_saved"], true);
@@ -102,13 +90,31 @@ TEST_F(CairnRun, TellsAPersonWhatHappenedAndWhatToDoNext) {
     EXPECT_THAT(run({"runs"}).output, AllOf(HasSubstr("STATUS"), HasSubstr("completed  3 of 3")));
 }
 
+TEST_F(CairnRun, TheNextStepAfterAMissingProgramOrATimeoutIsTold) {
+    const std::string file = "name: p\nagents: {a: {command: [COMMAND]}}\nsteps: [{step: a, timeout: 10ms}]\n";
+    const auto with = [&](const std::string& command) {
+        std::string text = file;
+        write("p.yaml", text.replace(text.find("COMMAND"), 7, command));
+        return run_demo();
+    };
+    const auto missing = with("no-such-program");
+    EXPECT_EQ(missing.exit_code, exit_code_of(ErrorCode::kNotFound));
+    EXPECT_THAT(missing.errors, AllOf(HasSubstr("no program \"no-such-program\" in PATH"),
+                                      HasSubstr("Install the program, or correct the step's command or PATH.")));
+    write("plain.txt", "no program");
+    EXPECT_THAT(with("./plain.txt").errors, HasSubstr("Make the file executable (chmod +x)"));
+    const auto late = with("sleep, '600'");
+    EXPECT_EQ(late.exit_code, exit_code_of(ErrorCode::kUnavailable));
+    EXPECT_THAT(late.errors, AllOf(HasSubstr("its time of 10 ms was up"), HasSubstr("a longer timeout")));
+}
+
 TEST_F(CairnRun, BeginsWithTheInputAndWhatIsSet) {
     write_pipeline();
     write("in.json", R"({"big": 12345678901234567890, "b": 1})");
     outcome({"--input", "in.json", "--set", "b=[2]", "--set", "c=some text"});
     EXPECT_THAT(run({"load", "--run", "r1"}).output,
                 StartsWith(R"({"big":12345678901234567890,"b":[2],"c":"some text",)"));
-    parsed(run_demo({"--run-id", "r2", "--json", "--input", "-"}, "{\"x\":1}"));
+    parsed(run_demo({"--run", "r2", "--json", "--input", "-"}, "{\"x\":1}"));
     EXPECT_THAT(run({"load", "--run", "r2"}).output, StartsWith("{\"x\":1,"));
     expect_error(run_demo({"--input", "-"}, "[]"), ErrorCode::kInvalidState, "--input (standard input): ");
     expect_error(run_demo({"--input", "none.json"}), ErrorCode::kNotFound, "none.json");
@@ -117,21 +123,21 @@ TEST_F(CairnRun, BeginsWithTheInputAndWhatIsSet) {
 
 TEST_F(CairnRun, AResumedRunKeepsItsStateAndSaysThatTheInputIsNotUsed) {
     write_pipeline("exit 3");
-    run_demo({"--run-id", "r1", "--set", "a=1"});
+    run_demo({"--run", "r1", "--set", "a=1"});
     write("second.sh", "true");
-    const auto resumed = run_demo({"--run-id", "r1", "--resume", "--set", "a=2"});
+    const auto resumed = run_demo({"--run", "r1", "--resume", "--set", "a=2"});
     EXPECT_THAT(resumed.errors, StartsWith("note: run r1 goes on with the state that it has: --input and --set"));
     EXPECT_THAT(run({"load", "--run", "r1"}).output, StartsWith(R"({"a":1,)"));
 }
 
 TEST_F(CairnRun, ARunOfOthersIsNeitherToldOfNorGoneOnWith) {
     write_pipeline("exit 3");
-    run_demo({"--run-id", "r1", "--user-id", "ann", "--thread-id", "t1"});
+    run_demo({"--run", "r1", "--user", "ann", "--thread", "t1"});
     const std::string journal = read("journal");
-    for (const std::vector<std::string>& owner : {std::vector<std::string>{"--user-id", "bob"},
-                                                  {"--user-id", "bob", "--thread-id", "t1"},
-                                                  {"--user-id", "ann", "--thread-id", "t2"}}) {
-        const std::vector<std::string> as = std::vector<std::string>{"--run-id", "r1"} + owner;
+    for (const std::vector<std::string>& owner : {std::vector<std::string>{"--user", "bob"},
+                                                  {"--user", "bob", "--thread", "t1"},
+                                                  {"--user", "ann", "--thread", "t2"}}) {
+        const std::vector<std::string> as = std::vector<std::string>{"--run", "r1"} + owner;
         expect_error(run_demo(as + std::vector<std::string>{"--resume"}), ErrorCode::kNotFound, "no run \"r1\"");
         expect_error(run_demo(as + std::vector<std::string>{"--resume", "--take-over"}), ErrorCode::kNotFound,
                      "no run \"r1\"");
@@ -141,12 +147,12 @@ TEST_F(CairnRun, ARunOfOthersIsNeitherToldOfNorGoneOnWith) {
     }
     EXPECT_EQ(read("journal"), journal);
     write("second.sh", "true");
-    EXPECT_EQ(outcome({"--resume", "--user-id", "ann", "--thread-id", "t1"})["status"], "completed");
+    EXPECT_EQ(outcome({"--resume", "--user", "ann", "--thread", "t1"})["status"], "completed");
 }
 
 TEST_F(CairnRun, AStateThatCannotBeSavedIsWrittenToAFile) {
     write_pipeline("printf '{\"long\":\"%2000s\"}'; exit 0");
-    const auto result = run_demo({"--run-id", "r1", "--json"}, {}, {{"CAIRN_STATE_BYTES_MAX", "1000"}});
+    const auto result = run_demo({"--run", "r1", "--json"}, {}, {{"CAIRN_STATE_BYTES_MAX", "1000"}});
     EXPECT_EQ(result.exit_code, exit_code_of(ErrorCode::kLimitExceeded));
     const Json ended = Json::parse(result.output);
     EXPECT_EQ(ended["status"], "interrupted");
@@ -162,8 +168,7 @@ TEST_F(CairnRun, AStateThatCannotBeSavedIsWrittenToAFile) {
 TEST_F(CairnRun, NoUnsavedStateReplacesAnother) {
     write_pipeline("mv $STORE gone; printf '{\"who\":\"%s %s\"}' $CAIRN_RUN_ID $STORE; exit 0");
     const auto unsaved = [&](const std::string& run_id, const std::string& store) {
-        const auto result =
-            run_demo({"--run-id", run_id, "--json", "--store", "sqlite:" + store}, {}, {{"STORE", store}});
+        const auto result = run_demo({"--run", run_id, "--json", "--store", "sqlite:" + store}, {}, {{"STORE", store}});
         return Json::parse(result.output)["unsaved_file"].get<std::string>();
     };
     EXPECT_EQ(unsaved("team/1", "a.db"), "cairn-team%2F1.json");
@@ -182,7 +187,7 @@ TEST_F(CairnRun, NoUnsavedStateReplacesAnother) {
 TEST_F(CairnRun, AnUnsavedStateFollowsNoLinkThatStandsAtItsName) {
     write_pipeline("mv cairn.db gone; echo '{}'; exit 0");
     std::filesystem::create_symlink("elsewhere", folder_ / "cairn-r1.json");
-    run_demo({"--run-id", "r1"});
+    run_demo({"--run", "r1"});
     EXPECT_FALSE(std::filesystem::exists(folder_ / "elsewhere"));
     EXPECT_TRUE(std::filesystem::exists(folder_ / "cairn-r1~2.json"));
 }
@@ -203,15 +208,15 @@ TEST_F(CairnRun, DryRunRunsAndWritesNothing) {
 
 TEST_F(CairnRun, AFailedStepEndsItWithItsErrorAndPlaceAndResumeGoesOn) {
     write_pipeline("echo broken >&2; exit 3");
-    const auto failed = run_demo({"--run-id", "r1"});
+    const auto failed = run_demo({"--run", "r1"});
     EXPECT_EQ(failed.exit_code, exit_code_of(ErrorCode::kAgentFailed));
     EXPECT_THAT(last_line_of(failed.errors),
                 AllOf(StartsWith("cairn: agent_failed: p.yaml:12:12: step \"second\": "), HasSubstr("broken")));
-    EXPECT_THAT(failed.output, HasSubstr("cairn run p.yaml --run-id r1 --resume"));
+    EXPECT_THAT(failed.output, HasSubstr("cairn run p.yaml --run r1 --resume"));
     EXPECT_EQ(only_run()["status"], "failed");
     EXPECT_EQ(only_run()["steps_completed"], 1);
 
-    expect_error(run_demo({"--run-id", "r1"}), ErrorCode::kInvalidArgument,
+    expect_error(run_demo({"--run", "r1"}), ErrorCode::kInvalidArgument,
                  "run \"r1\" is there already and failed (1 of 3 steps done): add --resume");
     EXPECT_THAT(run_demo({"--resume", "--dry-run"}).output, HasSubstr("run r1: it would begin after step \"first\""));
     write("second.sh", "true");
@@ -221,16 +226,16 @@ TEST_F(CairnRun, AFailedStepEndsItWithItsErrorAndPlaceAndResumeGoesOn) {
     EXPECT_EQ(done["steps"][0]["attempt"], 0);
     EXPECT_EQ(read("journal"), "first 1\nsecond 1\nsecond 2\nthird 1\n");
     expect_error(run_demo({"--resume"}), ErrorCode::kNotFound, "no run of pipeline \"demo\" is unfinished");
-    EXPECT_THAT(run_demo({"--run-id", "r1"}).output, HasSubstr("This run is completed already: nothing was run."));
+    EXPECT_THAT(run_demo({"--run", "r1"}).output, HasSubstr("This run is completed already: nothing was run."));
     EXPECT_EQ(read("journal"), "first 1\nsecond 1\nsecond 2\nthird 1\n");
 }
 
 TEST_F(CairnRun, AChangedPipelineIsRefusedUnlessAccepted) {
     write_pipeline("exit 1");
-    run_demo({"--run-id", "r1"});
+    run_demo({"--run", "r1"});
     edit_pipeline("1.50", "2");
     write("second.sh", "true");
-    const auto refused = run_demo({"--run-id", "r1", "--resume"});
+    const auto refused = run_demo({"--run", "r1", "--resume"});
     EXPECT_EQ(refused.exit_code, exit_code_of(ErrorCode::kConflict));
     EXPECT_EQ(outcome({"--resume", "--accept-changes"})["status"], "completed");
     EXPECT_EQ(read("journal"), "first 1\nsecond 1\nsecond 2\nthird 1\n");
@@ -238,10 +243,10 @@ TEST_F(CairnRun, AChangedPipelineIsRefusedUnlessAccepted) {
 
 TEST_F(CairnRun, AStepPutBeforeWhereItStandsIsNotCalledCompleted) {
     write_pipeline("exit 1");
-    run_demo({"--run-id", "r1"});
+    run_demo({"--run", "r1"});
     edit_pipeline("  - {step: first,", "  - {step: review, agent: mark}\n  - {step: first,");
     write("second.sh", "true");
-    const auto refused = run_demo({"--run-id", "r1", "--resume", "--accept-changes"});
+    const auto refused = run_demo({"--run", "r1", "--resume", "--accept-changes"});
     EXPECT_EQ(refused.exit_code, exit_code_of(ErrorCode::kConflict));
     EXPECT_THAT(
         last_line_of(refused.errors),
@@ -252,14 +257,14 @@ TEST_F(CairnRun, AStepPutBeforeWhereItStandsIsNotCalledCompleted) {
 TEST_F(CairnRun, OnlyWhatIsThereCanBeResumedUnlessItMayBegin) {
     write_pipeline();
     expect_error(
-        run_demo({"--run-id", "typo", "--resume"}), ErrorCode::kNotFound,
+        run_demo({"--run", "typo", "--resume"}), ErrorCode::kNotFound,
         "--resume: there is no run \"typo\" here; leave --resume out for a new one, or give --resume-or-start");
-    expect_error(run_demo({"--run-id", "typo", "--resume", "--dry-run"}), ErrorCode::kNotFound, "no run \"typo\"");
+    expect_error(run_demo({"--run", "typo", "--resume", "--dry-run"}), ErrorCode::kNotFound, "no run \"typo\"");
     expect_error(run_demo({"--resume"}), ErrorCode::kNotFound, "no run of pipeline \"demo\" is unfinished");
     EXPECT_FALSE(std::filesystem::exists(folder_ / "journal"));
 
     write("second.sh", "exit 1");
-    EXPECT_NE(run_demo({"--run-id", "r1", "--resume-or-start"}).exit_code, 0);
+    EXPECT_NE(run_demo({"--run", "r1", "--resume-or-start"}).exit_code, 0);
     write("second.sh", "true");
     EXPECT_EQ(outcome({"--resume-or-start"})["is_resumed"], true);
     EXPECT_EQ(read("journal"), "first 1\nsecond 1\nsecond 2\nthird 1\n");

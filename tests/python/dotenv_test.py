@@ -62,3 +62,11 @@ def test_the_mode_of_files_is_read_and_handed_to_the_store(in_folder, monkeypatc
     monkeypatch.setenv("CAIRN_FILE_MODE", "640x")
     with pytest.raises(cairn.ConfigError, match="CAIRN_FILE_MODE"):
         cairn.open("memory:")
+
+
+def test_a_setting_misspelt_is_told_once_and_stops_nothing(caplog):
+    with caplog.at_level(logging.WARNING, logger="cairn"):
+        for _ in range(2):
+            assert cairn.load_config({"CAIRN_TIMEOUT_M": "7", "CAIRN_FROB": "1", "caf\udce9": "x"}).timeout_ms == 30_000
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["CAIRN_TIMEOUT_M is no setting: did you mean CAIRN_TIMEOUT_MS?"]

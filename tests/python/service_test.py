@@ -126,6 +126,17 @@ def test_the_order_of_keys_is_part_of_a_state_unless_it_is_to_be_ignored(optimiz
     assert list(optimized.load().state) == ["mail", "search"]
 
 
+def test_an_option_of_the_wrong_kind_is_named(optimized):
+    with pytest.raises(TypeError, match="cache_max_size must be an int, not str"):
+        optimized.configure(cache_max_size="x")
+    with pytest.raises(TypeError, match="cache_max_bytes must be an int, not bool"):
+        optimized.configure(cache_max_bytes=True)
+    with pytest.raises(TypeError, match="enable_deduplication must be a bool, not int"):
+        optimized.configure(enable_deduplication=1)
+    with pytest.raises(ValueError, match="cache_max_size is -1: give 0 or more"):
+        optimized.configure(cache_max_size=-1)
+
+
 def test_history_forks_and_labels(optimized, store):
     ids = [optimized.save({"n": n}, metadata={"n": n, "even": n % 2 == 0}).snapshot_id for n in range(250)]
     assert [info.snapshot_id for info in store.history("r", oldest_first=True)] == ids

@@ -65,7 +65,7 @@ TEST_F(ApprovalTest, ARunPausesUntilItIsApprovedAndThenGoesOn) {
     const auto decision = decide(true);
     ASSERT_TRUE(decision) << decision.error().to_string();
     EXPECT_EQ(decision->durability, Durability::kSync);
-    EXPECT_EQ(bench.status().status, PipelineStatus::kInterrupted);
+    EXPECT_EQ(bench.status().status, PipelineStatus::kApproved);
     EXPECT_EQ(bench.types().back(), "manual");
     EXPECT_THAT(bench.history().back().metadata,
                 HasSubstr(R"("approval":{"step":"ok","decision":"approved","by":"ann"})"));

@@ -47,6 +47,20 @@ def config_entries(environment: Optional[Mapping[str, str]] = None, dotenv: str 
     return [ConfigEntry(*entry) for entry in _load(environment, dotenv).entries]
 
 
+def check_optimizations(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What ``configure`` is given, None for what is to stay. Raises TypeError and ValueError naming the option."""
+    for name, value in settings.items():
+        wanted = int if name.startswith("cache_max_") else bool
+        if value is None or (isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))):
+            continue
+        raise TypeError(f"{name} must be {'an int' if wanted is int else 'a bool'}, not {type(value).__name__}")
+    for name in ("cache_max_size", "cache_max_bytes"):
+        value = settings.get(name)
+        if value is not None and not 0 <= value < 2**63:
+            raise ValueError(f"{name} is {value}: give 0 or more, and less than 2**63")
+    return settings
+
+
 def changed(config: Optional[Config], settings: Mapping[str, Any]) -> Config:
     """The configuration (that of the environment if None) with some settings replaced."""
     result = load_config() if config is None else copy.copy(config)

@@ -8,7 +8,7 @@ from typing import Any, Optional, TypeVar, overload
 from cairn import _cairn
 from cairn._leaving import is_leaving
 from cairn._service import Calls, loaded_of, request_of
-from cairn.config import Config, load_config
+from cairn.config import Config, check_optimizations, load_config
 from cairn.errors import CairnError
 from cairn.requests import StatePersistenceRequest, StateRecoveryRequest
 from cairn.results import LoadedState, Receipt, RecoveryResult, ThreadContext
@@ -140,13 +140,14 @@ class OptimizedStatePersistence(StatePersistence):
         ignore_key_order: Optional[bool] = None,
     ) -> None:
         """Takes effect for saves that begin afterwards. What is not given stays as it is."""
-        self._calls.engine.configure(
-            enable_deduplication=enable_deduplication,
-            enable_compression=enable_compression,
-            cache_max_size=cache_max_size,
-            cache_max_bytes=cache_max_bytes,
-            ignore_key_order=ignore_key_order,
-        )
+        settings = {
+            "enable_deduplication": enable_deduplication,
+            "enable_compression": enable_compression,
+            "cache_max_size": cache_max_size,
+            "cache_max_bytes": cache_max_bytes,
+            "ignore_key_order": ignore_key_order,
+        }
+        self._calls.engine.configure(**check_optimizations(settings))
 
     def get_cache_stats(self) -> dict[str, Any]:
         """Cache, queue and counters: ``cache_size``, ``cache_entries`` (run ids), ``skips``, ``batches``, …"""

@@ -40,7 +40,12 @@ LoadedConfig load(const py::dict& variables, const std::string& dotenv) {
         if (!variables.contains(name)) return std::nullopt;
         return bytes_of(name, variables[name.c_str()]);
     };
-    return value_of(load_config(look_up, dotenv));
+    std::vector<std::string> names;
+    for (const auto& [name, value] : variables) {
+        const bool is_text = PyUnicode_Check(name.ptr()) != 0 && PyUnicode_IS_ASCII(name.ptr()) != 0;
+        if (is_text) names.push_back(py::cast<std::string>(name));
+    }
+    return value_of(load_config(look_up, dotenv, names));
 }
 
 py::dict variables_of(const std::string& path) {

@@ -43,7 +43,8 @@ Status approve(const Cli& cli, const ApproveOptions& options) {
     if (!receipt) return std::unexpected(receipt.error());
     print_receipt(*receipt, cli.json);
     if (cli.json || options.reject) return {};
-    print_line(printable(fmt::format("go on:  cairn run PIPELINE --run-id {} --resume", options.run_id)));
+    const std::string words = cli.store_option.empty() ? "" : " --store " + shell_word(cli.store_label());
+    print_line(fmt::format("go on:  cairn run PIPELINE --run {} --resume{}", shell_word(options.run_id), words));
     return {};
 }
 

@@ -36,9 +36,14 @@ std::string problem_of(const Cli& cli, const ConfigEntry& entry) {
 }
 
 // `.env` might be looked at by whoever wonders why a setting does not count.
-void print_note(const Cli& cli) {
-    if (cli.loaded.dotenv_ignored.empty()) return;
-    print_message(printable(fmt::format("note: .env is not read, because of {}", cli.loaded.dotenv_ignored)) + "\n");
+void print_notes(const Cli& cli) {
+    if (!cli.loaded.dotenv_ignored.empty()) {
+        print_message(printable(fmt::format("note: .env is not read, because of {}", cli.loaded.dotenv_ignored)) +
+                      "\n");
+    }
+    for (const std::string& name : cli.loaded.unknown) {
+        print_message(printable(fmt::format("note: {} is no setting of cairn, and is not looked at", name)) + "\n");
+    }
 }
 
 void print_json(const Cli& cli) {
@@ -72,7 +77,7 @@ void add_config_command(CLI::App& app, Cli& cli) {
     command->callback([&cli] {
         cli.action = [&cli]() -> Status {
             cli.json ? print_json(cli) : print_text(cli);
-            print_note(cli);
+            print_notes(cli);
             return {};
         };
     });

@@ -58,7 +58,9 @@ Status require_no_run(Store& store, const std::string& run_id) {
     const auto head = store.head(run_id);
     if (!head) return std::unexpected(head.error());
     if (!*head) return {};
-    return fail(ErrorCode::kAlreadyExists, fmt::format("--to-run: there is a run \"{}\" already", run_id));
+    return std::unexpected(advise(
+        {.code = ErrorCode::kAlreadyExists, .message = fmt::format("--to-run: there is a run \"{}\" already", run_id)},
+        "Give another --to-run, or leave it out to go on in the old run."));
 }
 
 Status fork_in(const std::shared_ptr<Store>& store, const ForkOptions& options, std::optional<State> metadata,

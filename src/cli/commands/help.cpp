@@ -1,8 +1,8 @@
 // `cairn help` and `cairn version`: for those who look for a word where other programs have one.
 
+#include "base/nearest_name.h"
 #include "cli/command.h"
 #include "cli/terminal/output.h"
-#include "cli/usage/suggestion.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -31,9 +31,10 @@ Status print_help(const CLI::App& app, const std::string& name) {
         if (!command->get_group().empty()) names.push_back(command->get_name());
     }
     const std::string near = nearest_name(name, names);
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("\"{}\" is no command{}; `cairn help` lists the commands", name,
-                            near.empty() ? "" : fmt::format(": did you mean {}?", near)));
+    return std::unexpected(advise({.code = ErrorCode::kInvalidArgument,
+                                   .message = fmt::format("\"{}\" is no command{}", name,
+                                                          near.empty() ? "" : fmt::format(": did you mean {}?", near))},
+                                  "`cairn help` lists the commands."));
 }
 
 }  // namespace

@@ -194,13 +194,17 @@ void add_options(CLI::App& command, RunOptions& options) {
         ->allow_extra_args(false);
     command.add_option("--input", options.input, "What a new run begins with, a JSON object; - for standard input")
         ->type_name("FILE");
-    command.add_option("--run-id", options.wish.run_id, "The run's id; a new one unless given")->type_name("RUN");
-    command.add_option("--thread-id", options.wish.thread_id, "The thread that it belongs to (default cli)")
+    command.add_option("--run", options.wish.run_id, "The run's id; a new one unless given")->type_name("RUN");
+    command.add_option("--thread", options.wish.thread_id, "The thread that it belongs to (default cli)")
         ->type_name("THREAD");
-    command.add_option("--user-id", options.wish.user_id, "The user who owns it (default: your login name)")
+    command.add_option("--user", options.wish.user_id, "The user who owns it (default: your login name)")
         ->type_name("USER");
+    // As they were called here before; every other command has the words above.
+    command.add_option("--run-id", options.wish.run_id)->type_name("RUN")->group("");
+    command.add_option("--thread-id", options.wish.thread_id)->type_name("THREAD")->group("");
+    command.add_option("--user-id", options.wish.user_id)->type_name("USER")->group("");
     command.add_flag("--resume", options.wish.resume,
-                     "Go on with it; without --run-id with the newest run of this pipeline that is not completed");
+                     "Go on with it; without --run with the newest run of this pipeline that is not completed");
     command.add_flag("--resume-or-start", options.wish.start_if_missing,
                      "As --resume, but begin the run if there is none: for scripts");
     command.add_flag("--take-over", options.take_over, "Go on although another process seems to be at it");
@@ -234,7 +238,7 @@ void add_run_command(CLI::App& app, Cli& cli) {
         "Examples:\n"
         "  cairn run pipeline.yaml --dry-run\n"
         "  cairn run pipeline.yaml --set folder=src --set depth=3\n"
-        "  cairn run pipeline.yaml --run-id nightly-7 --input state.json --events events.jsonl\n"
+        "  cairn run pipeline.yaml --run nightly-7 --input state.json --events events.jsonl\n"
         "  cairn run pipeline.yaml --resume");
 }
 

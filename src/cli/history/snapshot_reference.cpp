@@ -1,5 +1,7 @@
 #include "cli/history/snapshot_reference.h"
 
+#include "cli/terminal/output.h"
+
 #include <fmt/format.h>
 
 #include <charconv>
@@ -35,7 +37,10 @@ Result<std::string> id_of_version(Store& store, const std::string& run_id, std::
     auto found = find_owned(store, run_id, version, owner);
     if (!found) return std::unexpected(found.error());
     if (std::optional<SnapshotInfo>& info = *found) return std::move(info->snapshot_id);
-    return fail(ErrorCode::kNotFound, fmt::format("run \"{}\" has no snapshot of version {}", run_id, version));
+    if (Status found_run = require_run(store, run_id, owner); !found_run) return std::unexpected(found_run.error());
+    return std::unexpected(advise({.code = ErrorCode::kNotFound,
+                                   .message = fmt::format("run \"{}\" has no snapshot of version {}", run_id, version)},
+                                  fmt::format("`cairn log --run {}` lists the run's snapshots.", shell_word(run_id))));
 }
 
 }  // namespace

@@ -88,7 +88,7 @@ void RunProgress::on_event(const PipelineEvent& event) {
     const std::string line = is_shown_below ? "" : line_of(event);
     if (line.empty() && (show_ == Show::kLines || event.type == Type::kStepProgress)) return;  // soon redrawn anyway
     erase_live();
-    if (!line.empty()) print_message(printable(line) + "\n");
+    if (!line.empty()) print_message(printable_lines(line) + "\n");
     draw_live();
 }
 

@@ -10,15 +10,6 @@
 namespace cairn::cli {
 namespace {
 
-// A word that a shell takes as it is.
-std::string shell_word(const std::string& word) {
-    constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:@%+=,";
-    if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
-    std::string quoted = "'";
-    for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    return quoted + "'";
-}
-
 std::string store_words(const Cli& cli) {
     return cli.store_option.empty() ? "" : " --store " + shell_word(cli.store_label());
 }
@@ -86,9 +77,12 @@ void print_next(const Cli& cli, const RunOutcome& outcome) {
         print_line(fmt::format("decide: cairn approve {} --step {}{}   (or --reject)", words,
                                shell_word(outcome.result.waiting_for), store));
     }
-    if (outcome.result.status != PipelineStatus::kCompleted) {
+    if (outcome.result.is_rejected) {
+        print_line(fmt::format("back:   cairn recover --run {} --type rollback --to SNAPSHOT{}   (to decide anew)",
+                               words, store));
+    } else if (outcome.result.status != PipelineStatus::kCompleted) {
         print_line(
-            fmt::format("go on:  cairn run {} --run-id {} --resume{}", shell_word(outcome.file.path), words, store));
+            fmt::format("go on:  cairn run {} --run {} --resume{}", shell_word(outcome.file.path), words, store));
     }
     print_line(fmt::format("state:  cairn load --run {}{}", words, store));
     print_line(fmt::format("steps:  cairn log --run {}{}", words, store));

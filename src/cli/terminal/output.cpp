@@ -21,13 +21,7 @@ std::string error_text(const Error& error) {
     const std::string advice(error.next_step());
     text.resize(text.size() - advice.size());
     text.erase(text.find_last_not_of(". ") + 1);
-    std::string lines;
-    for (std::size_t from = 0; from <= text.size();) {
-        const std::size_t end = std::min(text.find('\n', from), text.size());
-        lines += (lines.empty() ? "" : "\n  ") + printable(text.substr(from, end - from));
-        from = end + 1;
-    }
-    return lines + "\n" + printable(advice);
+    return printable_lines(text) + "\n" + printable(advice);
 }
 
 }  // namespace
@@ -47,6 +41,24 @@ void print_message(std::string_view text) {
 
 void print_error(const Error& error, bool json) {
     print_message((json ? to_line({{"error", error_object(error)}}) : error_text(error)) + "\n");
+}
+
+std::string printable_lines(std::string_view text) {
+    std::string lines;
+    for (std::size_t from = 0; from <= text.size();) {
+        const std::size_t end = std::min(text.find('\n', from), text.size());
+        lines += (from == 0 ? "" : "\n  ") + printable(text.substr(from, end - from));
+        from = end + 1;
+    }
+    return lines;
+}
+
+std::string shell_word(const std::string& word) {
+    constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:@%+=,";
+    if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+    std::string quoted = "'";
+    for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    return quoted + "'";
 }
 
 void mention_keyboard(const std::string& path) {

@@ -26,6 +26,12 @@ void print_message(std::string_view text);
 /// standard error.
 void print_error(const Error& error, bool json);
 
+/// As `printable`, the lines kept: all but the first are indented.
+std::string printable_lines(std::string_view text);
+
+/// `word` as a shell takes it.
+std::string shell_word(const std::string& word);
+
 /// Tells a person whose `path` is the keyboard ("-") how to end the state.
 void mention_keyboard(const std::string& path);
 

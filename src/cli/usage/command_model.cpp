@@ -47,12 +47,17 @@ CommandModel model_of_command(const CLI::App& command) {
     CommandModel model{
         .name = command.get_name(), .description = command.get_description(), .footer = command.get_footer()};
     for (const CLI::Option* option : command.get_options()) {
+        if (option->get_group().empty()) continue;  // an old name, for those who know it
         (option->nonpositional() ? model.options : model.arguments).push_back(model_of(*option));
     }
     return model;
 }
 
 }  // namespace
+
+std::vector<std::string> choices_of(const CLI::Option& option) {
+    return choices_in(option.get_type_name());
+}
 
 ProgramModel model_of(const CLI::App& app) {
     ProgramModel model{.program = model_of_command(app)};

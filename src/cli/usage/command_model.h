@@ -36,6 +36,9 @@ struct ProgramModel {
     std::vector<CommandModel> commands;
 };
 
+/// The values that an option accepts, if there are only so many.
+std::vector<std::string> choices_of(const CLI::Option& option);
+
 /// Without what is hidden.
 ProgramModel model_of(const CLI::App& app);
 

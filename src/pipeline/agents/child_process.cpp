@@ -217,10 +217,12 @@ std::optional<Failure> read_failure(const Descriptor& from) {
 
 std::unexpected<Error> folder_error(const Program& program, int error_number) {
     const bool is_missing = error_number == ENOENT || error_number == ENOTDIR;
-    return fail(is_missing ? ErrorCode::kNotFound : ErrorCode::kInvalidArgument,
-                fmt::format("working folder \"{}\" of program \"{}\" {}", program.working_folder.string(),
-                            program.command.front(), is_missing ? "does not exist" : "cannot be entered"),
-                std::generic_category().message(error_number));
+    return std::unexpected(
+        advise({.code = is_missing ? ErrorCode::kNotFound : ErrorCode::kInvalidArgument,
+                .message = fmt::format("working folder \"{}\" of program \"{}\" {}", program.working_folder.string(),
+                                       program.command.front(), is_missing ? "does not exist" : "cannot be entered"),
+                .detail = std::generic_category().message(error_number)},
+               "Correct the agent's working folder."));
 }
 
 std::unexpected<Error> too_long(const Program& program, int error_number) {
@@ -241,11 +243,13 @@ std::unexpected<Error> execution_error(const Program& program, int error_number)
     switch (error_number) {
         case ENOENT:
         case ENOTDIR:
-            return fail(ErrorCode::kNotFound,
-                        name.find('/') == std::string::npos
-                            ? fmt::format("no program \"{}\" in PATH", name)
-                            : fmt::format("no program \"{}\", or not the interpreter that it names", name),
-                        reason);
+            return std::unexpected(
+                advise({.code = ErrorCode::kNotFound,
+                        .message = name.find('/') == std::string::npos
+                                       ? fmt::format("no program \"{}\" in PATH", name)
+                                       : fmt::format("no program \"{}\", or not the interpreter that it names", name),
+                        .detail = reason},
+                       "Install the program, or correct the step's command or PATH."));
         case E2BIG:
             return too_long(program, error_number);
         case EAGAIN:
@@ -255,7 +259,10 @@ std::unexpected<Error> execution_error(const Program& program, int error_number)
         case ETXTBSY:
             return fail(ErrorCode::kUnavailable, fmt::format("program \"{}\" could not be started", name), reason);
         default:
-            return fail(ErrorCode::kInvalidArgument, fmt::format("program \"{}\" cannot be executed", name), reason);
+            return std::unexpected(advise({.code = ErrorCode::kInvalidArgument,
+                                           .message = fmt::format("program \"{}\" cannot be executed", name),
+                                           .detail = reason},
+                                          "Make the file executable (chmod +x), or correct the step's command."));
     }
 }
 

@@ -14,6 +14,8 @@ namespace cairn {
 namespace {
 
 constexpr int kReadsMax = 3;
+constexpr std::string_view kAfterRejection =
+    "Roll the run back (`cairn recover --type rollback`) to go on all the same, or start another.";
 
 std::unexpected<Error> wrong(const ApprovalDecision& decision, const std::string& what) {
     return fail(ErrorCode::kInvalidArgument, fmt::format("run \"{}\" {}", decision.run_id, what));
@@ -24,9 +26,13 @@ Status check_waiting(const std::optional<RunProgress>& progress, const ApprovalD
     if (!progress) return wrong(decision, "is no pipeline's, and waits for nobody's approval");
     const std::optional<Approval>& approval = progress->approval;
     if (approval && approval->is_decided() && approval->step == decision.step) {
-        return fail(ErrorCode::kConflict,
-                    fmt::format("step \"{}\" of run \"{}\" was {} by \"{}\" already, and that stands", decision.step,
-                                decision.run_id, to_string(approval->decision), approval->by));
+        const bool is_approved = approval->decision == Approval::Decision::kApproved;
+        return std::unexpected(advise(
+            {.code = ErrorCode::kConflict,
+             .message = fmt::format("step \"{}\" of run \"{}\" was {} by \"{}\" already, and that stands",
+                                    decision.step, decision.run_id, to_string(approval->decision), approval->by)},
+            is_approved ? "Execute the run again (`cairn run … --resume`): it goes on."
+                        : std::string(kAfterRejection)));
     }
     if (progress->status != PipelineStatus::kPaused || !approval) {
         return wrong(decision,
@@ -99,11 +105,9 @@ std::string_view to_string(Approval::Decision decision) noexcept {
 }
 
 Error rejection_of(const Approval& approval) {
-    return {
-        .code = ErrorCode::kConflict,
-        .message = fmt::format("step \"{}\": it was rejected by \"{}\": roll the run back to go on all the same, or "
-                               "start another",
-                               approval.step, approval.by)};
+    return advise({.code = ErrorCode::kConflict,
+                   .message = fmt::format("step \"{}\": it was rejected by \"{}\"", approval.step, approval.by)},
+                  std::string(kAfterRejection));
 }
 
 Result<Receipt> decide_approval(StatePersistence& service, const ApprovalDecision& decision) {

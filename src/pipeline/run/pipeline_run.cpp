@@ -142,6 +142,7 @@ void PipelineRun::follow_decision(const Step& step) {
     const bool is_approved = progress_.approval->decision == Approval::Decision::kApproved;
     StepRun decided{.state = state_};
     if (!is_approved) decided.state = std::unexpected(rejection_of(*progress_.approval));
+    result_.is_rejected = !is_approved;
     note(step, decided);
 }
 

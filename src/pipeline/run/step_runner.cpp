@@ -73,9 +73,11 @@ Result<State> try_once(const Agent& agent, const Step& step, const State& state,
     call.stop = attempt.token();
     Result<State> result = call_agent(agent, state, call);
     if (result || !attempt.is_late()) return result;
-    return std::unexpected(Error{.code = ErrorCode::kUnavailable,
-                                 .message = fmt::format("its time of {} ms was up", step.timeout.count()),
-                                 .cause = std::make_shared<const Error>(std::move(result.error()))});
+    return std::unexpected(advise({.code = ErrorCode::kUnavailable,
+                                   .message = fmt::format("its time of {} ms was up", step.timeout.count()),
+                                   .cause = std::make_shared<const Error>(std::move(result.error()))},
+                                  "Give the step a longer timeout, or find out what keeps it; the run goes on after "
+                                  "the last completed step."));
 }
 
 std::chrono::milliseconds pause_before(const RetryPolicy& retry, int attempts_made) {

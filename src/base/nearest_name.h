@@ -1,0 +1,13 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace cairn {
+
+/// The one of `names` that `word` was probably meant to be; empty if none is near enough. A letter too many, too few,
+/// another one, or two that changed places are one step each; capitals do not count.
+std::string nearest_name(std::string_view word, std::span<const std::string> names);
+
+}  // namespace cairn
