@@ -1,6 +1,6 @@
 // Goal: the documents say what the program does; a gap between them fails here, not at a reader's desk.
 // Method: compare their tables with the tables in the code, their commands with the program's help, and their C++
-// blocks with the examples, which are compiled and run.
+// blocks with the examples, which are compiled and run; their shell and YAML blocks are run as they stand.
 
 #include "support/paths.h"
 #include "support/run_program.h"
@@ -201,17 +201,30 @@ TEST(Docs, QuickstartPrintsWhatTheReadmeSays) {
     EXPECT_TRUE(read_file(project_path("README.md")).contains(trimmed(lines_of(result.output).front())));
 }
 
-// The README's block of this language that has `words`, as it stands.
-std::string readme_block(const std::string& language, const std::string& words) {
-    const std::string readme = read_file(project_path("README.md"));
+// The document's block of this language that has `words`, as it stands.
+std::string block_of(const std::string& document, const std::string& language, const std::string& words) {
+    const std::string text = read_file(project_path(document));
     const std::string fence = "```" + language + "\n";
-    for (auto from = readme.find(fence); from != std::string::npos; from = readme.find(fence, from + 1)) {
+    for (auto from = text.find(fence); from != std::string::npos; from = text.find(fence, from + 1)) {
         const auto begin = from + fence.size();
-        std::string block = readme.substr(begin, readme.find("```\n", begin) - begin);
+        std::string block = text.substr(begin, text.find("```\n", begin) - begin);
         if (block.contains(words)) return block;
     }
-    ADD_FAILURE() << "README.md has no block with " << words;
+    ADD_FAILURE() << document << " has no block with " << words;
     return "";
+}
+
+std::string readme_block(const std::string& language, const std::string& words) {
+    return block_of("README.md", language, words);
+}
+
+// A document's shell blocks, one after the other.
+std::string shell_blocks_of(const std::string& document) {
+    std::string script;
+    for (const auto& block : blocks_of(document, "sh")) {
+        for (const std::string& line : block) script += line + "\n";
+    }
+    return script;
 }
 
 void replace(std::string& text, const std::string& what, const std::string& with) {
@@ -265,6 +278,46 @@ TEST_F(Readme, ThePipelineIsKilledAndGoesOnAsItStands) {
     for (const char* words : {"  interrupted  ", "completed (resumed)"}) {
         EXPECT_TRUE(shown.output.contains(words)) << words << " is not in:\n" << shown.output;
     }
+}
+
+TEST_F(Readme, ThePipelineOfTheManualRunsAsItStands) {
+    write("pipeline.yaml", block_of("docs/pipelines.md", "yaml", "# pipeline.yaml"));
+    const auto shown =
+        run("set -e\nexport PATH=\"$PWD/build/release:$PATH\"\n" + block_of("docs/pipelines.md", "sh", "--dry-run"));
+    EXPECT_EQ(shown.exit_code, 0) << shown.errors;
+    for (const char* words : {"Nothing was run or written", "completed  4 of 4"}) {
+        EXPECT_TRUE(shown.output.contains(words)) << words << " is not in:\n" << shown.output;
+    }
+}
+
+TEST_F(Readme, TheRunThatWaitsForAPersonDoesSoAsItStands) {
+    write("letter.yaml", block_of("docs/pipelines.md", "yaml", "# letter.yaml"));
+    const auto shown =
+        run("export PATH=\"$PWD/build/release:$PATH\"\n" + block_of("docs/pipelines.md", "sh", "cairn approve"));
+    EXPECT_EQ(shown.exit_code, 0) << shown.errors;
+    EXPECT_FALSE(shown.errors.contains("cairn: ")) << shown.errors;
+    for (const char* words : {"paused at publish", "{\"letter\":\"Dear Ada\"}", "completed (resumed)"}) {
+        EXPECT_TRUE(shown.output.contains(words)) << words << " is not in:\n" << shown.output;
+    }
+}
+
+TEST_F(Readme, TheFirstTenMinutesGoAsTheyStand) {
+    std::string script = shell_blocks_of("docs/start.md");
+    replace(script, "make build\n", "");
+    const auto shown = run("set -e\n" + script);
+    EXPECT_EQ(shown.exit_code, 0) << shown.errors;
+    EXPECT_EQ(shown.errors, "");
+}
+
+TEST_F(Readme, TheOperatorsCommandsWorkAsTheyStand) {
+    const auto shown =
+        run("set -e\nexport PATH=\"$PWD/build/release:$PATH\"\n"
+            "echo '{\"a\":1}' | cairn save --store sqlite:agents.db --run r1 --thread t1 --user u1\n" +
+            shell_blocks_of("docs/operating.md"));
+    EXPECT_EQ(shown.exit_code, 0) << shown.errors;
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "backup.db"));
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "new.db"));
+    EXPECT_TRUE(shown.output.contains("all is well")) << shown.output;
 }
 
 TEST(Docs, GuideRunsAndSkipsTheRepeatedSave) {
