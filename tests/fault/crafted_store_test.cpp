@@ -58,10 +58,10 @@ protected:
     }
 
     static void save(Store& store, const std::string& run_id, std::string_view text) {
-        const auto head = store.head(run_id).value();
+        const auto head = store.head(run_id, soon()).value();
         Snapshot snapshot = make_snapshot(run_id, head ? head->version + 1 : 1, text);
         snapshot.info.metadata = R"({"label":1})";
-        ASSERT_TRUE(store.commit(make_batch(std::move(snapshot)), soon()).has_value());
+        ASSERT_TRUE(commit_run(store, make_batch(std::move(snapshot)), soon()).has_value());
     }
 
     std::shared_ptr<Store> open(const OpenOptions& options = {}) const {
@@ -130,7 +130,7 @@ TEST_F(CraftedStore, ATextThatIsNoStateIsCorruptForEveryReader) {
             EXPECT_EQ(loaded.error().code, ErrorCode::kCorrupt);
             EXPECT_THAT(loaded.error().message, AllOf(HasSubstr("run-2"), Not(HasSubstr("secret"))));
         }
-        const CheckReport report = check_deep(*store, {}).value();
+        const CheckReport report = check_deep(*store, Deadline::max()).value();
         ASSERT_THAT(report.findings, SizeIs(1));
         EXPECT_EQ(report.findings[0].snapshot_id, "run-2");
     }
@@ -153,16 +153,16 @@ TEST_F(CraftedStore, MetadataThatIsNoObjectIsLeftOutOfListsAndItsSnapshotIsCorru
                                        "UPDATE snapshots SET {} = CAST(x'{}' AS TEXT) WHERE sequence = 2",
                                        column, hex(text)));
             const auto store = open();
-            const auto history = store->history({.run_id = "run"}).value();
+            const auto history = store->history({.run_id = "run"}, soon()).value();
             ASSERT_THAT(history, SizeIs(2));
             EXPECT_THAT(history[0].metadata + history[0].execution_context, IsEmpty());
             EXPECT_THAT(history[0].damage, HasSubstr("is not a JSON object"));
             EXPECT_THAT(history[1].damage, IsEmpty());
-            EXPECT_THAT(store->history({.run_id = "run", .metadata = {{"a", "1"}}}).value(), IsEmpty());
-            EXPECT_EQ(store->runs({}).value().items.back().metadata, "");
+            EXPECT_THAT(store->history({.run_id = "run", .metadata = {{"a", "1"}}}, soon()).value(), IsEmpty());
+            EXPECT_EQ(store->runs({}, soon()).value().items.back().metadata, "");
             StatePersistenceService service(store);
             EXPECT_EQ(service.load_agent_state({.run_id = "run"}).error().code, ErrorCode::kCorrupt);
-            EXPECT_THAT(check_deep(*store, {}).value().findings, SizeIs(1));
+            EXPECT_THAT(check_deep(*store, Deadline::max()).value().findings, SizeIs(1));
         }
     }
     StatePersistenceService service(open());
@@ -173,14 +173,14 @@ TEST_F(CraftedStore, MetadataThatIsNoObjectIsLeftOutOfListsAndItsSnapshotIsCorru
 
 TEST_F(CraftedStore, TextThatIsNotUtf8IsCorrupt) {
     execute(path_, "UPDATE labels SET checkpoint_type = CAST(x'ff' AS TEXT)");
-    EXPECT_EQ(open()->get("run", std::nullopt).error().code, ErrorCode::kCorrupt);
+    EXPECT_EQ(open()->get("run", std::nullopt, soon()).error().code, ErrorCode::kCorrupt);
     execute(path_, "UPDATE labels SET checkpoint_type = 'auto', agent_phase = CAST(x'c3' AS TEXT)");
-    EXPECT_EQ(open()->runs({}).error().code, ErrorCode::kCorrupt);
+    EXPECT_EQ(open()->runs({}, soon()).error().code, ErrorCode::kCorrupt);
     execute(path_, "UPDATE labels SET agent_phase = ''; UPDATE runs SET user_id = CAST(x'80' AS TEXT)");
-    EXPECT_EQ(open()->head("run").error().code, ErrorCode::kCorrupt);
-    EXPECT_EQ(open()->threads({}).error().code, ErrorCode::kCorrupt);
+    EXPECT_EQ(open()->head("run", soon()).error().code, ErrorCode::kCorrupt);
+    EXPECT_EQ(open()->threads({}, soon()).error().code, ErrorCode::kCorrupt);
     execute(path_, "INSERT INTO leases VALUES('run', CAST(x'ff' AS TEXT), 1, 0)");
-    EXPECT_EQ(open()->lease("run").error().code, ErrorCode::kCorrupt);
+    EXPECT_EQ(open()->lease("run", soon()).error().code, ErrorCode::kCorrupt);
 }
 
 // ---- numbers ----
@@ -204,10 +204,10 @@ TEST_F(CraftedStore, ANumberThatNoCairnWroteIsCorruptOrHarmless) {
             } else {
                 EXPECT_EQ(loaded.error().code, ErrorCode::kCorrupt) << loaded.error().to_string();
             }
-            static_cast<void>(store->history({.run_id = "run"}));
-            static_cast<void>(store->runs({}));
-            static_cast<void>(store->stats());
-            static_cast<void>(check_deep(*store, {}));
+            static_cast<void>(store->history({.run_id = "run"}, soon()));
+            static_cast<void>(store->runs({}, soon()));
+            static_cast<void>(store->stats(soon()));
+            static_cast<void>(check_deep(*store, Deadline::max()));
             static_cast<void>(prune(*store, {.keep_last = 1}, {.dry_run = true}));
             static_cast<void>(service.save_agent_state(make_request("run", R"({"a":3})")));
         }
@@ -234,7 +234,7 @@ TEST_F(CraftedStore, AnImpossibleLeaseIsCorrupt) {
     for (const char* values : {"'run', 'ann', 0, 0", "'run', 'ann', -5, 0", "'run', 'ann', 1, 9223372036854775807",
                                "'run', 'ann', 1, -9223372036854775808"}) {
         execute(path_, fmt::format("DELETE FROM leases; INSERT INTO leases VALUES({})", values));
-        EXPECT_EQ(open()->lease("run").error().code, ErrorCode::kCorrupt) << values;
+        EXPECT_EQ(open()->lease("run", soon()).error().code, ErrorCode::kCorrupt) << values;
     }
 }
 
@@ -253,14 +253,14 @@ TEST_F(CraftedStore, ATriggerOnATableOfOursIsNamed) {
 
 TEST_F(CraftedStore, ATriggerThatComesWhileTheStoreIsOpenIsNotObeyed) {
     const auto store = open();
-    ASSERT_EQ(store->head("run").value()->version, 2);
+    ASSERT_EQ(store->head("run", soon()).value()->version, 2);
     execute(path_,
             "CREATE TRIGGER gone AFTER INSERT ON snapshots BEGIN "
             "DELETE FROM snapshots WHERE sequence = new.sequence; END");
     execute(path_, "CREATE TRIGGER still BEFORE UPDATE ON runs BEGIN SELECT raise(ignore); END");
     save(*store, "run", R"({"a":3})");
-    EXPECT_EQ(store->head("run").value()->version, 3);
-    EXPECT_TRUE(store->get("run", "run-3").value().has_value());
+    EXPECT_EQ(store->head("run", soon()).value()->version, 3);
+    EXPECT_TRUE(store->get("run", "run-3", soon()).value().has_value());
 }
 
 TEST_F(CraftedStore, ATableThatIsNotAsCairnMakesItIsNamed) {
@@ -308,7 +308,7 @@ TEST_F(CraftedStore, TablesViewsAndPlainIndexesOfAUsersOwnAreLeftAlone) {
             "CREATE VIEW heads AS SELECT run_id, head_version FROM runs; ANALYZE");
     const auto store = open();
     save(*store, "run", R"({"a":3})");
-    EXPECT_THAT(check_deep(*store, {}).value().findings, IsEmpty());
+    EXPECT_THAT(check_deep(*store, Deadline::max()).value().findings, IsEmpty());
 }
 
 TEST_F(CraftedStore, ASchemaVersionThatNoCairnWroteIsIncompatible) {
@@ -366,7 +366,7 @@ TEST(CraftedChain, ToCheckALongChainReadsEachFrameAFewTimesAndNotOnceForEachSnap
         const auto store = std::make_shared<CountingStore>(open_store("memory:").value());
         ChainedRun run(*store, "run");
         run.append_line(length);
-        EXPECT_THAT(check_deep(*store, {}).value().findings, IsEmpty());
+        EXPECT_THAT(check_deep(*store, Deadline::max()).value().findings, IsEmpty());
         EXPECT_LE(store->frames, 3U * static_cast<unsigned>(length));
     }
 }
@@ -380,7 +380,7 @@ TEST(CraftedChain, ADamagedFrameIsFoundOnceAndNamedByAllThatNeedIt) {
     }
     execute(dir / "cairn.db", "UPDATE snapshots SET frame = zeroblob(length(frame)) WHERE version = 20");
     const auto store = std::make_shared<CountingStore>(open_sqlite_store(dir / "cairn.db").value());
-    const CheckReport report = check_deep(*store, {}).value();
+    const CheckReport report = check_deep(*store, Deadline::max()).value();
     ASSERT_THAT(report.findings, SizeIs(41));  // 20 to 60
     EXPECT_EQ(report.findings.back().snapshot_id, "run-20");
     EXPECT_THAT(report.findings[5].problem, HasSubstr("version 20, which it needs, is damaged"));
@@ -393,7 +393,7 @@ TEST(CraftedChain, AChainLongerThanAnySettingAllowsIsCorruptAndNamesTheSetting) 
     const std::string second = R"({"i":"000001"})";
     {
         const auto store = open_sqlite_store(dir / "cairn.db").value();
-        ASSERT_TRUE(store->commit(make_batch(make_snapshot("run", 1, first)), soon()).has_value());
+        ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 1, first)), soon()).has_value());
     }
     const std::string delta = encode_delta_frame(first, second, {.compression = false}, 1000).value().value();
     const std::string back = encode_delta_frame(second, first, {.compression = false}, 1000).value().value();
@@ -413,7 +413,7 @@ TEST(CraftedChain, AChainLongerThanAnySettingAllowsIsCorruptAndNamesTheSetting) 
     EXPECT_EQ(loaded.error().code, ErrorCode::kCorrupt);
     EXPECT_THAT(loaded.error().message, HasSubstr("CAIRN_CHAIN_FRAMES_MAX"));
     store->frames = 0;
-    EXPECT_THAT(check_deep(*store, {}).value().findings, SizeIs(1));
+    EXPECT_THAT(check_deep(*store, Deadline::max()).value().findings, SizeIs(1));
     EXPECT_LE(store->frames, 400'000U);
 }
 

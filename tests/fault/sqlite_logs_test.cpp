@@ -47,7 +47,7 @@ void write_file(const fs::path& path, const std::string& content) {
 
 Status save(Store& store, const std::string& run, std::int64_t version, std::size_t bytes = 500) {
     const std::string text = fmt::format(R"({{"filler":"{}"}})", std::string(bytes, 'x'));
-    return store.commit(make_batch(make_snapshot(run, version, text)), soon());
+    return commit_run(store, make_batch(make_snapshot(run, version, text)), soon());
 }
 
 // A process that saves so many versions and dies without closing; the last of them are in its log alone.
@@ -75,14 +75,14 @@ std::vector<fs::path> files_with(const fs::path& folder, const std::string& part
 }
 
 std::int64_t head_of(Store& store, const std::string& run) {
-    const auto head = store.head(run);
+    const auto head = store.head(run, soon());
     EXPECT_TRUE(head.has_value()) << head.error().to_string();
     return head && *head ? (*head)->version : 0;
 }
 
 std::vector<std::string> problems_of(Store& store) {
     std::vector<std::string> problems;
-    const auto report = store.check();
+    const auto report = store.check(soon());
     EXPECT_TRUE(report.has_value()) << report.error().to_string();
     if (report) {
         for (const auto& finding : report->findings) problems.push_back(finding.problem);
@@ -94,7 +94,7 @@ void expect_whole(const fs::path& database, const std::string& run, std::int64_t
     const auto store = open_sqlite_store(database, {.create = false});
     ASSERT_TRUE(store.has_value()) << store.error().to_string();
     EXPECT_EQ(head_of(**store, run), version);
-    EXPECT_EQ((*store)->history({.run_id = run, .limit = 100'000}).value().size(), version);
+    EXPECT_EQ((*store)->history({.run_id = run, .limit = 100'000}, soon()).value().size(), version);
     EXPECT_THAT(problems_of(**store), testing::IsEmpty());
 }
 
@@ -404,7 +404,7 @@ protected:
     void expect_all_is_refused_until_it_is_opened_again(const std::string& because) {
         expect_the_next_save_is_refused(because);
         expect_the_next_save_is_refused(because);
-        EXPECT_EQ(store_->head("run").error().code, ErrorCode::kUnavailable);
+        EXPECT_EQ(store_->head("run", soon()).error().code, ErrorCode::kUnavailable);
         OptimizedStatePersistence service(store_);
         const auto saved = service.save_agent_state(make_request("run", R"({"step":9})"));
         ASSERT_FALSE(saved.has_value());
@@ -445,7 +445,7 @@ TEST_F(UnderAnOpenStore, ALogThatWasCutOffIsNoticed) {
 }
 
 TEST_F(UnderAnOpenStore, ADatabaseThatWasCutOffIsNoticed) {
-    ASSERT_TRUE(store_->stats().has_value());  // moves the log into the database
+    ASSERT_TRUE(store_->stats(soon()).has_value());  // moves the log into the database
     ASSERT_TRUE(save(*store_, "run", kSaved + 1).has_value());
     fs::resize_file(database_, 0);
     const Status status = save(*store_, "run", kSaved + 2);
@@ -513,7 +513,8 @@ TEST_F(UnderAnOpenStore, AReadNoticesALogThatWasReplacedOrCutOff) {
 }
 
 TEST_F(UnderAnOpenStore, AnotherDatabaseThatWasCopiedOverItIsNoticedAndStaysWhole) {
-    ASSERT_TRUE(store_->stats().has_value());  // moves the log into the database, which so gets ahead of the backup
+    ASSERT_TRUE(
+        store_->stats(soon()).has_value());  // moves the log into the database, which so gets ahead of the backup
     ASSERT_TRUE(save(*store_, "run", kSaved + 1).has_value());
     write_file(database_, backup_);
     const Status status = save(*store_, "run", kSaved + 2);

@@ -167,7 +167,7 @@ TEST_F(GroupCommit, SavesOfOneRunInOneBatchChain) {
     for (std::int64_t step = 1; step <= 10; ++step) expect_saved(answers[static_cast<std::size_t>(step - 1)], step);
     EXPECT_TRUE(were_batched(10));
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2, 3, 4, 5, 6, 7, 8, 9, 10}));
-    EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+    EXPECT_TRUE(check_deep(*bench.inner, Deadline::max()).value().findings.empty());
 }
 
 // ---- one bad save ----
@@ -195,7 +195,7 @@ TEST_F(GroupCommit, ARebasedSaveKeepsTheParentThatItWasGiven) {
     bench.let_go();
     const Receipt receipt = answer.get().value();
     EXPECT_EQ(receipt.version, 3);
-    EXPECT_EQ(bench.inner->get("run", receipt.snapshot_id).value().value().info.parent_version, 1);
+    EXPECT_EQ(bench.inner->get("run", receipt.snapshot_id, soon()).value().value().info.parent_version, 1);
 }
 
 TEST_F(GroupCommit, AConflictThatWasAskedForFailsAlone) {
@@ -347,7 +347,7 @@ TEST_F(GroupCommit, RandomFailuresLoseNothingAndChangeNoOrder) {
         }
         EXPECT_EQ(other.on_disk("a"), called) << "round " << round;
         EXPECT_EQ(other.on_disk("b"), called) << "round " << round;
-        EXPECT_TRUE(check_deep(*other.inner).value().findings.empty());
+        EXPECT_TRUE(check_deep(*other.inner, Deadline::max()).value().findings.empty());
     }
 }
 
@@ -380,7 +380,7 @@ TEST_F(GroupCommit, WhatWasEncodedAgainstASaveThatFailsIsStoredAllTheSame) {
     for (std::size_t i = 2; i < 7; ++i) {
         EXPECT_EQ(found[i], make_large_step("run", static_cast<std::int64_t>(i)).state_data.text());
     }
-    EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+    EXPECT_TRUE(check_deep(*bench.inner, Deadline::max()).value().findings.empty());
 }
 
 TEST_F(GroupCommit, WhatWasEncodedAgainstASaveThatLeftTheQueueIsStoredAllTheSame) {
@@ -398,7 +398,7 @@ TEST_F(GroupCommit, WhatWasEncodedAgainstASaveThatLeftTheQueueIsStoredAllTheSame
     bench.let_go();
     for (std::size_t i = 0; i < behind.size(); ++i) expect_saved(behind[i], static_cast<std::int64_t>(i) + 2);
     EXPECT_EQ(bench.on_disk("run").size(), 4U);
-    EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+    EXPECT_TRUE(check_deep(*bench.inner, Deadline::max()).value().findings.empty());
 }
 
 // ---- behind a save that ends otherwise than it was prepared ----
@@ -725,7 +725,7 @@ TEST_F(GroupCommit, AnEqualSaveWithAPhaseOfItsOwnSharesNoFate) {
     EXPECT_EQ(outcomes, (std::vector{Outcome::kPersisted, Outcome::kPersisted, Outcome::kDeduplicated,
                                      Outcome::kPersisted, Outcome::kDeduplicated}));
     std::vector<std::string> phases;
-    const std::vector<SnapshotInfo> history = bench.inner->history({.run_id = "run"}).value();
+    const std::vector<SnapshotInfo> history = bench.inner->history({.run_id = "run"}, soon()).value();
     for (const SnapshotInfo& info : history) phases.emplace_back(info.agent_phase.name());
     EXPECT_EQ(phases, (std::vector<std::string>{"", "reporting", "triage"}));
 }
@@ -752,8 +752,9 @@ TEST_F(GroupCommit, WhatEveryCallerWasToldIsNotAppliedIsNeverSeen) {
     SCOPED_TRACE(replay_line(first_seed));
     std::mt19937_64 random(first_seed);
     std::mt19937_64 slowness(first_seed + 1);
-    bench.store->before_commit(
-        [&](const Batch&) { std::this_thread::sleep_for(milliseconds(slowness() % 12)); });  // one at a time
+    bench.store->before_commit([&](std::span<const RunBatch>) {
+        std::this_thread::sleep_for(milliseconds(slowness() % 12));
+    });  // one at a time
     std::map<std::int64_t, std::vector<Answer>> answers;
     for (std::int64_t step = 1; step <= 300; ++step) {
         const std::size_t callers = 1 + random() % 3;
@@ -808,8 +809,8 @@ class SlowToAnswer : public ForwardingStore {
 public:
     using ForwardingStore::ForwardingStore;
 
-    Status commit(const Batch& batch, Deadline deadline) override {
-        Status status = next().commit(batch, deadline);
+    Result<std::vector<Status>> commit(std::span<const RunBatch> batches, Deadline deadline) override {
+        Result<std::vector<Status>> status = next().commit(batches, deadline);
         if (!has_committed_.exchange(true)) {
             in_store.set_value();
             may_answer.get_future().wait();
@@ -1053,13 +1054,13 @@ TEST_F(GroupCommit, AFlushIsNotOverBecauseTheNewestSaveHasLeftTheQueue) {
 class BusyStore final : public ForwardingStore {
 public:
     using ForwardingStore::ForwardingStore;
-    Status commit(const Batch& batch, Deadline deadline) override {
+    Result<std::vector<Status>> commit(std::span<const RunBatch> batches, Deadline deadline) override {
         std::call_once(first_, [&] { free_at_ = std::chrono::steady_clock::now() + milliseconds(50); });
         std::this_thread::sleep_until(std::min(free_at_, deadline));
         if (deadline < free_at_ && std::chrono::steady_clock::now() < free_at_) {
             return fail(ErrorCode::kUnavailable, "busy until the deadline");
         }
-        return ForwardingStore::commit(batch, deadline);
+        return ForwardingStore::commit(batches, deadline);
     }
 
 private:

@@ -44,14 +44,14 @@ class WatchedStore final : public ForwardingStore {
 public:
     using ForwardingStore::ForwardingStore;
 
-    Result<CheckReport> check() override {
-        auto report = ForwardingStore::check();
+    Result<CheckReport> check(Deadline deadline) override {
+        auto report = ForwardingStore::check(deadline);
         if (report) progress_.emplace("Checking", report->snapshots);
         return report;
     }
     // The states are decoded from the newest to the oldest; a pass over the records comes before.
-    Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) override {
-        auto page = ForwardingStore::history(query);
+    Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query, Deadline deadline) override {
+        auto page = ForwardingStore::history(query, deadline);
         const bool is_decoding = query.order == HistoryQuery::Order::kNewestFirst;
         if (page && progress_ && is_decoding) progress_->advance(page->size());
         return page;
@@ -63,13 +63,13 @@ private:
 
 Result<CheckReport> check_all_states(const Cli& cli, std::shared_ptr<Store> store) {
     WatchedStore watched(std::move(store));
-    return check_deep(watched, cli.config().state_limits());
+    return check_deep(watched, Deadline::max(), cli.config().state_limits());
 }
 
 Status check(const Cli& cli, bool deep) {
     const auto store = cli.open_for_reading();
     if (!store) return std::unexpected(store.error());
-    const auto report = deep ? check_all_states(cli, *store) : (*store)->check();
+    const auto report = deep ? check_all_states(cli, *store) : (*store)->check(Deadline::max());
     if (!report) return std::unexpected(report.error());
     cli.json ? print_line(to_json(*report, deep)) : print_text(*report, deep);
     if (report->findings.empty()) return {};

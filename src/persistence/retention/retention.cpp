@@ -30,7 +30,7 @@ bool matches(const std::optional<std::string>& wanted, const std::string& value)
 }
 
 Status visit_one(Store& store, const Owners& owners, RetentionWorker& worker, const Visit& visit) {
-    Result<std::optional<Head>> head = store.head(*owners.run_id);
+    Result<std::optional<Head>> head = store.head(*owners.run_id, worker.until());
     if (!head) return std::unexpected(std::move(head.error()));
     const bool is_theirs =
         *head && matches(owners.thread_id, (*head)->thread_id) && matches(owners.user_id, (*head)->user_id);
@@ -39,11 +39,12 @@ Status visit_one(Store& store, const Owners& owners, RetentionWorker& worker, co
     return visit({.run_id = *owners.run_id, .thread_id = (*head)->thread_id, .user_id = (*head)->user_id});
 }
 
-// A page at a time; runs that are made meanwhile are not seen, and those that are deleted do not move the page.
+// A page at a time; of the runs that are made meanwhile some are seen, and those that are deleted do not move the page.
 Status visit_all(Store& store, const Owners& owners, RetentionWorker& worker, const Visit& visit) {
-    RunQuery query{.thread_id = owners.thread_id, .user_id = owners.user_id};
+    RunQuery query{
+        .thread_id = owners.thread_id, .user_id = owners.user_id, .order = RunQuery::Order::kById};
     do {
-        const Result<Page<RunInfo>> page = store.runs(query);
+        const Result<Page<RunInfo>> page = store.runs(query, worker.until());
         if (!page) return std::unexpected(page.error());
         query.cursor = page->next_cursor;
         if (query.cursor.empty()) worker.expect_runs(worker.report().runs_examined + page->items.size());
