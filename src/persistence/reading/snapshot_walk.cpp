@@ -21,7 +21,7 @@ Status visit_snapshots(Store& store, const std::string& run_id,
 }
 
 Result<std::optional<SnapshotInfo>> find_version(Store& store, const std::string& run_id, std::int64_t version) {
-    auto page = store.history({.run_id = run_id, .after_version = version + 1, .limit = 1});
+    auto page = store.history({.run_id = run_id, .after_version = version + 1, .limit = 1}, default_deadline());
     if (!page) return std::unexpected(page.error());
     if (page->empty() || page->front().version != version) return std::nullopt;
     return std::move(page->front());
