@@ -146,6 +146,15 @@ private:
         return done <= deadline;
     }
 
+    template <class Answer>
+    static bool has_effect(const Answer& answer) {
+        return answer.has_value();
+    }
+    static bool has_effect(const Result<std::vector<Status>>& answers) {
+        return answers && (answers->empty() ||
+                           std::ranges::any_of(*answers, [](const Status& answer) { return answer.has_value(); }));
+    }
+
     template <class Answer, class Effect>
     Answer with_faults(StoreCall call, Deadline deadline, Effect effect) {
         const std::optional<Fault> fault = next_fault(call);
@@ -153,7 +162,7 @@ private:
         if (!fault) return effect();
         if (fault->after_effect) {
             // An effect that failed by itself keeps its own error: there is nothing to be in doubt about.
-            if (Answer answer = effect(); !answer) return answer;
+            if (Answer answer = effect(); !has_effect(answer)) return answer;
         }
         return fail(fault->code, "injected by the test");
     }

@@ -75,7 +75,8 @@ Result<PipelineResult> PipelineExecutor::Impl::execute(const Pipeline& pipeline,
         settings.take_over = context.take_over && !from->is_new();
         Result<std::unique_ptr<RunLease>> lease = RunLease::take(store, run_id, settings, options.runtime);
         if (!lease) return std::unexpected(std::move(lease.error()));
-        const Result<std::optional<Head>> head = store->head(run_id, std::chrono::steady_clock::now() + options.config.timeout);
+        const Result<std::optional<Head>> head =
+            store->head(run_id, std::chrono::steady_clock::now() + options.config.timeout);
         if (!head) return std::unexpected(head.error());
         if (head->value_or(Head{}).version != from->version) continue;
         return run(pipeline, std::move(*from), run_id, context, **lease);

@@ -428,10 +428,10 @@ protected:
         const CacheStats stats = bench.service().get_cache_stats();
         EXPECT_TRUE(stats.fallbacks_by_cause.empty());
         EXPECT_EQ(stats.failed_batches, 0U);
-        EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+        EXPECT_TRUE(check_deep(*bench.inner, Deadline::max()).value().findings.empty());
     }
     std::vector<SnapshotInfo> history() {
-        return bench.inner->history({.run_id = "run", .order = HistoryQuery::Order::kOldestFirst}).value();
+        return bench.inner->history({.run_id = "run", .order = HistoryQuery::Order::kOldestFirst}, soon()).value();
     }
 
     std::vector<Answer> behind;
@@ -485,7 +485,7 @@ TEST_F(BehindOther, AnotherWritersHeadUnderSeveralQueuedSavesMakesNoneFallBack) 
         if (info.version <= 3) continue;
         EXPECT_EQ(info.base_version, info.version - 1) << "its base is where that was put";
     }
-    EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+    EXPECT_TRUE(check_deep(*bench.inner, Deadline::max()).value().findings.empty());
 }
 
 TEST_F(BehindOther, AStrictSaveHasNoConflictWithADroppedOneButWithAnotherWriter) {
@@ -554,7 +554,7 @@ TEST_F(BehindOther, WhateverIsDroppedTheRestIsInOrderAndItsReceiptsAreTrue) {
     std::mt19937_64 random(first_seed);
     std::mt19937_64 slowness(first_seed + 1);
     bench.store->before_commit(
-        [&](const Batch&) { std::this_thread::sleep_for(milliseconds(slowness() % 10)); });  // one at a time
+        [&](std::span<const RunBatch>) { std::this_thread::sleep_for(milliseconds(slowness() % 10)); });  // one at a time
     std::vector<std::pair<std::int64_t, Answer>> answers;
     std::set<std::int64_t> patient;
     for (std::int64_t step = 1; step <= 400; ++step) {
@@ -583,7 +583,7 @@ TEST_F(BehindOther, WhateverIsDroppedTheRestIsInOrderAndItsReceiptsAreTrue) {
     }
     bench.store->before_commit(nullptr);
     std::map<std::string, std::int64_t> versions;
-    const std::vector<SnapshotInfo> found = bench.inner->history({.run_id = "run", .limit = 100'000}).value();
+    const std::vector<SnapshotInfo> found = bench.inner->history({.run_id = "run", .limit = 100'000}, soon()).value();
     for (const SnapshotInfo& info : found) versions[info.snapshot_id] = info.version;
     EXPECT_LT(saved.size(), answers.size()) << "nothing was dropped, so nothing was tested";
     for (const auto& [step, receipt] : saved) {
@@ -594,7 +594,7 @@ TEST_F(BehindOther, WhateverIsDroppedTheRestIsInOrderAndItsReceiptsAreTrue) {
         EXPECT_EQ(versions[receipt.snapshot_id], receipt.version) << "step " << step;
     }
     for (const std::int64_t step : patient) EXPECT_TRUE(saved.contains(step)) << "step " << step;
-    EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+    EXPECT_TRUE(check_deep(*bench.inner, Deadline::max()).value().findings.empty());
 }
 
 // ---- identical saves ----

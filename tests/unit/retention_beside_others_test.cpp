@@ -130,7 +130,7 @@ TEST_F(RetentionBesideOthers, ConflictsWithoutEndEndAtTheTimeout) {
     run.append_line(4);
     store->inject({.code = ErrorCode::kConflict, .for_good = true});
     int commits = 0;
-    store->before_commit([&](const Batch&) { ++commits; });
+    store->before_commit([&](std::span<const RunBatch>) { ++commits; });
     options.timeout = std::chrono::milliseconds(20);
     EXPECT_EQ(prune(*store, {.keep_last = 1}, options).error().code, ErrorCode::kUnavailable);
     EXPECT_GT(commits, 1) << "it should have been tried again";

@@ -1,5 +1,5 @@
-#include "base/default_deadline.h"
 #include "base/counted.h"
+#include "base/default_deadline.h"
 #include "cli/command.h"
 #include "cli/history/snapshot_reference.h"
 #include "cli/terminal/output.h"

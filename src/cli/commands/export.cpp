@@ -1,5 +1,5 @@
-#include "base/default_deadline.h"
 #include "base/counted.h"
+#include "base/default_deadline.h"
 #include "cli/command.h"
 #include "cli/history/snapshot_reference.h"
 #include "cli/terminal/interruption.h"
@@ -46,7 +46,8 @@ struct ExportCounts {
 // The run created first comes first.
 Result<std::vector<ExportedRun>> list_runs(Store& store, const Owner& owner) {
     std::vector<ExportedRun> runs;
-    RunQuery query{.thread_id = owner.thread_id, .user_id = owner.user_id, .order = RunQuery::Order::kById, .limit = 500};
+    RunQuery query{
+        .thread_id = owner.thread_id, .user_id = owner.user_id, .order = RunQuery::Order::kById, .limit = 500};
     do {
         auto page = store.runs(query, default_deadline());
         if (!page) return std::unexpected(page.error());

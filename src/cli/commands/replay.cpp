@@ -1,5 +1,5 @@
-#include "base/default_deadline.h"
 #include "replay/replay.h"
+#include "base/default_deadline.h"
 #include "cli/command.h"
 #include "cli/replay/replay_report.h"
 #include "cli/terminal/interruption.h"

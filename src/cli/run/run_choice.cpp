@@ -45,8 +45,8 @@ Result<std::optional<ChosenRun>> newest_unfinished(Store& store, const std::stri
                                                    const Runtime& runtime) {
     std::optional<ChosenRun> other;
     for (std::string cursor;;) {
-        auto page = store.runs({.thread_id = wish.thread_id, .user_id = wish.user_id, .cursor = cursor},
-                               default_deadline());
+        auto page =
+            store.runs({.thread_id = wish.thread_id, .user_id = wish.user_id, .cursor = cursor}, default_deadline());
         if (!page) return std::unexpected(std::move(page.error()));
         for (const RunInfo& run : page->items) {
             auto status = status_now(run, runtime);

@@ -66,7 +66,8 @@ private:
     }
 
     Status learn(const LoadRequest& request, bool is_damaged) {
-        const Result<std::optional<Snapshot>> snapshot = store_.get(request.run_id, request.snapshot_id, until(deadline_));
+        const Result<std::optional<Snapshot>> snapshot =
+            store_.get(request.run_id, request.snapshot_id, until(deadline_));
         if (!snapshot && !is_damage(snapshot.error())) return std::unexpected(snapshot.error());
         if (snapshot && *snapshot) survey_.learn(**snapshot, is_damaged);
         return {};

@@ -154,9 +154,8 @@ Status Recovery::find(Attempt& attempt, const LoadRequest& load, Deadline deadli
 }
 
 Status Recovery::find_first(Attempt& attempt, Deadline deadline) {
-    const Result<std::vector<SnapshotInfo>> first =
-        store_->history({.run_id = attempt.request.run_id, .order = HistoryQuery::Order::kOldestFirst, .limit = 1},
-                        deadline);
+    const Result<std::vector<SnapshotInfo>> first = store_->history(
+        {.run_id = attempt.request.run_id, .order = HistoryQuery::Order::kOldestFirst, .limit = 1}, deadline);
     if (!first) return std::unexpected(first.error());
     if (first->empty()) {
         return fail(ErrorCode::kNotFound, fmt::format("run \"{}\" has no snapshot", attempt.request.run_id));
@@ -165,8 +164,8 @@ Status Recovery::find_first(Attempt& attempt, Deadline deadline) {
 }
 
 Result<State> Recovery::read_state(const SnapshotInfo& info, Deadline deadline) {
-    Result<ChainedState> loaded =
-        load_snapshot(*store_, {.run_id = info.run_id, .snapshot_id = info.snapshot_id}, options_.state_limits, deadline);
+    Result<ChainedState> loaded = load_snapshot(*store_, {.run_id = info.run_id, .snapshot_id = info.snapshot_id},
+                                                options_.state_limits, deadline);
     if (!loaded) return std::unexpected(std::move(loaded.error()));
     return std::move(loaded->state);
 }

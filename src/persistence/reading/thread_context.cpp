@@ -41,8 +41,8 @@ Result<ThreadContext> read_thread_context(Store& store, std::string_view thread_
         return fail(ErrorCode::kInvalidArgument,
                     fmt::format("user_id is missing: several users have a thread \"{}\"", thread_id));
     }
-    const RunInfo& newest = *std::ranges::max_element(
-        *runs, {}, [](const RunInfo& run) { return std::tie(run.updated_at, run.run_id); });
+    const RunInfo& newest =
+        *std::ranges::max_element(*runs, {}, [](const RunInfo& run) { return std::tie(run.updated_at, run.run_id); });
     ThreadContext context{.thread_id = newest.thread_id,
                           .user_id = newest.user_id,
                           .newest_run_id = newest.run_id,

@@ -41,8 +41,7 @@ Status visit_one(Store& store, const Owners& owners, RetentionWorker& worker, co
 
 // A page at a time; of the runs that are made meanwhile some are seen, and those that are deleted do not move the page.
 Status visit_all(Store& store, const Owners& owners, RetentionWorker& worker, const Visit& visit) {
-    RunQuery query{
-        .thread_id = owners.thread_id, .user_id = owners.user_id, .order = RunQuery::Order::kById};
+    RunQuery query{.thread_id = owners.thread_id, .user_id = owners.user_id, .order = RunQuery::Order::kById};
     do {
         const Result<Page<RunInfo>> page = store.runs(query, worker.until());
         if (!page) return std::unexpected(page.error());

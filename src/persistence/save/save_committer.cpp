@@ -121,9 +121,8 @@ SaveCommitter::RunsOfBatch::RunsOfBatch(std::span<const Save> saves) {
     batches_.reserve(saves.size());
     saves_.reserve(saves.size());
     while (!saves.empty()) {
-        const auto end = std::ranges::find_if(saves, [&](const Save& save) {
-            return save->request.run_id != saves.front()->request.run_id;
-        });
+        const auto end = std::ranges::find_if(
+            saves, [&](const Save& save) { return save->request.run_id != saves.front()->request.run_id; });
         const auto count = static_cast<std::size_t>(end - saves.begin());
         add(saves.first(count));
         saves = saves.subspan(count);
@@ -191,8 +190,7 @@ Status SaveCommitter::commit_together(std::span<const Save> saves) {
 // A save goes on from the answer that it has got. Where several of a run share one, or all shared a failure that says
 // nothing of each, it begins anew.
 void SaveCommitter::settle(RunsOfBatch& runs, Result<std::vector<Status>>& answers) {
-    const bool is_for_each =
-        !answers && (runs.saves() == 1 || answers.error().code == ErrorCode::kOutcomeUnknown);
+    const bool is_for_each = !answers && (runs.saves() == 1 || answers.error().code == ErrorCode::kOutcomeUnknown);
     std::size_t saved = 0;
     for (std::size_t run = 0; run < runs.batches().size(); ++run) {
         const std::span<const Save> saves = runs.saves_of(run);

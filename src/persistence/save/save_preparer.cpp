@@ -43,7 +43,8 @@ Result<PreparedSave> SavePreparer::prepare(const StatePersistenceRequest& reques
     const bool may_follow = !found->pending || can_share_fate(request, found->pending->request);
     if (found->is_repeated && may_follow) {
         if (found->pending) return PreparedSave{.twin = std::move(found->pending)};
-        if (Status status = core_.writer->check_lease(request, deadline); !status) return std::unexpected(status.error());
+        if (Status status = core_.writer->check_lease(request, deadline); !status)
+            return std::unexpected(status.error());
         core_.writer->seen().note(request.run_id, found->head->version);
         return PreparedSave{.skipped = Receipt{.snapshot_id = std::move(found->head->snapshot_id),
                                                .outcome = Outcome::kDeduplicated,
@@ -147,9 +148,9 @@ std::optional<std::int64_t> SavePreparer::required_version(const StatePersistenc
 Result<SavePreparer::KnownHead> SavePreparer::read_head(const StatePersistenceRequest& request, const Head& head,
                                                         Deadline deadline) {
     if (!compression && head.state_bytes != request.state_data.size_bytes()) return nullptr;
-    Result<ChainedState> loaded = load_snapshot(
-        *core_.store, {.run_id = request.run_id, .snapshot_id = head.snapshot_id}, core_.options.state_limits,
-        deadline);
+    Result<ChainedState> loaded =
+        load_snapshot(*core_.store, {.run_id = request.run_id, .snapshot_id = head.snapshot_id},
+                      core_.options.state_limits, deadline);
     if (!loaded) return std::unexpected(std::move(loaded.error()));
     cache_.forget(request.run_id);  // what is there is another head, perhaps of a run that was deleted
     return cache_.put(cached_head(std::move(*loaded)));

@@ -82,7 +82,8 @@ Status RunLease::write(const Lease& lease, const Lease& expected, std::chrono::m
 }
 
 bool RunLease::is_lost() const {
-    const Result<std::optional<LeaseInfo>> held = store_->lease(run_id_, std::chrono::steady_clock::now() + settings_.timeout);
+    const Result<std::optional<LeaseInfo>> held =
+        store_->lease(run_id_, std::chrono::steady_clock::now() + settings_.timeout);
     return held && (!*held || (*held)->lease != lease_);
 }
 

@@ -244,7 +244,8 @@ Result<std::optional<LeaseInfo>> MemoryStore::lease(std::string_view run_id, Dea
     return read<std::optional<LeaseInfo>>([&] { return find_lease(run_id); });
 }
 
-Result<std::optional<Snapshot>> MemoryStore::get(std::string_view run_id, std::optional<std::string_view> snapshot_id, Deadline /*deadline*/, Reading /*reading*/) {
+Result<std::optional<Snapshot>> MemoryStore::get(std::string_view run_id, std::optional<std::string_view> snapshot_id,
+                                                 Deadline /*deadline*/, Reading /*reading*/) {
     return read<std::optional<Snapshot>>([&]() -> Result<std::optional<Snapshot>> {
         const MemoryRun* run = find_run(run_id);
         if (run == nullptr) return std::nullopt;
@@ -288,14 +289,14 @@ Result<Page<RunInfo>> MemoryStore::runs(const RunQuery& query, Deadline /*deadli
         for (const auto& entry : runs_) {
             const auto& [run_id, run] = entry;
             const RunPlace place{.created_at = run.created_at, .run_id = run_id, .run = &run};
-            if (after && !comes_before(query.order, {.created_at = after->created_at, .run_id = after->run_id}, place)) {
+            if (after &&
+                !comes_before(query.order, {.created_at = after->created_at, .run_id = after->run_id}, place)) {
                 continue;
             }
             if (matches(query.thread_id, run.thread_id) && matches(query.user_id, run.user_id)) found.push_back(place);
         }
-        std::ranges::sort(found, [&](const RunPlace& one, const RunPlace& other) {
-            return comes_before(query.order, one, other);
-        });
+        std::ranges::sort(
+            found, [&](const RunPlace& one, const RunPlace& other) { return comes_before(query.order, one, other); });
         Page<RunInfo> page;
         if (cut(found, query.limit)) {
             page.next_cursor = encode_run_cursor(query.order, found.back().created_at, found.back().run_id);
@@ -337,7 +338,8 @@ Result<Page<ThreadInfo>> MemoryStore::threads(const ThreadQuery& query, Deadline
     });
 }
 
-Result<std::vector<RecoveryRecord>> MemoryStore::recovery_log(std::string_view run_id, std::size_t limit, Deadline /*deadline*/) {
+Result<std::vector<RecoveryRecord>> MemoryStore::recovery_log(std::string_view run_id, std::size_t limit,
+                                                              Deadline /*deadline*/) {
     return read<std::vector<RecoveryRecord>>([&] {
         std::vector<RecoveryRecord> page;
         const auto found = recoveries_.find(run_id);

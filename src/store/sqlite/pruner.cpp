@@ -60,7 +60,8 @@ Status read_snapshot(Connection& connection, std::int64_t version, RunReading& r
     run.sequences[version] = row.integer(0);
     const std::int64_t steps = row.integer(1);
     const bool has_base = steps > 0 && steps < version;  // anything else is for `check`
-    run.facts.snapshots[version] = {.snapshot_id = stored_id_at(row, 2), .base_version = has_base ? version - steps : 0};
+    run.facts.snapshots[version] = {.snapshot_id = stored_id_at(row, 2),
+                                    .base_version = has_base ? version - steps : 0};
     return {};
 }
 

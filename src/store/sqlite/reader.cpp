@@ -62,16 +62,16 @@ constexpr char kHistoryOldestFirst[] = CAIRN_HISTORY "ORDER BY s.version LIMIT ?
 // A page is chosen first, so that the rest is looked up for its runs alone. One statement a filter, so that each is
 // answered from its own index; by time of creation there is none, and all runs that the filter lets through are read.
 // ?1 and ?2: the last run of the page before (?1 NULL: there is none).
-#define CAIRN_RUNS(after, condition, order)                                                           \
-    "SELECT r.run_id, r.thread_id, r.user_id, r.head_version, r.head_snapshot_id, "                   \
-    "l.checkpoint_type, l.agent_phase, r.created_at, r.created_at, s.created_after, r.snapshots, "    \
-    "s.metadata, g.owner, g.epoch, g.heartbeat_at FROM ("                                             \
-    "SELECT r.run_key FROM runs r WHERE " after " AND " condition " ORDER BY " order " LIMIT ?3) p "  \
-    "CROSS JOIN runs r ON r.run_key = p.run_key LEFT JOIN leases g ON g.run_id = r.run_id "           \
+#define CAIRN_RUNS(after, condition, order)                                                        \
+    "SELECT r.run_id, r.thread_id, r.user_id, r.head_version, r.head_snapshot_id, "                \
+    "l.checkpoint_type, l.agent_phase, r.created_at, r.created_at, s.created_after, r.snapshots, " \
+    "s.metadata, g.owner, g.epoch, g.heartbeat_at FROM ("                                          \
+    "SELECT r.run_key FROM runs r WHERE " after " AND " condition " ORDER BY " order               \
+    " LIMIT ?3) p "                                                                                \
+    "CROSS JOIN runs r ON r.run_key = p.run_key LEFT JOIN leases g ON g.run_id = r.run_id "        \
     "LEFT JOIN snapshots s ON s.sequence = r.head_sequence" CAIRN_LABELS "ORDER BY " order
-#define CAIRN_NEWEST_RUNS(condition)                                                  \
-    CAIRN_RUNS("(?1 IS NULL OR (r.created_at, r.run_id) < (?1, ?2))", condition,      \
-               "r.created_at DESC, r.run_id DESC")
+#define CAIRN_NEWEST_RUNS(condition) \
+    CAIRN_RUNS("(?1 IS NULL OR (r.created_at, r.run_id) < (?1, ?2))", condition, "r.created_at DESC, r.run_id DESC")
 #define CAIRN_RUNS_BY_ID(condition) CAIRN_RUNS("r.run_id > ?2", condition, "r.run_id")
 #define CAIRN_ANY "true"
 #define CAIRN_OF_THREAD "r.thread_id = ?4 AND (?5 IS NULL OR r.user_id = ?5)"

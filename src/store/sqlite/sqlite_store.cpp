@@ -228,8 +228,9 @@ Result<std::vector<Status>> SqliteStore::commit_once(std::span<const RunBatch> b
     if (!has_work) {
         return while_open<std::vector<Status>>([&] { return Result<std::vector<Status>>(answers); });
     }
-    return with_connection<std::vector<Status>>(
-        &Engine::writer, deadline, [&](Connection& connection) { return sqlite::commit(connection, batches, answers); });
+    return with_connection<std::vector<Status>>(&Engine::writer, deadline, [&](Connection& connection) {
+        return sqlite::commit(connection, batches, answers);
+    });
 }
 
 bool SqliteStore::is_nearly_full() const {
@@ -258,7 +259,8 @@ Status SqliteStore::empty_log_on_full_volume(Deadline deadline) {
 }
 
 Result<std::optional<Head>> SqliteStore::head(std::string_view run_id, Deadline deadline) {
-    return read<std::optional<Head>>(deadline, [&](Connection& connection) { return sqlite::head(connection, run_id); });
+    return read<std::optional<Head>>(deadline,
+                                     [&](Connection& connection) { return sqlite::head(connection, run_id); });
 }
 
 Result<std::optional<LeaseInfo>> SqliteStore::lease(std::string_view run_id, Deadline deadline) {
@@ -280,8 +282,8 @@ Result<std::optional<Snapshot>> SqliteStore::get(std::string_view run_id, std::o
 }
 
 Result<std::vector<SnapshotInfo>> SqliteStore::history(const HistoryQuery& query, Deadline deadline) {
-    return read<std::vector<SnapshotInfo>>(
-        deadline, [&](Connection& connection) { return sqlite::history(connection, query); });
+    return read<std::vector<SnapshotInfo>>(deadline,
+                                           [&](Connection& connection) { return sqlite::history(connection, query); });
 }
 
 Result<Page<RunInfo>> SqliteStore::runs(const RunQuery& query, Deadline deadline) {

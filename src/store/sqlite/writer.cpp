@@ -210,7 +210,8 @@ Result<std::vector<Status>> commit(Connection& connection, std::span<const RunBa
         RunReading run;
         answers[i] = read_facts(connection, batches[i], run);
         // A row that cannot be is the affair of its run; anything else concerns all.
-        const bool concerns_all = !answers[i] && (answers[i].error().code != ErrorCode::kCorrupt || connection.broken());
+        const bool concerns_all =
+            !answers[i] && (answers[i].error().code != ErrorCode::kCorrupt || connection.broken());
         if (concerns_all) return std::unexpected(std::move(answers[i].error()));
         if (answers[i]) answers[i] = check_batch(batches[i], run.facts);
         if (!answers[i]) continue;
