@@ -139,11 +139,11 @@ struct RunDeletion {
 struct RunBatch {
     std::string run_id;
     std::optional<LeaseWrite> lease = {};
-    std::vector<SnapshotWrite> writes = {};         ///< Of this run, as `recoveries`.
+    std::vector<SnapshotWrite> writes = {};  ///< Of this run, as `recoveries`.
     std::vector<RecoveryRecord> recoveries = {};
     std::vector<FrameRewrite> rewrites = {};
-    std::vector<SnapshotDeletion> deletions = {};   ///< Never the head. What is not there is deleted already.
-    std::optional<RunDeletion> run_deletion = {};   ///< A run that is not there is deleted already.
+    std::vector<SnapshotDeletion> deletions = {};  ///< Never the head. What is not there is deleted already.
+    std::optional<RunDeletion> run_deletion = {};  ///< A run that is not there is deleted already.
 
     bool is_empty() const {
         return !lease && writes.empty() && recoveries.empty() && rewrites.empty() && deletions.empty() && !run_deletion;
@@ -283,8 +283,8 @@ public:
     ///   needed, or the run to delete is another one now; re-read, then retry, but a writer whose lease is gone must
     ///   stop), kAlreadyExists (a snapshot id is taken in the run, told even if the head moved too), kInvalidArgument
     ///   (the run belongs to another thread or user, an id is empty, versions do not grow, a base is not older, writes
-    ///   do not chain, an epoch does not grow with a new owner, the head is to be deleted, or two batches name one run),
-    ///   kCorrupt (what is stored of the run).
+    ///   do not chain, an epoch does not grow with a new owner, the head is to be deleted, or two batches name one
+    ///   run), kCorrupt (what is stored of the run).
     /// Errors of all, instead of the answers: kUnavailable, kStorageFull, kReadOnly (nothing was applied; the first two
     ///   may be retried), kOutcomeUnknown (each batch may have been applied, or not: look the snapshot id up, then
     ///   retry with the same ids, which is safe).

@@ -1,6 +1,7 @@
 #pragma once
 
-// Pauses between tries. Each is of random length, up to a bound that doubles: writers who met do not meet again in step.
+// Pauses between tries. Each is of random length, up to a bound that doubles: writers who met do not meet again in
+// step.
 
 #include <cairn/runtime.h>
 #include <cairn/types.h>

@@ -282,10 +282,10 @@ std::vector<Status> check_batches(std::span<const RunBatch> batches) {
     std::unordered_set<std::string_view, TextHash> seen;
     for (const RunBatch& batch : batches) {
         const bool is_first = batches.size() == 1 || seen.insert(batch.run_id).second;
-        answers.push_back(is_first
-                              ? check_batch(batch)
-                              : fail(ErrorCode::kInvalidArgument,
-                                     fmt::format("run \"{}\" has two batches in one commit: give it one", batch.run_id)));
+        answers.push_back(
+            is_first ? check_batch(batch)
+                     : fail(ErrorCode::kInvalidArgument,
+                            fmt::format("run \"{}\" has two batches in one commit: give it one", batch.run_id)));
     }
     return answers;
 }

@@ -41,7 +41,7 @@ struct RunFacts {
     std::int64_t head_version = 0;  ///< 0: there is no such run.
     std::string thread_id = {};     ///< Whose it is, if there is one.
     std::string user_id = {};
-    Lease lease = {};  ///< Lease{}: none. Only for a batch that `names_lease`.
+    Lease lease = {};                         ///< Lease{}: none. Only for a batch that `names_lease`.
     std::vector<std::string> taken_ids = {};  ///< Of the snapshots to write: those that the run has already.
     /// By version, if they are there: the bases of writes and rewrites, what is to be rewritten or deleted, what names
     /// the run to delete, and what needs a snapshot that is to be deleted.

@@ -353,8 +353,9 @@ TEST_F(CraftedStore, ATransactionIsNotGivenUpWhileItEnds) {
 class CountingStore final : public ForwardingStore {
 public:
     using ForwardingStore::ForwardingStore;
-    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override {
-        auto found = ForwardingStore::get(run_id, snapshot_id);
+    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id,
+                                        Deadline deadline, Reading reading) override {
+        auto found = ForwardingStore::get(run_id, snapshot_id, deadline, reading);
         if (found && *found) frames += (*found)->bases.size() + 1;
         return found;
     }

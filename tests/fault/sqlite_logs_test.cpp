@@ -471,7 +471,7 @@ TEST_F(UnderAnOpenStore, AReadNoticesThatALogOrALockFileIsGoneAndTheNextOneGoesO
     for (const char* suffix : {"-wal", "-shm"}) {
         fs::remove(with(suffix));
         wait_for_the_next_look();
-        const auto head = store_->head("run");
+        const auto head = store_->head("run", soon());
         ASSERT_FALSE(head.has_value()) << suffix;
         EXPECT_EQ(head.error().code, ErrorCode::kUnavailable) << head.error().to_string();
         EXPECT_THAT(head.error().message, HasSubstr(fmt::format("({}) was removed", suffix)));
@@ -482,14 +482,15 @@ TEST_F(UnderAnOpenStore, AReadNoticesThatALogOrALockFileIsGoneAndTheNextOneGoesO
 }
 
 TEST_F(UnderAnOpenStore, AReadNoticesThatAnotherDatabaseWasCopiedOverIt) {
-    ASSERT_TRUE(store_->stats().has_value());  // moves the log into the database, which so gets ahead of the backup
+    ASSERT_TRUE(
+        store_->stats(soon()).has_value());  // moves the log into the database, which so gets ahead of the backup
     ASSERT_TRUE(save(*store_, "run", kSaved + 1).has_value());
     wait_for_the_next_look();
     ASSERT_EQ(head_of(*store_, "run"), kSaved + 1);  // from here on the reader knows that it is ahead
     write_file(database_, backup_);
     wait_for_the_next_look();
     for (int read = 0; read < 2; ++read) {
-        const auto head = store_->head("run");
+        const auto head = store_->head("run", soon());
         ASSERT_FALSE(head.has_value());
         EXPECT_THAT(head.error().message, HasSubstr("another database was copied over it"));
     }
@@ -502,14 +503,14 @@ TEST_F(UnderAnOpenStore, AReadNoticesALogThatWasReplacedOrCutOff) {
     fs::remove(with("-wal"));
     write_file(with("-wal"), log);
     wait_for_the_next_look();
-    const auto head = store_->head("run");
+    const auto head = store_->head("run", soon());
     ASSERT_FALSE(head.has_value());
     EXPECT_THAT(head.error().message, HasSubstr("its log (-wal) was replaced"));
     store_ = open_sqlite_store(database_).value();
     EXPECT_EQ(head_of(*store_, "run"), kSaved);
     fs::resize_file(with("-wal"), kLogHeaderBytes);
     wait_for_the_next_look();
-    EXPECT_FALSE(store_->head("run").has_value());
+    EXPECT_FALSE(store_->head("run", soon()).has_value());
 }
 
 TEST_F(UnderAnOpenStore, AnotherDatabaseThatWasCopiedOverItIsNoticedAndStaysWhole) {
@@ -562,7 +563,7 @@ TEST(SqliteLogs, AnotherProcessIsRefusedWhenTheLockFileOrTheLogIsGone) {
         });
         ASSERT_TRUE(holder.channel().hear().has_value());
         fs::remove(dir / ("cairn.db" + suffix));
-        const auto store = open_sqlite_store(dir / "cairn.db", {}, {.patience = std::chrono::milliseconds(500)});
+        const auto store = open_sqlite_store(dir / "cairn.db", {.timeout = std::chrono::milliseconds(500)});
         ASSERT_FALSE(store.has_value()) << suffix;
         EXPECT_EQ(store.error().code, ErrorCode::kUnavailable) << store.error().to_string();
         EXPECT_THAT(store.error().message, HasSubstr("was removed"));
@@ -608,7 +609,7 @@ protected:
 
     // That it is in use, not that something was removed.
     void expect_busy(const std::string& what) {
-        const auto store = open_sqlite_store(database_, {}, {.patience = std::chrono::milliseconds(300)});
+        const auto store = open_sqlite_store(database_, {.timeout = std::chrono::milliseconds(300)});
         ASSERT_FALSE(store.has_value());
         EXPECT_EQ(store.error().code, ErrorCode::kUnavailable);
         EXPECT_THAT(store.error().message, HasSubstr(what));

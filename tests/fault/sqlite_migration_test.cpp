@@ -9,6 +9,7 @@
 #include "frame/frame.h"
 #include "store/sqlite/sqlite_schema.h"
 #include "store/sqlite/sqlite_store.h"
+#include "support/database_bytes.h"
 #include "support/make.h"
 #include "support/paths.h"
 #include "support/power_loss_vfs.h"

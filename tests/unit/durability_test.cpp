@@ -197,7 +197,7 @@ INSTANTIATE_TEST_SUITE_P(
         Release{"ThreadContext",
                 [](QueueBench& bench) {
                     const ThreadContext context = bench.service().get_thread_context("thread").value();
-                    EXPECT_EQ(context.newest_run_id, "run");
+                    EXPECT_EQ(context.newest_run_id, "another") << "by the times of their saves, not of their commits";
                     EXPECT_EQ(context.snapshots, 4U);
                 }}),
     [](const auto& release) { return release.param.name; });

@@ -553,8 +553,9 @@ TEST_F(BehindOther, WhateverIsDroppedTheRestIsInOrderAndItsReceiptsAreTrue) {
     SCOPED_TRACE(replay_line(first_seed));
     std::mt19937_64 random(first_seed);
     std::mt19937_64 slowness(first_seed + 1);
-    bench.store->before_commit(
-        [&](std::span<const RunBatch>) { std::this_thread::sleep_for(milliseconds(slowness() % 10)); });  // one at a time
+    bench.store->before_commit([&](std::span<const RunBatch>) {
+        std::this_thread::sleep_for(milliseconds(slowness() % 10));
+    });  // one at a time
     std::vector<std::pair<std::int64_t, Answer>> answers;
     std::set<std::int64_t> patient;
     for (std::int64_t step = 1; step <= 400; ++step) {

@@ -191,10 +191,12 @@ TEST(Both, ARetryOfASaveThatWasAppliedIsNoConflictWithItself) {
         request.snapshot_id = "mine";
         request.on_conflict = OnConflict::kFail;
         request.expected_version = 0;
+        request.timeout = std::chrono::milliseconds(100);  // so long the look for the id is made again
         bench.store->inject({.code = ErrorCode::kOutcomeUnknown, .after_effect = true});
         bench.store->inject({.call = StoreCall::kGet, .code = ErrorCode::kUnavailable, .for_good = true});
         EXPECT_EQ(code_of(service->save_agent_state(request)), ErrorCode::kOutcomeUnknown);
         bench.store->heal();
+        request.timeout.reset();
         const Result<Receipt> again = service->save_agent_state(request);
         ASSERT_TRUE(again) << again.error().to_string();
         EXPECT_EQ(again->snapshot_id, "mine");
@@ -615,10 +617,12 @@ TEST(Both, AnOutcomeThatCannotBeResolvedIsReportedAsUnknownAndTheSameIdCanBeRetr
         bench.store->inject({.call = StoreCall::kGet, .code = ErrorCode::kUnavailable, .for_good = true});
         StatePersistenceRequest request = make_request("run");
         request.snapshot_id = "mine";
+        request.timeout = std::chrono::milliseconds(100);  // so long the look for the id is made again
         const Result<Receipt> result = bench.optimized.save_agent_state(request);
         ASSERT_EQ(code_of(result), ErrorCode::kOutcomeUnknown);
         EXPECT_NE(result.error().message.find("mine"), std::string::npos);
         bench.store->heal();
+        request.timeout.reset();
         EXPECT_EQ(bench.optimized.save_agent_state(request).value().snapshot_id, "mine");
         EXPECT_EQ(bench.snapshots("run"), 1U);
     }

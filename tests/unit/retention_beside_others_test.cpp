@@ -71,9 +71,10 @@ class InterruptedStore final : public ForwardingStore {
 public:
     InterruptedStore(std::shared_ptr<Store> next, std::function<void()> interruption)
         : ForwardingStore(std::move(next)), interruption_(std::move(interruption)) {}
-    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override {
+    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id,
+                                        Deadline deadline, Reading reading) override {
         if (interruption_) std::exchange(interruption_, nullptr)();
-        return next().get(run_id, snapshot_id, test::soon());
+        return next().get(run_id, snapshot_id, deadline, reading);
     }
 
 private:

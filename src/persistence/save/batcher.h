@@ -1,9 +1,9 @@
 #pragma once
 
-// Saves that come at the same time are committed together: whoever needs a commit while the store can take one makes it,
-// with all that is queued by then, and the others wait for it. No timer, so a lone save is committed at once by its own
-// thread. Saves that nobody waits for are committed by threads that are started with the first of them. As many batches
-// are under way as the store takes at a time, none of them with saves of a run that another has.
+// Saves that come at the same time are committed together: whoever needs a commit while the store can take one makes
+// it, with all that is queued by then, and the others wait for it. No timer, so a lone save is committed at once by its
+// own thread. Saves that nobody waits for are committed by threads that are started with the first of them. As many
+// batches are under way as the store takes at a time, none of them with saves of a run that another has.
 
 #include "persistence/save/lost_saves.h"
 #include "persistence/save/save_queue.h"

@@ -1,7 +1,7 @@
 #pragma once
 
-// From a batch of saves to the store: all in one commit, in which each run has its own answer. A save that is refused, or
-// whose commit failed with all others, is tried by itself, and then on the standard path.
+// From a batch of saves to the store: all in one commit, in which each run has its own answer. A save that is refused,
+// or whose commit failed with all others, is tried by itself, and then on the standard path.
 
 #include "persistence/save/head_cache.h"
 #include "persistence/save/pending_save.h"

@@ -19,9 +19,8 @@ using Save = std::shared_ptr<PendingSave>;
 
 /// Saves by run. Those of one run are committed in the order in which they came; runs take turns, so that a busy one
 /// does not keep the others waiting. A save that goes alone has precedence, with those of its run before it, but two
-/// of them do not follow each other while others wait. Several batches may be under way at a time: the next saves of a run
-/// wait until those before them have ended.
-/// Threads: one at a time (the batcher's mutex).
+/// of them do not follow each other while others wait. Several batches may be under way at a time: the next saves of a
+/// run wait until those before them have ended. Threads: one at a time (the batcher's mutex).
 class SaveQueue {
 public:
     SaveQueue(const BatchLimits& batch_limits, const QueueLimits& limits)
