@@ -39,7 +39,7 @@ public:
         benchmark::DoNotOptimize(must(chained_.load_agent_state({.run_id = "run", .snapshot_id = newest_})));
     }
     void load_whole() {
-        const auto snapshot = must(whole_store_->get("run", std::nullopt));
+        const auto snapshot = must(whole_store_->get("run", std::nullopt, Deadline::max()));
         benchmark::DoNotOptimize(must(decode_full_frame(snapshot->frame, std::numeric_limits<std::int64_t>::max())));
     }
 

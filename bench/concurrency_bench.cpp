@@ -74,12 +74,15 @@ public:
     };
     using ForwardingStore::ForwardingStore;
 
-    Status commit(const Batch& batch, Deadline deadline) override {
-        Commit noted{.saves = batch.writes.size()};
-        for (const SnapshotWrite& write : batch.writes) noted.bytes += write.snapshot.frame.size();
+    Result<std::vector<Status>> commit(std::span<const RunBatch> batches, Deadline deadline) override {
+        Commit noted;
+        for (const RunBatch& batch : batches) {
+            noted.saves += batch.writes.size();
+            for (const SnapshotWrite& write : batch.writes) noted.bytes += write.snapshot.frame.size();
+        }
         const std::lock_guard lock(mutex_);  // the store commits one batch at a time anyway
         commits_.push_back(noted);
-        return next().commit(batch, deadline);
+        return next().commit(batches, deadline);
     }
     std::vector<Commit> take() {
         const std::lock_guard lock(mutex_);
@@ -208,7 +211,7 @@ public:
     explicit DirectSaves(std::shared_ptr<Store> store) : core_(std::move(store), {}) {}
 
     void save(const StatePersistenceRequest& request) {
-        const auto head = must(core_.store->head(request.run_id));
+        const auto head = must(core_.store->head(request.run_id, core_.deadline({})));
         if (!head) base_.reset();
         EncodedState encoded =
             must(base_ ? encode_against(*base_, request.state_data, {}, {}) : encode_full(request.state_data, {}));

@@ -59,7 +59,7 @@ double execute(std::vector<StatePersistenceRequest>* saves) {
     });
     if (saves == nullptr) return seconds;
     const HistoryQuery all{.run_id = "run", .order = HistoryQuery::Order::kOldestFirst, .limit = kSteps + 1};
-    const std::vector<SnapshotInfo> history = must(store->history(all));
+    const std::vector<SnapshotInfo> history = must(store->history(all, Deadline::max()));
     for (const SnapshotInfo& info : history) {
         StatePersistenceRequest request = request_for(
             "run",

@@ -71,12 +71,13 @@ void save_unless_somebody_else_did(cairn::StatePersistence& persistence, const c
 
 void save_as_the_only_executor(cairn::StatePersistence& persistence, cairn::Store& store, const cairn::State& state,
                                cairn::Timestamp now, cairn::Deadline deadline) {
-    auto found = store.lease("run-1");
+    auto found = store.lease("run-1", deadline);
     if (!found) return;
     const cairn::Lease before = found->value_or(cairn::LeaseInfo{}).lease;
     const cairn::Lease mine{.owner = "worker-7", .epoch = before.epoch + 1};
-    const cairn::Status taken = store.commit(
-        {.leases = {{.run_id = "run-1", .lease = mine, .heartbeat_at = now, .expected = before}}}, deadline);
+    const cairn::Status taken = cairn::commit_run(
+        store, {.run_id = "run-1", .lease = cairn::LeaseWrite{.lease = mine, .heartbeat_at = now, .expected = before}},
+        deadline);
     if (!taken) return;
 
     auto receipt = persistence.save_agent_state({
@@ -101,9 +102,9 @@ void load(cairn::StatePersistence& persistence, const std::string& snapshot_id) 
     if (document) std::cout << "step " << (*document)["step"] << '\n';
 }
 
-void list_history(cairn::Store& store) {
+void list_history(cairn::Store& store, cairn::Deadline deadline) {
     cairn::HistoryQuery query{.run_id = "run-1", .agent_phase = cairn::AgentPhase::kDataAnalysis, .limit = 2};
-    for (auto page = store.history(query); page && !page->empty(); page = store.history(query)) {
+    for (auto page = store.history(query, deadline); page && !page->empty(); page = store.history(query, deadline)) {
         for (const cairn::SnapshotInfo& info : *page) {
             std::cout << info.version << ' ' << info.checkpoint_type.name() << ' ' << info.state_bytes << " bytes\n";
         }
@@ -111,7 +112,8 @@ void list_history(cairn::Store& store) {
     }
 }
 
-void try_another_way(cairn::StatePersistence& persistence, cairn::Store& store, const std::string& snapshot_id) {
+void try_another_way(cairn::StatePersistence& persistence, cairn::Store& store, const std::string& snapshot_id,
+                     cairn::Deadline deadline) {
     auto fork = persistence.save_agent_state({
         .run_id = "run-1",
         .thread_id = "thread-1",
@@ -122,7 +124,7 @@ void try_another_way(cairn::StatePersistence& persistence, cairn::Store& store, 
     });
     if (!fork) std::cerr << fork.error().to_string() << '\n';
 
-    auto branch = store.history({.run_id = "run-1", .metadata = {{"branch", "\"b\""}, {"attempt", "2"}}});
+    auto branch = store.history({.run_id = "run-1", .metadata = {{"branch", "\"b\""}, {"attempt", "2"}}}, deadline);
     if (branch) std::cout << "snapshots on the branch: " << branch->size() << '\n';
 }
 
@@ -226,9 +228,9 @@ int main() {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
     save_as_the_only_executor(persistence, *store, state_of_step(2), now, deadline);
     load(persistence, first);
-    list_history(*store);
+    list_history(*store, deadline);
     recover(persistence, first);
-    try_another_way(persistence, *store, first);
+    try_another_way(persistence, *store, first, deadline);
     prune(*store);
     show_thread(persistence);
     save_without_waiting(persistence, state_of_step(4));

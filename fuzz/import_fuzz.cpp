@@ -48,8 +48,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         static_cast<void>(importer.add(std::get<LoadedState>(*std::move(parsed)), number));
     }
     static_cast<void>(importer.flush());
-    fuzz::require(check_deep(*store, kLimits).value().findings.empty());
-    for (const RunInfo& run : store->runs({}).value().items) {
+    fuzz::require(check_deep(*store, Deadline::max(), kLimits).value().findings.empty());
+    for (const RunInfo& run : store->runs({}, Deadline::max()).value().items) {
         StatePersistenceService service(store);
         const auto loaded = service.load_agent_state({.run_id = run.run_id});
         fuzz::require(loaded && loaded->info.version == run.head_version);

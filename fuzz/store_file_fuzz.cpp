@@ -155,16 +155,16 @@ void read_all(const std::shared_ptr<Store>& store) {
     StatePersistenceService standard(store);
     OptimizedStatePersistence optimized(store);
     const StateLimits limits{.bytes_max = 1U << 20};
-    static_cast<void>(check_deep(*store, limits));
-    static_cast<void>(store->stats());
-    static_cast<void>(store->threads({}));
-    const auto runs = store->runs({});
+    static_cast<void>(check_deep(*store, Deadline::max(), limits));
+    static_cast<void>(store->stats(Deadline::max()));
+    static_cast<void>(store->threads({}, Deadline::max()));
+    const auto runs = store->runs({}, Deadline::max());
     for (const char* run_id : {"r", "s"}) {
-        static_cast<void>(store->head(run_id));
-        static_cast<void>(store->lease(run_id));
-        static_cast<void>(store->recovery_log(run_id, 10));
-        const auto history = store->history({.run_id = run_id, .metadata = {}});
-        static_cast<void>(store->history({.run_id = run_id, .metadata = {{"label", "1"}}}));
+        static_cast<void>(store->head(run_id, Deadline::max()));
+        static_cast<void>(store->lease(run_id, Deadline::max()));
+        static_cast<void>(store->recovery_log(run_id, 10, Deadline::max()));
+        const auto history = store->history({.run_id = run_id, .metadata = {}}, Deadline::max());
+        static_cast<void>(store->history({.run_id = run_id, .metadata = {{"label", "1"}}}, Deadline::max()));
         for (const SnapshotInfo& info : history.value_or(std::vector<SnapshotInfo>())) {
             fuzz::require(info.metadata.empty() || check_stored_text(info.metadata));
             static_cast<void>(RunProgress::parse(info.metadata));

@@ -11,6 +11,7 @@
 namespace cairn {
 
 /// What went wrong, sorted by what the caller can do next. One code, one next step; the step is in `error_info()`.
+/// Numbers and names are for ever: new codes come at the end.
 enum class ErrorCode : std::uint8_t {
     kInvalidArgument,  ///< A field of the call, or of what it read, is wrong: correct it.
     kInvalidState,     ///< The state is not one JSON object: correct it; the message names the place.
@@ -28,7 +29,11 @@ enum class ErrorCode : std::uint8_t {
     kClosed,           ///< The store or service was closed: open a new one.
     kAgentFailed,      ///< An agent's own program failed, and says why: mend that, then go on from the last step.
     kInternal,         ///< A defect or an exhausted machine (memory): report it with the detail.
+    kUnauthenticated,  ///< The store's server does not accept who asks: correct the credentials.
+    kPermissionDenied  ///< The server knows who asks and does not let them do this: ask for the right to.
 };
+
+inline constexpr ErrorCode kLastErrorCode = ErrorCode::kPermissionDenied;
 
 /// Whether the same call may be made again.
 enum class Retry : std::uint8_t {

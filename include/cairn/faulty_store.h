@@ -5,20 +5,24 @@
 #include <cairn/store.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
 namespace cairn {
 
-enum class StoreCall : std::uint8_t { kCommit, kHead, kGet, kHistory };
+enum class StoreCall : std::uint8_t { kCommit, kHead, kGet, kHistory, kLease };
 
 /// What shall go wrong. `{.call = StoreCall::kCommit, .code = ErrorCode::kOutcomeUnknown, .after_effect = true}`: the
 /// next commit is applied and reported as unknown.
@@ -30,10 +34,10 @@ struct Fault {
     bool after_effect = false;  ///< The call takes effect and then reports the error.
 };
 
-/// A store whose calls fail on demand. Threads: safe to use and to program from several threads.
+/// A store whose calls fail on demand, or take their time. Threads: safe to use and to program from several threads.
 class FaultyStore final : public ForwardingStore {
 public:
-    using CommitHook = std::function<void(const Batch&)>;
+    using CommitHook = std::function<void(std::span<const RunBatch>)>;
 
     explicit FaultyStore(std::shared_ptr<Store> next) : ForwardingStore(std::move(next)) {}
 
@@ -64,20 +68,40 @@ public:
         return failures_[index(call)];
     }
 
-    Status commit(const Batch& batch, Deadline deadline) override {
-        if (const CommitHook hook = commit_hook()) hook(batch);
-        return with_faults<Status>(StoreCall::kCommit, [&] { return next().commit(batch, deadline); });
+    /// From now on each call of a kind takes so long before it does anything. What does not begin by its deadline fails
+    /// with kUnavailable then, and has done nothing.
+    void delay(StoreCall call, std::chrono::milliseconds duration) {
+        const std::lock_guard lock(mutex_);
+        delays_[index(call)] = duration;
     }
-    Result<std::optional<Head>> head(std::string_view run_id) override {
-        return with_faults<Result<std::optional<Head>>>(StoreCall::kHead, [&] { return next().head(run_id); });
+    /// How many commits the store says that it takes at the same time; 0: as the store behind it.
+    void set_commits_at_once(std::size_t commits) { commits_at_once_ = commits; }
+
+    std::size_t commits_at_once() const noexcept override {
+        const std::size_t commits = commits_at_once_;
+        return commits == 0 ? ForwardingStore::commits_at_once() : commits;
     }
-    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override {
-        return with_faults<Result<std::optional<Snapshot>>>(StoreCall::kGet,
-                                                            [&] { return next().get(run_id, snapshot_id); });
+    Result<std::vector<Status>> commit(std::span<const RunBatch> batches, Deadline deadline) override {
+        if (const CommitHook hook = commit_hook()) hook(batches);
+        return with_faults<Result<std::vector<Status>>>(StoreCall::kCommit, deadline,
+                                                        [&] { return next().commit(batches, deadline); });
     }
-    Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) override {
-        return with_faults<Result<std::vector<SnapshotInfo>>>(StoreCall::kHistory,
-                                                              [&] { return next().history(query); });
+    Result<std::optional<Head>> head(std::string_view run_id, Deadline deadline) override {
+        return with_faults<Result<std::optional<Head>>>(StoreCall::kHead, deadline,
+                                                        [&] { return next().head(run_id, deadline); });
+    }
+    Result<std::optional<LeaseInfo>> lease(std::string_view run_id, Deadline deadline) override {
+        return with_faults<Result<std::optional<LeaseInfo>>>(StoreCall::kLease, deadline,
+                                                             [&] { return next().lease(run_id, deadline); });
+    }
+    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id,
+                                        Deadline deadline, Reading reading = Reading::kUsual) override {
+        return with_faults<Result<std::optional<Snapshot>>>(
+            StoreCall::kGet, deadline, [&] { return next().get(run_id, snapshot_id, deadline, reading); });
+    }
+    Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query, Deadline deadline) override {
+        return with_faults<Result<std::vector<SnapshotInfo>>>(StoreCall::kHistory, deadline,
+                                                              [&] { return next().history(query, deadline); });
     }
 
 private:
@@ -85,7 +109,7 @@ private:
         Fault fault;
         std::uint64_t due = 0;  // the number of the call that fails
     };
-    static constexpr std::size_t kCalls = 4;
+    static constexpr std::size_t kCalls = 5;
 
     static std::size_t index(StoreCall call) { return static_cast<std::size_t>(call); }
 
@@ -109,13 +133,36 @@ private:
         return fault;
     }
 
+    // False: the deadline came first.
+    bool wait_for_delay(StoreCall call, Deadline deadline) const {
+        std::chrono::milliseconds duration{0};
+        {
+            const std::lock_guard lock(mutex_);
+            duration = delays_[index(call)];
+        }
+        if (duration <= std::chrono::milliseconds::zero()) return true;
+        const Deadline done = std::chrono::steady_clock::now() + duration;
+        std::this_thread::sleep_until(std::min(done, deadline));
+        return done <= deadline;
+    }
+
+    template <class Answer>
+    static bool has_effect(const Answer& answer) {
+        return answer.has_value();
+    }
+    static bool has_effect(const Result<std::vector<Status>>& answers) {
+        return answers && (answers->empty() ||
+                           std::ranges::any_of(*answers, [](const Status& answer) { return answer.has_value(); }));
+    }
+
     template <class Answer, class Effect>
-    Answer with_faults(StoreCall call, Effect effect) {
+    Answer with_faults(StoreCall call, Deadline deadline, Effect effect) {
         const std::optional<Fault> fault = next_fault(call);
+        if (!wait_for_delay(call, deadline)) return fail(ErrorCode::kUnavailable, "delayed by the test");
         if (!fault) return effect();
         if (fault->after_effect) {
             // An effect that failed by itself keeps its own error: there is nothing to be in doubt about.
-            if (Answer answer = effect(); !answer) return answer;
+            if (Answer answer = effect(); !has_effect(answer)) return answer;
         }
         return fail(fault->code, "injected by the test");
     }
@@ -125,6 +172,8 @@ private:
     CommitHook before_commit_;
     std::uint64_t calls_[kCalls] = {};
     std::uint64_t failures_[kCalls] = {};
+    std::chrono::milliseconds delays_[kCalls] = {};
+    std::atomic<std::size_t> commits_at_once_ = 0;
 };
 
 }  // namespace cairn

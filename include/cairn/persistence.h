@@ -96,13 +96,13 @@ struct RecoveryResult {
     std::chrono::microseconds duration{0};
 };
 
-/// What is known of a conversation.
+/// What is known of a conversation. Which run is the newest is for people: times are those of the writers' clocks.
 struct ThreadContext {
     std::string thread_id;
     std::string user_id;
     std::vector<RunInfo> runs;  ///< The newest created first.
     std::uint64_t snapshots = 0;
-    std::string newest_run_id;       ///< The run that was written to last, by the store's own order.
+    std::string newest_run_id;       ///< Whose head has the latest time; of several, the one of the largest id.
     std::string newest_snapshot_id;  ///< Its head.
     AgentPhase agent_phase;          ///< Of that head.
     Timestamp updated_at;            ///< Of that head.
@@ -165,7 +165,7 @@ public:
 /// What both services need to know.
 struct PersistenceOptions {
     StateLimits state_limits = {};              ///< Also bounds what a frame may decode to.
-    std::chrono::milliseconds timeout{30'000};  ///< How long one save may wait for the store.
+    std::chrono::milliseconds timeout{30'000};  ///< How long one call may wait for the store.
     Runtime runtime = {};
 };
 
@@ -228,9 +228,9 @@ struct CacheStats {
     std::map<std::string, std::uint64_t> saves_by_outcome;    ///< By the outcome's name, all five.
     std::size_t queue_size = 0;                               ///< Saves that are not on disk yet.
     std::size_t queue_bytes = 0;                              ///< That they take, as `QueueLimits::bytes_max` counts.
-    std::uint64_t batches = 0;                                ///< Transactions that committed several saves,
-    std::uint64_t batched = 0;                                ///< and how many saves they committed.
-    std::uint64_t failed_batches = 0;  ///< Batches that were taken apart, each save tried by itself.
+    std::uint64_t batches = 0;                                ///< Commits of several saves,
+    std::uint64_t batched = 0;                                ///< and how many saves they made durable.
+    std::uint64_t failed_batches = 0;  ///< Commits that failed for all; each save was tried by itself.
     std::uint64_t lost = 0;            ///< Saves that were acknowledged as `queued` and then failed. Each is logged.
     LatencySummary save_latency;       ///< Saves that wrote.
     LatencySummary skip_latency;       ///< Saves that were deduplicated.
@@ -245,8 +245,8 @@ struct ChainLimits {
     std::uint64_t bytes_always = 4U << 10;  ///< A chain of so many bytes is never too long by the percentage.
 };
 
-/// How many saves may share one transaction. A batch is what has accumulated while the one before was being committed;
-/// nothing waits for it to fill up.
+/// How many saves may share one commit. A batch is what has accumulated while the store could take no other commit (it
+/// says how many it takes at a time); nothing waits for it to fill up.
 struct BatchLimits {
     std::size_t saves_max = 256;
     std::size_t run_saves_max = 8;          ///< Of one run, so that a busy run cannot delay the others for long.
@@ -295,17 +295,19 @@ using SaveCompletion = std::function<void(Result<Receipt>)>;
 ///    wrote it) and storing it would add nothing else that the caller gave: an own snapshot id, a phase, a context, a
 ///    parent or an `expires_at` other than the head's, metadata, or type `pipeline_complete` on a head that is none are
 ///    saved. It is otherwise compressed and committed together with whatever other saves have come meanwhile.
-///  - A batch that cannot be committed is taken apart and its saves are committed one by one, so that none fails for
-///    another's sake. Any error on that way is logged, counted by cause, and the save retried on the standard path with
-///    the same snapshot id. Nothing enters the cache before the store has confirmed it.
+///  - In a batch each run has its own answer: a conflict of one is retried alone, and the others are saved. A batch
+///  that
+///    fails as a whole is retried one by one. Any error on that way is logged, counted by cause, and the save retried
+///    on the standard path with the same snapshot id. Nothing enters the cache before the store has confirmed it.
 ///  - A save that repeats the run's newest one still under way, by the same rule, shares that save's fate, unless they
 ///    differ in `on_conflict` or in their lease, or that one has a snapshot id of its own.
 ///
 /// Durability: `sync` acknowledges when the commit is on disk. `async` acknowledges when the save is queued; it is
 /// committed at once, so what dies with the process is what came during the last commits: at most `QueueLimits`, and of
 /// each run the newest saves only. `exit` holds saves back until `flush`, `close`, a critical save, a `sync` one or a
-/// load of their run, or until the queue is full. Threads: one is started with the first save that nobody waits for; if
-/// the machine has none, callers commit such saves. In a forked child every call returns kClosed.
+/// load of their run, or until the queue is full. Threads: for saves that nobody waits for, as many
+/// as the store takes commits at a time, each started when it is needed; if the machine has none, callers commit them.
+/// In a forked child every call returns kClosed.
 class OptimizedStatePersistence final : public StatePersistence {
 public:
     explicit OptimizedStatePersistence(std::shared_ptr<Store> store, const OptimizedOptions& options = {});
@@ -349,9 +351,9 @@ private:
 };
 
 /// Decodes every snapshot of the store and verifies its checksum, on top of `Store::check`. What does not match is read
-/// a second time, afresh, before it is a finding.
+/// a second time, afresh, before it is a finding. With `Deadline::max()` it takes as long as it needs.
 /// Errors: kLimitExceeded (a state is larger than `limits`, which says nothing of it: raise CAIRN_STATE_BYTES_MAX), the
 ///   store's.
-[[nodiscard]] Result<CheckReport> check_deep(Store& store, const StateLimits& limits = {});
+[[nodiscard]] Result<CheckReport> check_deep(Store& store, Deadline deadline, const StateLimits& limits = {});
 
 }  // namespace cairn

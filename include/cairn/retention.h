@@ -47,7 +47,7 @@ struct RetentionOptions {
     std::size_t snapshots_per_commit = 100;  ///< Transactions stay this short, so that other writers keep going.
     StateLimits state_limits = {};
     ChainLimits chain_limits = {};              ///< Of what is rewritten.
-    std::chrono::milliseconds timeout{30'000};  ///< Of one transaction.
+    std::chrono::milliseconds timeout{30'000};  ///< Of one transaction, or one reading.
     Runtime runtime = {};
     std::function<void(const RetentionProgress&)> progress = nullptr;
     /// Asked between transactions and between runs; true stops there. What is done stays done.

@@ -2,6 +2,7 @@
 
 #include <cairn/types.h>
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -13,11 +14,13 @@
 
 namespace cairn {
 
-/// Where "now" comes from. Implementations must be safe to call from any thread.
+/// Where "now" comes from, and how long a pause is. Implementations must be safe to call from any thread.
 class Clock {
 public:
     virtual ~Clock() = default;
     virtual Timestamp now() = 0;
+    /// Keeps the calling thread waiting before it tries again. By default that long.
+    virtual void pause(std::chrono::microseconds duration);
 };
 
 /// Where random bytes come from. Implementations must be safe to call from any thread.

@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <system_error>
+#include <thread>
 
 namespace cairn {
 namespace {
@@ -31,6 +32,10 @@ public:
 };
 
 }  // namespace
+
+void Clock::pause(std::chrono::microseconds duration) {
+    std::this_thread::sleep_for(duration);
+}
 
 std::string_view to_string(LogLevel level) noexcept {
     switch (level) {

@@ -70,7 +70,7 @@ struct OptimizedStatePersistence::Impl : ServiceCore {
           latest_only(its_options.latest_only),
           committer(store, writer, standard, cache, stats, options.runtime),
           batcher(
-              its_options.batch_limits, its_options.queue_limits,
+              std::max<std::size_t>(store->commits_at_once(), 1), its_options.batch_limits, its_options.queue_limits,
               [this](std::span<const Save> saves) { committer.commit(saves); },
               [this](const PendingSave& save, const Error& error) { report_lost(save, error); }),
           preparer(*this, its_options, cache, batcher, stats) {}
@@ -87,7 +87,7 @@ struct OptimizedStatePersistence::Impl : ServiceCore {
     Result<std::optional<Begun>> queue(const StatePersistenceRequest& request, PreparedSave prepared, bool is_awaited,
                                        Deadline until);
     bool share(const StatePersistenceRequest& request, const Save& twin, Deadline until);
-    Result<Begun> refuse(const StatePersistenceRequest& request, Error error);
+    Result<Begun> refuse(const StatePersistenceRequest& request, Error error, Deadline deadline);
     Result<Begun> fall_back(const StatePersistenceRequest& request, std::string snapshot_id, Deadline deadline,
                             Error cause);
     Result<Receipt> end(const Begun& begun);
@@ -138,7 +138,7 @@ Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::
         std::string id;  // made when something is written: a skip has no use for it
         Result<PreparedSave> prepared = guarded([&] { return preparer.prepare(request, id, until, may_replace); });
         if (!prepared) {
-            if (is_final(prepared.error().code)) return refuse(request, std::move(prepared.error()));
+            if (is_final(prepared.error().code)) return refuse(request, std::move(prepared.error()), until);
             return fall_back(request, std::move(id), until, std::move(prepared.error()));
         }
         if (prepared->replaces && !batcher.replace(prepared->replaces, prepared->save)) continue;
@@ -185,8 +185,8 @@ bool OptimizedStatePersistence::Impl::share(const StatePersistenceRequest& reque
 }
 
 Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::refuse(
-    const StatePersistenceRequest& request, Error error) {
-    Result<Receipt> receipt = writer->refuse(request, request.snapshot_id, std::move(error));
+    const StatePersistenceRequest& request, Error error, Deadline deadline) {
+    Result<Receipt> receipt = writer->refuse(request, request.snapshot_id, std::move(error), deadline);
     if (!receipt) return std::unexpected(std::move(receipt.error()));
     return Begun{.receipt = std::move(*receipt)};
 }
@@ -231,12 +231,13 @@ Status OptimizedStatePersistence::Impl::save_async(const StatePersistenceRequest
 
 Result<LoadedState> OptimizedStatePersistence::Impl::load_state(const LoadRequest& request) {
     if (Status status = check_load_request(request); !status) return std::unexpected(std::move(status.error()));
-    if (Status status = batcher.drain(request.run_id, deadline({})); !status) {
+    const Deadline until = deadline({});
+    if (Status status = batcher.drain(request.run_id, until); !status) {
         return std::unexpected(std::move(status.error()));
     }
     if (!request.snapshot_id) {
         const std::optional<std::int64_t> seen = writer->seen().find(request.run_id);
-        const Result<std::optional<Head>> head = store->head(request.run_id);
+        const Result<std::optional<Head>> head = store->head(request.run_id, until);
         if (!head) return std::unexpected(head.error());
         const auto cached = cache.find(request.run_id);
         if (*head && cached && cached->is(**head) && is_owned(cached->info, request)) {
@@ -244,7 +245,7 @@ Result<LoadedState> OptimizedStatePersistence::Impl::load_state(const LoadReques
             return LoadedState{.state = cached->state, .info = cached->info};
         }
     }
-    Result<ChainedState> loaded = load(request);
+    Result<ChainedState> loaded = load(request, until);
     if (!loaded) return std::unexpected(std::move(loaded.error()));
     if (!request.snapshot_id) cache.put(cached_head(*loaded));
     return std::move(*loaded);
@@ -329,10 +330,11 @@ Result<RecoveryResult> OptimizedStatePersistence::recover_agent_state(const Stat
 Result<ThreadContext> OptimizedStatePersistence::get_thread_context(std::string_view thread_id,
                                                                     std::optional<std::string_view> user_id) {
     return impl_->while_open([&]() -> Result<ThreadContext> {
-        if (Status status = impl_->batcher.drain_thread(thread_id, impl_->deadline({})); !status) {
+        const Deadline until = impl_->deadline({});
+        if (Status status = impl_->batcher.drain_thread(thread_id, until); !status) {
             return std::unexpected(std::move(status.error()));
         }
-        return read_thread_context(*impl_->store, thread_id, user_id);
+        return read_thread_context(*impl_->store, thread_id, user_id, until);
     });
 }
 

@@ -38,13 +38,13 @@ std::string ServiceCore::snapshot_id(const StatePersistenceRequest& request) con
 }
 
 Result<Receipt> ServiceCore::write_standard(const StatePersistenceRequest& request, Deadline deadline) const {
-    const Result<std::optional<Head>> head = store->head(request.run_id);
+    const Result<std::optional<Head>> head = store->head(request.run_id, deadline);
     if (!head) return std::unexpected(head.error());
     const std::optional<std::int64_t> required_version = writer->required_version(request);
     if (Status status = SnapshotWriter::check_head(request, *head, required_version); !status) {
-        return writer->refuse(request, request.snapshot_id, std::move(status.error()));
+        return writer->refuse(request, request.snapshot_id, std::move(status.error()), deadline);
     }
-    const Result<std::optional<Snapshot>> fork = parent(request, *head);
+    const Result<std::optional<Snapshot>> fork = parent(request, *head, deadline);
     if (!fork) return std::unexpected(fork.error());
     Result<EncodedState> encoded = encode_full(request.state_data, FrameOptions{.compression = false});
     if (!encoded) return std::unexpected(std::move(encoded.error()));
@@ -56,14 +56,14 @@ Result<Receipt> ServiceCore::write_standard(const StatePersistenceRequest& reque
 }
 
 Result<std::optional<Snapshot>> ServiceCore::parent(const StatePersistenceRequest& request,
-                                                    const std::optional<Head>& head) const {
+                                                    const std::optional<Head>& head, Deadline deadline) const {
     const bool is_fork = request.parent_snapshot_id && !(head && head->snapshot_id == *request.parent_snapshot_id);
     if (!is_fork) return std::nullopt;
     // The owner first: who does not own the run learns nothing of its snapshots.
     if (head) {
         if (Status status = check_owner(request, *head); !status) return std::unexpected(std::move(status.error()));
     }
-    Result<std::optional<Snapshot>> found = store->get(request.run_id, *request.parent_snapshot_id);
+    Result<std::optional<Snapshot>> found = store->get(request.run_id, *request.parent_snapshot_id, deadline);
     if (!found || *found) return found;
     return no_such_parent(request);
 }
@@ -76,14 +76,14 @@ std::optional<std::int64_t> ServiceCore::parent_version(const StatePersistenceRe
     return std::nullopt;
 }
 
-Result<ChainedState> ServiceCore::load(const LoadRequest& request) const {
-    if (request.snapshot_id) return load_snapshot(*store, request, options.state_limits);
+Result<ChainedState> ServiceCore::load(const LoadRequest& request, Deadline deadline) const {
+    if (request.snapshot_id) return load_snapshot(*store, request, options.state_limits, deadline);
     const std::optional<std::int64_t> seen = writer->seen().find(request.run_id);
-    Result<ChainedState> loaded = load_snapshot(*store, request, options.state_limits);
+    Result<ChainedState> loaded = load_snapshot(*store, request, options.state_limits, deadline);
     if (loaded) {
         writer->seen().note_read(request.run_id, loaded->info.version, seen);
     } else if (loaded.error().code == ErrorCode::kNotFound) {
-        const Result<std::optional<Head>> head = store->head(request.run_id);  // it may be somebody else's
+        const Result<std::optional<Head>> head = store->head(request.run_id, deadline);  // it may be somebody else's
         if (head && !*head) writer->seen().note_read(request.run_id, 0, seen);
     }
     return loaded;

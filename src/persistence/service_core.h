@@ -30,15 +30,15 @@ struct ServiceCore {
     Result<Receipt> write_standard(const StatePersistenceRequest& request, Deadline deadline) const;
     /// The snapshot that the request asks to grow from; nothing if it does not ask or asks for the head.
     /// Errors: kNotFound, the store's.
-    Result<std::optional<Snapshot>> parent(const StatePersistenceRequest& request,
-                                           const std::optional<Head>& head) const;
+    Result<std::optional<Snapshot>> parent(const StatePersistenceRequest& request, const std::optional<Head>& head,
+                                           Deadline deadline) const;
     /// The version that the request asks to grow from, which `fork` is if it is not the head; nothing: any head will
     /// do.
     static std::optional<std::int64_t> parent_version(const StatePersistenceRequest& request,
                                                       const std::optional<Snapshot>& fork,
                                                       const std::optional<Head>& head);
     /// From the store. The request must be checked.
-    Result<ChainedState> load(const LoadRequest& request) const;
+    Result<ChainedState> load(const LoadRequest& request, Deadline deadline) const;
 
     const std::shared_ptr<Store> store;
     const PersistenceOptions options;  ///< With every member of its runtime.

@@ -39,7 +39,7 @@ public:
 private:
     using Counter = std::atomic<std::uint64_t>;
     static constexpr std::size_t kOutcomes = static_cast<std::size_t>(Outcome::kFailed) + 1;
-    static constexpr std::size_t kErrorCodes = static_cast<std::size_t>(ErrorCode::kInternal) + 1;
+    static constexpr std::size_t kErrorCodes = static_cast<std::size_t>(kLastErrorCode) + 1;
 
     void record(LatencyHistogram& histogram, Timer started) const {
         if (measures_latency_) histogram.record(std::chrono::steady_clock::now() - started);

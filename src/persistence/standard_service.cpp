@@ -35,7 +35,7 @@ Result<Receipt> StatePersistenceService::Impl::save(const StatePersistenceReques
 
 Result<LoadedState> StatePersistenceService::Impl::load_state(const LoadRequest& request) const {
     if (Status status = check_load_request(request); !status) return std::unexpected(std::move(status.error()));
-    return load(request);
+    return load(request, deadline({}));
 }
 
 Result<RecoveryResult> StatePersistenceService::Impl::recover(const StateRecoveryRequest& request) {
@@ -64,7 +64,8 @@ Result<RecoveryResult> StatePersistenceService::recover_agent_state(const StateR
 
 Result<ThreadContext> StatePersistenceService::get_thread_context(std::string_view thread_id,
                                                                   std::optional<std::string_view> user_id) {
-    return impl_->while_open([&] { return read_thread_context(*impl_->store, thread_id, user_id); });
+    return impl_->while_open(
+        [&] { return read_thread_context(*impl_->store, thread_id, user_id, impl_->deadline({})); });
 }
 
 Status StatePersistenceService::flush(std::string_view /*run_id*/,

@@ -67,14 +67,16 @@ Result<PipelineResult> PipelineExecutor::Impl::execute(const Pipeline& pipeline,
     RunLease::Settings settings{
         .heartbeat = options.heartbeat, .silence = options.silence, .timeout = options.config.timeout};
     for (int reads = 0; reads < kReadsMax; ++reads) {
-        Result<ResumePoint> from = find_resume_point(*service, *store, pipeline, state, run_id, context);
+        const Deadline deadline = std::chrono::steady_clock::now() + options.config.timeout;
+        Result<ResumePoint> from = find_resume_point(*service, *store, pipeline, state, run_id, context, deadline);
         if (!from) return std::unexpected(std::move(from.error()));
         if (from->is_completed(pipeline) || from->is_paused(pipeline)) return as_it_stands(*std::move(from));
         // Nobody can tell yet whose a run with nothing saved is.
         settings.take_over = context.take_over && !from->is_new();
         Result<std::unique_ptr<RunLease>> lease = RunLease::take(store, run_id, settings, options.runtime);
         if (!lease) return std::unexpected(std::move(lease.error()));
-        const Result<std::optional<Head>> head = store->head(run_id);
+        const Result<std::optional<Head>> head =
+            store->head(run_id, std::chrono::steady_clock::now() + options.config.timeout);
         if (!head) return std::unexpected(head.error());
         if (head->value_or(Head{}).version != from->version) continue;
         return run(pipeline, std::move(*from), run_id, context, **lease);

@@ -206,7 +206,7 @@ Result<ReplayFigures> replay(const std::vector<TrajectoryRun>& runs, StatePersis
         figures.elapsed_s = microseconds_since(begin) / 1e6;
     }
     if (watcher.must_stop()) return interrupted();
-    const Result<StoreStats> stats = store.stats();
+    const Result<StoreStats> stats = store.stats(Deadline::max());
     if (!stats) return std::unexpected(stats.error());
     figures.store_bytes = stats->store_bytes;
 

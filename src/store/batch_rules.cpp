@@ -8,19 +8,30 @@
 
 #include <algorithm>
 #include <set>
-#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 namespace cairn {
 namespace {
+
+using KnownSnapshot = RunFacts::KnownSnapshot;
+
+// ---- a batch by itself ----
 
 Status require(std::string_view value, std::string_view field) {
     if (!value.empty()) return {};
     return fail(ErrorCode::kInvalidArgument, fmt::format("{} is empty", field));
 }
 
-Status check_ids(const SnapshotInfo& info) {
-    if (Status status = require(info.run_id, "run_id"); !status) return status;
+Status require_run(std::string_view run_id, std::string_view field, const RunBatch& batch) {
+    if (run_id == batch.run_id) return {};
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{} is \"{}\" in a batch of run \"{}\": give each run a batch of its own", field, run_id,
+                            batch.run_id));
+}
+
+Status check_ids(const SnapshotInfo& info, const RunBatch& batch) {
+    if (Status status = require_run(info.run_id, "run_id", batch); !status) return status;
     if (Status status = require(info.thread_id, "thread_id"); !status) return status;
     if (Status status = require(info.user_id, "user_id"); !status) return status;
     return require(info.snapshot_id, "snapshot_id");
@@ -57,99 +68,17 @@ Status check_versions(const SnapshotWrite& write) {
     return check_base(info.run_id, info.version, info.base_version);
 }
 
-Status check_epoch(const LeaseWrite& write) {
+Status check_epoch(std::string_view run_id, const LeaseWrite& write) {
     const Lease& lease = write.lease;
     const bool is_taken = !lease.owner.empty() && lease.owner != write.expected.owner;
     const bool goes_on = is_taken ? lease.epoch > write.expected.epoch : lease.epoch >= write.expected.epoch;
     if (goes_on && lease.epoch >= 1) return {};
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("run \"{}\": epoch {} of a lease after epoch {}: give {} one, and at least 1", write.run_id,
+                fmt::format("run \"{}\": epoch {} of a lease after epoch {}: give {} one, and at least 1", run_id,
                             lease.epoch, write.expected.epoch, is_taken ? "a larger" : "no smaller"));
 }
 
-Status check_rewrite(const FrameRewrite& rewrite) {
-    if (Status status = require(rewrite.run_id, "run_id of a rewrite"); !status) return status;
-    return check_base(rewrite.run_id, rewrite.version, rewrite.base_version);
-}
-
-Status check_follows(const SnapshotWrite& write, const SnapshotWrite& previous) {
-    const SnapshotInfo& before = previous.snapshot.info;
-    if (write.expected_version != before.version) {
-        return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("run \"{}\": expected_version {} of a later write in the batch: give {}, the version "
-                                "of the write before it",
-                                before.run_id, write.expected_version, before.version));
-    }
-    return check_owner(write, before.thread_id, before.user_id);
-}
-
-// Rules between writes; a batch of one has none.
-Status check_chains(const std::vector<SnapshotWrite>& writes) {
-    std::unordered_map<std::string_view, const SnapshotWrite*, TextHash> newest_of_run;
-    std::set<std::pair<std::string_view, std::string_view>> ids;
-    for (const SnapshotWrite& write : writes) {
-        const SnapshotInfo& info = write.snapshot.info;
-        const SnapshotWrite*& newest = newest_of_run[info.run_id];
-        if (newest != nullptr) {
-            if (Status status = check_follows(write, *newest); !status) return status;
-        }
-        if (!ids.emplace(info.run_id, info.snapshot_id).second) return already_exists(write);
-        newest = &write;
-    }
-    return {};
-}
-
-}  // namespace
-
-Status check_batch(const Batch& batch) {
-    for (const LeaseWrite& write : batch.leases) {
-        if (Status status = require(write.run_id, "run_id of a lease"); !status) return status;
-        if (Status status = check_epoch(write); !status) return status;
-    }
-    for (const SnapshotWrite& write : batch.writes) {
-        if (Status status = check_ids(write.snapshot.info); !status) return status;
-        if (Status status = check_versions(write); !status) return status;
-    }
-    for (const RecoveryRecord& recovery : batch.recoveries) {
-        if (Status status = require(recovery.run_id, "run_id of a recovery record"); !status) return status;
-    }
-    for (const FrameRewrite& rewrite : batch.rewrites) {
-        if (Status status = check_rewrite(rewrite); !status) return status;
-    }
-    for (const SnapshotDeletion& deletion : batch.deletions) {
-        if (Status status = require(deletion.run_id, "run_id of a deletion"); !status) return status;
-    }
-    for (const RunDeletion& deletion : batch.run_deletions) {
-        if (Status status = require(deletion.run_id, "run_id of a run to delete"); !status) return status;
-    }
-    return batch.writes.size() > 1 ? check_chains(batch.writes) : Status{};
-}
-
-// One answer for both: who asks learns nothing of whose it is.
-Status check_owner(const SnapshotWrite& write, std::string_view thread_id, std::string_view user_id) {
-    const SnapshotInfo& info = write.snapshot.info;
-    if (info.thread_id == thread_id && info.user_id == user_id) return {};
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("run \"{}\" belongs to another thread or user than \"{}\" and \"{}\": a run keeps those of "
-                            "its first snapshot",
-                            info.run_id, info.thread_id, info.user_id));
-}
-
-Status check_lease(const LeaseWrite& write, const Lease& current) {
-    if (current == write.expected) return {};
-    return fail(ErrorCode::kConflict, fmt::format("run \"{}\" has {}, not the expected {}", write.run_id,
-                                                  describe(current), describe(write.expected)));
-}
-
-Status check_lease(const SnapshotWrite& write, const Lease& current) {
-    if (!write.lease || current == *write.lease) return {};
-    return is_executed_by_another(write.snapshot.info.run_id, *write.lease, current);
-}
-
-std::unexpected<Error> is_executed_by_another(std::string_view run_id, const Lease& lease, const Lease& current) {
-    return fail(ErrorCode::kConflict, fmt::format("run \"{}\" is executed by another now: it has {}, the save {}",
-                                                  run_id, describe(current), describe(lease)));
-}
+// ---- what the facts speak against ----
 
 std::unexpected<Error> conflict(const SnapshotWrite& write, std::int64_t head_version) {
     return fail(ErrorCode::kConflict, fmt::format("run \"{}\" is at version {}, not at the expected {}",
@@ -166,15 +95,14 @@ std::unexpected<Error> base_is_gone(std::string_view run_id, std::int64_t versio
                                                   run_id, base_version, version));
 }
 
-std::unexpected<Error> snapshot_is_gone(const FrameRewrite& rewrite) {
+std::unexpected<Error> snapshot_is_gone(std::string_view run_id, const FrameRewrite& rewrite) {
     return fail(ErrorCode::kConflict,
-                fmt::format("run \"{}\": version {}, to be rewritten, is not there", rewrite.run_id, rewrite.version));
+                fmt::format("run \"{}\": version {}, to be rewritten, is not there", run_id, rewrite.version));
 }
 
-std::unexpected<Error> head_stays(const SnapshotDeletion& deletion) {
+std::unexpected<Error> head_stays(std::string_view run_id, std::int64_t version) {
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("run \"{}\": version {} is its head, which goes only with the run", deletion.run_id,
-                            deletion.version));
+                fmt::format("run \"{}\": version {} is its head, which goes only with the run", run_id, version));
 }
 
 std::unexpected<Error> still_needed(std::string_view run_id, std::int64_t version, std::int64_t needed_by) {
@@ -182,10 +110,218 @@ std::unexpected<Error> still_needed(std::string_view run_id, std::int64_t versio
                                                   run_id, version, needed_by));
 }
 
-std::unexpected<Error> is_another_run(const RunDeletion& deletion) {
+std::unexpected<Error> is_another_run(std::string_view run_id, const RunDeletion& deletion) {
     return fail(ErrorCode::kConflict,
-                fmt::format("run \"{}\", to be deleted, has no version {} with the given id any more", deletion.run_id,
+                fmt::format("run \"{}\", to be deleted, has no version {} with the given id any more", run_id,
                             deletion.version));
+}
+
+// One answer for both: who asks learns nothing of whose it is.
+Status check_owner(const SnapshotWrite& write, std::string_view thread_id, std::string_view user_id) {
+    const SnapshotInfo& info = write.snapshot.info;
+    if (info.thread_id == thread_id && info.user_id == user_id) return {};
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("run \"{}\" belongs to another thread or user than \"{}\" and \"{}\": a run keeps those of "
+                            "its first snapshot",
+                            info.run_id, info.thread_id, info.user_id));
+}
+
+Status check_lease(std::string_view run_id, const LeaseWrite& write, const Lease& current) {
+    if (current == write.expected) return {};
+    return fail(ErrorCode::kConflict, fmt::format("run \"{}\" has {}, not the expected {}", run_id, describe(current),
+                                                  describe(write.expected)));
+}
+
+bool is_named(std::string_view snapshot_id, const KnownSnapshot& known) {
+    return snapshot_id.empty() || snapshot_id == known.snapshot_id;
+}
+
+/// What a run will hold once a batch is applied.
+class Outlook {
+public:
+    Outlook(const RunBatch& batch, const RunFacts& facts)
+        : batch_(batch), facts_(facts), head_version_(facts.head_version) {}
+
+    Status write(const SnapshotWrite& write);
+    Status rewrite(const FrameRewrite& rewrite);
+    Status remove();
+    Status check_is_same(const RunDeletion& deletion) const;
+
+private:
+    const KnownSnapshot* find(std::int64_t version) const;
+    bool has_base(std::int64_t base_version, std::string_view snapshot_id) const;
+    Status check_needs(const std::map<std::int64_t, KnownSnapshot>& snapshots) const;
+
+    const RunBatch& batch_;
+    const RunFacts& facts_;
+    std::int64_t head_version_;
+    std::map<std::int64_t, KnownSnapshot> changed_;  // written or rewritten
+    std::set<std::int64_t> removed_;
+};
+
+// Null: it is not there.
+const KnownSnapshot* Outlook::find(std::int64_t version) const {
+    if (const auto changed = changed_.find(version); changed != changed_.end()) return &changed->second;
+    const auto found = facts_.snapshots.find(version);
+    return found == facts_.snapshots.end() ? nullptr : &found->second;
+}
+
+bool Outlook::has_base(std::int64_t base_version, std::string_view snapshot_id) const {
+    if (base_version == 0) return true;
+    const KnownSnapshot* base = find(base_version);
+    return base != nullptr && is_named(snapshot_id, *base);
+}
+
+Status Outlook::write(const SnapshotWrite& write) {
+    const SnapshotInfo& info = write.snapshot.info;
+    if (facts_.head_version != 0) {
+        if (Status status = check_owner(write, facts_.thread_id, facts_.user_id); !status) return status;
+        const auto taken = std::ranges::find(facts_.taken_ids, info.snapshot_id);
+        if (taken != facts_.taken_ids.end()) return already_exists(write);
+    }
+    const Lease& lease = batch_.lease ? batch_.lease->lease : facts_.lease;
+    if (write.lease && *write.lease != lease) return is_executed_by_another(info.run_id, *write.lease, lease);
+    if (head_version_ != write.expected_version) return conflict(write, head_version_);
+    if (!has_base(info.base_version, write.base_snapshot_id)) {
+        return base_is_gone(info.run_id, info.version, info.base_version);
+    }
+    head_version_ = info.version;
+    const bool is_all = batch_.rewrites.empty() && batch_.deletions.empty() && !batch_.run_deletion;
+    if (is_all && &write == &batch_.writes.back()) return {};  // nothing that follows asks for it
+    changed_[info.version] = {.snapshot_id = info.snapshot_id, .base_version = info.base_version};
+    return {};
+}
+
+Status Outlook::rewrite(const FrameRewrite& rewrite) {
+    const KnownSnapshot* found = find(rewrite.version);
+    if (found == nullptr || !is_named(rewrite.snapshot_id, *found)) return snapshot_is_gone(batch_.run_id, rewrite);
+    if (!has_base(rewrite.base_version, {})) {
+        return base_is_gone(batch_.run_id, rewrite.version, rewrite.base_version);
+    }
+    changed_[rewrite.version] = {.snapshot_id = found->snapshot_id, .base_version = rewrite.base_version};
+    return {};
+}
+
+Status Outlook::remove() {
+    if (batch_.deletions.empty()) return {};
+    std::map<std::int64_t, KnownSnapshot> snapshots = changed_;
+    snapshots.insert(facts_.snapshots.begin(), facts_.snapshots.end());
+    for (const std::int64_t version : versions_to_delete(batch_, snapshots)) {
+        if (version == head_version_) return head_stays(batch_.run_id, version);
+        removed_.insert(version);
+    }
+    return check_needs(snapshots);
+}
+
+Status Outlook::check_needs(const std::map<std::int64_t, KnownSnapshot>& snapshots) const {
+    for (const auto& [version, known] : snapshots) {
+        if (removed_.contains(version) || !removed_.contains(known.base_version)) continue;
+        return still_needed(batch_.run_id, known.base_version, version);
+    }
+    return {};
+}
+
+Status Outlook::check_is_same(const RunDeletion& deletion) const {
+    if (head_version_ == 0 || deletion.version == 0) return {};
+    const KnownSnapshot* known = removed_.contains(deletion.version) ? nullptr : find(deletion.version);
+    if (known != nullptr && known->snapshot_id == deletion.snapshot_id) return {};
+    return is_another_run(batch_.run_id, deletion);
+}
+
+Status check_follows(const SnapshotWrite& write, const SnapshotWrite& previous) {
+    const SnapshotInfo& before = previous.snapshot.info;
+    if (write.expected_version != before.version) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("run \"{}\": expected_version {} of a later write in the batch: give {}, the version "
+                                "of the write before it",
+                                before.run_id, write.expected_version, before.version));
+    }
+    return check_owner(write, before.thread_id, before.user_id);
+}
+
+// Rules between writes; a batch of one has none.
+Status check_chain(const std::vector<SnapshotWrite>& writes) {
+    std::set<std::string_view> ids;
+    for (std::size_t i = 0; i < writes.size(); ++i) {
+        if (i > 0) {
+            if (Status status = check_follows(writes[i], writes[i - 1]); !status) return status;
+        }
+        if (!ids.insert(writes[i].snapshot.info.snapshot_id).second) return already_exists(writes[i]);
+    }
+    return {};
+}
+
+}  // namespace
+
+bool names_lease(const RunBatch& batch) {
+    return batch.lease ||
+           std::ranges::any_of(batch.writes, [](const SnapshotWrite& write) { return write.lease.has_value(); });
+}
+
+Status check_batch(const RunBatch& batch) {
+    if (Status status = require(batch.run_id, "run_id"); !status) return status;
+    if (batch.lease) {
+        if (Status status = check_epoch(batch.run_id, *batch.lease); !status) return status;
+    }
+    for (const SnapshotWrite& write : batch.writes) {
+        if (Status status = check_ids(write.snapshot.info, batch); !status) return status;
+        if (Status status = check_versions(write); !status) return status;
+    }
+    for (const RecoveryRecord& recovery : batch.recoveries) {
+        if (Status status = require_run(recovery.run_id, "run_id of a recovery record", batch); !status) return status;
+    }
+    for (const FrameRewrite& rewrite : batch.rewrites) {
+        if (Status status = check_base(batch.run_id, rewrite.version, rewrite.base_version); !status) return status;
+    }
+    return batch.writes.size() > 1 ? check_chain(batch.writes) : Status{};
+}
+
+std::vector<Status> check_batches(std::span<const RunBatch> batches) {
+    std::vector<Status> answers;
+    answers.reserve(batches.size());
+    std::unordered_set<std::string_view, TextHash> seen;
+    for (const RunBatch& batch : batches) {
+        const bool is_first = batches.size() == 1 || seen.insert(batch.run_id).second;
+        answers.push_back(
+            is_first ? check_batch(batch)
+                     : fail(ErrorCode::kInvalidArgument,
+                            fmt::format("run \"{}\" has two batches in one commit: give it one", batch.run_id)));
+    }
+    return answers;
+}
+
+Status check_batch(const RunBatch& batch, const RunFacts& facts) {
+    if (batch.lease) {
+        if (Status status = check_lease(batch.run_id, *batch.lease, facts.lease); !status) return status;
+    }
+    Outlook outlook(batch, facts);
+    for (const SnapshotWrite& write : batch.writes) {
+        if (Status status = outlook.write(write); !status) return status;
+    }
+    for (const FrameRewrite& rewrite : batch.rewrites) {
+        if (Status status = outlook.rewrite(rewrite); !status) return status;
+    }
+    if (Status status = outlook.remove(); !status) return status;
+    return batch.run_deletion ? outlook.check_is_same(*batch.run_deletion) : Status{};
+}
+
+std::vector<std::int64_t> versions_to_delete(const RunBatch& batch,
+                                             const std::map<std::int64_t, KnownSnapshot>& snapshots) {
+    std::vector<std::int64_t> versions;
+    for (const SnapshotDeletion& deletion : batch.deletions) {
+        const auto found = snapshots.find(deletion.version);
+        if (found != snapshots.end() && is_named(deletion.snapshot_id, found->second)) {
+            versions.push_back(deletion.version);
+        }
+    }
+    std::ranges::sort(versions);
+    versions.erase(std::ranges::unique(versions).begin(), versions.end());
+    return versions;
+}
+
+std::unexpected<Error> is_executed_by_another(std::string_view run_id, const Lease& lease, const Lease& current) {
+    return fail(ErrorCode::kConflict, fmt::format("run \"{}\" is executed by another now: it has {}, the save {}",
+                                                  run_id, describe(current), describe(lease)));
 }
 
 std::unexpected<Error> chain_is_broken(std::string_view run_id, std::int64_t version, std::int64_t base_version) {

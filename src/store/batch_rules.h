@@ -1,26 +1,29 @@
 #pragma once
 
-// What every store refuses, told in one place so that all stores refuse it with the same code and words.
+// What every store refuses, told in one place so that all stores refuse it with the same code and words. A store reads
+// what a batch concerns (`RunFacts`), asks `check_batch`, and applies the batch if that has nothing against it.
 //
-// A commit asks in this order; the first failure is returned and nothing is applied:
-//   1. `check_batch`: what is wrong whatever the store holds (kInvalidArgument, kAlreadyExists).
-//   2. For each lease to write in order: the run's lease is not the expected one: `check_lease`.
-//   3. For each write in order, against its run as the writes before it leave it:
-//      a. `check_owner` (kInvalidArgument),
-//      b. the snapshot id is taken in its run: `already_exists` (also if the head has moved or the lease is another's,
-//         so that a writer that repeats a commit of unknown outcome learns that it was applied),
-//      c. the run is not held under the write's lease: `check_lease`,
-//      d. the head is not at `expected_version`: `conflict`,
-//      e. the base is not there: `base_is_gone`.
-//   4. For each rewrite in order: the snapshot or its new base is not there: `snapshot_is_gone`, `base_is_gone`.
-//   5. For each deletion in order: it is its run's head (`head_stays`); then, all deletions done, for each run: a
-//      snapshot that is left needs one that is not (`still_needed`).
-//   6. For each run to delete that is there: it has not the snapshot that it must have (`is_another_run`).
+// The first of these that is met is the answer, and nothing of the run's batch is applied:
+//   1. What is wrong whatever the store holds: the one-argument `check_batch` (kInvalidArgument, kAlreadyExists).
+//   2. The run's lease is not the one that the lease to write expects (kConflict).
+//   3. Of each write in order, against the run as the writes before it leave it:
+//      a. the run belongs to others (kInvalidArgument),
+//      b. the snapshot id is taken in the run (kAlreadyExists; also if the head has moved or the lease is another's, so
+//         that a writer who repeats a commit of unknown outcome learns that it was applied),
+//      c. the run is not held under the write's lease (kConflict),
+//      d. the head is not at `expected_version` (kConflict),
+//      e. the base is not there (kConflict).
+//   4. Of each rewrite in order: the snapshot or its new base is not there (kConflict).
+//   5. Of each deletion in order: it is the run's head (kInvalidArgument); then, all deletions done, a snapshot that is
+//      left needs one that is not (kConflict).
+//   6. The run to delete is there and has not the snapshot that it must have (kConflict).
 
 #include <cairn/store.h>
 
 #include <cstdint>
 #include <expected>
+#include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -28,38 +31,46 @@
 
 namespace cairn {
 
-/// The rules of a batch by itself: ids and owners are given, versions grow, parents and bases come before their
-/// children, the writes to one run chain (each expects the one before, under the same owners), no snapshot id twice,
-/// epochs of leases never shrink and grow with each new owner.
-/// Errors: kInvalidArgument, kAlreadyExists (one snapshot id twice in one run).
-[[nodiscard]] Status check_batch(const Batch& batch);
+/// What a store has read of a run, all of one moment, as far as a batch concerns it.
+struct RunFacts {
+    struct KnownSnapshot {
+        std::string snapshot_id = {};
+        std::int64_t base_version = 0;
+    };
 
-/// A run keeps the thread and the user of its first snapshot. Errors: kInvalidArgument.
-[[nodiscard]] Status check_owner(const SnapshotWrite& write, std::string_view thread_id, std::string_view user_id);
+    std::int64_t head_version = 0;  ///< 0: there is no such run.
+    std::string thread_id = {};     ///< Whose it is, if there is one.
+    std::string user_id = {};
+    Lease lease = {};                         ///< Lease{}: none. Only for a batch that `names_lease`.
+    std::vector<std::string> taken_ids = {};  ///< Of the snapshots to write: those that the run has already.
+    /// By version, if they are there: the bases of writes and rewrites, what is to be rewritten or deleted, what names
+    /// the run to delete, and what needs a snapshot that is to be deleted.
+    std::map<std::int64_t, KnownSnapshot> snapshots = {};
+};
 
-/// Whether the run that has the lease `current` (Lease{}: none) may get that of `write`. Errors: kConflict.
-[[nodiscard]] Status check_lease(const LeaseWrite& write, const Lease& current);
+/// Whether it matters who holds the run.
+bool names_lease(const RunBatch& batch);
 
-/// Whether the run that has the lease `current` is held as `write` requires, if it does. Errors: kConflict.
-[[nodiscard]] Status check_lease(const SnapshotWrite& write, const Lease& current);
+/// The rules of a batch by itself: ids and owners are given, all is of this run, versions grow, parents and bases come
+/// before their children, the writes chain (each expects the one before, under the same owners), no snapshot id twice,
+/// the epoch of a lease never shrinks and grows with a new owner.
+/// Errors: kInvalidArgument, kAlreadyExists (one snapshot id twice).
+[[nodiscard]] Status check_batch(const RunBatch& batch);
+
+/// That, for each of them. A run that two of them name is kInvalidArgument in the later one.
+[[nodiscard]] std::vector<Status> check_batches(std::span<const RunBatch> batches);
+
+/// Whether a batch that has passed that may be applied to the run. A pure function: equal facts, equal answers.
+/// Errors: kInvalidArgument, kAlreadyExists, kConflict.
+[[nodiscard]] Status check_batch(const RunBatch& batch, const RunFacts& facts);
+
+/// Which of the deletions delete something: the versions, each once. `snapshots`: those that are to be deleted, with
+/// what the batch itself has written.
+std::vector<std::int64_t> versions_to_delete(const RunBatch& batch,
+                                             const std::map<std::int64_t, RunFacts::KnownSnapshot>& snapshots);
 
 /// The error for who saves under `lease` while the run has `current`.
 std::unexpected<Error> is_executed_by_another(std::string_view run_id, const Lease& lease, const Lease& current);
-
-/// The error for a run whose head is at `head_version` (0: there is no such run) and not where `write` expects it.
-std::unexpected<Error> conflict(const SnapshotWrite& write, std::int64_t head_version);
-
-/// The error for a snapshot id that is taken in its run.
-std::unexpected<Error> already_exists(const SnapshotWrite& write);
-
-/// The errors for what a frame needs, and for what is needed.
-std::unexpected<Error> base_is_gone(std::string_view run_id, std::int64_t version, std::int64_t base_version);
-std::unexpected<Error> snapshot_is_gone(const FrameRewrite& rewrite);
-std::unexpected<Error> head_stays(const SnapshotDeletion& deletion);
-std::unexpected<Error> still_needed(std::string_view run_id, std::int64_t version, std::int64_t needed_by);
-
-/// The error for a run to delete that has not the snapshot by which it is known.
-std::unexpected<Error> is_another_run(const RunDeletion& deletion);
 
 /// The error of a read that finds a chain broken.
 std::unexpected<Error> chain_is_broken(std::string_view run_id, std::int64_t version, std::int64_t base_version);

@@ -3,21 +3,24 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <chrono>
+#include <cstdint>
 #include <optional>
 
 namespace cairn {
 namespace {
 
-constexpr std::string_view kRunPrefix = "run:";
+constexpr std::string_view kNewestRunPrefix = "run:";
+constexpr std::string_view kRunByIdPrefix = "run-id:";
 constexpr std::string_view kThreadPrefix = "thread:";
 
-// A whole number from 0 as `fmt` prints it: no sign, no leading zero.
+// A whole number as `fmt` prints it: no plus sign, no leading zero.
 template <class Integer>
 std::optional<Integer> read_number(std::string_view text) {
     Integer value{};
     const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (problem != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-    if (fmt::format("{}", value) != text || text.starts_with('-')) return std::nullopt;
+    if (fmt::format("{}", value) != text) return std::nullopt;
     return value;
 }
 
@@ -28,15 +31,24 @@ std::unexpected<Error> bad_cursor(std::string_view cursor) {
 
 }  // namespace
 
-std::string encode_run_cursor(std::int64_t created_sequence) {
-    return fmt::format("{}{}", kRunPrefix, created_sequence);
+// run:<microseconds>:<run id>, or run-id:<run id>
+std::string encode_run_cursor(RunQuery::Order order, Timestamp created_at, std::string_view run_id) {
+    if (order == RunQuery::Order::kById) return fmt::format("{}{}", kRunByIdPrefix, run_id);
+    return fmt::format("{}{}:{}", kNewestRunPrefix, created_at.time_since_epoch().count(), run_id);
 }
 
-Result<std::int64_t> decode_run_cursor(std::string_view cursor) {
-    if (!cursor.starts_with(kRunPrefix)) return bad_cursor(cursor);
-    const auto sequence = read_number<std::int64_t>(cursor.substr(kRunPrefix.size()));
-    if (!sequence) return bad_cursor(cursor);
-    return *sequence;
+Result<RunCursor> decode_run_cursor(RunQuery::Order order, std::string_view cursor) {
+    const bool is_by_id = order == RunQuery::Order::kById;
+    const std::string_view prefix = is_by_id ? kRunByIdPrefix : kNewestRunPrefix;
+    if (!cursor.starts_with(prefix)) return bad_cursor(cursor);
+    const std::string_view rest = cursor.substr(prefix.size());
+    if (is_by_id) return RunCursor{.run_id = std::string(rest)};
+    const std::size_t colon = rest.find(':');
+    if (colon == std::string_view::npos) return bad_cursor(cursor);
+    const auto microseconds = read_number<std::int64_t>(rest.substr(0, colon));
+    if (!microseconds) return bad_cursor(cursor);
+    return RunCursor{.created_at = Timestamp(std::chrono::microseconds(*microseconds)),
+                     .run_id = std::string(rest.substr(colon + 1))};
 }
 
 // thread:<bytes of the thread id>:<thread id><user id>

@@ -3,18 +3,23 @@
 // Cursors of the pages that `Store::runs` and `Store::threads` return: text that the store made and gets back.
 
 #include <cairn/error.h>
+#include <cairn/store.h>
+#include <cairn/types.h>
 
-#include <cstdint>
 #include <string>
 #include <string_view>
 
 namespace cairn {
 
-/// The last run of a page, by the place that its store gave it when it was created.
-std::string encode_run_cursor(std::int64_t created_sequence);
+/// The last run of a page, as far as the order of its list needs it.
+struct RunCursor {
+    Timestamp created_at = {};  ///< Of a list by creation; the same for all runs of a list by id.
+    std::string run_id = {};
+};
+std::string encode_run_cursor(RunQuery::Order order, Timestamp created_at, std::string_view run_id);
 
-/// Errors: kInvalidArgument (not made by `encode_run_cursor`).
-[[nodiscard]] Result<std::int64_t> decode_run_cursor(std::string_view cursor);
+/// Errors: kInvalidArgument (not made by `encode_run_cursor` for a list of this order).
+[[nodiscard]] Result<RunCursor> decode_run_cursor(RunQuery::Order order, std::string_view cursor);
 
 /// The last thread of a page.
 struct ThreadCursor {

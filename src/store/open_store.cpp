@@ -1,64 +1,51 @@
-#include "store/memory/memory_store.h"
-#include "store/sqlite/sqlite_store.h"
-#include "store/store_url.h"
+#include "store/memory/memory_scheme.h"
+#include "store/scheme_table.h"
+#include "store/sqlite/sqlite_scheme.h"
 
 #include <cairn/store.h>
 
-#include <fmt/format.h>
-
-#include <filesystem>
-#include <string_view>
+#include <memory>
+#include <new>
+#include <utility>
 
 namespace cairn {
-namespace {
 
-constexpr std::string_view kSqlite = "sqlite";
-constexpr std::string_view kMemory = "memory";
-constexpr std::string_view kAccepted = "sqlite:PATH or memory:";
-
-std::unexpected<Error> refuse(std::string_view url, std::string_view instead) {
-    return fail(ErrorCode::kInvalidArgument, fmt::format("store URL \"{}\": {}", url, instead));
+// The engines of `cairn::cairn`.
+SchemeTable& scheme_table() {
+    static SchemeTable& table = *[] {
+        auto made = std::make_unique<SchemeTable>();
+        for (StoreScheme scheme : {sqlite_scheme(), memory_scheme()}) {
+            [[maybe_unused]] const Status added = made->add(std::move(scheme));
+        }
+        return made.release();  // stores are opened until the very end of a process
+    }();
+    return table;
 }
 
-// "sqlite:///x" is a path for some libraries and an absolute one for others: better asked than guessed.
-Result<StoreUrl> sqlite_url(std::string_view url, std::string_view path) {
-    if (path.empty()) return refuse(url, "give a path, as in sqlite:cairn.db");
-    if (path == ":memory:") return refuse(url, "use memory: for a store in memory");
-    if (path.starts_with("//")) {
-        const std::string_view bare = path.substr(
-            path.find_first_not_of('/') == std::string_view::npos ? path.size() : path.find_first_not_of('/'));
-        return refuse(url,
-                      fmt::format("write sqlite:/{0} for an absolute path or sqlite:{0} for a relative one", bare));
-    }
-    return StoreUrl{StoreUrl::Kind::kSqlite, path};
+Status register_store_scheme(StoreScheme scheme) try {
+    return scheme_table().add(std::move(scheme));
+} catch (const std::bad_alloc&) {
+    return fail(ErrorCode::kInternal, "out of memory");
 }
 
-// What may stand in front of a URL's address is not shown: it can hold a password.
-std::unexpected<Error> refuse_scheme(std::string_view scheme) {
-    const bool planned = scheme == "postgresql" || scheme == "postgres";
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("store URL of scheme \"{}:\" {}: give {}", scheme,
-                            planned ? "is not available yet in this build" : "is unknown", kAccepted));
+Status check_store_url(std::string_view url) {
+    const Result<StoreScheme> scheme = scheme_table().find(url);
+    if (!scheme) return std::unexpected(scheme.error());
+    return scheme->check ? scheme->check(url) : Status{};
 }
 
-}  // namespace
-
-Result<StoreUrl> read_store_url(std::string_view url) {
-    const std::size_t colon = url.find(':');
-    if (colon == std::string_view::npos) return refuse(url, fmt::format("give {}", kAccepted));
-    const std::string_view scheme = url.substr(0, colon);
-    const std::string_view rest = url.substr(colon + 1);
-    if (scheme == kSqlite) return sqlite_url(url, rest);
-    if (scheme != kMemory) return refuse_scheme(scheme);
-    if (!rest.empty()) return refuse(url, "memory: takes nothing after the colon");
-    return StoreUrl{StoreUrl::Kind::kMemory, {}};
+Result<std::shared_ptr<Store>> open_store(std::string_view url, const OpenOptions& options) try {
+    const Result<StoreScheme> scheme = scheme_table().find(url);
+    if (!scheme) return std::unexpected(scheme.error());
+    return scheme->open(url, options);
+} catch (const std::bad_alloc&) {
+    return fail(ErrorCode::kInternal, "out of memory");
 }
 
-Result<std::shared_ptr<Store>> open_store(std::string_view url, const OpenOptions& options) {
-    const auto read = read_store_url(url);
-    if (!read) return std::unexpected(read.error());
-    if (read->kind == StoreUrl::Kind::kMemory) return make_memory_store(options);
-    return open_sqlite_store(std::filesystem::path(read->path), options);
+Status commit_run(Store& store, const RunBatch& batch, Deadline deadline) {
+    Result<std::vector<Status>> answers = store.commit({&batch, 1}, deadline);
+    if (!answers) return std::unexpected(std::move(answers.error()));
+    return std::move(answers->front());
 }
 
 }  // namespace cairn

@@ -40,11 +40,10 @@ Status Importer::add(LoadedState snapshot, std::uint64_t line) {
 }
 
 Status Importer::enter_run(const std::string& run_id) {
-    const auto is_of_run = [&](const SnapshotWrite& write) { return write.snapshot.info.run_id == run_id; };
-    if (std::ranges::any_of(batch_.writes, is_of_run)) {
+    if (std::ranges::find(batches_, run_id, &RunBatch::run_id) != batches_.end()) {
         if (Status flushed = flush(); !flushed) return flushed;
     }
-    auto head = store_.head(run_id);
+    auto head = store_.head(run_id, until());
     if (!head) return std::unexpected(std::move(head.error()));
     position_ = {.run_id = run_id, .head_before = *std::move(head)};
     if (const std::optional<Head>& before = position_.head_before) {
@@ -58,7 +57,7 @@ Status Importer::enter_run(const std::string& run_id) {
 // The store refuses a taken id too, but knows no lines.
 Status Importer::check_new(const SnapshotInfo& info, std::uint64_t line) {
     if (!position_.head_before) return {};
-    const auto found = store_.get(info.run_id, info.snapshot_id);
+    const auto found = store_.get(info.run_id, info.snapshot_id, until());
     if (!found) return std::unexpected(found.error());
     const std::optional<Snapshot>& taken = *found;
     if (!taken) return {};
@@ -94,13 +93,15 @@ Status Importer::hold(LoadedState snapshot, std::uint64_t line) {
     position_.base = DeltaBase{.state = std::move(snapshot.state), .version = info.version, .chain = encoded->chain};
 
     info.base_version = encoded->base_version;
-    if (batch_.writes.empty()) first_line_ = line;
+    if (held_ == 0) first_line_ = line;
     last_line_ = line;
-    batch_bytes_ += encoded->frame.size();
-    batch_.writes.push_back({.snapshot = {.info = std::move(info), .frame = std::move(encoded->frame)},
-                             .expected_version = expected,
-                             .base_snapshot_id = encoded->base_version == 0 ? "" : before});
-    const bool is_full = batch_.writes.size() >= kBatchSnapshots || batch_bytes_ >= kBatchBytes;
+    held_bytes_ += encoded->frame.size();
+    ++held_;
+    if (batches_.empty() || batches_.back().run_id != info.run_id) batches_.push_back({.run_id = info.run_id});
+    batches_.back().writes.push_back({.snapshot = {.info = std::move(info), .frame = std::move(encoded->frame)},
+                                      .expected_version = expected,
+                                      .base_snapshot_id = encoded->base_version == 0 ? "" : before});
+    const bool is_full = held_ >= kBatchSnapshots || held_bytes_ >= kBatchBytes;
     return is_full ? flush() : Status{};
 }
 
@@ -117,25 +118,33 @@ Result<EncodedState> Importer::encode(const LoadedState& snapshot) {
 Status Importer::load_base() {
     if (position_.base || position_.snapshot_id.empty()) return {};
     auto loaded = load_snapshot(store_, {.run_id = position_.run_id, .snapshot_id = position_.snapshot_id},
-                                options_.state_limits);
+                                options_.state_limits, until());
     if (!loaded) return is_unreadable(loaded.error()) ? Status{} : std::unexpected(std::move(loaded.error()));
     position_.base =
         DeltaBase{.state = std::move(loaded->state), .version = loaded->info.version, .chain = loaded->chain};
     return {};
 }
 
+// Tried once: an import that failed is made again as a whole, and finds what was imported there.
 Status Importer::flush() {
-    if (batch_.writes.empty()) return {};
-    const Batch batch = std::exchange(batch_, {});  // tried once: an import that failed is made again as a whole
-    batch_bytes_ = 0;
-    Status committed = store_.commit(batch, std::chrono::steady_clock::now() + options_.timeout);
-    if (!committed) {
-        committed.error().message =
-            fmt::format("lines {} to {}: {}", first_line_, last_line_, committed.error().message);
-        return committed;
+    const std::vector<RunBatch> batches = std::exchange(batches_, {});
+    held_ = 0;
+    held_bytes_ = 0;
+    if (batches.empty()) return {};
+    auto answers = store_.commit(batches, until());
+    if (!answers) return in_lines(std::move(answers.error()));
+    Status all;
+    for (std::size_t i = 0; i < batches.size(); ++i) {
+        Status& answer = (*answers)[i];
+        if (answer) imported_ += batches[i].writes.size();
+        if (!answer && all) all = in_lines(std::move(answer.error()));
     }
-    imported_ += batch.writes.size();
-    return {};
+    return all;
+}
+
+std::unexpected<Error> Importer::in_lines(Error error) const {
+    error.message = fmt::format("lines {} to {}: {}", first_line_, last_line_, error.message);
+    return std::unexpected(std::move(error));
 }
 
 }  // namespace cairn

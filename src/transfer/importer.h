@@ -7,10 +7,12 @@
 #include <cairn/persistence.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 namespace cairn {
 
@@ -55,13 +57,17 @@ private:
     Status hold(LoadedState snapshot, std::uint64_t line);
     Result<EncodedState> encode(const LoadedState& snapshot);
     Status load_base();
+    std::unexpected<Error> in_lines(Error error) const;
+
+    Deadline until() const { return std::chrono::steady_clock::now() + options_.timeout; }
 
     Store& store_;
     const ImportOptions options_;
     Position position_;
-    Batch batch_;
-    std::uint64_t batch_bytes_ = 0;
-    std::uint64_t first_line_ = 0;  // of the batch
+    std::vector<RunBatch> batches_;  // held; in each the snapshots of one run
+    std::size_t held_ = 0;           // snapshots in them
+    std::uint64_t held_bytes_ = 0;
+    std::uint64_t first_line_ = 0;  // of what is held
     std::uint64_t last_line_ = 0;
     std::uint64_t imported_ = 0;
     std::uint64_t skipped_ = 0;

@@ -170,7 +170,7 @@ TEST_F(Guidance, ConfigMarksAStoreThatCannotWork) {
     EXPECT_EQ(problem_of("sqlite:cairn.db"), Json());
     EXPECT_EQ(problem_of("memory:"), Json());
     EXPECT_THAT(problem_of("postgresql://me:secret@h/d").get<std::string>(),
-                AllOf(HasSubstr("is not available yet"), Not(HasSubstr("secret"))));
+                AllOf(HasSubstr("is unknown"), Not(HasSubstr("secret"))));
     EXPECT_THAT(problem_of("mongodb://h").get<std::string>(), HasSubstr("is unknown"));
     EXPECT_THAT(problem_of("sqlite:none/x.db").get<std::string>(), HasSubstr("there is no folder \"none\""));
     EXPECT_THAT(problem_of("sqlite:folder").get<std::string>(), HasSubstr("is a folder"));

@@ -21,22 +21,22 @@ namespace {
 const Lease kAnn{.owner = "ann", .epoch = 1};
 const Lease kBob{.owner = "bob", .epoch = 2};
 
-LeaseWrite lease_write(const Lease& lease, const Lease& expected, const std::string& run_id = "run") {
-    return {.run_id = run_id, .lease = lease, .heartbeat_at = kEpoch, .expected = expected};
+LeaseWrite lease_write(const Lease& lease, const Lease& expected) {
+    return {.lease = lease, .heartbeat_at = kEpoch, .expected = expected};
 }
 
-Batch leasing(const Lease& lease, const Lease& expected = {}) {
-    return {.leases = {lease_write(lease, expected)}};
+RunBatch leasing(const Lease& lease, const Lease& expected = {}, const std::string& run_id = "run") {
+    return {.run_id = run_id, .lease = lease_write(lease, expected)};
 }
 
-Batch saving_under(const Lease& lease, std::int64_t version, const std::string& run_id = "run") {
-    Batch batch = make_batch(make_snapshot(run_id, version));
+RunBatch saving_under(const Lease& lease, std::int64_t version, const std::string& run_id = "run") {
+    RunBatch batch = make_batch(make_snapshot(run_id, version));
     batch.writes.front().lease = lease;
     return batch;
 }
 
 std::optional<Lease> lease_of(Store& store, const std::string& run_id = "run") {
-    const auto found = store.lease(run_id);
+    const auto found = store.lease(run_id, soon());
     EXPECT_TRUE(is_ok(found));
     return found && *found ? std::optional((*found)->lease) : std::nullopt;
 }
@@ -66,8 +66,8 @@ TEST_P(StoreConformance, ALeaseIsRenewedTakenOverAndGivenUp) {
     ASSERT_TRUE(is_ok(commit(leasing(kAnn))));
     LeaseWrite renewal = lease_write(kAnn, kAnn);
     renewal.heartbeat_at = kEpoch + std::chrono::microseconds(1'234'567);
-    ASSERT_TRUE(is_ok(commit(Batch{.leases = {renewal}})));
-    EXPECT_EQ(store().lease("run").value()->heartbeat_at, renewal.heartbeat_at);
+    ASSERT_TRUE(is_ok(commit(RunBatch{.run_id = "run", .lease = renewal})));
+    EXPECT_EQ(store().lease("run", soon()).value()->heartbeat_at, renewal.heartbeat_at);
     ASSERT_TRUE(is_ok(commit(leasing(kBob, kAnn))));
     EXPECT_EQ(lease_of(store()), kBob);
     const Lease given_up{.owner = "", .epoch = 2};
@@ -87,7 +87,7 @@ TEST_P(StoreConformance, ALeaseThatIsNotTheExpectedOneIsAConflictThatNamesIt) {
             << status.error().message;
     }
     EXPECT_EQ(lease_of(store()), kBob);
-    EXPECT_EQ(error_code(commit(Batch{.leases = {lease_write(kBob, kAnn, "other")}})), ErrorCode::kConflict)
+    EXPECT_EQ(error_code(commit(leasing(kBob, kAnn, "other"))), ErrorCode::kConflict)
         << "nobody holds it, and somebody was expected to";
     EXPECT_EQ(lease_of(store(), "other"), std::nullopt);
 }
@@ -100,20 +100,30 @@ TEST_P(StoreConformance, AnEpochIsPositiveAndGrowsWithEachNewOwner) {
         EXPECT_EQ(error_code(commit(leasing(lease, expected))), ErrorCode::kInvalidArgument)
             << lease.owner << " " << lease.epoch << " after " << expected.owner << " " << expected.epoch;
     }
-    EXPECT_EQ(error_code(commit(Batch{.leases = {lease_write(kAnn, {}, "")}})), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(error_code(commit(leasing(kAnn, {}, ""))), ErrorCode::kInvalidArgument);
     const Lease last{.owner = "ann", .epoch = std::numeric_limits<std::int64_t>::max()};
     ASSERT_TRUE(is_ok(commit(leasing(last))));
     EXPECT_EQ(error_code(commit(leasing({.owner = "bob", .epoch = last.epoch}, last))), ErrorCode::kInvalidArgument);
     EXPECT_EQ(lease_of(store()), last);
 }
 
-TEST_P(StoreConformance, TheLeasesOfABatchChainAndEachRunHasItsOwn) {
-    ASSERT_TRUE(is_ok(commit(Batch{.leases = {lease_write(kAnn, {}), lease_write(kBob, kAnn),
-                                              lease_write({.owner = "eve", .epoch = 7}, {}, "other")}})));
-    EXPECT_EQ(lease_of(store()), kBob);
+TEST_P(StoreConformance, EachRunOfACommitHasItsOwnLease) {
+    ASSERT_TRUE(
+        is_ok(commit(std::vector<RunBatch>{leasing(kAnn), leasing({.owner = "eve", .epoch = 7}, {}, "other")})));
+    EXPECT_EQ(lease_of(store()), kAnn);
     EXPECT_EQ(lease_of(store(), "other"), (Lease{.owner = "eve", .epoch = 7}));
-    EXPECT_EQ(error_code(commit(Batch{.leases = {lease_write(kBob, kBob), lease_write(kBob, kAnn)}})),
-              ErrorCode::kConflict);
+}
+
+TEST_P(StoreConformance, ALeaseThatIsLostCostsNoOtherRunItsOwn) {
+    ASSERT_TRUE(is_ok(commit(std::vector<RunBatch>{leasing(kAnn), leasing(kAnn, {}, "other")})));
+    ASSERT_TRUE(is_ok(commit(leasing(kBob, kAnn))));
+    const auto renewed =
+        store().commit(std::vector<RunBatch>{leasing(kAnn, kAnn), leasing(kAnn, kAnn, "other")}, soon());
+    ASSERT_TRUE(is_ok(renewed));
+    EXPECT_EQ(error_code(renewed->at(0)), ErrorCode::kConflict);
+    EXPECT_TRUE(is_ok(renewed->at(1)));
+    EXPECT_EQ(lease_of(store()), kBob);
+    EXPECT_EQ(lease_of(store(), "other"), kAnn);
 }
 
 // ---- writing under a lease ----
@@ -124,9 +134,7 @@ TEST_P(StoreConformance, AWriteUnderAnothersLeaseIsAConflictAndNothingIsApplied)
     ASSERT_TRUE(is_ok(commit(leasing(kBob, kAnn))));
     const auto before = everything(store());
     for (const Lease& stale : {Lease{}, kAnn, Lease{.owner = "bob", .epoch = 1}, Lease{.owner = "ann", .epoch = 2}}) {
-        Batch batch = saving_under(stale, 2);
-        batch.writes.push_back(make_write(make_snapshot("neighbour", 1)));
-        const Status status = commit(batch);
+        const Status status = commit(saving_under(stale, 2));
         ASSERT_EQ(error_code(status), ErrorCode::kConflict);
         EXPECT_NE(status.error().message.find("is executed by another now"), std::string::npos)
             << status.error().message;
@@ -143,11 +151,11 @@ TEST_P(StoreConformance, AWriteUnderALeaseThatNobodyTookIsAConflictAndMakesNoRun
 }
 
 TEST_P(StoreConformance, ALeaseIsInPlaceBeforeTheWritesOfItsBatch) {
-    Batch batch = saving_under(kAnn, 1);
-    batch.leases = {lease_write(kAnn, {})};
+    RunBatch batch = saving_under(kAnn, 1);
+    batch.lease = lease_write(kAnn, {});
     ASSERT_TRUE(is_ok(commit(batch)));
-    Batch handed_over = saving_under(kAnn, 2);
-    handed_over.leases = {lease_write(kBob, kAnn)};
+    RunBatch handed_over = saving_under(kAnn, 2);
+    handed_over.lease = lease_write(kBob, kAnn);
     EXPECT_EQ(error_code(commit(handed_over)), ErrorCode::kConflict);
     EXPECT_EQ(lease_of(store()), kAnn) << "all of a batch or nothing";
 }
@@ -177,8 +185,8 @@ TEST_P(StoreConformance, ARunIsListedWithTheMetadataOfItsHead) {
 TEST_P(StoreConformance, ADeletedRunLeavesNoLease) {
     ASSERT_TRUE(is_ok(commit(leasing(kBob))));
     ASSERT_TRUE(is_ok(commit(saving_under(kBob, 1))));
-    ASSERT_TRUE(is_ok(commit(Batch{.leases = {lease_write(kAnn, {}, "never saved")}})));
-    ASSERT_TRUE(is_ok(commit(Batch{.run_deletions = {{"run"}, {"never saved"}}})));
+    ASSERT_TRUE(is_ok(commit(leasing(kAnn, {}, "never saved"))));
+    ASSERT_TRUE(is_ok(commit(std::vector<RunBatch>{make_run_deletion("run"), make_run_deletion("never saved")})));
     EXPECT_EQ(lease_of(store()), std::nullopt);
     EXPECT_EQ(lease_of(store(), "never saved"), std::nullopt);
     EXPECT_TRUE(is_ok(commit(leasing(kAnn)))) << "a run made anew begins anew";
@@ -188,12 +196,13 @@ TEST_P(DurableStoreConformance, ALeaseIsThereInEveryHandleAndAfterOpeningAgain) 
     const auto other = open_again();
     ASSERT_TRUE(is_ok(commit(leasing(kAnn))));
     EXPECT_EQ(lease_of(*other), kAnn);
-    ASSERT_TRUE(is_ok(other->commit(leasing(kBob, kAnn), soon())));
+    ASSERT_TRUE(is_ok(commit_run(*other, leasing(kBob, kAnn), soon())));
     EXPECT_EQ(error_code(commit(saving_under(kAnn, 1))), ErrorCode::kConflict);
     ASSERT_TRUE(is_ok(store().close()));
     ASSERT_TRUE(is_ok(other->close()));
     EXPECT_EQ(lease_of(*open_again({.read_only = true})), kBob);
-    EXPECT_EQ(error_code(open_again({.read_only = true})->commit(leasing(kBob, kBob), soon())), ErrorCode::kReadOnly);
+    EXPECT_EQ(error_code(commit_run(*open_again({.read_only = true}), leasing(kBob, kBob), soon())),
+              ErrorCode::kReadOnly);
 }
 
 // ---- at random ----
@@ -216,7 +225,7 @@ TEST_P(StoreConformance, RandomLeasesAndSavesDoWhatAModelDoes) {
         const Lease current = leases.contains(run_id) ? leases.at(run_id) : Lease{};
         const Lease given = below(2) == 0 ? current : any_lease();
         if (below(40) == 0) {
-            ASSERT_TRUE(is_ok(commit(Batch{.run_deletions = {{run_id}}})));
+            ASSERT_TRUE(is_ok(commit(make_run_deletion(run_id))));
             leases.erase(run_id);
             heads.erase(run_id);
         } else if (below(2) == 0) {
@@ -225,7 +234,7 @@ TEST_P(StoreConformance, RandomLeasesAndSavesDoWhatAModelDoes) {
             status ? ++heads[run_id] : ++refusals;
         } else {
             const Lease next{.owner = fmt::format("owner {}", below(3)), .epoch = given.epoch + 1};
-            const Status status = commit(Batch{.leases = {lease_write(next, given, run_id)}});
+            const Status status = commit(leasing(next, given, run_id));
             ASSERT_EQ(status.has_value(), given == current) << "step " << step;
             if (status) leases[run_id] = next;
         }
@@ -234,7 +243,7 @@ TEST_P(StoreConformance, RandomLeasesAndSavesDoWhatAModelDoes) {
         ASSERT_EQ(head_version(run_id), heads.contains(run_id) ? heads.at(run_id) : 0) << "step " << step;
     }
     EXPECT_GT(refusals, 100) << "nothing was tested";
-    EXPECT_TRUE(store().check().value().findings.empty());
+    EXPECT_TRUE(store().check(soon()).value().findings.empty());
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // Goal: the listings (runs, threads, recovery log), the statistics and the check report exactly what is stored, in the
-// documented order, page by page. Method: small stores made by hand; clocks that run backwards, so that an order by
-// time would show.
+// documented order, page by page. Method: small stores made by hand; clocks that run backwards or stand still, and ids
+// in no order.
 
 #include "conformance/store_conformance.h"
 
@@ -40,7 +40,7 @@ TEST_P(StoreConformance, ARunIsDescribedByItsFirstSnapshotAndItsHead) {
     last.info.checkpoint_type = CheckpointType::kRecovery;
     last.info.agent_phase = AgentPhase::kReporting;
     ASSERT_TRUE(is_ok(commit(first)));
-    ASSERT_TRUE(is_ok(commit(Batch{.writes = {{.snapshot = last, .expected_version = 1}}})));
+    ASSERT_TRUE(is_ok(commit(RunBatch{.run_id = "run", .writes = {{.snapshot = last, .expected_version = 1}}})));
 
     const auto runs = all_runs(store());
     ASSERT_EQ(runs.size(), 1U);
@@ -57,38 +57,56 @@ TEST_P(StoreConformance, ARunIsDescribedByItsFirstSnapshotAndItsHead) {
     EXPECT_EQ(describe(runs[0]), describe(wanted));
 }
 
-TEST_P(StoreConformance, RunsAreNewestCreatedFirstWhateverTheClockSaid) {
+TEST_P(StoreConformance, RunsAreListedByTheirTimeOfCreationTheLatestFirst) {
+    int hours = 0;
     for (const std::string run_id : {"b", "a", "d", "c"}) {
         Snapshot snapshot = make_snapshot(run_id, 1);
-        snapshot.info.created_at = kEpoch - std::chrono::hours(static_cast<int>(all_runs(store()).size()));
+        snapshot.info.created_at = kEpoch - std::chrono::hours(hours++);  // a clock that goes back
         ASSERT_TRUE(is_ok(commit(snapshot)));
     }
-    EXPECT_EQ(run_ids(all_runs(store())), (std::vector<std::string>{"c", "d", "a", "b"}));
-    add_versions("b", 2, 2);
-    EXPECT_EQ(run_ids(all_runs(store())), (std::vector<std::string>{"c", "d", "a", "b"})) << "a write moved a run";
+    EXPECT_EQ(run_ids(all_runs(store())), (std::vector<std::string>{"b", "a", "d", "c"}));
+    add_versions("c", 2, 2);
+    EXPECT_EQ(run_ids(all_runs(store())), (std::vector<std::string>{"b", "a", "d", "c"})) << "a write moved a run";
 }
 
-TEST_P(StoreConformance, RunsOfOneBatchAreCreatedInItsOrder) {
-    Batch batch;
-    for (const std::string run_id : {"y", "x", "z"}) batch.writes.push_back(make_write(make_snapshot(run_id, 1)));
-    ASSERT_TRUE(is_ok(commit(batch)));
-    EXPECT_EQ(run_ids(all_runs(store())), (std::vector<std::string>{"z", "x", "y"}));
+TEST_P(StoreConformance, RunsOfOneTimeAreListedByTheirIdsTheLargestFirst) {
+    std::vector<SnapshotWrite> writes;
+    for (const std::string run_id : {"y", "x", "z"}) writes.push_back(make_write(make_snapshot(run_id, 1)));
+    ASSERT_TRUE(is_ok(commit(batches_of(std::move(writes)))));
+    Snapshot later = make_snapshot("a", 1);
+    later.info.created_at += std::chrono::microseconds(1);
+    ASSERT_TRUE(is_ok(commit(later)));
+    for (std::size_t page_items = 1; page_items <= 5; ++page_items) {
+        EXPECT_EQ(run_ids(all_runs(store(), {}, page_items)), (std::vector<std::string>{"a", "z", "y", "x"}));
+    }
 }
 
-TEST_P(StoreConformance, CommitSequenceOrdersTheHeadsOfAllRuns) {
-    const auto sequence = [this](const std::string& run_id) {
-        for (const RunInfo& run : all_runs(store())) {
-            if (run.run_id == run_id) return run.commit_sequence;
-        }
-        return std::int64_t{-1};
-    };
+TEST_P(StoreConformance, RunsAreListedByIdForWhoeverWalksThroughAll) {
+    using enum RunQuery::Order;
+    for (const std::string run_id : {"b", "a", "\xC3\xA4", "c:1", "c"}) {
+        Snapshot snapshot = make_snapshot(run_id, 1);
+        snapshot.info.user_id = run_id == "b" ? "other" : "user";
+        ASSERT_TRUE(is_ok(commit(snapshot)));
+    }
+    using Ids = std::vector<std::string>;
+    for (std::size_t page_items = 1; page_items <= 6; ++page_items) {
+        EXPECT_EQ(run_ids(all_runs(store(), {.order = kById}, page_items)), (Ids{"a", "b", "c", "c:1", "\xC3\xA4"}));
+        EXPECT_EQ(run_ids(all_runs(store(), {.user_id = "user", .order = kById}, page_items)),
+                  (Ids{"a", "c", "c:1", "\xC3\xA4"}));
+        EXPECT_EQ(run_ids(all_runs(store(), {.thread_id = "thread", .user_id = "other", .order = kById}, page_items)),
+                  (Ids{"b"}));
+    }
+}
+
+TEST_P(StoreConformance, ACursorIsOfOneOrderOnly) {
     add_versions("a", 1, 1);
     add_versions("b", 1, 1);
-    EXPECT_LT(sequence("a"), sequence("b"));
-    add_versions("a", 2, 2);
-    EXPECT_GT(sequence("a"), sequence("b"));
-    ASSERT_TRUE(is_ok(commit(Batch{.writes = {make_write(make_snapshot("b", 2)), make_write(make_snapshot("a", 3))}})));
-    EXPECT_GT(sequence("a"), sequence("b")) << "the later write of a batch";
+    using enum RunQuery::Order;
+    const std::string newest = store().runs({.limit = 1}, soon()).value().next_cursor;
+    const std::string by_id = store().runs({.order = kById, .limit = 1}, soon()).value().next_cursor;
+    EXPECT_EQ(error_code(store().runs({.order = kById, .cursor = newest}, soon())), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(error_code(store().runs({.cursor = by_id}, soon())), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(error_code(store().threads({.cursor = by_id}, soon())), ErrorCode::kInvalidArgument);
 }
 
 TEST_P(StoreConformance, RunsAreFilteredByThreadAndUser) {
@@ -106,18 +124,21 @@ TEST_P(StoreConformance, RunsAreFilteredByThreadAndUser) {
 }
 
 TEST_P(StoreConformance, PagesOfRunsAreCompleteForEveryPageSize) {
-    Batch batch;
-    for (int i = 0; i < 12; ++i) batch.writes.push_back(make_write(make_snapshot(fmt::format("run {}", i), 1)));
-    ASSERT_TRUE(is_ok(commit(batch)));
+    for (int i = 0; i < 12; ++i) {
+        Snapshot snapshot = make_snapshot(fmt::format("run {}", i), 1);
+        snapshot.info.created_at += std::chrono::seconds(i / 3);  // three of each time
+        ASSERT_TRUE(is_ok(commit(snapshot)));
+    }
     const auto whole = run_ids(all_runs(store(), {}, 100));
     ASSERT_EQ(whole.size(), 12U);
     for (std::size_t page_items = 1; page_items <= 13; ++page_items) {
         EXPECT_EQ(run_ids(all_runs(store(), {}, page_items)), whole) << page_items << " a page";
     }
-    EXPECT_TRUE(store().runs({.limit = 12}).value().next_cursor.empty()) << "the last page is full, and the last";
-    EXPECT_FALSE(store().runs({.limit = 11}).value().next_cursor.empty());
-    EXPECT_TRUE(store().runs({.limit = kAll}).value().next_cursor.empty());
-    EXPECT_TRUE(store().runs({.limit = 0}).value().items.empty());
+    EXPECT_TRUE(store().runs({.limit = 12}, soon()).value().next_cursor.empty())
+        << "the last page is full, and the last";
+    EXPECT_FALSE(store().runs({.limit = 11}, soon()).value().next_cursor.empty());
+    EXPECT_TRUE(store().runs({.limit = kAll}, soon()).value().next_cursor.empty());
+    EXPECT_TRUE(store().runs({.limit = 0}, soon()).value().items.empty());
 }
 
 TEST_P(StoreConformance, PagesOfRunsSkipAndRepeatNothingWhileRunsAreWritten) {
@@ -125,10 +146,12 @@ TEST_P(StoreConformance, PagesOfRunsSkipAndRepeatNothingWhileRunsAreWritten) {
     std::vector<std::string> seen;
     RunQuery query{.limit = 2};
     do {
-        const Page<RunInfo> page = store().runs(query).value();
+        const Page<RunInfo> page = store().runs(query, soon()).value();
         for (const RunInfo& run : page.items) seen.push_back(run.run_id);
         query.cursor = page.next_cursor;
-        add_versions(fmt::format("new {}", seen.size()), 1, 1);
+        Snapshot later = make_snapshot(fmt::format("new {}", seen.size()), 1);
+        later.info.created_at += std::chrono::hours(1);
+        ASSERT_TRUE(is_ok(commit(later)));
         const std::int64_t head = head_version("run 0");
         add_versions("run 0", head + 1, head + 1);
     } while (!query.cursor.empty());
@@ -150,7 +173,7 @@ TEST_P(StoreConformance, OneThreadIdUnderTwoUsersIsTwoThreads) {
     EXPECT_EQ(describe(all_threads(store(), {.user_id = "u"})), describe(std::vector{wanted[0]}));
     EXPECT_EQ(describe(all_threads(store(), {.user_id = "v"})), describe(std::vector{wanted[1]}));
     EXPECT_TRUE(all_threads(store(), {.user_id = "w"}).empty());
-    EXPECT_EQ(store().stats().value().threads, 2U);
+    EXPECT_EQ(store().stats(soon()).value().threads, 2U);
 }
 
 TEST_P(StoreConformance, ThreadsAreOrderedByTheBytesOfTheirIdsThenUsers) {
@@ -169,31 +192,31 @@ TEST_P(StoreConformance, ThreadsAreOrderedByTheBytesOfTheirIdsThenUsers) {
             EXPECT_EQ(threads[i].user_id, i % 2 == 0 ? "u" : "v");
         }
     }
-    EXPECT_TRUE(store().threads({.limit = 16}).value().next_cursor.empty());
-    EXPECT_TRUE(store().threads({.limit = kAll}).value().next_cursor.empty());
-    EXPECT_TRUE(store().threads({.limit = 0}).value().items.empty());
+    EXPECT_TRUE(store().threads({.limit = 16}, soon()).value().next_cursor.empty());
+    EXPECT_TRUE(store().threads({.limit = kAll}, soon()).value().next_cursor.empty());
+    EXPECT_TRUE(store().threads({.limit = 0}, soon()).value().items.empty());
 }
 
-TEST_P(StoreConformance, AThreadWasUpdatedByItsNewestHeadWhateverTheClockSaid) {
-    Snapshot early = make_snapshot("a", 1);
-    early.info.created_at = kEpoch + std::chrono::hours(5);
-    Snapshot late = make_snapshot("b", 1);
-    late.info.created_at = kEpoch - std::chrono::hours(5);
-    ASSERT_TRUE(is_ok(commit(early)));
+TEST_P(StoreConformance, AThreadWasUpdatedAtTheLatestOfItsHeadsTimes) {
+    Snapshot late = make_snapshot("a", 1);
+    late.info.created_at = kEpoch + std::chrono::hours(5);
+    Snapshot early = make_snapshot("b", 1);
+    early.info.created_at = kEpoch - std::chrono::hours(5);
     ASSERT_TRUE(is_ok(commit(late)));
+    ASSERT_TRUE(is_ok(commit(early)));
     EXPECT_EQ(all_threads(store()).at(0).updated_at, late.info.created_at);
-    Snapshot latest = make_snapshot("a", 2);  // now the run whose id sorts first is the newest
-    latest.info.created_at = kEpoch - std::chrono::hours(9);
-    ASSERT_TRUE(is_ok(commit(latest)));
-    EXPECT_EQ(all_threads(store()).at(0).updated_at, latest.info.created_at);
+    Snapshot back = make_snapshot("a", 2);  // by a clock that went back
+    back.info.created_at = kEpoch - std::chrono::hours(9);
+    ASSERT_TRUE(is_ok(commit(back)));
+    EXPECT_EQ(all_threads(store()).at(0).updated_at, early.info.created_at);
 }
 
 // ---- cursors ----
 
 TEST_P(StoreConformance, ACursorThatTheStoreDidNotMakeIsInvalid) {
     for (int i = 0; i < 3; ++i) ASSERT_TRUE(is_ok(commit(owned(fmt::format("{}", i), 1, fmt::format("t{}", i), "u"))));
-    const std::string run_cursor = store().runs({.limit = 1}).value().next_cursor;
-    const std::string thread_cursor = store().threads({.limit = 1}).value().next_cursor;
+    const std::string run_cursor = store().runs({.limit = 1}, soon()).value().next_cursor;
+    const std::string thread_cursor = store().threads({.limit = 1}, soon()).value().next_cursor;
     ASSERT_FALSE(run_cursor.empty());
     ASSERT_FALSE(thread_cursor.empty());
 
@@ -203,11 +226,11 @@ TEST_P(StoreConformance, ACursorThatTheStoreDidNotMakeIsInvalid) {
                                             "thread",      "thread:",      "thread:1",
                                             "thread:9:ab", "thread:-1:ab", std::string(1000, '9')};
     for (const std::string& cursor : invented) {
-        EXPECT_EQ(error_code(store().runs({.cursor = cursor})), ErrorCode::kInvalidArgument) << cursor;
-        EXPECT_EQ(error_code(store().threads({.cursor = cursor})), ErrorCode::kInvalidArgument) << cursor;
+        EXPECT_EQ(error_code(store().runs({.cursor = cursor}, soon())), ErrorCode::kInvalidArgument) << cursor;
+        EXPECT_EQ(error_code(store().threads({.cursor = cursor}, soon())), ErrorCode::kInvalidArgument) << cursor;
     }
-    EXPECT_EQ(error_code(store().runs({.cursor = thread_cursor})), ErrorCode::kInvalidArgument);
-    EXPECT_EQ(error_code(store().threads({.cursor = run_cursor})), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(error_code(store().runs({.cursor = thread_cursor}, soon())), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(error_code(store().threads({.cursor = run_cursor}, soon())), ErrorCode::kInvalidArgument);
 }
 
 // ---- recovery log ----
@@ -227,20 +250,21 @@ TEST_P(StoreConformance, EveryFieldOfARecoveryRecordComesBack) {
                            .duration = std::chrono::microseconds(1LL << 40)});
     }
     records.push_back({.run_id = "run", .result = "not_found"});
-    ASSERT_TRUE(is_ok(commit(Batch{.recoveries = records})));
+    ASSERT_TRUE(is_ok(commit(RunBatch{.run_id = "run", .recoveries = records})));
     std::ranges::reverse(records);
-    EXPECT_EQ(describe(store().recovery_log("run", 10).value()), describe(records));
+    EXPECT_EQ(describe(store().recovery_log("run", 10, soon()).value()), describe(records));
 }
 
 TEST_P(StoreConformance, TheRecoveryLogIsNewestFirstByCommitAndOnlyTheRuns) {
     for (int i = 1; i <= 5; ++i) {
         RecoveryRecord record = make_recovery("run", fmt::format("{}", i));
         record.started_at = kEpoch - std::chrono::seconds(i / 2);  // backwards, with ties
-        ASSERT_TRUE(is_ok(commit(Batch{.recoveries = {record, make_recovery("other", "other")}})));
+        ASSERT_TRUE(is_ok(commit(std::vector<RunBatch>{{.run_id = "run", .recoveries = {record}},
+                                                       {.run_id = "other", .recoveries = {make_recovery("other")}}})));
     }
     const auto reasons = [this](std::size_t limit) {
         std::string all;
-        const auto records = store().recovery_log("run", limit).value();
+        const auto records = store().recovery_log("run", limit, soon()).value();
         for (const RecoveryRecord& record : records) all += record.failure_reason;
         return all;
     };
@@ -255,9 +279,9 @@ TEST_P(StoreConformance, TheRecoveryLogIsNewestFirstByCommitAndOnlyTheRuns) {
 TEST_P(StoreConformance, AnEmptyStoreListsNothing) {
     EXPECT_TRUE(all_runs(store()).empty());
     EXPECT_TRUE(all_threads(store()).empty());
-    const StoreStats stats = store().stats().value();
+    const StoreStats stats = store().stats(soon()).value();
     EXPECT_EQ(stats.runs + stats.threads + stats.snapshots + stats.state_bytes + stats.payload_bytes, 0U);
-    const CheckReport report = store().check().value();
+    const CheckReport report = store().check(soon()).value();
     EXPECT_EQ(report.runs + report.snapshots, 0U);
     EXPECT_TRUE(report.findings.empty());
 }
@@ -272,7 +296,7 @@ TEST_P(StoreConformance, StatsCountWhatIsStored) {
     ASSERT_TRUE(is_ok(commit(large)));
 
     const Snapshot small = make_snapshot("1", 1);
-    const StoreStats stats = store().stats().value();
+    const StoreStats stats = store().stats(soon()).value();
     EXPECT_EQ(stats.runs, 3U);
     EXPECT_EQ(stats.threads, 2U);
     EXPECT_EQ(stats.snapshots, 4U);
@@ -291,38 +315,30 @@ TEST_P(StoreConformance, StatsTellWhereTheBytesGo) {
     Snapshot fork = make_delta("b", 3, 1);
     fork.info.parent_version = 1;
     ASSERT_TRUE(is_ok(commit(fork)));
-    const StoreStats stats = store().stats().value();
+    const StoreStats stats = store().stats(soon()).value();
     EXPECT_EQ(stats.delta_frames, 5U);
     EXPECT_EQ(stats.delta_bytes, 5U * frame_of("a", 2, 1).size());
     EXPECT_EQ(stats.payload_bytes, 8U * frame_of("a", 2, 1).size());
     EXPECT_EQ(stats.chain_frames_max, 3U);
     EXPECT_EQ(stats.forks, 1U);
 
-    Batch batch{.deletions = {{.run_id = "a", .version = 3}, {.run_id = "a", .version = 5}}};
+    RunBatch batch{.run_id = "a", .deletions = {{.version = 3}, {.version = 5}}};
     batch.writes.push_back({.snapshot = make_delta("a", 6, 4), .expected_version = 5});
-    batch.rewrites.push_back({.run_id = "a", .version = 2, .frame = "full"});
+    batch.rewrites.push_back({.version = 2, .frame = "full"});
     ASSERT_TRUE(is_ok(commit(batch)));
-    EXPECT_EQ(store().stats().value().delta_frames, 3U);
-    EXPECT_EQ(store().stats().value().chain_frames_max, 2U);
+    EXPECT_EQ(store().stats(soon()).value().delta_frames, 3U);
+    EXPECT_EQ(store().stats(soon()).value().chain_frames_max, 2U);
 }
 
 TEST_P(StoreConformance, ASoundStoreHasNoFindings) {
     add_versions("a", 1, 5);
     add_versions("b", 1, 2);
-    ASSERT_TRUE(is_ok(commit(Batch{.recoveries = {make_recovery("a"), make_recovery("no run")}})));
-    const CheckReport report = store().check().value();
+    ASSERT_TRUE(is_ok(commit(std::vector<RunBatch>{{.run_id = "a", .recoveries = {make_recovery("a")}},
+                                                   {.run_id = "no run", .recoveries = {make_recovery("no run")}}})));
+    const CheckReport report = store().check(soon()).value();
     EXPECT_EQ(report.runs, 2U);
     EXPECT_EQ(report.snapshots, 7U);
     for (const CheckReport::Finding& finding : report.findings) ADD_FAILURE() << finding.problem;
-}
-
-TEST_P(StoreConformance, MigratingACurrentStoreChangesNothing) {
-    add_versions("run", 1, 3);
-    const auto before = everything(store());
-    const int version = store().migrate().value();
-    EXPECT_GE(version, 1);
-    EXPECT_EQ(store().migrate().value(), version);
-    EXPECT_EQ(everything(store()), before);
 }
 
 }  // namespace

@@ -61,16 +61,16 @@ Snapshot full_snapshot() {
 TEST_P(StoreConformance, EveryFieldOfASnapshotComesBack) {
     const Snapshot snapshot = full_snapshot();
     ASSERT_TRUE(is_ok(commit(snapshot)));
-    const Snapshot loaded = store().get("run", "run-1").value().value();
+    const Snapshot loaded = store().get("run", "run-1", soon()).value().value();
     EXPECT_EQ(describe(loaded.info), describe(snapshot.info));
     EXPECT_EQ(loaded.frame, snapshot.frame);
-    EXPECT_EQ(describe(store().history({.run_id = "run"}).value()), describe(std::vector{snapshot.info}));
+    EXPECT_EQ(describe(store().history({.run_id = "run"}, soon()).value()), describe(std::vector{snapshot.info}));
 }
 
 TEST_P(StoreConformance, AbsentFieldsComeBackAbsent) {
     const Snapshot snapshot = make_snapshot("run", 1);
     ASSERT_TRUE(is_ok(commit(snapshot)));
-    const SnapshotInfo info = store().get("run", "run-1").value().value().info;
+    const SnapshotInfo info = store().get("run", "run-1", soon()).value().value().info;
     EXPECT_EQ(info.expires_at, std::nullopt);
     EXPECT_EQ(info.agent_phase.name(), "");
     EXPECT_EQ(info.execution_context, "");
@@ -78,7 +78,7 @@ TEST_P(StoreConformance, AbsentFieldsComeBackAbsent) {
     EXPECT_EQ(info.base_version, 0);
     EXPECT_FALSE(info.is_recovery_point);
     EXPECT_EQ(describe(info), describe(snapshot.info));
-    EXPECT_EQ(store().head("run").value().value().expires_at, std::nullopt);
+    EXPECT_EQ(store().head("run", soon()).value().value().expires_at, std::nullopt);
 }
 
 TEST_P(StoreConformance, EveryFieldOfAHeadIsItsSnapshots) {
@@ -91,11 +91,11 @@ TEST_P(StoreConformance, EveryFieldOfAHeadIsItsSnapshots) {
                       .state_bytes = info.state_bytes,
                       .checksum = info.checksum,
                       .expires_at = info.expires_at};
-    EXPECT_EQ(describe(store().head("run").value().value()), describe(wanted));
+    EXPECT_EQ(describe(store().head("run", soon()).value().value()), describe(wanted));
 
     ASSERT_TRUE(is_ok(commit(make_snapshot("run", 2))));  // without expires_at: the old head's must not stay
-    EXPECT_EQ(store().head("run").value().value().expires_at, std::nullopt);
-    EXPECT_EQ(store().head("run").value().value().checksum, make_snapshot("run", 2).info.checksum);
+    EXPECT_EQ(store().head("run", soon()).value().value().expires_at, std::nullopt);
+    EXPECT_EQ(store().head("run", soon()).value().value().checksum, make_snapshot("run", 2).info.checksum);
 }
 
 TEST_P(StoreConformance, ExtremeTimesComeBack) {
@@ -106,10 +106,10 @@ TEST_P(StoreConformance, ExtremeTimesComeBack) {
         snapshot.info.created_at = time;
         snapshot.info.expires_at = time;
         ASSERT_TRUE(is_ok(commit(snapshot)));
-        const SnapshotInfo info = store().get("run", snapshot.info.snapshot_id).value().value().info;
+        const SnapshotInfo info = store().get("run", snapshot.info.snapshot_id, soon()).value().value().info;
         EXPECT_EQ(info.created_at, time);
         EXPECT_EQ(info.expires_at, time);
-        EXPECT_EQ(store().head("run").value().value().expires_at, time);
+        EXPECT_EQ(store().head("run", soon()).value().value().expires_at, time);
         EXPECT_EQ(all_runs(store()).at(0).updated_at, time);
     }
     EXPECT_EQ(all_runs(store()).at(0).created_at, Timestamp::min());
@@ -126,12 +126,12 @@ TEST_P(StoreConformance, IdsAreBytesAndNeverConfused) {
     EXPECT_EQ(all_runs(store()).size(), hostile_ids().size());
     EXPECT_EQ(all_threads(store()).size(), hostile_ids().size());
     for (const std::string& id : hostile_ids()) {
-        EXPECT_EQ(store().get(id, id).value().value().info.run_id, id);
-        EXPECT_EQ(store().head(id).value().value().snapshot_id, id);
+        EXPECT_EQ(store().get(id, id, soon()).value().value().info.run_id, id);
+        EXPECT_EQ(store().head(id, soon()).value().value().snapshot_id, id);
         EXPECT_EQ(all_runs(store(), {.thread_id = id}).size(), 1U) << id;
         EXPECT_EQ(all_runs(store(), {.user_id = id}).size(), 1U) << id;
         EXPECT_EQ(all_threads(store(), {.user_id = id}).size(), 1U) << id;
-        EXPECT_EQ(store().history({.run_id = id, .thread_id = id, .user_id = id}).value().size(), 1U) << id;
+        EXPECT_EQ(store().history({.run_id = id, .thread_id = id, .user_id = id}, soon()).value().size(), 1U) << id;
     }
 }
 
@@ -148,7 +148,7 @@ TEST_P(StoreConformance, FramesAreBytesOfAnyLength) {
         Snapshot snapshot = make_snapshot("run", ++version);
         snapshot.frame = frame;
         ASSERT_TRUE(is_ok(commit(snapshot)));
-        const Snapshot loaded = store().get("run", std::nullopt).value().value();
+        const Snapshot loaded = store().get("run", std::nullopt, soon()).value().value();
         EXPECT_TRUE(loaded.frame == frame) << frame.size() << " bytes";  // EXPECT_EQ would print them
         EXPECT_EQ(loaded.info.frame_bytes, frame.size());
     }
@@ -156,28 +156,28 @@ TEST_P(StoreConformance, FramesAreBytesOfAnyLength) {
 
 TEST_P(StoreConformance, WithoutAnIdTheHeadIsRead) {
     add_versions("run", 1, 3);
-    EXPECT_EQ(store().get("run", std::nullopt).value().value().info.version, 3);
-    EXPECT_EQ(store().get("run", "run-2").value().value().info.version, 2);
+    EXPECT_EQ(store().get("run", std::nullopt, soon()).value().value().info.version, 3);
+    EXPECT_EQ(store().get("run", "run-2", soon()).value().value().info.version, 2);
 }
 
 TEST_P(StoreConformance, AbsenceIsNoError) {
     add_versions("run", 1, 1);
-    EXPECT_EQ(store().head("other").value(), std::nullopt);
-    EXPECT_FALSE(store().get("other", std::nullopt).value());
-    EXPECT_FALSE(store().get("other", "run-1").value());
-    EXPECT_FALSE(store().get("run", "run-2").value());
-    EXPECT_FALSE(store().get("run", "").value()) << "an empty id is an id that no snapshot has";
-    EXPECT_FALSE(store().get("", std::nullopt).value());
-    EXPECT_TRUE(store().history({.run_id = "other"}).value().empty());
-    EXPECT_TRUE(store().recovery_log("other", 10).value().empty());
+    EXPECT_EQ(store().head("other", soon()).value(), std::nullopt);
+    EXPECT_FALSE(store().get("other", std::nullopt, soon()).value());
+    EXPECT_FALSE(store().get("other", "run-1", soon()).value());
+    EXPECT_FALSE(store().get("run", "run-2", soon()).value());
+    EXPECT_FALSE(store().get("run", "", soon()).value()) << "an empty id is an id that no snapshot has";
+    EXPECT_FALSE(store().get("", std::nullopt, soon()).value());
+    EXPECT_TRUE(store().history({.run_id = "other"}, soon()).value().empty());
+    EXPECT_TRUE(store().recovery_log("other", 10, soon()).value().empty());
 }
 
 TEST_P(StoreConformance, ASnapshotIsOnlyFoundUnderItsRun) {
     add_versions("mine", 1, 2);
     add_versions("yours", 1, 2);
-    EXPECT_FALSE(store().get("yours", "mine-1").value());
-    EXPECT_FALSE(store().get("mine", "yours-2").value());
-    EXPECT_TRUE(store().get("mine", "mine-1").value());
+    EXPECT_FALSE(store().get("yours", "mine-1", soon()).value());
+    EXPECT_FALSE(store().get("mine", "yours-2", soon()).value());
+    EXPECT_TRUE(store().get("mine", "mine-1", soon()).value());
 }
 
 // ---- history ----
@@ -187,7 +187,7 @@ TEST_P(StoreConformance, HistoryIsNewestFirstUnlessAskedOtherwise) {
     add_versions("other", 1, 3);
     const auto versions = [this](const HistoryQuery& query) {
         std::vector<std::int64_t> found;
-        const auto history = store().history(query).value();
+        const auto history = store().history(query, soon()).value();
         for (const SnapshotInfo& info : history) found.push_back(info.version);
         return found;
     };
@@ -209,7 +209,7 @@ TEST_P(StoreConformance, HistoryOrderIsByVersionWhateverTheClockSaid) {
         snapshot.info.created_at = kEpoch - std::chrono::hours(version % 3);
         ASSERT_TRUE(is_ok(commit(snapshot)));
     }
-    const auto history = store().history({.run_id = "run"}).value();
+    const auto history = store().history({.run_id = "run"}, soon()).value();
     ASSERT_EQ(history.size(), 5U);
     for (std::size_t i = 0; i < 5; ++i) EXPECT_EQ(history[i].version, static_cast<std::int64_t>(5 - i));
     EXPECT_EQ(head_version("run"), 5);
@@ -217,17 +217,17 @@ TEST_P(StoreConformance, HistoryOrderIsByVersionWhateverTheClockSaid) {
 
 TEST_P(StoreConformance, HistoryOfARunIsEmptyForThoseWhoDoNotOwnIt) {
     add_versions("run", 1, 2);
-    EXPECT_EQ(store().history({.run_id = "run", .thread_id = "thread", .user_id = "user"}).value().size(), 2U);
-    EXPECT_TRUE(store().history({.run_id = "run", .thread_id = "other"}).value().empty());
-    EXPECT_TRUE(store().history({.run_id = "run", .user_id = "other"}).value().empty());
-    EXPECT_TRUE(store().history({.run_id = "run", .thread_id = "thread", .user_id = "other"}).value().empty());
-    EXPECT_TRUE(store().history({.run_id = "run", .thread_id = ""}).value().empty());
+    EXPECT_EQ(store().history({.run_id = "run", .thread_id = "thread", .user_id = "user"}, soon()).value().size(), 2U);
+    EXPECT_TRUE(store().history({.run_id = "run", .thread_id = "other"}, soon()).value().empty());
+    EXPECT_TRUE(store().history({.run_id = "run", .user_id = "other"}, soon()).value().empty());
+    EXPECT_TRUE(store().history({.run_id = "run", .thread_id = "thread", .user_id = "other"}, soon()).value().empty());
+    EXPECT_TRUE(store().history({.run_id = "run", .thread_id = ""}, soon()).value().empty());
 }
 
 TEST_P(StoreConformance, HistoryTimesIncludeTheFirstAndExcludeTheLast) {
     add_versions("run", 1, 5);  // created at kEpoch + version seconds
     const auto count = [this](std::optional<Timestamp> from, std::optional<Timestamp> until) {
-        return store().history({.run_id = "run", .created_from = from, .created_until = until}).value().size();
+        return store().history({.run_id = "run", .created_from = from, .created_until = until}, soon()).value().size();
     };
     const auto at = [](int version) { return kEpoch + std::chrono::seconds(version); };
     constexpr auto kTick = std::chrono::microseconds(1);
@@ -274,7 +274,7 @@ TEST_P(StoreConformance, EveryCombinationOfHistoryFiltersAnswersLikeAPlainLoop) 
     const auto any_phase = [&] { return AgentPhase(below(2) == 0 ? "" : "triage"); };
     const auto any_time = [&] { return kEpoch + std::chrono::seconds(below(20)); };
 
-    Batch batch;
+    RunBatch batch{.run_id = "run"};
     std::vector<SnapshotInfo> snapshots;
     for (std::int64_t version = 1; version <= kVersions; ++version) {
         Snapshot snapshot = make_snapshot("run", version);
@@ -306,7 +306,8 @@ TEST_P(StoreConformance, EveryCombinationOfHistoryFiltersAnswersLikeAPlainLoop) 
         if (below(2) == 0) query.after_version = below(kVersions + 2);
         query.limit = static_cast<std::size_t>(1 + below(80));
         const auto wanted = plain_answer(snapshots, query);
-        ASSERT_EQ(describe(store().history(query).value()), describe(wanted)) << "seed " << kSeed << ", query " << i;
+        ASSERT_EQ(describe(store().history(query, soon()).value()), describe(wanted))
+            << "seed " << kSeed << ", query " << i;
         if (!wanted.empty()) ++answered;
     }
     EXPECT_GT(answered, 500U) << "the queries are too narrow to tell anything";
@@ -331,7 +332,7 @@ TEST_P(StoreConformance, MetadataIsFilteredByTheNormalTextOfTopLevelMembers) {
     const auto versions = [this](std::vector<std::pair<std::string, std::string>> metadata, std::size_t limit = 100) {
         std::vector<std::int64_t> found;
         const auto history = store().history(
-            {.run_id = "run", .metadata = std::move(metadata), .order = Order::kOldestFirst, .limit = limit});
+            {.run_id = "run", .metadata = std::move(metadata), .order = Order::kOldestFirst, .limit = limit}, soon());
         for (const SnapshotInfo& info : history.value()) found.push_back(info.version);
         return found;
     };
@@ -357,7 +358,7 @@ TEST_P(StoreConformance, PagingThroughHistoryIsCompleteWhileNewHeadsAreWritten) 
     std::int64_t written = 20;
     std::vector<std::int64_t> newest_first;
     for (HistoryQuery query{.run_id = "run", .limit = 3};;) {
-        const auto page = store().history(query).value();
+        const auto page = store().history(query, soon()).value();
         if (page.empty()) break;
         for (const SnapshotInfo& info : page) newest_first.push_back(info.version);
         query.after_version = page.back().version;
@@ -370,7 +371,7 @@ TEST_P(StoreConformance, PagingThroughHistoryIsCompleteWhileNewHeadsAreWritten) 
     std::vector<std::int64_t> oldest_first;
     const std::int64_t last = written + 4;
     for (HistoryQuery query{.run_id = "run", .order = Order::kOldestFirst, .limit = 3};;) {
-        const auto page = store().history(query).value();
+        const auto page = store().history(query, soon()).value();
         if (page.empty()) break;
         for (const SnapshotInfo& info : page) oldest_first.push_back(info.version);
         query.after_version = page.back().version;

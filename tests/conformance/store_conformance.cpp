@@ -16,7 +16,7 @@ std::string micros(const std::optional<Timestamp>& time) {
 }
 
 std::vector<SnapshotInfo> whole_history(Store& store, const std::string& run_id) {
-    return store.history({.run_id = run_id, .limit = std::numeric_limits<std::size_t>::max()}).value();
+    return store.history({.run_id = run_id, .limit = std::numeric_limits<std::size_t>::max()}, soon()).value();
 }
 
 std::string describe(const LeaseInfo& info) {
@@ -41,7 +41,6 @@ std::string describe(const Head& head) {
                        micros(head.expires_at));
 }
 
-// Without commit_sequence: what it is, is the store's own affair.
 std::string describe(const RunInfo& run) {
     return fmt::format(
         "run {} thread {} user {}: head {} {} type {} phase {} created {} updated {} snapshots {} metadata {} lease {}",
@@ -86,7 +85,7 @@ std::vector<RunInfo> all_runs(Store& store, RunQuery query, std::size_t page_ite
     std::vector<RunInfo> all;
     query.limit = page_items;
     do {
-        Page<RunInfo> page = store.runs(query).value();
+        Page<RunInfo> page = store.runs(query, soon()).value();
         EXPECT_LE(page.items.size(), page_items);
         EXPECT_TRUE(page.next_cursor.empty() || page.items.size() == page_items) << "a page in between is not full";
         for (RunInfo& item : page.items) all.push_back(std::move(item));
@@ -99,7 +98,7 @@ std::vector<ThreadInfo> all_threads(Store& store, ThreadQuery query, std::size_t
     std::vector<ThreadInfo> all;
     query.limit = page_items;
     do {
-        Page<ThreadInfo> page = store.threads(query).value();
+        Page<ThreadInfo> page = store.threads(query, soon()).value();
         EXPECT_LE(page.items.size(), page_items);
         EXPECT_TRUE(page.next_cursor.empty() || page.items.size() == page_items) << "a page in between is not full";
         for (ThreadInfo& item : page.items) all.push_back(std::move(item));
@@ -112,20 +111,20 @@ std::vector<std::string> everything(Store& store) {
     std::vector<std::string> lines = describe(all_threads(store));
     for (const RunInfo& run : all_runs(store)) {
         lines.push_back(describe(run));
-        lines.push_back(describe(store.head(run.run_id).value().value()));
+        lines.push_back(describe(store.head(run.run_id, soon()).value().value()));
         for (const SnapshotInfo& info : whole_history(store, run.run_id)) {
-            const Snapshot snapshot = store.get(run.run_id, info.snapshot_id).value().value();
+            const Snapshot snapshot = store.get(run.run_id, info.snapshot_id, soon()).value().value();
             EXPECT_EQ(describe(snapshot.info), describe(info));
             lines.push_back(fmt::format("{} frame {}", describe(info), Checksum::of(snapshot.frame).to_hex()));
             for (const BaseFrame& base : snapshot.bases) {
                 lines.push_back(fmt::format("needs version {}: {}", base.version, Checksum::of(base.frame).to_hex()));
             }
         }
-        for (std::string& line : describe(store.recovery_log(run.run_id, 1000).value())) {
+        for (std::string& line : describe(store.recovery_log(run.run_id, 1000, soon()).value())) {
             lines.push_back(std::move(line));
         }
     }
-    const StoreStats stats = store.stats().value();
+    const StoreStats stats = store.stats(soon()).value();
     lines.push_back(fmt::format("{} runs {} threads {} snapshots {} state_bytes {} payload_bytes", stats.runs,
                                 stats.threads, stats.snapshots, stats.state_bytes, stats.payload_bytes));
     lines.push_back(fmt::format("{} delta_frames {} delta_bytes {} chain_frames_max {} forks", stats.delta_frames,

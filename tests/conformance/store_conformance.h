@@ -84,7 +84,9 @@ protected:
     bool is_durable() const { return GetParam().is_durable; }
     std::shared_ptr<Store> open_again(const OpenOptions& options = {}) { return place_(options); }
 
-    Status commit(const Batch& batch) { return store().commit(batch, soon()); }
+    Status commit(const RunBatch& batch) { return commit_run(store(), batch, soon()); }
+    /// The first error of any of them.
+    Status commit(const std::vector<RunBatch>& batches) { return commit_all(store(), batches, soon()); }
     Status commit(Snapshot snapshot) { return commit(make_batch(std::move(snapshot))); }
 
     /// Commits versions `first` to `last` of a run, each in a batch of its own.
@@ -103,7 +105,7 @@ protected:
 
     /// 0 if there is no such run.
     std::int64_t head_version(std::string_view run_id) {
-        const auto head = store().head(run_id);
+        const auto head = store().head(run_id, soon());
         EXPECT_TRUE(is_ok(head));
         return head && *head ? (*head)->version : 0;
     }

@@ -148,7 +148,7 @@ private:
             if (none && !has_durable(run_id)) continue;
             look_at("loading", loaded);
         }
-        look_at("statistics", call([&] { return store_->stats(); }));
+        look_at("statistics", call([&] { return store_->stats(soon()); }));
     }
     bool has_durable(const std::string& run_id) {
         const Promises promises = ledger_.promises();

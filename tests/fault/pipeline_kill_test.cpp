@@ -56,12 +56,12 @@ private:
 class KillingStore final : public ForwardingStore {
 public:
     KillingStore(std::shared_ptr<Store> next, Killer& killer) : ForwardingStore(std::move(next)), killer_(killer) {}
-    Status commit(const Batch& batch, Deadline deadline) override {
-        const bool is_save = !batch.writes.empty();
+    Result<std::vector<Status>> commit(std::span<const RunBatch> batches, Deadline deadline) override {
+        const bool is_save = std::ranges::any_of(batches, [](const RunBatch& batch) { return !batch.writes.empty(); });
         if (is_save) killer_.pass(Plan::At::kBeforeCommit, killer_.commits_begun);
-        Status status = next().commit(batch, deadline);
+        Result<std::vector<Status>> answers = next().commit(batches, deadline);
         if (is_save) killer_.pass(Plan::At::kAfterCommit, killer_.commits_ended);
-        return status;
+        return answers;
     }
 
 private:
@@ -159,7 +159,7 @@ struct Scene {
         std::set<std::string> steps;
         const auto store = open_store(folder.sqlite_url(), {.create = false});
         if (!store) return steps;
-        const auto snapshot = (*store)->get("run", std::nullopt).value();
+        const auto snapshot = (*store)->get("run", std::nullopt, Deadline::max()).value();
         if (!snapshot) return steps;
         const auto progress = RunProgress::parse(snapshot->info.metadata).value();
         for (std::size_t i = 0; i < progress.stages_completed; ++i) {
@@ -175,7 +175,7 @@ struct Scene {
     }
     std::string problems() const {
         const auto store = open_store(folder.sqlite_url()).value();
-        const auto report = check_deep(*store).value();
+        const auto report = check_deep(*store, Deadline::max()).value();
         return report.findings.empty() ? "" : report.findings.front().problem;
     }
 };

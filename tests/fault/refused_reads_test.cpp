@@ -91,9 +91,9 @@ protected:
     }
     void expect_intact() {
         const auto store = open_store(folder_.sqlite_url()).value();
-        EXPECT_EQ(store->head("run").value()->snapshot_id, "s3");
-        EXPECT_EQ(store->history({.run_id = "run"}).value().size(), 3U);
-        EXPECT_TRUE(check_deep(*store).value().findings.empty());
+        EXPECT_EQ(store->head("run", soon()).value()->snapshot_id, "s3");
+        EXPECT_EQ(store->history({.run_id = "run"}, soon()).value().size(), 3U);
+        EXPECT_TRUE(check_deep(*store, Deadline::max()).value().findings.empty());
     }
 
     RefusedReads reads_;
@@ -125,11 +125,11 @@ TEST_F(RefusedReadsTest, AReadThatIsRefusedMovesNoHeadAndIsNoDamage) {
 
 TEST_F(RefusedReadsTest, ALoadAndACheckSayThatTheDiskFails) {
     const auto store = open_store(folder_.sqlite_url()).value();
-    ASSERT_TRUE(store->head("run"));
+    ASSERT_TRUE(store->head("run", soon()));
     reads_.arm(1, true);
-    store->read_afresh();
+    static_cast<void>(store->get("run", std::nullopt, soon(), Store::Reading::kAfresh));
     const auto loaded = StatePersistenceService(store).load_agent_state({.run_id = "run"});
-    const auto checked = check_deep(*store);
+    const auto checked = check_deep(*store, Deadline::max());
     reads_.disarm();
     ASSERT_FALSE(loaded);
     EXPECT_EQ(loaded.error().code, ErrorCode::kUnavailable) << loaded.error().to_string();
@@ -149,22 +149,20 @@ public:
     std::atomic<int> opened = 0;
 };
 
-TEST(ReadAfresh, ReadsByConnectionsThatAreOpenedForIt) {
+TEST(ReadingAfresh, ReadsByConnectionsThatAreOpenedForIt) {
     const TempDir folder;
     CountingVfs vfs;
     const auto store = open_store(folder.sqlite_url()).value();
-    ASSERT_TRUE(store->commit(make_batch(make_snapshot("run", 1)), soon()));
-    ASSERT_TRUE(store->get("run", std::nullopt).value());
+    ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()));
+    ASSERT_TRUE(store->get("run", std::nullopt, soon()).value());
     const int before = vfs.opened;
-    ASSERT_TRUE(store->get("run", std::nullopt).value());
+    ASSERT_TRUE(store->get("run", std::nullopt, soon()).value());
     EXPECT_EQ(vfs.opened, before);
-    store->read_afresh();
-    ASSERT_TRUE(store->get("run", std::nullopt).value());
+    ASSERT_TRUE(store->get("run", std::nullopt, soon(), Store::Reading::kAfresh).value());
     EXPECT_EQ(vfs.opened, before + 1);
-    ASSERT_TRUE(store->get("run", std::nullopt).value());
+    ASSERT_TRUE(store->get("run", std::nullopt, soon()).value());
     EXPECT_EQ(vfs.opened, before + 1);
     ASSERT_TRUE(store->close());
-    store->read_afresh();  // harmless
 }
 
 }  // namespace

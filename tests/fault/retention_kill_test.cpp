@@ -126,7 +126,7 @@ TEST_F(RetentionKill, BeforeEveryCommitNothingIsLost) {
         SCOPED_TRACE(fmt::format("killed before commit {}", ++nth));
         start_again();
         ended = prune_in_child(url, [nth](FaultyStore& store) {
-            store.before_commit([nth, &store](const Batch&) {
+            store.before_commit([nth, &store](std::span<const RunBatch>) {
                 if (store.calls(StoreCall::kCommit) + 1 == nth) ::raise(SIGKILL);
             });
         });
@@ -214,7 +214,7 @@ TEST(RetentionKillBesideAWriter, AWriterLosesNothingToPrunersThatAreKilled) {
     }
     const auto store = open_store(url, {.create = false}).value();
     for (const std::string run : {"run", "other"}) {
-        EXPECT_EQ(store->head(run).value().value().version, saved);
+        EXPECT_EQ(store->head(run, soon()).value().value().version, saved);
         expect_intact(*store, run);
     }
     EXPECT_EQ(versions_in(*store, "other").size(), static_cast<std::size_t>(saved)) << "nobody pruned this one";

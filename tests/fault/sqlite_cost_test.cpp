@@ -51,16 +51,16 @@ protected:
     void TearDown() override { sqlite3_reset_auto_extension(); }
 
     void commit(std::int64_t version) {
-        ASSERT_TRUE(store_->commit(make_batch(make_snapshot("run", version)), soon()).has_value());
+        ASSERT_TRUE(commit_run(*store_, make_batch(make_snapshot("run", version)), soon()).has_value());
     }
     void read_all() {
-        ASSERT_TRUE(store_->head("run").value().has_value());
-        ASSERT_TRUE(store_->get("run", std::nullopt).value().has_value());
-        ASSERT_TRUE(store_->get("run", "run-1").value().has_value());
-        ASSERT_FALSE(store_->history({.run_id = "run"}).value().empty());
-        ASSERT_FALSE(store_->runs({}).value().items.empty());
-        ASSERT_FALSE(store_->threads({}).value().items.empty());
-        ASSERT_TRUE(store_->recovery_log("run", 1).has_value());
+        ASSERT_TRUE(store_->head("run", soon()).value().has_value());
+        ASSERT_TRUE(store_->get("run", std::nullopt, soon()).value().has_value());
+        ASSERT_TRUE(store_->get("run", "run-1", soon()).value().has_value());
+        ASSERT_FALSE(store_->history({.run_id = "run"}, soon()).value().empty());
+        ASSERT_FALSE(store_->runs({}, soon()).value().items.empty());
+        ASSERT_FALSE(store_->threads({}, soon()).value().items.empty());
+        ASSERT_TRUE(store_->recovery_log("run", 1, soon()).has_value());
     }
 
     TempDir dir_;
@@ -83,27 +83,27 @@ TEST_F(SqliteCost, ASaveIsFiveStatements) {
 
 TEST_F(SqliteCost, ALeaseCostsOnlyTheSaveThatNamesItAndThatOneStatement) {
     const Lease lease{.owner = "ann", .epoch = 1};
-    ASSERT_TRUE(store_->commit({.leases = {{.run_id = "run", .lease = lease}}}, soon()).has_value());
+    ASSERT_TRUE(commit_run(*store_, {.run_id = "run", .lease = LeaseWrite{.lease = lease}}, soon()).has_value());
     EXPECT_EQ(counts.executed, 4);  // BEGIN, find the lease, write it, COMMIT
     counts = {};
     commit(4);
     EXPECT_EQ(counts.executed, 5);
     counts = {};
-    Batch batch = make_batch(make_snapshot("run", 5));
+    RunBatch batch = make_batch(make_snapshot("run", 5));
     batch.writes.front().lease = lease;
-    ASSERT_TRUE(store_->commit(batch, soon()).has_value());
+    ASSERT_TRUE(commit_run(*store_, batch, soon()).has_value());
     EXPECT_EQ(counts.executed, 6);
 }
 
 TEST_F(SqliteCost, AHeadIsOneStatement) {
-    ASSERT_TRUE(store_->head("run").value().has_value());
+    ASSERT_TRUE(store_->head("run", soon()).value().has_value());
     EXPECT_EQ(counts.executed, 1);
 }
 
 // One page each of the runs, the snapshots and their two indexes; the first page of the database once a log. The log
 // holds each with a header of 24 bytes.
 TEST_F(SqliteCost, ASmallSaveWritesFourPages) {
-    ASSERT_TRUE(store_->stats().has_value());  // empties the log
+    ASSERT_TRUE(store_->stats(soon()).has_value());  // empties the log
     const auto log_bytes = [&] { return std::filesystem::file_size(dir_ / "cairn.db-wal"); };
     ASSERT_EQ(log_bytes(), 0U);
     commit(4);

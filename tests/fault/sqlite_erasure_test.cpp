@@ -72,15 +72,15 @@ Snapshot make_doomed(const std::string& run_id, std::int64_t version, std::size_
 
 class SqliteErasure : public testing::Test {
 protected:
-    Status commit(const Snapshot& snapshot) { return store_->commit(make_batch(snapshot), soon()); }
+    Status commit(const Snapshot& snapshot) { return commit_run(*store_, make_batch(snapshot), soon()); }
     // Taken, and then by others in turn, so that it has been rewritten in many places.
     Status lease(const std::string& run_id, std::int64_t epochs) {
         Lease held;
-        if (const auto found = store_->lease(run_id).value()) held = found->lease;
+        if (const auto found = store_->lease(run_id, soon()).value()) held = found->lease;
         for (std::int64_t i = 0; i < epochs; ++i) {
             Lease next{.owner = fmt::format("{}-owner-{}", kMark, held.epoch), .epoch = held.epoch + 1};
             const Status status =
-                store_->commit({.leases = {{.run_id = run_id, .lease = next, .expected = held}}}, soon());
+                commit_run(*store_, {.run_id = run_id, .lease = LeaseWrite{.lease = next, .expected = held}}, soon());
             if (!status) return status;
             held = std::move(next);
         }
@@ -102,11 +102,13 @@ TEST_F(SqliteErasure, OfTheOnlyRunNothingIsLeft) {
     for (std::int64_t version = 1; version <= 20; ++version) {
         ASSERT_TRUE(commit(make_doomed(fmt::format("{}-run", kMark), version, 500)));
     }
-    ASSERT_TRUE(store_->commit({.recoveries = {{.run_id = fmt::format("{}-run", kMark),
-                                                .failure_reason = kMark,
-                                                .result = "recovered",
-                                                .detail = kMark}}},
-                               soon()));
+    ASSERT_TRUE(commit_run(*store_,
+                           {.run_id = fmt::format("{}-run", kMark),
+                            .recoveries = {{.run_id = fmt::format("{}-run", kMark),
+                                            .failure_reason = kMark,
+                                            .result = "recovered",
+                                            .detail = kMark}}},
+                           soon()));
     ASSERT_TRUE(lease(fmt::format("{}-run", kMark), 9));
     ASSERT_FALSE(traces(path_).empty()) << "nothing is tested";
     erase_user();
@@ -134,10 +136,11 @@ TEST_F(SqliteErasure, AmongOthersNothingIsLeftAfterAVacuum) {
                 ASSERT_TRUE(lease(run_id, 1));
             }
             if (below(20) != 0 || version < 4) continue;
-            ASSERT_TRUE(store_->commit(
-                {.rewrites = {{.run_id = run_id, .version = version, .frame = std::string(frame_bytes(), 'y')}},
-                 .deletions = {{.run_id = run_id, .version = version - 2}}},
-                soon()));
+            ASSERT_TRUE(commit_run(*store_,
+                                   {.run_id = run_id,
+                                    .rewrites = {{.version = version, .frame = std::string(frame_bytes(), 'y')}},
+                                    .deletions = {{.version = version - 2}}},
+                                   soon()));
         }
         ASSERT_FALSE(traces(path_).empty()) << "nothing is tested";
         erase_user();
@@ -147,7 +150,7 @@ TEST_F(SqliteErasure, AmongOthersNothingIsLeftAfterAVacuum) {
         ASSERT_TRUE(store_->reclaim(soon()));
         EXPECT_EQ(traces(path_), std::vector<std::string>{}) << "round " << round;
         std::erase_if(heads, [](const auto& entry) { return entry.first.starts_with(kMark); });
-        EXPECT_TRUE(store_->check().value().findings.empty());
+        EXPECT_TRUE(store_->check(soon()).value().findings.empty());
     }
 }
 
@@ -176,57 +179,57 @@ TEST_F(SqliteErasure, ALabelStaysAsLongAsOneSnapshotHasIt) {
     ASSERT_TRUE(commit(make_labelled("b", 1, "shared")));
     ASSERT_TRUE(commit(make_labelled("b", 2, "own")));
     ASSERT_TRUE(commit(make_labelled("c", 1, "other")));
-    ASSERT_TRUE(store_->commit({.run_deletions = {{"b"}}}, soon()));
+    ASSERT_TRUE(commit_run(*store_, {.run_id = "b", .run_deletion = RunDeletion{}}, soon()));
     EXPECT_EQ(labels(path_), "other own shared") << "deleting alone is not the moment";
     ASSERT_TRUE(store_->reclaim(soon()));
     EXPECT_EQ(labels(path_), "other shared");
-    ASSERT_TRUE(store_->commit({.run_deletions = {{"a"}}}, soon()));
+    ASSERT_TRUE(commit_run(*store_, {.run_id = "a", .run_deletion = RunDeletion{}}, soon()));
     ASSERT_TRUE(store_->reclaim(soon()));
     EXPECT_EQ(labels(path_), "other");
-    EXPECT_TRUE(store_->check().value().findings.empty());
+    EXPECT_TRUE(store_->check(soon()).value().findings.empty());
 }
 
 TEST_F(SqliteErasure, OldAndManyLabelsAreFoundToBeInUse) {
-    Batch batch;
+    std::vector<SnapshotWrite> writes;
     for (std::int64_t version = 1; version <= 10'000; ++version) {
         const std::string phase = version % 4 == 0 ? fmt::format("once {}", version) : "often";
-        batch.writes.push_back(make_write(make_labelled(version % 2 == 0 ? "even" : "odd", (version + 1) / 2, phase)));
+        writes.push_back(make_write(make_labelled(version % 2 == 0 ? "even" : "odd", (version + 1) / 2, phase)));
     }
-    ASSERT_TRUE(store_->commit(batch, soon()));
+    ASSERT_TRUE(commit_all(*store_, batches_of(std::move(writes)), soon()));
     ASSERT_TRUE(store_->reclaim(soon()));
     EXPECT_EQ(query(path_, "SELECT count(*) FROM labels"), "2501");
-    ASSERT_TRUE(store_->commit({.run_deletions = {{"even"}}}, soon()));
+    ASSERT_TRUE(commit_run(*store_, {.run_id = "even", .run_deletion = RunDeletion{}}, soon()));
     ASSERT_TRUE(store_->reclaim(soon()));
     EXPECT_EQ(labels(path_), "often");
-    EXPECT_TRUE(store_->check().value().findings.empty());
+    EXPECT_TRUE(store_->check(soon()).value().findings.empty());
 }
 
 TEST_F(SqliteErasure, ALabelThatWasDeletedIsMadeAgainByWhoeverUsesItNext) {
     const auto other = open_sqlite_store(path_).value();
     for (int round = 1; round <= 3; ++round) {
         ASSERT_TRUE(commit(make_labelled("run", 1, "peculiar"))) << round;
-        ASSERT_TRUE(other->commit({.run_deletions = {{"run"}}}, soon()));
+        ASSERT_TRUE(commit_run(*other, {.run_id = "run", .run_deletion = RunDeletion{}}, soon()));
         ASSERT_TRUE(other->reclaim(soon()));
         ASSERT_EQ(labels(path_), "NULL");
-        ASSERT_TRUE(other->commit(make_batch(make_labelled("else", 1, "takes its key")), soon()));
+        ASSERT_TRUE(commit_run(*other, make_batch(make_labelled("else", 1, "takes its key")), soon()));
         ASSERT_TRUE(commit(make_labelled("run", 1, "peculiar")));
-        EXPECT_EQ(store_->get("run", std::nullopt).value()->info.agent_phase.name(), "peculiar");
-        EXPECT_EQ(store_->get("else", std::nullopt).value()->info.agent_phase.name(), "takes its key");
-        ASSERT_TRUE(other->commit({.run_deletions = {{"run"}, {"else"}}}, soon()));
+        EXPECT_EQ(store_->get("run", std::nullopt, soon()).value()->info.agent_phase.name(), "peculiar");
+        EXPECT_EQ(store_->get("else", std::nullopt, soon()).value()->info.agent_phase.name(), "takes its key");
+        ASSERT_TRUE(commit_all(*other, {make_run_deletion("run"), make_run_deletion("else")}, soon()));
     }
 }
 
 TEST_F(SqliteErasure, ALabelThatIsUsedAgainAfterTheReadingStays) {
     ASSERT_TRUE(commit(make_labelled("old", 1, "used again")));
     ASSERT_TRUE(commit(make_labelled("old", 2, "unused")));
-    ASSERT_TRUE(store_->commit({.run_deletions = {{"old"}}}, soon()));
+    ASSERT_TRUE(commit_run(*store_, {.run_id = "old", .run_deletion = RunDeletion{}}, soon()));
     const auto connection = sqlite::Connection::open(path_, sqlite::Access::kWrite).value();
     sqlite::LabelSweep sweep;
     while (!sweep.has_looked_at_all()) ASSERT_TRUE(sweep.look_on(*connection));
     ASSERT_TRUE(commit(make_labelled("new", 1, "used again")));
     while (!sweep.has_removed_all()) ASSERT_TRUE(sweep.remove_some(*connection));
     EXPECT_EQ(labels(path_), "used again");
-    EXPECT_EQ(store_->get("new", std::nullopt).value()->info.agent_phase.name(), "used again");
+    EXPECT_EQ(store_->get("new", std::nullopt, soon()).value()->info.agent_phase.name(), "used again");
 }
 
 // Labels come and go all the time, in two handles, while a third sweeps. Who gets SQLite's lock how often is chance:
@@ -243,10 +246,10 @@ TEST_F(SqliteErasure, WritersThatUseALabelWhileItIsSweptLoseNothing) {
             const auto store = open_sqlite_store(path_).value();
             for (int round = 1; (round <= kRounds || sweeps < kSweeps) && failures == 0; ++round) {
                 const std::string phase = fmt::format("phase {}", round % 3);
-                if (!store->commit(make_batch(make_labelled(run_id, 1, phase)), soon())) ++failures;
-                const auto read = store->get(run_id, std::nullopt);
+                if (!commit_run(*store, make_batch(make_labelled(run_id, 1, phase)), soon())) ++failures;
+                const auto read = store->get(run_id, std::nullopt, soon());
                 if (!read || !*read || (*read)->info.agent_phase.name() != phase) ++failures;
-                if (!store->commit({.run_deletions = {{run_id}}}, soon())) ++failures;
+                if (!commit_run(*store, {.run_id = run_id, .run_deletion = RunDeletion{}}, soon())) ++failures;
             }
             --busy;
         });
@@ -256,7 +259,7 @@ TEST_F(SqliteErasure, WritersThatUseALabelWhileItIsSweptLoseNothing) {
     }
     writers.clear();
     EXPECT_EQ(failures, 0);
-    EXPECT_TRUE(store_->check().value().findings.empty());
+    EXPECT_TRUE(store_->check(soon()).value().findings.empty());
     ASSERT_TRUE(store_->reclaim(soon()));
     EXPECT_EQ(labels(path_), "NULL");
 }

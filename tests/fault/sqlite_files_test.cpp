@@ -56,7 +56,7 @@ std::string message_of_opening(const fs::path& path, const OpenOptions& options 
 
 void make_store_with_one_run(const fs::path& path) {
     const auto store = open_sqlite_store(path).value();
-    ASSERT_TRUE(store->commit(make_batch(make_snapshot("run", 1)), soon()).has_value());
+    ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()).has_value());
     ASSERT_TRUE(store->close().has_value());
 }
 
@@ -135,7 +135,7 @@ TEST(SqliteFiles, NamesThatMeanSomethingToTheEngineAreOnlyNames) {
         EXPECT_TRUE(fs::is_regular_file(dir / name)) << name;
         const auto reader = open_sqlite_store(name, {.read_only = true});
         ASSERT_TRUE(reader.has_value()) << reader.error().to_string();
-        EXPECT_TRUE((*reader)->head("run").value().has_value()) << name;
+        EXPECT_TRUE((*reader)->head("run", soon()).value().has_value()) << name;
     }
     fs::current_path(before);
 }
@@ -146,8 +146,8 @@ TEST(SqliteFiles, AStoreStaysItsOwnWhenTheWorkingFolderChanges) {
     fs::current_path(dir.path());
     const auto store = open_sqlite_store("cairn.db").value();
     fs::current_path(before);
-    EXPECT_TRUE(store->commit(make_batch(make_snapshot("run", 1)), soon()).has_value());
-    EXPECT_TRUE(store->head("run").value().has_value());
+    EXPECT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()).has_value());
+    EXPECT_TRUE(store->head("run", soon()).value().has_value());
 }
 
 // ---- who may read it ----
@@ -160,7 +160,7 @@ TEST(SqliteFiles, ANewStoreIsItsOwnersAloneWithAllItsFiles) {
     const TempDir dir;
     const mode_t before = ::umask(0);
     const auto store = open_sqlite_store(dir / "cairn.db").value();
-    ASSERT_TRUE(store->commit(make_batch(make_snapshot("run", 1)), soon()).has_value());
+    ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()).has_value());
     ::umask(before);
     for (const char* name : {"cairn.db", "cairn.db-wal", "cairn.db-shm"}) {
         EXPECT_EQ(mode_of(dir / name), fs::perms(0600)) << name;
@@ -171,7 +171,7 @@ TEST(SqliteFiles, ANewStoreHasTheModeThatItsOptionsGiveWithAllItsFiles) {
     const TempDir dir;
     const mode_t before = ::umask(0077);
     const auto store = open_sqlite_store(dir / "cairn.db", {.file_mode = 0660}).value();
-    ASSERT_TRUE(store->commit(make_batch(make_snapshot("run", 1)), soon()).has_value());
+    ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()).has_value());
     ::umask(before);
     for (const char* name : {"cairn.db", "cairn.db-wal", "cairn.db-shm"}) {
         EXPECT_EQ(mode_of(dir / name), fs::perms(0660)) << name;
@@ -183,7 +183,7 @@ TEST(SqliteFiles, AnEmptyFileGivesAStoreItsMode) {
     write_file(dir / "cairn.db", "");
     fs::permissions(dir / "cairn.db", fs::perms(0660));
     const auto store = open_sqlite_store(dir / "cairn.db").value();
-    ASSERT_TRUE(store->commit(make_batch(make_snapshot("run", 1)), soon()).has_value());
+    ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()).has_value());
     for (const char* name : {"cairn.db", "cairn.db-wal", "cairn.db-shm"}) {
         EXPECT_EQ(mode_of(dir / name), fs::perms(0660)) << name;
     }
@@ -233,7 +233,7 @@ TEST(SqliteFiles, AFileWithASecondNameIsRefusedUntilItHasOneAgain) {
         EXPECT_THAT(message_of_opening(dir / name), testing::HasSubstr("2 names (hard links)"));
     }
     fs::remove(dir / "other.db");
-    EXPECT_EQ(open_sqlite_store(dir / "cairn.db").value()->head("run").value()->version, 1);
+    EXPECT_EQ(open_sqlite_store(dir / "cairn.db").value()->head("run", soon()).value()->version, 1);
 }
 
 // Where a file system cannot rename without replacing, a maker that dies at the wrong moment leaves its draft's name.
@@ -242,7 +242,7 @@ TEST(SqliteFiles, ADraftsNameThatADeadMakerLeftIsNoSecondName) {
     make_store_with_one_run(dir / "cairn.db");
     fs::create_hard_link(dir / "cairn.db", dir / "cairn.db.new-1-1");
     write_file(dir / "cairn.db.new-1-1-lock", "");
-    EXPECT_EQ(open_sqlite_store(dir / "cairn.db").value()->head("run").value()->version, 1);
+    EXPECT_EQ(open_sqlite_store(dir / "cairn.db").value()->head("run", soon()).value()->version, 1);
     EXPECT_EQ(files_in(dir.path()), std::vector<std::string>{"cairn.db"});
 }
 
@@ -274,16 +274,20 @@ TEST(SqliteFiles, ThroughALinkTheLogIsThatOfTheLinksTarget) {
     fs::create_directories(dir / "links");
     ChildProcess dying([&](const Channel&) {
         const auto store = open_sqlite_store(dir / "cairn.db").value();
-        static_cast<void>(store->commit(make_batch(make_snapshot("run", 1)), soon()));
+        static_cast<void>(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()));
         std::_Exit(0);  // without closing: the commit stays in the log
         return 0;
     });
     ASSERT_EQ(dying.wait(), 0);
     fs::create_symlink("../cairn.db", dir / "links" / "cairn.db");
-    EXPECT_EQ(open_sqlite_store(dir / "links" / "cairn.db", {.read_only = true}).value()->head("run").value()->version,
+    EXPECT_EQ(open_sqlite_store(dir / "links" / "cairn.db", {.read_only = true})
+                  .value()
+                  ->head("run", soon())
+                  .value()
+                  ->version,
               1);
     const auto store = open_sqlite_store(dir / "links" / "cairn.db").value();
-    EXPECT_EQ(store->head("run").value()->version, 1);
+    EXPECT_EQ(store->head("run", soon()).value()->version, 1);
     EXPECT_EQ(files_in(dir / "links"), std::vector<std::string>{"cairn.db"});
 }
 
@@ -321,15 +325,15 @@ TEST(SqliteFiles, AFirstPageThatIsRubbishIsMendedFromTheLog) {
     const auto store = open_sqlite_store(dir / "cairn.db").value();
     // The file grows, which the first page counts: so the log has that page.
     const std::string text = R"({"filler":")" + std::string(50'000, 'x') + R"("})";
-    ASSERT_TRUE(store->commit(make_batch(make_snapshot("run", 2, text)), soon()).has_value());
+    ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 2, text)), soon()).has_value());
     std::string content = content_of(dir / "cairn.db");
     content.replace(0, 512, std::string(512, '\x5A'));
     write_file(dir / "torn.db", content);
     write_file(dir / "torn.db-wal", content_of(dir / "cairn.db-wal"));
     const auto torn = open_sqlite_store(dir / "torn.db", {.create = false});
     ASSERT_TRUE(torn.has_value()) << torn.error().to_string();
-    EXPECT_EQ((*torn)->head("run").value().value().version, 2);
-    EXPECT_TRUE((*torn)->check().value().findings.empty());
+    EXPECT_EQ((*torn)->head("run", soon()).value().value().version, 2);
+    EXPECT_TRUE((*torn)->check(soon()).value().findings.empty());
 }
 
 TEST(SqliteFiles, ALogBesideSomethingElseIsUntouched) {
@@ -389,11 +393,11 @@ TEST(SqliteFiles, AUuidIsStoredInSixteenBytesAndEveryIdComesBackAsGiven) {
     for (std::size_t i = 0; i < ids.size(); ++i) {
         Snapshot snapshot = make_snapshot("run", static_cast<std::int64_t>(i) + 1);
         snapshot.info.snapshot_id = ids[i];
-        const Status status = store->commit(make_batch(std::move(snapshot)), soon());
+        const Status status = commit_run(*store, make_batch(std::move(snapshot)), soon());
         ASSERT_TRUE(status.has_value()) << status.error().to_string();
-        EXPECT_EQ(store->head("run").value()->snapshot_id, ids[i]);
+        EXPECT_EQ(store->head("run", soon()).value()->snapshot_id, ids[i]);
     }
-    for (const std::string& id : ids) EXPECT_EQ(store->get("run", id).value()->info.snapshot_id, id);
+    for (const std::string& id : ids) EXPECT_EQ(store->get("run", id, soon()).value()->info.snapshot_id, id);
     EXPECT_EQ(query(dir / "cairn.db", "SELECT count(*) FROM snapshots WHERE typeof(snapshot_id) = 'blob'"), "2");
 }
 
@@ -428,8 +432,8 @@ TEST(SqliteSchema, AnOlderSchemaIsMigratedAndKeepsItsData) {
     const auto migrations = migrations_with({kNext});
     const auto store = open_sqlite_store(dir / "cairn.db", {}, {.migrations = migrations});
     ASSERT_TRUE(store.has_value()) << store.error().to_string();
-    EXPECT_EQ((*store)->migrate().value(), kNext.version);
-    EXPECT_EQ((*store)->head("run").value()->version, 1);
+    EXPECT_EQ(query(dir / "cairn.db", "PRAGMA user_version"), fmt::format("{}", kNext.version));
+    EXPECT_EQ((*store)->head("run", soon()).value()->version, 1);
     EXPECT_EQ(query(dir / "cairn.db", "SELECT count(*) FROM next"), "0");
 }
 
@@ -441,8 +445,8 @@ TEST(SqliteSchema, AMigrationThatFailsLeavesTheOldSchemaWhole) {
     EXPECT_EQ(query(dir / "cairn.db", "SELECT count(*) FROM sqlite_master WHERE name IN ('next', 'next_but_one')"),
               "0");
     const auto store = open_sqlite_store(dir / "cairn.db").value();
-    EXPECT_EQ(store->migrate().value(), kNewest);
-    EXPECT_EQ(store->head("run").value()->version, 1);
+    EXPECT_EQ(query(dir / "cairn.db", "PRAGMA user_version"), fmt::format("{}", kNewest));
+    EXPECT_EQ(store->head("run", soon()).value()->version, 1);
 }
 
 TEST(SqliteSchema, AMigrationCutShortByAKillLeavesOneSchemaOrTheOther) {
@@ -460,8 +464,8 @@ TEST(SqliteSchema, AMigrationCutShortByAKillLeavesOneSchemaOrTheOther) {
         const std::string version = query(dir / "cairn.db", "PRAGMA user_version");
         EXPECT_EQ(query(dir / "cairn.db", "SELECT count(*) FROM sqlite_master WHERE name = 'next'"),
                   version == fmt::format("{}", kNext.version) ? "1" : "0");
-        EXPECT_EQ(open_sqlite_store(dir / "cairn.db", {}, {.migrations = migrations}).value()->migrate().value(),
-                  kNext.version);
+        ASSERT_TRUE(open_sqlite_store(dir / "cairn.db", {}, {.migrations = migrations}).has_value());
+        EXPECT_EQ(query(dir / "cairn.db", "PRAGMA user_version"), fmt::format("{}", kNext.version));
     }
 }
 
@@ -490,8 +494,8 @@ TEST(SqliteSchema, ATableThatIsDroppedWhileTheStoreIsOpenIsCorruptAndNotADefect)
     make_store_with_one_run(dir / "cairn.db");
     const auto store = open_sqlite_store(dir / "cairn.db").value();
     execute(dir / "cairn.db", "DROP TABLE snapshots");
-    EXPECT_EQ(store->commit(make_batch(make_snapshot("run", 2)), soon()).error().code, ErrorCode::kCorrupt);
-    EXPECT_EQ(store->get("run", std::nullopt).error().code, ErrorCode::kCorrupt);
+    EXPECT_EQ(commit_run(*store, make_batch(make_snapshot("run", 2)), soon()).error().code, ErrorCode::kCorrupt);
+    EXPECT_EQ(store->get("run", std::nullopt, soon()).error().code, ErrorCode::kCorrupt);
 }
 
 // ---- read-only ----
@@ -501,11 +505,10 @@ TEST(SqliteReadOnly, NothingInTheFileChangesAndWritesAreRefused) {
     make_store_with_one_run(dir / "cairn.db");
     const std::string before = content_of(dir / "cairn.db");
     const auto store = open_sqlite_store(dir / "cairn.db", {.read_only = true}).value();
-    EXPECT_EQ(store->head("run").value()->version, 1);
-    EXPECT_EQ(store->commit(make_batch(make_snapshot("run", 2)), soon()).error().code, ErrorCode::kReadOnly);
-    EXPECT_TRUE(store->check().value().findings.empty());
-    EXPECT_EQ(store->stats().value().snapshots, 1U);
-    EXPECT_EQ(store->migrate().value(), kNewest);
+    EXPECT_EQ(store->head("run", soon()).value()->version, 1);
+    EXPECT_EQ(commit_run(*store, make_batch(make_snapshot("run", 2)), soon()).error().code, ErrorCode::kReadOnly);
+    EXPECT_TRUE(store->check(soon()).value().findings.empty());
+    EXPECT_EQ(store->stats(soon()).value().snapshots, 1U);
     ASSERT_TRUE(store->close().has_value());
     EXPECT_TRUE(content_of(dir / "cairn.db") == before);
 }
@@ -515,8 +518,8 @@ TEST(SqliteReadOnly, ReadingLeavesNoFilesBehind) {
     make_store_with_one_run(dir / "cairn.db");
     {
         const auto store = open_sqlite_store(dir / "cairn.db", {.read_only = true}).value();
-        EXPECT_EQ(store->head("run").value()->version, 1);
-        EXPECT_TRUE(store->check().value().findings.empty());
+        EXPECT_EQ(store->head("run", soon()).value()->version, 1);
+        EXPECT_TRUE(store->check(soon()).value().findings.empty());
     }
     EXPECT_EQ(files_in(dir.path()), std::vector<std::string>{"cairn.db"});
 }
@@ -526,13 +529,14 @@ TEST(SqliteReadOnly, ReadingLeavesALogWithSavesWhereItIs) {
     const TempDir dir;
     ChildProcess dying([&](const Channel&) {
         const auto store = open_sqlite_store(dir / "cairn.db").value();
-        static_cast<void>(store->commit(make_batch(make_snapshot("run", 1)), soon()));
+        static_cast<void>(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()));
         std::_Exit(0);
         return 0;
     });
     ASSERT_EQ(dying.wait(), 0);
     const std::string log = content_of(dir / "cairn.db-wal");
-    EXPECT_EQ(open_sqlite_store(dir / "cairn.db", {.read_only = true}).value()->head("run").value()->version, 1);
+    EXPECT_EQ(open_sqlite_store(dir / "cairn.db", {.read_only = true}).value()->head("run", soon()).value()->version,
+              1);
     EXPECT_TRUE(content_of(dir / "cairn.db-wal") == log);
 }
 
@@ -541,8 +545,8 @@ TEST(SqliteReadOnly, AReaderSeesWhatAWriterCommitsMeanwhile) {
     make_store_with_one_run(dir / "cairn.db");
     const auto reader = open_sqlite_store(dir / "cairn.db", {.read_only = true}).value();
     const auto writer = open_sqlite_store(dir / "cairn.db").value();
-    ASSERT_TRUE(writer->commit(make_batch(make_snapshot("run", 2)), soon()).has_value());
-    EXPECT_EQ(reader->head("run").value()->version, 2);
+    ASSERT_TRUE(commit_run(*writer, make_batch(make_snapshot("run", 2)), soon()).has_value());
+    EXPECT_EQ(reader->head("run", soon()).value()->version, 2);
 }
 
 // Permissions do not bind root, so that the test steps down in a child first.
@@ -613,8 +617,8 @@ TEST_F(Unprivileged, AStoreInAFolderThatCannotBeWrittenIsReadReadOnly) {
     close_folder();
     const int version = run([&] {
         const auto store = open_sqlite_store(dir_ / "cairn.db", {.read_only = true});
-        if (!store || !(*store)->check() || !(*store)->check()->findings.empty()) return 99;
-        return static_cast<int>((*store)->get("run", std::nullopt).value()->info.version);
+        if (!store || !(*store)->check(soon()) || !(*store)->check(soon())->findings.empty()) return 99;
+        return static_cast<int>((*store)->get("run", std::nullopt, soon()).value()->info.version);
     });
     EXPECT_EQ(version, 1);
     EXPECT_EQ(files_in(dir_.path()).size(), 1U);
@@ -624,7 +628,7 @@ TEST_F(Unprivileged, AStoreInAFolderThatCannotBeWrittenIsReadReadOnly) {
 TEST_F(Unprivileged, ALogThatCannotBeReadIsSaidThroughALinkToo) {
     ChildProcess dying([&](const Channel&) {
         const auto store = open_sqlite_store(dir_ / "cairn.db").value();
-        static_cast<void>(store->commit(make_batch(make_snapshot("run", 1)), soon()));
+        static_cast<void>(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()));
         std::_Exit(0);
         return 0;
     });
@@ -647,7 +651,7 @@ TEST_F(Unprivileged, ALogThatCannotBeReadIsSaidThroughALinkToo) {
 TEST_F(Unprivileged, ALogThatCannotBeReadWithoutWritingIsSaidAndNotLost) {
     ChildProcess dying([&](const Channel&) {
         const auto store = open_sqlite_store(dir_ / "cairn.db").value();
-        static_cast<void>(store->commit(make_batch(make_snapshot("run", 1)), soon()));
+        static_cast<void>(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()));
         std::_Exit(0);  // without closing: the commit stays in the log
         return 0;
     });
@@ -659,7 +663,7 @@ TEST_F(Unprivileged, ALogThatCannotBeReadWithoutWritingIsSaidAndNotLost) {
     EXPECT_EQ(open({.read_only = true}), static_cast<int>(ErrorCode::kReadOnly));
 
     fs::permissions(dir_.path(), fs::perms(0755));
-    EXPECT_EQ(open_sqlite_store(dir_ / "cairn.db").value()->head("run").value()->version, 1);
+    EXPECT_EQ(open_sqlite_store(dir_ / "cairn.db").value()->head("run", soon()).value()->version, 1);
 }
 
 // ---- URLs ----
@@ -677,7 +681,7 @@ TEST(StoreUrl, EachUrlOpensWhatItNamesOrSaysWhatIsAccepted) {
                                                {"", "sqlite:PATH"},
                                                {"memory:x", "nothing after the colon"},
                                                {"redis://host", "sqlite:PATH or memory:"},
-                                               {"postgresql://u:secret@h/d", "not available yet"}}) {
+                                               {"postgresql://u:secret@h/d", "\"postgresql:\" is unknown"}}) {
         const auto store = open_store(wrong.url);
         ASSERT_FALSE(store.has_value()) << wrong.url;
         EXPECT_EQ(store.error().code, ErrorCode::kInvalidArgument) << wrong.url;

@@ -35,19 +35,19 @@ void copy_the_files(const fs::path& database) {
 
 bool save(Store& store, const std::string& run, std::int64_t version) {
     const std::string text = fmt::format(R"({{"filler":"{}"}})", std::string(5'000, 'x'));
-    return store.commit(make_batch(make_snapshot(run, version, text)), soon()).has_value();
+    return commit_run(store, make_batch(make_snapshot(run, version, text)), soon()).has_value();
 }
 
 void expect_versions(Store& store, const std::string& run, std::int64_t version) {
-    const auto head = store.head(run);
+    const auto head = store.head(run, soon());
     ASSERT_TRUE(head.has_value()) << head.error().to_string();
     ASSERT_TRUE(head->has_value()) << run;
     EXPECT_EQ((*head)->version, version) << run;
-    EXPECT_EQ(store.history({.run_id = run, .limit = 1000}).value().size(), version) << run;
+    EXPECT_EQ(store.history({.run_id = run, .limit = 1000}, soon()).value().size(), version) << run;
 }
 
 void expect_sound(Store& store) {
-    const Result<CheckReport> report = store.check();
+    const Result<CheckReport> report = store.check(soon());
     ASSERT_TRUE(report.has_value()) << report.error().to_string();
     for (const auto& finding : report->findings) ADD_FAILURE() << finding.run_id << ": " << finding.problem;
 }
@@ -144,7 +144,7 @@ TEST(SqliteLocks, CopiesBetweenTheSavesOfTwoProcessesLoseNothing) {
     ASSERT_EQ(copier.wait(), 0);
     const auto store = open_sqlite_store(dir / "cairn.db").value();
     expect_versions(*store, "run", kRounds);
-    EXPECT_EQ(store->runs({.limit = 1000}).value().items.size(), kRounds + 1);
+    EXPECT_EQ(store->runs({.limit = 1000}, soon()).value().items.size(), kRounds + 1);
     expect_sound(*store);
 }
 
@@ -166,7 +166,7 @@ TEST(SqliteLocks, ALockOfAnotherProgramAndOneOfOursExcludeEachOther) {
     other.channel().say(1);
     ASSERT_EQ(other.channel().hear(), 1) << "the other program could not lock a store that is idle";
     const Deadline at_once = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
-    const Status status = store->commit(make_batch(make_snapshot("run", 2)), at_once);
+    const Status status = commit_run(*store, make_batch(make_snapshot("run", 2)), at_once);
     ASSERT_FALSE(status.has_value()) << "two processes had the write lock";
     EXPECT_EQ(status.error().code, ErrorCode::kUnavailable) << status.error().to_string();
     other.channel().say(1);
@@ -230,7 +230,7 @@ TEST(SqliteLocks, AProgramsOwnConnectionOfBeforeKeepsWorkingBesideTheStore) {
     ASSERT_TRUE(before->held());
     const auto store = open_sqlite_store(dir / "cairn.db").value();
     const Deadline at_once = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
-    EXPECT_EQ(store->commit(make_batch(make_snapshot("run", 1)), at_once).error().code, ErrorCode::kUnavailable);
+    EXPECT_EQ(commit_run(*store, make_batch(make_snapshot("run", 1)), at_once).error().code, ErrorCode::kUnavailable);
     before.reset();
     EXPECT_TRUE(save(*store, "run", 1));
     ASSERT_TRUE(store->close().has_value());

@@ -47,7 +47,7 @@ void write_file(const fs::path& path, const std::string& content) {
 
 Status save(Store& store, const std::string& run, std::int64_t version, std::size_t bytes = 500) {
     const std::string text = fmt::format(R"({{"filler":"{}"}})", std::string(bytes, 'x'));
-    return store.commit(make_batch(make_snapshot(run, version, text)), soon());
+    return commit_run(store, make_batch(make_snapshot(run, version, text)), soon());
 }
 
 // A process that saves so many versions and dies without closing; the last of them are in its log alone.
@@ -75,14 +75,14 @@ std::vector<fs::path> files_with(const fs::path& folder, const std::string& part
 }
 
 std::int64_t head_of(Store& store, const std::string& run) {
-    const auto head = store.head(run);
+    const auto head = store.head(run, soon());
     EXPECT_TRUE(head.has_value()) << head.error().to_string();
     return head && *head ? (*head)->version : 0;
 }
 
 std::vector<std::string> problems_of(Store& store) {
     std::vector<std::string> problems;
-    const auto report = store.check();
+    const auto report = store.check(soon());
     EXPECT_TRUE(report.has_value()) << report.error().to_string();
     if (report) {
         for (const auto& finding : report->findings) problems.push_back(finding.problem);
@@ -94,7 +94,7 @@ void expect_whole(const fs::path& database, const std::string& run, std::int64_t
     const auto store = open_sqlite_store(database, {.create = false});
     ASSERT_TRUE(store.has_value()) << store.error().to_string();
     EXPECT_EQ(head_of(**store, run), version);
-    EXPECT_EQ((*store)->history({.run_id = run, .limit = 100'000}).value().size(), version);
+    EXPECT_EQ((*store)->history({.run_id = run, .limit = 100'000}, soon()).value().size(), version);
     EXPECT_THAT(problems_of(**store), testing::IsEmpty());
 }
 
@@ -404,7 +404,7 @@ protected:
     void expect_all_is_refused_until_it_is_opened_again(const std::string& because) {
         expect_the_next_save_is_refused(because);
         expect_the_next_save_is_refused(because);
-        EXPECT_EQ(store_->head("run").error().code, ErrorCode::kUnavailable);
+        EXPECT_EQ(store_->head("run", soon()).error().code, ErrorCode::kUnavailable);
         OptimizedStatePersistence service(store_);
         const auto saved = service.save_agent_state(make_request("run", R"({"step":9})"));
         ASSERT_FALSE(saved.has_value());
@@ -445,7 +445,7 @@ TEST_F(UnderAnOpenStore, ALogThatWasCutOffIsNoticed) {
 }
 
 TEST_F(UnderAnOpenStore, ADatabaseThatWasCutOffIsNoticed) {
-    ASSERT_TRUE(store_->stats().has_value());  // moves the log into the database
+    ASSERT_TRUE(store_->stats(soon()).has_value());  // moves the log into the database
     ASSERT_TRUE(save(*store_, "run", kSaved + 1).has_value());
     fs::resize_file(database_, 0);
     const Status status = save(*store_, "run", kSaved + 2);
@@ -471,7 +471,7 @@ TEST_F(UnderAnOpenStore, AReadNoticesThatALogOrALockFileIsGoneAndTheNextOneGoesO
     for (const char* suffix : {"-wal", "-shm"}) {
         fs::remove(with(suffix));
         wait_for_the_next_look();
-        const auto head = store_->head("run");
+        const auto head = store_->head("run", soon());
         ASSERT_FALSE(head.has_value()) << suffix;
         EXPECT_EQ(head.error().code, ErrorCode::kUnavailable) << head.error().to_string();
         EXPECT_THAT(head.error().message, HasSubstr(fmt::format("({}) was removed", suffix)));
@@ -482,14 +482,15 @@ TEST_F(UnderAnOpenStore, AReadNoticesThatALogOrALockFileIsGoneAndTheNextOneGoesO
 }
 
 TEST_F(UnderAnOpenStore, AReadNoticesThatAnotherDatabaseWasCopiedOverIt) {
-    ASSERT_TRUE(store_->stats().has_value());  // moves the log into the database, which so gets ahead of the backup
+    ASSERT_TRUE(
+        store_->stats(soon()).has_value());  // moves the log into the database, which so gets ahead of the backup
     ASSERT_TRUE(save(*store_, "run", kSaved + 1).has_value());
     wait_for_the_next_look();
     ASSERT_EQ(head_of(*store_, "run"), kSaved + 1);  // from here on the reader knows that it is ahead
     write_file(database_, backup_);
     wait_for_the_next_look();
     for (int read = 0; read < 2; ++read) {
-        const auto head = store_->head("run");
+        const auto head = store_->head("run", soon());
         ASSERT_FALSE(head.has_value());
         EXPECT_THAT(head.error().message, HasSubstr("another database was copied over it"));
     }
@@ -502,18 +503,19 @@ TEST_F(UnderAnOpenStore, AReadNoticesALogThatWasReplacedOrCutOff) {
     fs::remove(with("-wal"));
     write_file(with("-wal"), log);
     wait_for_the_next_look();
-    const auto head = store_->head("run");
+    const auto head = store_->head("run", soon());
     ASSERT_FALSE(head.has_value());
     EXPECT_THAT(head.error().message, HasSubstr("its log (-wal) was replaced"));
     store_ = open_sqlite_store(database_).value();
     EXPECT_EQ(head_of(*store_, "run"), kSaved);
     fs::resize_file(with("-wal"), kLogHeaderBytes);
     wait_for_the_next_look();
-    EXPECT_FALSE(store_->head("run").has_value());
+    EXPECT_FALSE(store_->head("run", soon()).has_value());
 }
 
 TEST_F(UnderAnOpenStore, AnotherDatabaseThatWasCopiedOverItIsNoticedAndStaysWhole) {
-    ASSERT_TRUE(store_->stats().has_value());  // moves the log into the database, which so gets ahead of the backup
+    ASSERT_TRUE(
+        store_->stats(soon()).has_value());  // moves the log into the database, which so gets ahead of the backup
     ASSERT_TRUE(save(*store_, "run", kSaved + 1).has_value());
     write_file(database_, backup_);
     const Status status = save(*store_, "run", kSaved + 2);
@@ -561,7 +563,7 @@ TEST(SqliteLogs, AnotherProcessIsRefusedWhenTheLockFileOrTheLogIsGone) {
         });
         ASSERT_TRUE(holder.channel().hear().has_value());
         fs::remove(dir / ("cairn.db" + suffix));
-        const auto store = open_sqlite_store(dir / "cairn.db", {}, {.patience = std::chrono::milliseconds(500)});
+        const auto store = open_sqlite_store(dir / "cairn.db", {.timeout = std::chrono::milliseconds(500)});
         ASSERT_FALSE(store.has_value()) << suffix;
         EXPECT_EQ(store.error().code, ErrorCode::kUnavailable) << store.error().to_string();
         EXPECT_THAT(store.error().message, HasSubstr("was removed"));
@@ -607,7 +609,7 @@ protected:
 
     // That it is in use, not that something was removed.
     void expect_busy(const std::string& what) {
-        const auto store = open_sqlite_store(database_, {}, {.patience = std::chrono::milliseconds(300)});
+        const auto store = open_sqlite_store(database_, {.timeout = std::chrono::milliseconds(300)});
         ASSERT_FALSE(store.has_value());
         EXPECT_EQ(store.error().code, ErrorCode::kUnavailable);
         EXPECT_THAT(store.error().message, HasSubstr(what));

@@ -30,7 +30,7 @@ namespace {
 using std::chrono::milliseconds;
 
 void expect_sound(Store& store) {
-    const Result<CheckReport> report = store.check();
+    const Result<CheckReport> report = store.check(soon());
     ASSERT_TRUE(report.has_value()) << report.error().to_string();
     for (const auto& finding : report->findings) {
         ADD_FAILURE() << finding.run_id << " " << finding.snapshot_id << ": " << finding.problem;
@@ -42,7 +42,7 @@ template <class Told>
 int save_versions(Store& store, const std::string& run, std::int64_t from, std::int64_t until, Told told) {
     int failures = 0;
     for (std::int64_t version = from; version <= until; ++version) {
-        const Status status = store.commit(make_batch(make_snapshot(run, version)), soon());
+        const Status status = commit_run(store, make_batch(make_snapshot(run, version)), soon());
         if (!status) fmt::print(stderr, "{}\n", status.error().to_string());
         failures += status ? 0 : 1;
         told(version);
@@ -84,7 +84,7 @@ TEST(SqliteProcesses, TwoWritersOfOneFileBothFinishWithGaplessVersions) {
 
     const auto store = open_sqlite_store(dir / "cairn.db", {.create = false}).value();
     for (const std::string run : {"a", "b"}) {
-        const auto history = store->history({.run_id = run, .limit = 1000}).value();
+        const auto history = store->history({.run_id = run, .limit = 1000}, soon()).value();
         ASSERT_EQ(history.size(), kVersions);
         for (std::int64_t i = 0; i < kVersions; ++i) {
             EXPECT_EQ(history[static_cast<std::size_t>(i)].version, kVersions - i);
@@ -102,16 +102,16 @@ TEST(SqliteProcesses, EveryEpochOfALeaseHasOneHolderAndNobodyElseSavesUnderIt) {
             const auto store = open_sqlite_store(dir / "cairn.db");
             if (!store) return 2;
             for (std::int64_t claimed = 0; claimed < kEach;) {
-                const auto found = (*store)->lease("run");
+                const auto found = (*store)->lease("run", soon());
                 if (!found) return 3;
                 const Lease before = *found ? (*found)->lease : Lease{};
                 const Lease mine{.owner = name, .epoch = before.epoch + 1};
-                const Status taken =
-                    (*store)->commit({.leases = {{.run_id = "run", .lease = mine, .expected = before}}}, soon());
+                const Status taken = commit_run(
+                    **store, {.run_id = "run", .lease = LeaseWrite{.lease = mine, .expected = before}}, soon());
                 if (!taken && taken.error().code != ErrorCode::kConflict) return 4;
                 if (!taken) continue;
                 ++claimed;
-                const auto head = (*store)->head("run");
+                const auto head = (*store)->head("run", soon());
                 if (!head) return 5;
                 const std::int64_t before_mine = *head ? (*head)->version : 0;
                 if (before_mine > mine.epoch) continue;  // superseded already
@@ -120,11 +120,11 @@ TEST(SqliteProcesses, EveryEpochOfALeaseHasOneHolderAndNobodyElseSavesUnderIt) {
                 snapshot.info.snapshot_id = fmt::format("{}-{}", name, mine.epoch);
                 const SnapshotWrite write{
                     .snapshot = std::move(snapshot), .expected_version = before_mine, .lease = mine};
-                const Status saved = (*store)->commit({.writes = {write}}, soon());
+                const Status saved = commit_run(**store, {.run_id = "run", .writes = {write}}, soon());
                 if (!saved && saved.error().code != ErrorCode::kConflict) return 6;
                 if (saved) continue;
                 // Only because it was superseded: nobody else may write under this epoch.
-                const auto now = (*store)->lease("run");
+                const auto now = (*store)->lease("run", soon());
                 if (!now || !*now || (*now)->lease.epoch <= mine.epoch) return 7;
             }
             return 0;
@@ -135,7 +135,7 @@ TEST(SqliteProcesses, EveryEpochOfALeaseHasOneHolderAndNobodyElseSavesUnderIt) {
     EXPECT_EQ(first.wait(), 0);
     EXPECT_EQ(second.wait(), 0);
     const auto store = open_sqlite_store(dir / "cairn.db", {.create = false}).value();
-    EXPECT_EQ(store->lease("run").value()->lease.epoch, 2 * kEach) << "an epoch was given twice, or none";
+    EXPECT_EQ(store->lease("run", soon()).value()->lease.epoch, 2 * kEach) << "an epoch was given twice, or none";
     expect_sound(*store);
 }
 
@@ -147,12 +147,12 @@ TEST(SqliteProcesses, WritersOfOneRunConflictAndLoseNothing) {
             const auto store = open_sqlite_store(dir / "cairn.db");
             if (!store) return 2;
             for (std::int64_t saved = 0; saved < kEach;) {
-                const auto head = (*store)->head("run");
+                const auto head = (*store)->head("run", soon());
                 if (!head) return 3;
                 const std::int64_t version = *head ? (*head)->version : 0;
                 Snapshot snapshot = make_snapshot("run", version + 1);
                 snapshot.info.snapshot_id = fmt::format("{}-{}", name, saved);
-                const Status status = (*store)->commit(make_batch(std::move(snapshot)), soon());
+                const Status status = commit_run(**store, make_batch(std::move(snapshot)), soon());
                 if (!status && status.error().code != ErrorCode::kConflict) return 4;
                 saved += status ? 1 : 0;
             }
@@ -164,8 +164,8 @@ TEST(SqliteProcesses, WritersOfOneRunConflictAndLoseNothing) {
     EXPECT_EQ(first.wait(), 0);
     EXPECT_EQ(second.wait(), 0);
     const auto store = open_sqlite_store(dir / "cairn.db").value();
-    EXPECT_EQ(store->head("run").value()->version, 2 * kEach);
-    EXPECT_EQ(store->history({.run_id = "run", .limit = 1000}).value().size(), 2 * kEach);
+    EXPECT_EQ(store->head("run", soon()).value()->version, 2 * kEach);
+    EXPECT_EQ(store->history({.run_id = "run", .limit = 1000}, soon()).value().size(), 2 * kEach);
     expect_sound(*store);
 }
 
@@ -180,7 +180,7 @@ void create_at_once(const std::filesystem::path& path) {
     for (const auto& child : children) child->channel().say(1);
     for (const auto& child : children) EXPECT_EQ(child->wait(), 0);
     const auto store = open_sqlite_store(path).value();
-    EXPECT_EQ(store->stats().value().snapshots, 16U);
+    EXPECT_EQ(store->stats(soon()).value().snapshots, 16U);
     expect_sound(*store);
 }
 
@@ -206,21 +206,21 @@ TEST(SqliteProcesses, AHeadMovedByAnotherProcessIsSeenAtOnce) {
     ChildProcess other([&](const Channel& parent) {
         while (const auto version = parent.hear()) {
             const auto store = open_sqlite_store(dir / "cairn.db").value();
-            if (!store->commit(make_batch(make_snapshot("run", *version)), soon())) return 1;
+            if (!commit_run(*store, make_batch(make_snapshot("run", *version)), soon())) return 1;
             parent.say(*version);
         }
         return 0;
     });
     const auto store = open_sqlite_store(dir / "cairn.db").value();
     for (std::int64_t version = 1; version < 40; version += 2) {
-        ASSERT_TRUE(store->commit(make_batch(make_snapshot("run", version)), soon()).has_value());
-        ASSERT_EQ(store->head("run").value()->version, version);
+        ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", version)), soon()).has_value());
+        ASSERT_EQ(store->head("run", soon()).value()->version, version);
         other.channel().say(version + 1);
         ASSERT_EQ(other.channel().hear(), version + 1);
-        const auto head = store->head("run").value();
+        const auto head = store->head("run", soon()).value();
         EXPECT_EQ(head->version, version + 1);
         EXPECT_EQ(head->snapshot_id, fmt::format("run-{}", version + 1));
-        EXPECT_EQ(store->get("run", std::nullopt).value()->info.version, version + 1);
+        EXPECT_EQ(store->get("run", std::nullopt, soon()).value()->info.version, version + 1);
     }
 }
 
@@ -232,10 +232,10 @@ TEST(SqliteProcesses, EveryCommitThatAKilledWriterAcknowledgedIsThere) {
     for (int round = 0; round < 20; ++round) {
         ChildProcess writer([&](const Channel& parent) {
             const auto store = open_sqlite_store(dir / "cairn.db").value();
-            const auto head = store->head("run").value();
+            const auto head = store->head("run", soon()).value();
             const std::string text = fmt::format(R"({{"filler":"{}"}})", std::string(20'000, 'x'));
             for (std::int64_t version = head ? head->version + 1 : 1;; ++version) {
-                if (!store->commit(make_batch(make_snapshot("run", version, text)), soon())) return 1;
+                if (!commit_run(*store, make_batch(make_snapshot("run", version, text)), soon())) return 1;
                 parent.say(version);
             }
         });
@@ -246,10 +246,10 @@ TEST(SqliteProcesses, EveryCommitThatAKilledWriterAcknowledgedIsThere) {
         EXPECT_EQ(writer.wait(), -SIGKILL);
 
         const auto store = open_sqlite_store(dir / "cairn.db").value();
-        const auto head = store->head("run").value();
+        const auto head = store->head("run", soon()).value();
         const std::int64_t version = head ? head->version : 0;
         ASSERT_GE(version, acknowledged);
-        ASSERT_EQ(store->history({.run_id = "run", .limit = 100'000}).value().size(), version);
+        ASSERT_EQ(store->history({.run_id = "run", .limit = 100'000}, soon()).value().size(), version);
         expect_sound(*store);
         ASSERT_TRUE(store->close().has_value());
     }
@@ -263,48 +263,48 @@ TEST(SqliteProcesses, ACommitWaitsForALockAndSucceedsAfterItsRelease) {
     ASSERT_TRUE(lock->held());
     std::atomic<bool> released = false;
     std::thread writer([&] {
-        const Status status = store->commit(make_batch(make_snapshot("run", 1)), soon());
+        const Status status = commit_run(*store, make_batch(make_snapshot("run", 1)), soon());
         EXPECT_TRUE(status.has_value()) << status.error().to_string();
         EXPECT_TRUE(released) << "the commit did not wait for the lock";
     });
-    EXPECT_FALSE(store->head("run").value().has_value()) << "readers do not wait for writers";
+    EXPECT_FALSE(store->head("run", soon()).value().has_value()) << "readers do not wait for writers";
     released = true;
     lock.reset();
     writer.join();
-    EXPECT_EQ(store->head("run").value()->version, 1);
+    EXPECT_EQ(store->head("run", soon()).value()->version, 1);
 }
 
 TEST(SqliteProcesses, ACommitThatMeetsALockUntilItsDeadlineIsUnavailableAndNotApplied) {
     const TempDir dir;
     const auto store = open_sqlite_store(dir / "cairn.db").value();
-    const Batch batch = make_batch(make_snapshot("run", 1));
+    const RunBatch batch = make_batch(make_snapshot("run", 1));
     {
         const WriteLock lock(dir / "cairn.db");
         ASSERT_TRUE(lock.held());
-        const Status status = store->commit(batch, std::chrono::steady_clock::now() + milliseconds(120));
+        const Status status = commit_run(*store, batch, std::chrono::steady_clock::now() + milliseconds(120));
         ASSERT_FALSE(status.has_value());
         EXPECT_EQ(status.error().code, ErrorCode::kUnavailable);
         EXPECT_NE(status.error().message.find("locked"), std::string::npos) << status.error().message;
-        EXPECT_FALSE(store->head("run").value().has_value());
+        EXPECT_FALSE(store->head("run", soon()).value().has_value());
     }
-    EXPECT_TRUE(store->commit(batch, soon()).has_value()) << "the same batch is welcome later";
+    EXPECT_TRUE(commit_run(*store, batch, soon()).has_value()) << "the same batch is welcome later";
 }
 
 TEST(SqliteProcesses, ACommitWithAPastDeadlineStillSucceedsIfNothingIsInTheWay) {
     const TempDir dir;
     const auto store = open_sqlite_store(dir / "cairn.db").value();
-    EXPECT_TRUE(store->commit(make_batch(make_snapshot("run", 1)), Deadline::min()).has_value());
-    EXPECT_TRUE(store->commit(make_batch(make_snapshot("run", 2)), Deadline::max()).has_value());
+    EXPECT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 1)), Deadline::min()).has_value());
+    EXPECT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 2)), Deadline::max()).has_value());
 }
 
 TEST(SqliteProcesses, MoreReadersThanConnectionsTakeTurns) {
     const TempDir dir;
     const auto store = open_sqlite_store(dir / "cairn.db", {}, {.readers_max = 2}).value();
-    ASSERT_TRUE(store->commit(make_batch(make_snapshot("run", 1)), soon()).has_value());
+    ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()).has_value());
     std::vector<std::thread> readers;
     for (int i = 0; i < 12; ++i) {
         readers.emplace_back([&] {
-            for (int n = 0; n < 100; ++n) EXPECT_EQ(store->head("run").value()->version, 1);
+            for (int n = 0; n < 100; ++n) EXPECT_EQ(store->head("run", soon()).value()->version, 1);
         });
     }
     for (std::thread& reader : readers) reader.join();
@@ -313,9 +313,9 @@ TEST(SqliteProcesses, MoreReadersThanConnectionsTakeTurns) {
 TEST(SqliteProcesses, AForkedChildIsRefusedAndItsParentGoesOn) {
     const TempDir dir;
     auto store = open_sqlite_store(dir / "cairn.db").value();
-    ASSERT_TRUE(store->commit(make_batch(make_snapshot("run", 1)), soon()).has_value());
+    ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()).has_value());
     ChildProcess child([&](const Channel&) {
-        const auto head = store->head("run");
+        const auto head = store->head("run", soon());
         if (head || head.error().code != ErrorCode::kClosed) return 1;
         const auto again = open_sqlite_store(dir / "cairn.db");
         if (again || again.error().code != ErrorCode::kInvalidArgument) return 2;
@@ -325,8 +325,8 @@ TEST(SqliteProcesses, AForkedChildIsRefusedAndItsParentGoesOn) {
         return 0;
     });
     EXPECT_EQ(child.wait(), 0);
-    ASSERT_TRUE(store->commit(make_batch(make_snapshot("run", 2)), soon()).has_value());
-    EXPECT_EQ(store->head("run").value()->version, 2);
+    ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 2)), soon()).has_value());
+    EXPECT_EQ(store->head("run", soon()).value()->version, 2);
     expect_sound(*store);
 
     ASSERT_TRUE(store->close().has_value());
@@ -342,12 +342,12 @@ TEST(SqliteProcesses, AChildForkedWhileOthersUseAStoreCanOpenAnother) {
     std::vector<std::thread> others;
     others.emplace_back([&] {
         for (std::int64_t version = 1; !is_over; ++version) {
-            EXPECT_TRUE(store->commit(make_batch(make_snapshot("run", version)), soon()).has_value());
+            EXPECT_TRUE(commit_run(*store, make_batch(make_snapshot("run", version)), soon()).has_value());
         }
     });
     for (int i = 0; i < 3; ++i) {
         others.emplace_back([&] {
-            while (!is_over) EXPECT_TRUE(store->history({.run_id = "run"}).has_value());
+            while (!is_over) EXPECT_TRUE(store->history({.run_id = "run"}, soon()).has_value());
         });
     }
     for (int i = 0; i < 60; ++i) {
@@ -365,15 +365,15 @@ TEST(SqliteProcesses, AChildForkedWhileOthersUseAStoreCanOpenAnother) {
 TEST(SqliteProcesses, AFileDeletedUnderTheStoreIsNoticedBeforeTheNextCall) {
     const TempDir dir;
     const auto store = open_sqlite_store(dir / "cairn.db").value();
-    ASSERT_TRUE(store->commit(make_batch(make_snapshot("run", 1)), soon()).has_value());
-    ASSERT_TRUE(store->head("run").value().has_value());
+    ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()).has_value());
+    ASSERT_TRUE(store->head("run", soon()).value().has_value());
     std::filesystem::rename(dir / "cairn.db", dir / "moved.db");
     std::filesystem::remove(dir / "cairn.db-wal");
     std::filesystem::remove(dir / "cairn.db-shm");
-    const Status status = store->commit(make_batch(make_snapshot("run", 2)), soon());
+    const Status status = commit_run(*store, make_batch(make_snapshot("run", 2)), soon());
     ASSERT_FALSE(status.has_value());
     EXPECT_EQ(status.error().code, ErrorCode::kUnavailable) << status.error().to_string();
-    const auto head = store->head("run");
+    const auto head = store->head("run", soon());
     ASSERT_FALSE(head.has_value());
     EXPECT_EQ(head.error().code, ErrorCode::kUnavailable) << head.error().to_string();
 }
@@ -381,23 +381,23 @@ TEST(SqliteProcesses, AFileDeletedUnderTheStoreIsNoticedBeforeTheNextCall) {
 TEST(SqliteProcesses, ClosingMovesTheLogIntoTheFile) {
     const TempDir dir;
     const auto store = open_sqlite_store(dir / "cairn.db").value();
-    ASSERT_TRUE(store->commit(make_batch(make_snapshot("run", 1)), soon()).has_value());
-    ASSERT_TRUE(store->head("run").has_value());
+    ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()).has_value());
+    ASSERT_TRUE(store->head("run", soon()).has_value());
     ASSERT_TRUE(store->close().has_value());
     EXPECT_FALSE(std::filesystem::exists(dir / "cairn.db-wal"));
     EXPECT_FALSE(std::filesystem::exists(dir / "cairn.db-shm"));
-    EXPECT_EQ(store->head("run").error().code, ErrorCode::kClosed);
+    EXPECT_EQ(store->head("run", soon()).error().code, ErrorCode::kClosed);
 }
 
 TEST(SqliteProcesses, StatsGiveTheLogsSpaceBackAndNeverWaitForOthers) {
     const TempDir dir;
     const auto store = open_sqlite_store(dir / "cairn.db").value();
-    ASSERT_TRUE(store->commit(make_batch(make_snapshot("run", 1)), soon()).has_value());
+    ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()).has_value());
     {
         const WriteLock lock(dir / "cairn.db");
-        EXPECT_EQ(store->stats().value().snapshots, 1U);
+        EXPECT_EQ(store->stats(soon()).value().snapshots, 1U);
     }
-    const auto stats = store->stats().value();
+    const auto stats = store->stats(soon()).value();
     EXPECT_EQ(std::filesystem::file_size(dir / "cairn.db-wal"), 0U);
     EXPECT_EQ(stats.store_bytes, std::filesystem::file_size(dir / "cairn.db"));
 }

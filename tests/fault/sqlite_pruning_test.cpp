@@ -41,28 +41,28 @@ Snapshot make_delta(std::int64_t version, std::int64_t base_version) {
 
 // Versions 1 to `last` of "run", each on the one before.
 void fill(Store& store, std::int64_t last) {
-    Batch batch;
+    RunBatch batch{.run_id = "run"};
     for (std::int64_t version = 1; version <= last; ++version) {
         batch.writes.push_back(make_write(make_delta(version, version - 1)));
     }
-    ASSERT_TRUE(store.commit(batch, soon()).has_value());
+    ASSERT_TRUE(commit_run(store, batch, soon()).has_value());
 }
 
 // The oldest `count` versions up to `oldest` go; the one above them becomes self-contained.
-Batch make_prune(std::int64_t oldest, std::int64_t count) {
-    Batch batch;
-    batch.rewrites.push_back({.run_id = "run", .version = oldest + count, .frame = frame_of(oldest + count, 0)});
+RunBatch make_prune(std::int64_t oldest, std::int64_t count) {
+    RunBatch batch{.run_id = "run"};
+    batch.rewrites.push_back({.version = oldest + count, .frame = frame_of(oldest + count, 0)});
     for (std::int64_t version = oldest; version < oldest + count; ++version) {
-        batch.deletions.push_back({.run_id = "run", .version = version});
+        batch.deletions.push_back({.version = version});
     }
     return batch;
 }
 
 // How many snapshots of "run" there are; each must read with a whole chain, and the store must be sound.
 std::size_t count_readable(Store& store) {
-    const auto history = store.history({.run_id = "run", .limit = 1000}).value();
+    const auto history = store.history({.run_id = "run", .limit = 1000}, soon()).value();
     for (const SnapshotInfo& info : history) {
-        const auto snapshot = store.get("run", info.snapshot_id);
+        const auto snapshot = store.get("run", info.snapshot_id, soon());
         EXPECT_TRUE(snapshot.has_value()) << snapshot.error().to_string();
         if (!snapshot) continue;
         std::int64_t needed = 0;
@@ -74,7 +74,7 @@ std::size_t count_readable(Store& store) {
         EXPECT_EQ((*snapshot)->info.base_version, needed);
         EXPECT_EQ((*snapshot)->frame, frame_of(info.version, needed));
     }
-    const CheckReport report = store.check().value();
+    const CheckReport report = store.check(soon()).value();
     for (const auto& finding : report.findings) ADD_FAILURE() << finding.snapshot_id << ": " << finding.problem;
     return history.size();
 }
@@ -86,9 +86,9 @@ bool prune_all(const fs::path& path) {
     const auto store = open_sqlite_store(path);
     if (!store) return false;
     for (std::int64_t oldest = 1; oldest + kPrunedAtOnce <= kVersions; oldest += kPrunedAtOnce) {
-        if (!(*store)->commit(make_prune(oldest, kPrunedAtOnce), soon())) return false;
+        if (!commit_run(**store, make_prune(oldest, kPrunedAtOnce), soon())) return false;
     }
-    if (!(*store)->commit({.run_deletions = {{"doomed"}}}, soon())) return false;
+    if (!commit_run(**store, {.run_id = "doomed", .run_deletion = RunDeletion{}}, soon())) return false;
     if (!(*store)->reclaim(soon())) return false;
     return (*store)->close().has_value();
 }
@@ -99,7 +99,7 @@ TEST(SqlitePruning, KilledAtAnyStepItLeavesEverySnapshotReadable) {
         const auto store = open_sqlite_store(origin / "cairn.db").value();
         fill(*store, kVersions);
         ASSERT_TRUE(
-            store->commit(make_batch(make_snapshot("doomed", 1, std::string(50'000, 'x'))), soon()).has_value());
+            commit_run(*store, make_batch(make_snapshot("doomed", 1, std::string(50'000, 'x'))), soon()).has_value());
     }
     int steps = 0;
     std::size_t fewest = kVersions;
@@ -114,7 +114,7 @@ TEST(SqlitePruning, KilledAtAnyStepItLeavesEverySnapshotReadable) {
         ASSERT_EQ((kVersions - left) % kPrunedAtOnce, 0U) << "a batch was applied in part: " << left << " are left";
         ASSERT_LE(left, fewest) << "a commit that a shorter life had made is gone";
         fewest = left;
-        ASSERT_TRUE((*store)->commit(make_batch(make_delta(kVersions + 1, kVersions)), soon()).has_value());
+        ASSERT_TRUE(commit_run(**store, make_batch(make_delta(kVersions + 1, kVersions)), soon()).has_value());
         ASSERT_TRUE((*store)->reclaim(soon()).has_value());
         ASSERT_EQ(count_readable(**store), left + 1);
     }
@@ -131,15 +131,15 @@ TEST(SqlitePruning, KilledAtRandomItLeavesEverySnapshotReadable) {
     for (int round = 0; round < 12; ++round) {
         ChildProcess child([&](const Channel& parent) {
             const auto store = open_sqlite_store(dir / "cairn.db").value();
-            const auto history = store->history({.run_id = "run", .limit = 1000}).value();
+            const auto history = store->history({.run_id = "run", .limit = 1000}, soon()).value();
             std::int64_t head = history.empty() ? 0 : history.front().version;
             std::int64_t oldest = history.empty() ? 1 : history.back().version;
             while (true) {
                 ++head;
                 const std::int64_t base = head == oldest ? 0 : head - 1;
-                if (!store->commit(make_batch(make_delta(head, base)), soon())) return 1;
+                if (!commit_run(*store, make_batch(make_delta(head, base)), soon())) return 1;
                 if (head - oldest < 8) continue;
-                if (!store->commit(make_prune(oldest, 3), soon())) return 2;
+                if (!commit_run(*store, make_prune(oldest, 3), soon())) return 2;
                 oldest += 3;
                 if (head % 2 == 0 && !store->reclaim(soon())) return 3;
                 parent.say(head);
@@ -164,16 +164,16 @@ TEST(SqlitePruning, SpaceGoesBackToTheFileSystemWhileOthersWrite) {
     const auto store = open_sqlite_store(dir / "cairn.db").value();
     const auto other = open_sqlite_store(dir / "cairn.db").value();
     for (std::int64_t version = 1; version <= 30; ++version) {
-        ASSERT_TRUE(
-            store->commit(make_batch(make_snapshot("run", version, std::string(200'000, 'x'))), soon()).has_value());
+        ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", version, std::string(200'000, 'x'))), soon())
+                        .has_value());
     }
-    const std::uint64_t full_bytes = store->stats().value().store_bytes;
-    Batch batch;
+    const std::uint64_t full_bytes = store->stats(soon()).value().store_bytes;
+    RunBatch batch{.run_id = "run"};
     for (std::int64_t version = 1; version < 30; ++version) {
-        batch.deletions.push_back({.run_id = "run", .version = version});
+        batch.deletions.push_back({.version = version});
     }
-    ASSERT_TRUE(store->commit(batch, soon()).has_value());
-    EXPECT_GE(store->stats().value().store_bytes, full_bytes) << "deleting alone gives nothing back";
+    ASSERT_TRUE(commit_run(*store, batch, soon()).has_value());
+    EXPECT_GE(store->stats(soon()).value().store_bytes, full_bytes) << "deleting alone gives nothing back";
 
     std::atomic<bool> reclaiming = true;
     std::atomic<int> failures = 0;
@@ -183,7 +183,7 @@ TEST(SqlitePruning, SpaceGoesBackToTheFileSystemWhileOthersWrite) {
         writers.emplace_back([&, handle] {
             const std::string run = handle == store.get() ? "here" : "there";
             for (std::int64_t version = 1; reclaiming || version < 3; ++version, ++written) {
-                if (!handle->commit(make_batch(make_snapshot(run, version)), soon())) ++failures;
+                if (!commit_run(*handle, make_batch(make_snapshot(run, version)), soon())) ++failures;
             }
         });
     }
@@ -193,8 +193,8 @@ TEST(SqlitePruning, SpaceGoesBackToTheFileSystemWhileOthersWrite) {
     EXPECT_EQ(failures, 0);
     EXPECT_GT(written, 3);
     EXPECT_GT(given_back, 29U * 200'000U - 500'000U);
-    EXPECT_LT(store->stats().value().store_bytes, full_bytes - given_back + 1'000'000U);
-    EXPECT_TRUE(store->check().value().findings.empty());
+    EXPECT_LT(store->stats(soon()).value().store_bytes, full_bytes - given_back + 1'000'000U);
+    EXPECT_TRUE(store->check(soon()).value().findings.empty());
 }
 
 // A run's worth of states of a kilobyte, as deltas and plain frames: what the store adds to the frames.
@@ -215,12 +215,12 @@ TEST(SqlitePruning, ASnapshotCostsFewBytesBesideItsFrame) {
             return make_write(std::move(snapshot));
         };
         for (std::int64_t version = 1; version <= 3000;) {
-            Batch batch;
+            RunBatch batch{.run_id = "run"};
             for (int i = 0; i < 100; ++i) batch.writes.push_back(write(version++));
-            const Status status = store->commit(batch, soon());
+            const Status status = commit_run(*store, batch, soon());
             ASSERT_TRUE(status.has_value()) << status.error().to_string();
         }
-        const StoreStats stats = store->stats().value();
+        const StoreStats stats = store->stats(soon()).value();
         EXPECT_LE((stats.store_bytes - stats.payload_bytes) / stats.snapshots, 150U) << "frames of " << frame_bytes;
     }
 }
@@ -235,20 +235,20 @@ TEST(SqlitePruning, OfADeletedRunAtMostTheEmptiedNewestRowStays) {
         Snapshot snapshot = make_snapshot(run, 1);
         snapshot.info.metadata = R"({"secret":1})";
         snapshot.info.execution_context = R"({"secret":1})";
-        ASSERT_TRUE(store->commit(make_batch(snapshot), soon()).has_value());
+        ASSERT_TRUE(commit_run(*store, make_batch(snapshot), soon()).has_value());
     }
     const std::string traces =
         "SELECT group_concat(sequence || ' ' || run_key || ' ' || version || ' ' || length(frame) || "
         "ifnull(metadata, '') || ifnull(execution_context, '') || snapshot_id, ', ') FROM snapshots";
-    ASSERT_TRUE(store->commit({.run_deletions = {{"a"}}}, soon()).has_value());
+    ASSERT_TRUE(commit_run(*store, {.run_id = "a", .run_deletion = RunDeletion{}}, soon()).has_value());
     EXPECT_EQ(query(path, "SELECT count(*) FROM snapshots"), "1") << "the newest row is b's";
-    ASSERT_TRUE(store->commit({.run_deletions = {{"b"}}}, soon()).has_value());
+    ASSERT_TRUE(commit_run(*store, {.run_id = "b", .run_deletion = RunDeletion{}}, soon()).has_value());
     EXPECT_EQ(query(path, traces), "2 0 0 0");
-    ASSERT_TRUE(store->commit(make_batch(make_snapshot("c", 1)), soon()).has_value());
-    ASSERT_TRUE(store->commit({.run_deletions = {{"c"}}}, soon()).has_value());
+    ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("c", 1)), soon()).has_value());
+    ASSERT_TRUE(commit_run(*store, {.run_id = "c", .run_deletion = RunDeletion{}}, soon()).has_value());
     EXPECT_EQ(query(path, traces), "3 0 0 0");
-    EXPECT_EQ(store->stats().value().snapshots, 0U);
-    EXPECT_EQ(store->check().value().snapshots, 0U);
+    EXPECT_EQ(store->stats(soon()).value().snapshots, 0U);
+    EXPECT_EQ(store->check(soon()).value().snapshots, 0U);
 }
 
 // ---- damage ----
@@ -258,17 +258,18 @@ TEST(SqlitePruning, AMissingBaseIsCorruptWhenReadAndFoundByTheCheck) {
     const auto store = open_sqlite_store(dir / "cairn.db").value();
     fill(*store, 5);
     execute(dir / "cairn.db", "DELETE FROM snapshots WHERE version = 2; UPDATE runs SET snapshots = 4");
-    EXPECT_EQ(store->get("run", "run-1").value()->info.version, 1);
+    EXPECT_EQ(store->get("run", "run-1", soon()).value()->info.version, 1);
     for (const std::string id : {"run-3", "run-5"}) {
-        const auto snapshot = store->get("run", id);
+        const auto snapshot = store->get("run", id, soon());
         ASSERT_FALSE(snapshot.has_value());
         EXPECT_EQ(snapshot.error().code, ErrorCode::kCorrupt);
         EXPECT_NE(snapshot.error().message.find("version 3 needs version 2"), std::string::npos)
             << snapshot.error().message;
     }
-    EXPECT_EQ(store->get("run", std::nullopt).error().code, ErrorCode::kCorrupt);
-    EXPECT_EQ(store->history({.run_id = "run"}).value().size(), 4U) << "the rest of the history is still to be seen";
-    const CheckReport report = store->check().value();
+    EXPECT_EQ(store->get("run", std::nullopt, soon()).error().code, ErrorCode::kCorrupt);
+    EXPECT_EQ(store->history({.run_id = "run"}, soon()).value().size(), 4U)
+        << "the rest of the history is still to be seen";
+    const CheckReport report = store->check(soon()).value();
     ASSERT_EQ(report.findings.size(), 1U);
     EXPECT_EQ(report.findings[0].snapshot_id, "run-3");
     EXPECT_EQ(report.findings[0].run_id, "run");
@@ -293,11 +294,11 @@ TEST(SqlitePruning, EveryFindingNamesWhatIsWrongWithAChain) {
         fill(*store, 4);
         execute(dir / "cairn.db", damage.sql);
         std::string problems;
-        const CheckReport report = store->check().value();
+        const CheckReport report = store->check(soon()).value();
         for (const auto& finding : report.findings) problems += finding.problem + "; ";
         EXPECT_NE(problems.find(damage.problem), std::string::npos) << problems;
         for (const std::string id : {"run-3", "run-4"}) {  // an answer or an error, and always an end
-            const auto snapshot = store->get("run", id);
+            const auto snapshot = store->get("run", id, soon());
             EXPECT_TRUE(snapshot.has_value() || snapshot.error().code == ErrorCode::kCorrupt);
         }
     }

@@ -380,7 +380,7 @@ private:
             ASSERT_GE(context(standard_).snapshots, context(optimised_).snapshots);
         }
         for (World* world : {&standard_, &optimised_}) {
-            ASSERT_TRUE(check_deep(world->store()).value().findings.empty());
+            ASSERT_TRUE(check_deep(world->store(), Deadline::max()).value().findings.empty());
         }
     }
 

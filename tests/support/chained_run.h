@@ -48,7 +48,7 @@ public:
         snapshot.info.base_version = base_version;
         snapshot.frame = frame(text, base_version);
         if (adjust) adjust(snapshot.info);
-        const Status status = store_.commit(make_batch(std::move(snapshot)), soon());
+        const Status status = commit_run(store_, make_batch(std::move(snapshot)), soon());
         if (status) texts_[version] = text;
         return status;
     }
@@ -85,7 +85,8 @@ using Versions = std::vector<std::int64_t>;
 
 /// All of a run's snapshots, the oldest first.
 inline std::vector<SnapshotInfo> history(Store& store, const std::string& run_id) {
-    return store.history({.run_id = run_id, .order = HistoryQuery::Order::kOldestFirst, .limit = 100'000}).value();
+    return store.history({.run_id = run_id, .order = HistoryQuery::Order::kOldestFirst, .limit = 100'000}, soon())
+        .value();
 }
 
 inline Versions versions_in(Store& store, const std::string& run_id) {
@@ -97,11 +98,12 @@ inline Versions versions_in(Store& store, const std::string& run_id) {
 /// What is there of the run loads to what was appended as that version, and the store finds nothing wrong.
 inline void expect_intact(Store& store, const std::string& run_id) {
     for (const SnapshotInfo& info : history(store, run_id)) {
-        const auto loaded = load_snapshot(store, {.run_id = run_id, .snapshot_id = info.snapshot_id}, StateLimits{});
+        const auto loaded =
+            load_snapshot(store, {.run_id = run_id, .snapshot_id = info.snapshot_id}, StateLimits{}, soon());
         ASSERT_TRUE(loaded) << loaded.error().to_string();
         ASSERT_EQ(loaded->state.text(), ChainedRun::text_of(run_id, info.version)) << "version " << info.version;
     }
-    const CheckReport report = store.check().value();
+    const CheckReport report = store.check(soon()).value();
     for (const auto& finding : report.findings) ADD_FAILURE() << finding.snapshot_id << ": " << finding.problem;
 }
 inline void expect_intact(Store& store, const ChainedRun& run) {

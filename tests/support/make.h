@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -23,6 +24,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace cairn::test {
 
@@ -96,10 +98,37 @@ inline SnapshotWrite make_write(Snapshot snapshot) {
 }
 
 /// A batch of that one write.
-inline Batch make_batch(Snapshot snapshot) {
-    Batch batch;
+inline RunBatch make_batch(Snapshot snapshot) {
+    RunBatch batch{.run_id = snapshot.info.run_id};
     batch.writes.push_back(make_write(std::move(snapshot)));
     return batch;
+}
+
+/// The writes as one batch a run, in the order in which the runs come.
+inline std::vector<RunBatch> batches_of(std::vector<SnapshotWrite> writes) {
+    std::vector<RunBatch> batches;
+    for (SnapshotWrite& write : writes) {
+        const std::string& run_id = write.snapshot.info.run_id;
+        auto batch = std::ranges::find(batches, run_id, &RunBatch::run_id);
+        if (batch == batches.end()) batch = batches.insert(batch, RunBatch{.run_id = run_id});
+        batch->writes.push_back(std::move(write));
+    }
+    return batches;
+}
+
+/// The deletion of a whole run.
+inline RunBatch make_run_deletion(std::string run_id) {
+    return {.run_id = std::move(run_id), .run_deletion = RunDeletion{}};
+}
+
+/// Commits several; the first error of any of them.
+inline Status commit_all(Store& store, const std::vector<RunBatch>& batches, Deadline deadline) {
+    Result<std::vector<Status>> answers = store.commit(batches, deadline);
+    if (!answers) return std::unexpected(answers.error());
+    for (Status& answer : *answers) {
+        if (!answer) return answer;
+    }
+    return {};
 }
 
 /// A save of `text` (any JSON object) by thread "thread" of user "user".

@@ -143,7 +143,8 @@ public:
         return std::move(*result);
     }
     std::vector<SnapshotInfo> history(const std::string& run_id = "run") {
-        return store->history({.run_id = run_id, .order = HistoryQuery::Order::kOldestFirst, .limit = 10'000}).value();
+        return store->history({.run_id = run_id, .order = HistoryQuery::Order::kOldestFirst, .limit = 10'000}, soon())
+            .value();
     }
     std::vector<std::string> types(const std::string& run_id = "run") {
         std::vector<std::string> names;
@@ -151,7 +152,7 @@ public:
         return names;
     }
     PipelineRunStatus status(const std::string& run_id = "run") {
-        const Page<RunInfo> runs = store->runs({}).value();
+        const Page<RunInfo> runs = store->runs({}, soon()).value();
         for (const RunInfo& run : runs.items) {
             if (run.run_id != run_id) continue;
             const auto status = pipeline_status(run, Runtime().with_defaults().clock->now(), options.silence);

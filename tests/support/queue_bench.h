@@ -18,6 +18,7 @@
 #include <future>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -37,10 +38,10 @@ public:
         is_closed_ = false;
         changed_.notify_all();
     }
-    void pass(const Batch& batch) {
+    void pass(std::span<const RunBatch> commit) {
         std::unique_lock lock(mutex_);
         std::vector<std::string> runs;
-        for (const SnapshotWrite& write : batch.writes) runs.push_back(write.snapshot.info.run_id);
+        for (const RunBatch& batch : commit) runs.insert(runs.end(), batch.writes.size(), batch.run_id);
         batches_.push_back(std::move(runs));
         ++waiting_;
         changed_.notify_all();
@@ -97,7 +98,8 @@ inline StatePersistenceRequest make_step(std::string run_id, std::int64_t step,
 class QueueBench {
 public:
     QueueBench() {
-        store->before_commit([this](const Batch& batch) { gate.pass(batch); });
+        store->set_commits_at_once(1);  // so that what comes meanwhile is committed together
+        store->before_commit([this](std::span<const RunBatch> commit) { gate.pass(commit); });
     }
     ~QueueBench() { gate.open(); }
     QueueBench(const QueueBench&) = delete;
@@ -138,7 +140,7 @@ public:
         StatePersistenceService reader(inner);
         std::vector<std::string> texts;
         const HistoryQuery all{.run_id = run_id, .order = HistoryQuery::Order::kOldestFirst, .limit = 100'000};
-        const std::vector<SnapshotInfo> history = inner->history(all).value();
+        const std::vector<SnapshotInfo> history = inner->history(all, soon()).value();
         for (const SnapshotInfo& info : history) {
             const auto loaded = reader.load_agent_state({.run_id = run_id, .snapshot_id = info.snapshot_id});
             texts.emplace_back(loaded ? std::string(loaded->state.text()) : loaded.error().to_string());

@@ -70,7 +70,7 @@ private:
 
     void read() {
         const auto history =
-            store_.history({.run_id = run_id_, .order = HistoryQuery::Order::kOldestFirst, .limit = 1'000'000});
+            store_.history({.run_id = run_id_, .order = HistoryQuery::Order::kOldestFirst, .limit = 1'000'000}, soon());
         if (!history) return static_cast<void>(problems_ += history.error().to_string() + "\n");
         for (const SnapshotInfo& info : *history) note(info);
     }
@@ -82,7 +82,8 @@ private:
         }
         if (!found_.empty() && *index <= *found_.rbegin()) complain(*index, "is there twice, or out of order");
         found_.insert(*index);
-        const auto loaded = load_snapshot(store_, {.run_id = run_id_, .snapshot_id = info.snapshot_id}, StateLimits{});
+        const auto loaded =
+            load_snapshot(store_, {.run_id = run_id_, .snapshot_id = info.snapshot_id}, StateLimits{}, soon());
         if (!loaded) return complain(*index, "does not load: " + loaded.error().to_string());
         if (loaded->state.text() != text_of(run_id_, *index)) complain(*index, "loads another text");
     }
@@ -109,7 +110,7 @@ private:
 };
 
 std::string findings_of(Store& store) {
-    const Result<CheckReport> report = check_deep(store);
+    const Result<CheckReport> report = check_deep(store, Deadline::max());
     if (!report) return "check_deep: " + report.error().to_string() + "\n";
     std::string problems;
     for (const auto& finding : report->findings) {
@@ -119,7 +120,7 @@ std::string findings_of(Store& store) {
 }
 
 std::string unknown_runs(Store& store, const Promises& promises) {
-    const auto runs = store.runs({.limit = 1'000'000});
+    const auto runs = store.runs({.limit = 1'000'000}, soon());
     if (!runs) return runs.error().to_string() + "\n";
     std::string problems;
     for (const RunInfo& run : runs->items) {

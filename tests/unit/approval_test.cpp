@@ -60,7 +60,7 @@ TEST_F(ApprovalTest, ARunPausesUntilItIsApprovedAndThenGoesOn) {
     EXPECT_EQ(bench.status().status, PipelineStatus::kPaused);
     EXPECT_EQ(bench.status().waiting_for, "ok");
     EXPECT_EQ(bench.status().steps_completed, 1U);
-    EXPECT_EQ(bench.store->lease("run").value()->lease.owner, "");
+    EXPECT_EQ(bench.store->lease("run", soon()).value()->lease.owner, "");
 
     const auto decision = decide(true);
     ASSERT_TRUE(decision) << decision.error().to_string();

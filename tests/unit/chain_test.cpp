@@ -58,7 +58,9 @@ struct ChainBench {
     Receipt save(std::string_view text, CheckpointType type = CheckpointType::kAuto) {
         return service->save_agent_state(make_request("run", text, std::move(type))).value();
     }
-    Snapshot stored(const std::string& snapshot_id) { return inner->get("run", snapshot_id).value().value(); }
+    Snapshot stored(const std::string& snapshot_id) {
+        return inner->get("run", snapshot_id, test::soon()).value().value();
+    }
     std::string load(const std::string& snapshot_id) {
         return std::string(
             service->load_agent_state({.run_id = "run", .snapshot_id = snapshot_id}).value().state.text());
@@ -142,16 +144,17 @@ TEST(Chain, ADamagedFrameSpoilsWhatNeedsItAndResumeFindsTheNewestThatDoesNot) {
     for (int step = 1; step <= 6; ++step) bench.save(grown(step + 10));
     // A copy of the run in which one bit of version 4's frame is flipped.
     auto copy = make_memory_store();
-    const auto history = bench.inner->history({.run_id = "run", .order = HistoryQuery::Order::kOldestFirst}).value();
+    const auto history =
+        bench.inner->history({.run_id = "run", .order = HistoryQuery::Order::kOldestFirst}, test::soon()).value();
     for (const SnapshotInfo& info : history) {
         Snapshot snapshot = bench.stored(info.snapshot_id);
         snapshot.bases.clear();
         if (info.version == 4) snapshot.frame.back() = static_cast<char>(snapshot.frame.back() ^ 1);
-        ASSERT_TRUE(copy->commit(test::make_batch(std::move(snapshot)), test::soon()));
+        ASSERT_TRUE(commit_run(*copy, test::make_batch(std::move(snapshot)), test::soon()));
     }
     OptimizedStatePersistence service(copy, bench.options);
     EXPECT_EQ(service.load_agent_state({.run_id = "run"}).error().code, ErrorCode::kCorrupt);
-    EXPECT_EQ(check_deep(*copy).value().findings.size(), 3U);
+    EXPECT_EQ(check_deep(*copy, Deadline::max()).value().findings.size(), 3U);
     const RecoveryResult result = service.recover_agent_state({.run_id = "run"}).value();
     EXPECT_EQ(result.state.text(), grown(13));
     EXPECT_EQ(result.damaged.size(), 3U);
@@ -165,7 +168,7 @@ TEST(Chain, ADamagedHeadIsNoBase) {
     ChainBench bench;
     Snapshot damaged = test::make_snapshot("run", 1, grown(10));
     damaged.frame.back() = static_cast<char>(damaged.frame.back() ^ 1);
-    ASSERT_TRUE(bench.inner->commit(test::make_batch(std::move(damaged)), test::soon()));
+    ASSERT_TRUE(commit_run(*bench.inner, test::make_batch(std::move(damaged)), test::soon()));
     const Receipt receipt = bench.save(grown(11));
     EXPECT_EQ(receipt.outcome, Outcome::kFallback);
     EXPECT_EQ(bench.load(receipt.snapshot_id), grown(11));
@@ -198,7 +201,7 @@ TEST(Fork, IsNeverSkippedEvenIfItEqualsTheHead) {
     request.parent_snapshot_id = first.snapshot_id;
     EXPECT_EQ(bench.service->save_agent_state(request).value().outcome, Outcome::kPersisted);
     // Naming the head as the parent is no fork.
-    request.parent_snapshot_id = bench.inner->head("run").value()->snapshot_id;
+    request.parent_snapshot_id = bench.inner->head("run", test::soon()).value()->snapshot_id;
     EXPECT_EQ(bench.service->save_agent_state(request).value().outcome, Outcome::kDeduplicated);
     EXPECT_NE(request.parent_snapshot_id, second.snapshot_id);
 }
@@ -213,7 +216,7 @@ TEST(Fork, FromASnapshotThatIsNotThereIsNotFound) {
     EXPECT_EQ(service.save_agent_state(request).error().code, ErrorCode::kNotFound);
     request.checkpoint_type = CheckpointType::kManual;
     EXPECT_EQ(service.save_agent_state(request).error().code, ErrorCode::kNotFound);
-    EXPECT_EQ(bench.inner->head("run").value()->version, 1);
+    EXPECT_EQ(bench.inner->head("run", test::soon()).value()->version, 1);
 }
 
 TEST(Fork, WhoseBaseIsDeletedMeanwhileIsStoredWholeOrRefusedButNeverBroken) {
@@ -221,27 +224,27 @@ TEST(Fork, WhoseBaseIsDeletedMeanwhileIsStoredWholeOrRefusedButNeverBroken) {
     const Receipt first = bench.save(grown(10));
     bench.save(grown(20), CheckpointType::kManual);
     bool has_deleted = false;
-    bench.store->before_commit([&](const Batch&) {
+    bench.store->before_commit([&](std::span<const RunBatch>) {
         if (std::exchange(has_deleted, true)) return;
-        Batch deletion;
-        deletion.deletions.push_back({.run_id = "run", .version = 1});
-        ASSERT_TRUE(bench.inner->commit(deletion, test::soon()));
+        RunBatch deletion{.run_id = "run"};
+        deletion.deletions.push_back({.version = 1});
+        ASSERT_TRUE(commit_run(*bench.inner, deletion, test::soon()));
     });
     StatePersistenceRequest request = make_request("run", grown(11));
     request.parent_snapshot_id = first.snapshot_id;
     const Result<Receipt> receipt = bench.service->save_agent_state(request);
     ASSERT_FALSE(receipt);
     EXPECT_EQ(receipt.error().code, ErrorCode::kNotFound);  // the fallback finds that the parent is gone
-    EXPECT_EQ(bench.load(bench.inner->head("run").value()->snapshot_id), grown(20));
+    EXPECT_EQ(bench.load(bench.inner->head("run", test::soon()).value()->snapshot_id), grown(20));
 }
 
 TEST(Chain, ARunDeletedAndMadeAnewMeanwhileIsNoBase) {
     ChainBench bench;
     bench.save(grown(10));
     bool has_struck = false;
-    bench.store->before_commit([&](const Batch&) {
+    bench.store->before_commit([&](std::span<const RunBatch>) {
         if (std::exchange(has_struck, true)) return;
-        ASSERT_TRUE(bench.inner->commit({.run_deletions = {{"run"}}}, test::soon()));
+        ASSERT_TRUE(commit_run(*bench.inner, {.run_id = "run", .run_deletion = RunDeletion{}}, test::soon()));
         StatePersistenceService other(bench.inner, bench.options);
         StatePersistenceRequest request = make_request("run", churned(100));
         request.snapshot_id = "made-anew";
@@ -261,7 +264,8 @@ TEST(Metadata, IsStoredFilteredByAndNeverLostToASkip) {
     EXPECT_EQ(bench.service->save_agent_state(request).value().outcome, Outcome::kPersisted);
     request.metadata.reset();
     EXPECT_EQ(bench.service->save_agent_state(request).value().outcome, Outcome::kDeduplicated);
-    const auto europe = bench.inner->history({.run_id = "run", .metadata = {{"region", R"("eu")"}}}).value();
+    const auto europe =
+        bench.inner->history({.run_id = "run", .metadata = {{"region", R"("eu")"}}}, test::soon()).value();
     ASSERT_EQ(europe.size(), 1U);
     EXPECT_EQ(europe[0].version, 1);
     EXPECT_EQ(europe[0].metadata, R"({"region":"eu","step":1})");

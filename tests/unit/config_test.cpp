@@ -359,7 +359,7 @@ TEST(Config, TheOptimisedServiceKeepsItsChainsWithinTheLimit) {
         ASSERT_TRUE(service->save_agent_state(
             {.run_id = "r", .thread_id = "t", .user_id = "u", .state_data = State::parse(text).value()}));
     }
-    EXPECT_EQ((*store)->stats()->chain_frames_max, 2U);
+    EXPECT_EQ((*store)->stats(Deadline::max())->chain_frames_max, 2U);
 }
 
 TEST(Dotenv, SyntaxTable) {

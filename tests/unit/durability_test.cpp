@@ -83,7 +83,7 @@ TEST_F(DurabilityTest, AnAsyncSaveIsAcknowledgedWhileTheStoreIsBusy) {
     ASSERT_TRUE(bench.service().flush("run").has_value());
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2, 3}));
     for (const Receipt& receipt : receipts) {
-        const Snapshot stored = bench.inner->get("run", receipt.snapshot_id).value().value();
+        const Snapshot stored = bench.inner->get("run", receipt.snapshot_id, soon()).value().value();
         EXPECT_EQ(stored.info.version, receipt.version);
     }
 }
@@ -171,7 +171,7 @@ INSTANTIATE_TEST_SUITE_P(
                     EXPECT_EQ(receipt.outcome, Outcome::kPersisted);
                     EXPECT_EQ(receipt.durability, kSync);
                     EXPECT_EQ(receipt.version, 4);
-                    const Snapshot stored = bench.inner->get("run", receipt.snapshot_id).value().value();
+                    const Snapshot stored = bench.inner->get("run", receipt.snapshot_id, soon()).value().value();
                     EXPECT_EQ(stored.info.base_version, 0);
                     EXPECT_EQ(stored.info.parent_version, 3);
                     EXPECT_EQ(bench.gate.batches().back().size(), 1U) << "a transaction of its own";
@@ -197,7 +197,7 @@ INSTANTIATE_TEST_SUITE_P(
         Release{"ThreadContext",
                 [](QueueBench& bench) {
                     const ThreadContext context = bench.service().get_thread_context("thread").value();
-                    EXPECT_EQ(context.newest_run_id, "run");
+                    EXPECT_EQ(context.newest_run_id, "another") << "by the times of their saves, not of their commits";
                     EXPECT_EQ(context.snapshots, 4U);
                 }}),
     [](const auto& release) { return release.param.name; });
@@ -209,9 +209,9 @@ TEST_F(DurabilityTest, HeldSavesAreNotInTheFileBeforeAFlush) {
     OptimizedStatePersistence service(ours, {});
     const Receipt receipt = service.save_agent_state(make_step("run", 1, kExit)).value();
     ASSERT_TRUE(service.save_agent_state(make_step("another", 1, kSync)).has_value());
-    EXPECT_FALSE(theirs->head("run").value().has_value());
+    EXPECT_FALSE(theirs->head("run", soon()).value().has_value());
     ASSERT_TRUE(service.flush("run").has_value());
-    EXPECT_EQ(theirs->head("run").value().value().snapshot_id, receipt.snapshot_id);
+    EXPECT_EQ(theirs->head("run", soon()).value().value().snapshot_id, receipt.snapshot_id);
 }
 
 TEST_F(DurabilityTest, AFlushOfOneRunLeavesTheOthersHeld) {
@@ -256,7 +256,7 @@ TEST_F(DurabilityTest, AForkMayGrowFromAQueuedSave) {
     const auto receipt = bench.service().save_agent_state(fork);
     ASSERT_TRUE(receipt.has_value()) << receipt.error().to_string();
     ASSERT_TRUE(bench.service().flush("run").has_value());
-    EXPECT_EQ(bench.inner->get("run", receipt->snapshot_id).value().value().info.parent_version, 1);
+    EXPECT_EQ(bench.inner->get("run", receipt->snapshot_id, soon()).value().value().info.parent_version, 1);
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2, 3}));
 }
 
@@ -344,7 +344,7 @@ TEST_F(DurabilityTest, OneRunsSavesTakeEffectInCallOrderWhateverTheirDurability)
         EXPECT_EQ(bench.on_disk(fmt::format("own-{}", t)), called);
         EXPECT_EQ(of_thread[static_cast<std::size_t>(t)], called);
     }
-    EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+    EXPECT_TRUE(check_deep(*bench.inner, Deadline::max()).value().findings.empty());
 }
 
 // ---- on_conflict = fail ----
@@ -428,7 +428,7 @@ TEST_F(DurabilityTest, AfterALossTheNextSavesOfTheRunAreStored) {
     bench.store->heal();
     EXPECT_EQ(save("run", 2, kSync).value().version, 1) << "the lost one has no version";
     EXPECT_EQ(bench.on_disk("run"), bench.steps({2}));
-    EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+    EXPECT_TRUE(check_deep(*bench.inner, Deadline::max()).value().findings.empty());
 }
 
 TEST_F(DurabilityTest, AFlushPastItsDeadlineLeavesTheSavesQueued) {
@@ -507,7 +507,7 @@ TEST_F(LatestOnly, OnlyTheNewestQueuedStateIsStoredUnderTheIdThatAllWereTold) {
         EXPECT_EQ(receipt.outcome, Outcome::kQueued);
     }
     expect_on_disk({5});
-    EXPECT_EQ(bench.inner->head("run").value().value().snapshot_id, first.snapshot_id);
+    EXPECT_EQ(bench.inner->head("run", soon()).value().value().snapshot_id, first.snapshot_id);
 }
 
 TEST_F(LatestOnly, IsOffByDefault) {
@@ -690,7 +690,7 @@ TEST_F(DurabilityTest, AClosedServiceRefusesEveryCall) {
         EXPECT_TRUE(service->close().has_value()) << "a second close is harmless";
     }
     EXPECT_EQ(code_of(bench.service().save_async(make_step("run", 2)).get()), ErrorCode::kClosed);
-    EXPECT_TRUE(bench.inner->head("run").value().has_value()) << "the store stays open";
+    EXPECT_TRUE(bench.inner->head("run", soon()).value().has_value()) << "the store stays open";
 }
 
 TEST_F(DurabilityTest, CloseWaitsForSavesUnderWay) {
@@ -760,7 +760,7 @@ int use_inherited_service(QueueBench& bench) {
     if (!is_closed(service.save_async(make_step("run", 9)).get())) return 8;
     if (!is_closed(service.close())) return 9;
     bench.destroy_service();
-    return bench.inner->head("run").value() ? 10 : 0;
+    return bench.inner->head("run", soon()).value() ? 10 : 0;
 }
 
 TEST_F(DurabilityTest, AForkedChildIsRefusedAndFlushesNothing) {

@@ -11,11 +11,13 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace cairn {
 namespace {
 
-constexpr auto kLastCode = static_cast<std::size_t>(ErrorCode::kInternal);
+constexpr auto kLastCode = static_cast<std::size_t>(kLastErrorCode);
 
 // A new code that is missing here does not compile (-Wswitch), so that the table cannot be forgotten.
 constexpr bool is_listed(ErrorCode code) {
@@ -36,6 +38,8 @@ constexpr bool is_listed(ErrorCode code) {
         case ErrorCode::kClosed:
         case ErrorCode::kAgentFailed:
         case ErrorCode::kInternal:
+        case ErrorCode::kUnauthenticated:
+        case ErrorCode::kPermissionDenied:
             return true;
     }
     return false;
@@ -53,7 +57,7 @@ TEST(ErrorTable, HasEveryCodeOnceInOrder) {
         EXPECT_EQ(error_table()[i].code, code);
         EXPECT_EQ(&error_info(code), &error_table()[i]);
     }
-    EXPECT_FALSE(is_listed(static_cast<ErrorCode>(kLastCode + 1))) << "kInternal is no longer the last code";
+    EXPECT_FALSE(is_listed(static_cast<ErrorCode>(kLastCode + 1))) << "kLastErrorCode is no longer the last code";
 }
 
 TEST(ErrorTable, EveryRowIsFilledIn) {
@@ -107,6 +111,29 @@ TEST(ErrorTable, ScriptsMayRelyOnTheseExitCodes) {
     EXPECT_EQ(error_info(ErrorCode::kConflict).exit_code, 7);
     EXPECT_EQ(error_info(ErrorCode::kCorrupt).exit_code, 9);
     EXPECT_EQ(error_info(ErrorCode::kUnavailable).exit_code, 10);
+}
+
+// Numbers are stored and counted by, names and exit codes are scripted against: what comes new comes at the end.
+TEST(ErrorTable, NumbersNamesAndExitCodesAreForEver) {
+    const std::vector<std::pair<std::string_view, int>> rows{
+        {"invalid_argument", 2}, {"invalid_state", 3},     {"limit_exceeded", 4}, {"invalid_config", 5},
+        {"not_found", 6},        {"conflict", 7},          {"already_exists", 8}, {"corrupt", 9},
+        {"unavailable", 10},     {"outcome_unknown", 11},  {"storage_full", 12},  {"read_only", 13},
+        {"incompatible", 14},    {"closed", 15},           {"agent_failed", 16},  {"internal", 70},
+        {"unauthenticated", 17}, {"permission_denied", 18}};
+    ASSERT_GE(error_table().size(), rows.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        EXPECT_EQ(error_table()[i].name, rows[i].first);
+        EXPECT_EQ(error_table()[i].exit_code, rows[i].second) << rows[i].first;
+    }
+}
+
+TEST(ErrorTable, AdviceSpeaksOfNoEngine) {
+    for (const ErrorInfo& info : error_table()) {
+        for (const std::string_view word : {"SQLite", "sqlite", "PostgreSQL", "file and its folder", "path"}) {
+            EXPECT_EQ(info.advice.find(word), std::string_view::npos) << info.name << ": " << info.advice;
+        }
+    }
 }
 
 TEST(Error, PrintsNameMessageAndAdvice) {

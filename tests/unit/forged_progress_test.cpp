@@ -92,13 +92,11 @@ TEST_F(ForgedProgress, AnEpochAndAttemptsAtTheEdgeOverflowNothing) {
 }
 
 TEST_F(ForgedProgress, ARunWhoseLeaseHasTheLastEpochCannotBeExecuted) {
-    Batch batch;
-    const auto held = bench.store->lease("run").value();
-    batch.leases.push_back({.run_id = "run",
-                            .lease = {.owner = "", .epoch = std::numeric_limits<std::int64_t>::max()},
-                            .heartbeat_at = kEpoch,
-                            .expected = held ? held->lease : Lease{}});
-    ASSERT_TRUE(bench.store->commit(batch, soon()).has_value());
+    const auto held = bench.store->lease("run", soon()).value();
+    const LeaseWrite last{.lease = {.owner = "", .epoch = std::numeric_limits<std::int64_t>::max()},
+                          .heartbeat_at = kEpoch,
+                          .expected = held ? held->lease : Lease{}};
+    ASSERT_TRUE(commit_run(*bench.store, {.run_id = "run", .lease = last}, soon()).has_value());
     const Result<PipelineResult> result = bench.execute(pipeline);
     ASSERT_FALSE(result.has_value());
     EXPECT_EQ(result.error().code, ErrorCode::kLimitExceeded);

@@ -167,7 +167,7 @@ TEST_F(GroupCommit, SavesOfOneRunInOneBatchChain) {
     for (std::int64_t step = 1; step <= 10; ++step) expect_saved(answers[static_cast<std::size_t>(step - 1)], step);
     EXPECT_TRUE(were_batched(10));
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2, 3, 4, 5, 6, 7, 8, 9, 10}));
-    EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+    EXPECT_TRUE(check_deep(*bench.inner, Deadline::max()).value().findings.empty());
 }
 
 // ---- one bad save ----
@@ -195,7 +195,7 @@ TEST_F(GroupCommit, ARebasedSaveKeepsTheParentThatItWasGiven) {
     bench.let_go();
     const Receipt receipt = answer.get().value();
     EXPECT_EQ(receipt.version, 3);
-    EXPECT_EQ(bench.inner->get("run", receipt.snapshot_id).value().value().info.parent_version, 1);
+    EXPECT_EQ(bench.inner->get("run", receipt.snapshot_id, soon()).value().value().info.parent_version, 1);
 }
 
 TEST_F(GroupCommit, AConflictThatWasAskedForFailsAlone) {
@@ -347,7 +347,7 @@ TEST_F(GroupCommit, RandomFailuresLoseNothingAndChangeNoOrder) {
         }
         EXPECT_EQ(other.on_disk("a"), called) << "round " << round;
         EXPECT_EQ(other.on_disk("b"), called) << "round " << round;
-        EXPECT_TRUE(check_deep(*other.inner).value().findings.empty());
+        EXPECT_TRUE(check_deep(*other.inner, Deadline::max()).value().findings.empty());
     }
 }
 
@@ -380,7 +380,7 @@ TEST_F(GroupCommit, WhatWasEncodedAgainstASaveThatFailsIsStoredAllTheSame) {
     for (std::size_t i = 2; i < 7; ++i) {
         EXPECT_EQ(found[i], make_large_step("run", static_cast<std::int64_t>(i)).state_data.text());
     }
-    EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+    EXPECT_TRUE(check_deep(*bench.inner, Deadline::max()).value().findings.empty());
 }
 
 TEST_F(GroupCommit, WhatWasEncodedAgainstASaveThatLeftTheQueueIsStoredAllTheSame) {
@@ -398,7 +398,7 @@ TEST_F(GroupCommit, WhatWasEncodedAgainstASaveThatLeftTheQueueIsStoredAllTheSame
     bench.let_go();
     for (std::size_t i = 0; i < behind.size(); ++i) expect_saved(behind[i], static_cast<std::int64_t>(i) + 2);
     EXPECT_EQ(bench.on_disk("run").size(), 4U);
-    EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+    EXPECT_TRUE(check_deep(*bench.inner, Deadline::max()).value().findings.empty());
 }
 
 // ---- behind a save that ends otherwise than it was prepared ----
@@ -428,10 +428,10 @@ protected:
         const CacheStats stats = bench.service().get_cache_stats();
         EXPECT_TRUE(stats.fallbacks_by_cause.empty());
         EXPECT_EQ(stats.failed_batches, 0U);
-        EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+        EXPECT_TRUE(check_deep(*bench.inner, Deadline::max()).value().findings.empty());
     }
     std::vector<SnapshotInfo> history() {
-        return bench.inner->history({.run_id = "run", .order = HistoryQuery::Order::kOldestFirst}).value();
+        return bench.inner->history({.run_id = "run", .order = HistoryQuery::Order::kOldestFirst}, soon()).value();
     }
 
     std::vector<Answer> behind;
@@ -485,7 +485,7 @@ TEST_F(BehindOther, AnotherWritersHeadUnderSeveralQueuedSavesMakesNoneFallBack) 
         if (info.version <= 3) continue;
         EXPECT_EQ(info.base_version, info.version - 1) << "its base is where that was put";
     }
-    EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+    EXPECT_TRUE(check_deep(*bench.inner, Deadline::max()).value().findings.empty());
 }
 
 TEST_F(BehindOther, AStrictSaveHasNoConflictWithADroppedOneButWithAnotherWriter) {
@@ -553,8 +553,9 @@ TEST_F(BehindOther, WhateverIsDroppedTheRestIsInOrderAndItsReceiptsAreTrue) {
     SCOPED_TRACE(replay_line(first_seed));
     std::mt19937_64 random(first_seed);
     std::mt19937_64 slowness(first_seed + 1);
-    bench.store->before_commit(
-        [&](const Batch&) { std::this_thread::sleep_for(milliseconds(slowness() % 10)); });  // one at a time
+    bench.store->before_commit([&](std::span<const RunBatch>) {
+        std::this_thread::sleep_for(milliseconds(slowness() % 10));
+    });  // one at a time
     std::vector<std::pair<std::int64_t, Answer>> answers;
     std::set<std::int64_t> patient;
     for (std::int64_t step = 1; step <= 400; ++step) {
@@ -583,7 +584,7 @@ TEST_F(BehindOther, WhateverIsDroppedTheRestIsInOrderAndItsReceiptsAreTrue) {
     }
     bench.store->before_commit(nullptr);
     std::map<std::string, std::int64_t> versions;
-    const std::vector<SnapshotInfo> found = bench.inner->history({.run_id = "run", .limit = 100'000}).value();
+    const std::vector<SnapshotInfo> found = bench.inner->history({.run_id = "run", .limit = 100'000}, soon()).value();
     for (const SnapshotInfo& info : found) versions[info.snapshot_id] = info.version;
     EXPECT_LT(saved.size(), answers.size()) << "nothing was dropped, so nothing was tested";
     for (const auto& [step, receipt] : saved) {
@@ -594,7 +595,7 @@ TEST_F(BehindOther, WhateverIsDroppedTheRestIsInOrderAndItsReceiptsAreTrue) {
         EXPECT_EQ(versions[receipt.snapshot_id], receipt.version) << "step " << step;
     }
     for (const std::int64_t step : patient) EXPECT_TRUE(saved.contains(step)) << "step " << step;
-    EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+    EXPECT_TRUE(check_deep(*bench.inner, Deadline::max()).value().findings.empty());
 }
 
 // ---- identical saves ----
@@ -725,7 +726,7 @@ TEST_F(GroupCommit, AnEqualSaveWithAPhaseOfItsOwnSharesNoFate) {
     EXPECT_EQ(outcomes, (std::vector{Outcome::kPersisted, Outcome::kPersisted, Outcome::kDeduplicated,
                                      Outcome::kPersisted, Outcome::kDeduplicated}));
     std::vector<std::string> phases;
-    const std::vector<SnapshotInfo> history = bench.inner->history({.run_id = "run"}).value();
+    const std::vector<SnapshotInfo> history = bench.inner->history({.run_id = "run"}, soon()).value();
     for (const SnapshotInfo& info : history) phases.emplace_back(info.agent_phase.name());
     EXPECT_EQ(phases, (std::vector<std::string>{"", "reporting", "triage"}));
 }
@@ -752,8 +753,9 @@ TEST_F(GroupCommit, WhatEveryCallerWasToldIsNotAppliedIsNeverSeen) {
     SCOPED_TRACE(replay_line(first_seed));
     std::mt19937_64 random(first_seed);
     std::mt19937_64 slowness(first_seed + 1);
-    bench.store->before_commit(
-        [&](const Batch&) { std::this_thread::sleep_for(milliseconds(slowness() % 12)); });  // one at a time
+    bench.store->before_commit([&](std::span<const RunBatch>) {
+        std::this_thread::sleep_for(milliseconds(slowness() % 12));
+    });  // one at a time
     std::map<std::int64_t, std::vector<Answer>> answers;
     for (std::int64_t step = 1; step <= 300; ++step) {
         const std::size_t callers = 1 + random() % 3;
@@ -808,8 +810,8 @@ class SlowToAnswer : public ForwardingStore {
 public:
     using ForwardingStore::ForwardingStore;
 
-    Status commit(const Batch& batch, Deadline deadline) override {
-        Status status = next().commit(batch, deadline);
+    Result<std::vector<Status>> commit(std::span<const RunBatch> batches, Deadline deadline) override {
+        Result<std::vector<Status>> status = next().commit(batches, deadline);
         if (!has_committed_.exchange(true)) {
             in_store.set_value();
             may_answer.get_future().wait();
@@ -1053,13 +1055,13 @@ TEST_F(GroupCommit, AFlushIsNotOverBecauseTheNewestSaveHasLeftTheQueue) {
 class BusyStore final : public ForwardingStore {
 public:
     using ForwardingStore::ForwardingStore;
-    Status commit(const Batch& batch, Deadline deadline) override {
+    Result<std::vector<Status>> commit(std::span<const RunBatch> batches, Deadline deadline) override {
         std::call_once(first_, [&] { free_at_ = std::chrono::steady_clock::now() + milliseconds(50); });
         std::this_thread::sleep_until(std::min(free_at_, deadline));
         if (deadline < free_at_ && std::chrono::steady_clock::now() < free_at_) {
             return fail(ErrorCode::kUnavailable, "busy until the deadline");
         }
-        return ForwardingStore::commit(batch, deadline);
+        return ForwardingStore::commit(batches, deadline);
     }
 
 private:

@@ -19,8 +19,9 @@ const Lease kAnn{.owner = "ann", .epoch = 1};
 const Lease kBob{.owner = "bob", .epoch = 2};
 
 void lease_to(Store& store, const Lease& lease, const Lease& expected = {}, const std::string& run_id = "run") {
-    const Batch batch{.leases = {{.run_id = run_id, .lease = lease, .heartbeat_at = kEpoch, .expected = expected}}};
-    const Status status = store.commit(batch, soon());
+    const RunBatch batch{.run_id = run_id,
+                         .lease = LeaseWrite{.lease = lease, .heartbeat_at = kEpoch, .expected = expected}};
+    const Status status = commit_run(store, batch, soon());
     ASSERT_TRUE(status.has_value()) << status.error().to_string();
 }
 
@@ -76,7 +77,7 @@ TEST_P(LeaseOfBoth, ALeaseThatIsLostDuringTheSaveIsAConflict) {
     lease_to(*bench.inner, kAnn);
     ASSERT_TRUE(service().save_agent_state(held_step(kAnn, 1)).has_value());
     bool is_done = false;
-    bench.store->before_commit([&](const Batch&) {
+    bench.store->before_commit([&](std::span<const RunBatch>) {
         if (!std::exchange(is_done, true)) lease_to(*bench.inner, kBob, kAnn);
     });
     expect_superseded(service().save_agent_state(held_step(kAnn, 2)));
@@ -87,7 +88,7 @@ TEST_P(LeaseOfBoth, TheHolderIsRebasedOnAHeadThatMoved) {
     lease_to(*bench.inner, kAnn);
     ASSERT_TRUE(service().save_agent_state(held_step(kAnn, 1)).has_value());
     bool is_done = false;
-    bench.store->before_commit([&](const Batch&) {
+    bench.store->before_commit([&](std::span<const RunBatch>) {
         StatePersistenceService person(bench.inner);
         if (!std::exchange(is_done, true)) {
             ASSERT_TRUE(person.save_agent_state(make_step("run", 100)).has_value());
@@ -109,7 +110,7 @@ TEST_P(LeaseOfBoth, ASaveOfUnknownOutcomeThatWasAppliedIsNoConflictForWhoWasSupe
     lease_to(*bench.inner, kAnn);
     bench.store->inject({.code = ErrorCode::kOutcomeUnknown, .after_effect = true});
     bool is_first = true;
-    bench.store->before_commit([&](const Batch&) {
+    bench.store->before_commit([&](std::span<const RunBatch>) {
         if (!std::exchange(is_first, false)) lease_to(*bench.inner, kBob, kAnn);
     });
     const auto receipt = service().save_agent_state(held_step(kAnn, 1));
@@ -154,7 +155,7 @@ TEST_F(LeaseOfOptimized, TheStandardPathHoldsTheLeaseToo) {
     ASSERT_TRUE(save(held_step(kAnn, 1)).has_value());
     bench.store->inject({.code = ErrorCode::kUnavailable});
     bool is_first = true;
-    bench.store->before_commit([&](const Batch&) {
+    bench.store->before_commit([&](std::span<const RunBatch>) {
         if (std::exchange(is_first, false)) lease_to(*bench.inner, kBob, kAnn);
     });
     expect_superseded(save(held_step(kAnn, 2)));
@@ -190,7 +191,7 @@ TEST_F(LeaseOfOptimized, ASupersededSaveHarmsNoNeighbourInItsBatch) {
         for (const auto& batch : bench.gate.batches()) each.push_back(batch.size());
         return each;
     }();
-    EXPECT_EQ(sizes, (std::vector<std::size_t>{5, 4, 1})) << "together, the neighbours together, the stale one alone";
+    EXPECT_EQ(sizes, (std::vector<std::size_t>{5})) << "one commit, in which each run has its own answer";
     EXPECT_TRUE(bench.on_disk("run").empty());
     EXPECT_TRUE(bench.service().get_cache_stats().fallbacks_by_cause.empty());
 }
@@ -226,7 +227,7 @@ TEST_F(LeaseOfOptimized, ALeaseThatCannotBeReadIsNoReasonToSkip) {
     class BlindStore final : public ForwardingStore {
     public:
         using ForwardingStore::ForwardingStore;
-        Result<std::optional<LeaseInfo>> lease(std::string_view /*run_id*/) override {
+        Result<std::optional<LeaseInfo>> lease(std::string_view /*run_id*/, Deadline /*deadline*/) override {
             return fail(ErrorCode::kUnavailable, "blind");
         }
     };

@@ -45,16 +45,17 @@ struct Bench {
         return made;
     }
     std::size_t snapshots(const std::string& run_id) {
-        return store->history({.run_id = run_id, .limit = 1000}).value().size();
+        return store->history({.run_id = run_id, .limit = 1000}, test::soon()).value().size();
     }
     /// Replaces the frame of a snapshot by writing a run anew, one byte of that frame flipped.
     static std::shared_ptr<Store> with_damage(Store& source, const std::string& run_id, std::int64_t damaged_version) {
         auto copy = make_memory_store();
-        auto history = source.history({.run_id = run_id, .order = HistoryQuery::Order::kOldestFirst}).value();
+        auto history =
+            source.history({.run_id = run_id, .order = HistoryQuery::Order::kOldestFirst}, test::soon()).value();
         for (const SnapshotInfo& info : history) {
-            Snapshot snapshot = source.get(run_id, info.snapshot_id).value().value();
+            Snapshot snapshot = source.get(run_id, info.snapshot_id, test::soon()).value().value();
             if (info.version == damaged_version) snapshot.frame.back() = static_cast<char>(snapshot.frame.back() ^ 1);
-            EXPECT_TRUE(copy->commit(test::make_batch(std::move(snapshot)), test::soon()));
+            EXPECT_TRUE(commit_run(*copy, test::make_batch(std::move(snapshot)), test::soon()));
         }
         return copy;
     }
@@ -73,7 +74,7 @@ TEST(Standard, EverySaveIsWrittenWholeAndPlain) {
         EXPECT_EQ(receipt.outcome, Outcome::kPersisted);
         EXPECT_EQ(receipt.durability, Durability::kSync);
         EXPECT_EQ(receipt.version, i + 1);
-        const Snapshot stored = bench.store->get("run", receipt.snapshot_id).value().value();
+        const Snapshot stored = bench.store->get("run", receipt.snapshot_id, test::soon()).value().value();
         EXPECT_EQ(read_frame_header(stored.frame).value().kind, FrameKind::kFullPlain);
         EXPECT_EQ(receipt.frame_bytes, stored.frame.size());
         EXPECT_EQ(stored.info.parent_version, i);
@@ -190,10 +191,12 @@ TEST(Both, ARetryOfASaveThatWasAppliedIsNoConflictWithItself) {
         request.snapshot_id = "mine";
         request.on_conflict = OnConflict::kFail;
         request.expected_version = 0;
+        request.timeout = std::chrono::milliseconds(100);  // so long the look for the id is made again
         bench.store->inject({.code = ErrorCode::kOutcomeUnknown, .after_effect = true});
         bench.store->inject({.call = StoreCall::kGet, .code = ErrorCode::kUnavailable, .for_good = true});
         EXPECT_EQ(code_of(service->save_agent_state(request)), ErrorCode::kOutcomeUnknown);
         bench.store->heal();
+        request.timeout.reset();
         const Result<Receipt> again = service->save_agent_state(request);
         ASSERT_TRUE(again) << again.error().to_string();
         EXPECT_EQ(again->snapshot_id, "mine");
@@ -313,13 +316,13 @@ TEST(Both, AHeadThatMovesDuringTheSaveIsRebasedOn) {
     Bench bench;
     StatePersistenceService other(bench.inner, bench.options);
     int moves = 2;
-    bench.store->before_commit([&](const Batch&) {
+    bench.store->before_commit([&](std::span<const RunBatch>) {
         if (moves-- > 0) (void)other.save_agent_state(make_request("run", R"({"by":"other"})"));
     });
     const Receipt receipt = bench.optimized.save_agent_state(make_request("run", R"({"by":"us"})")).value();
     EXPECT_EQ(receipt.outcome, Outcome::kPersisted);
     EXPECT_EQ(bench.optimized.load_agent_state({.run_id = "run"}).value().state.text(), R"({"by":"us"})");
-    EXPECT_EQ(bench.store->head("run").value()->version, receipt.version);
+    EXPECT_EQ(bench.store->head("run", test::soon()).value()->version, receipt.version);
     EXPECT_EQ(receipt.version, 3);
 }
 
@@ -437,8 +440,8 @@ std::map<std::string, Change> changes_to_keep() {
 
 void expect_kept(Store& store, const StatePersistenceRequest& request, const Receipt& receipt, std::string_view what) {
     EXPECT_NE(receipt.outcome, Outcome::kDeduplicated) << what;
-    const Snapshot stored = store.get("run", receipt.snapshot_id).value().value();
-    EXPECT_EQ(store.head("run").value()->snapshot_id, receipt.snapshot_id) << what;
+    const Snapshot stored = store.get("run", receipt.snapshot_id, test::soon()).value().value();
+    EXPECT_EQ(store.head("run", test::soon()).value()->snapshot_id, receipt.snapshot_id) << what;
     EXPECT_EQ(stored.info.agent_phase, request.agent_phase) << what;
     EXPECT_EQ(stored.info.execution_context, request.execution_context->text()) << what;
     EXPECT_EQ(stored.info.metadata, request.metadata ? request.metadata->text() : "") << what;
@@ -470,7 +473,7 @@ TEST(Optimised, AnotherWritersHeadIsNoReasonToDropAnythingEither) {
             const auto interfere = [&] { ASSERT_TRUE(other.save_agent_state(make_rich_request())); };
             if (is_in_time) interfere();
             bool has_come = is_in_time;
-            bench.store->before_commit([&](const Batch&) {
+            bench.store->before_commit([&](std::span<const RunBatch>) {
                 if (!std::exchange(has_come, true)) interfere();
             });
             StatePersistenceRequest request = make_rich_request();
@@ -614,10 +617,12 @@ TEST(Both, AnOutcomeThatCannotBeResolvedIsReportedAsUnknownAndTheSameIdCanBeRetr
         bench.store->inject({.call = StoreCall::kGet, .code = ErrorCode::kUnavailable, .for_good = true});
         StatePersistenceRequest request = make_request("run");
         request.snapshot_id = "mine";
+        request.timeout = std::chrono::milliseconds(100);  // so long the look for the id is made again
         const Result<Receipt> result = bench.optimized.save_agent_state(request);
         ASSERT_EQ(code_of(result), ErrorCode::kOutcomeUnknown);
         EXPECT_NE(result.error().message.find("mine"), std::string::npos);
         bench.store->heal();
+        request.timeout.reset();
         EXPECT_EQ(bench.optimized.save_agent_state(request).value().snapshot_id, "mine");
         EXPECT_EQ(bench.snapshots("run"), 1U);
     }
@@ -629,7 +634,7 @@ TEST(Optimised, AnIdenticalSaveInFlightSharesItsFateWhateverThatIs) {
         std::latch is_committing(1);
         std::promise<void> may_commit;
         std::atomic<bool> is_first = true;
-        bench.store->before_commit([&](const Batch&) {
+        bench.store->before_commit([&](std::span<const RunBatch>) {
             if (!is_first.exchange(false)) return;
             is_committing.count_down();
             may_commit.get_future().wait();
@@ -736,7 +741,7 @@ TEST(Load, AFrameThatIsNotTheOneOfItsRecordIsCorrupt) {
     Bench bench;
     Snapshot swapped = test::make_snapshot("run", 1, R"({"a":1})");
     swapped.frame = test::make_snapshot("run", 1, R"({"a":2})").frame;
-    ASSERT_TRUE(bench.store->commit(test::make_batch(swapped), test::soon()));
+    ASSERT_TRUE(commit_run(*bench.store, test::make_batch(swapped), test::soon()));
     EXPECT_EQ(code_of(bench.standard.load_agent_state({.run_id = "run"})), ErrorCode::kCorrupt);
 }
 
@@ -763,7 +768,7 @@ TEST(Recovery, ResumeReturnsAnIntactHeadAndWritesNothingButTheLog) {
     EXPECT_EQ(result.snapshot_id, "s3");
     EXPECT_TRUE(result.damaged.empty());
     EXPECT_EQ(bench.snapshots("run"), 3U);
-    const std::vector<RecoveryRecord> log = bench.store->recovery_log("run", 10).value();
+    const std::vector<RecoveryRecord> log = bench.store->recovery_log("run", 10, test::soon()).value();
     ASSERT_EQ(log.size(), 1U);
     EXPECT_EQ(log[0].recovery_type, RecoveryType::kResume);
     EXPECT_EQ(log[0].failure_reason, "crash");
@@ -789,7 +794,7 @@ TEST(Recovery, ResumeGoesBackToTheNewestIntactSnapshotAndSaysWhichWereNot) {
     EXPECT_EQ(head.info.snapshot_id, result.snapshot_id);
     EXPECT_EQ(head.info.checkpoint_type, CheckpointType::kRecovery);
     EXPECT_EQ(head.info.parent_version, 2);
-    EXPECT_NE(damaged->recovery_log("run", 1).value().at(0).detail.find("s3"), std::string::npos);
+    EXPECT_NE(damaged->recovery_log("run", 1, test::soon()).value().at(0).detail.find("s3"), std::string::npos);
 }
 
 TEST(Recovery, RollbackMakesTheTargetsStateTheHeadAndKeepsWhatCameAfter) {
@@ -828,7 +833,7 @@ TEST(Recovery, DamageThatForbidsARecoveryIsInTheLogAndTheHeadIsLeftAlone) {
                   {.run_id = "run", .recovery_type = RecoveryType::kRollback, .target_snapshot_id = "s9"})),
               ErrorCode::kNotFound);
     EXPECT_EQ(bench.head_text(*damaged), R"({"step":3})");
-    const std::vector<RecoveryRecord> log = damaged->recovery_log("run", 10).value();
+    const std::vector<RecoveryRecord> log = damaged->recovery_log("run", 10, test::soon()).value();
     ASSERT_EQ(log.size(), 1U) << "a target that does not exist is a mistake of the caller's";
     EXPECT_EQ(log[0].result, "corrupt");
     EXPECT_EQ(code_of(service.recover_agent_state({.run_id = "nobody"})), ErrorCode::kNotFound);
@@ -850,7 +855,7 @@ TEST(Recovery, WhenNothingIsIntactTheErrorSaysSo) {
 TEST(Recovery, AHeadThatMovesMeanwhileIsRebasedOnAndAnUnknownOutcomeResolved) {
     RecoveryBench bench;
     bool has_moved = false;
-    bench.store->before_commit([&](const Batch&) {
+    bench.store->before_commit([&](std::span<const RunBatch>) {
         if (std::exchange(has_moved, true)) return;
         (void)StatePersistenceService(bench.inner, bench.options)
             .save_agent_state(make_request("run", R"({"step":4})"));
@@ -864,7 +869,7 @@ TEST(Recovery, AHeadThatMovesMeanwhileIsRebasedOnAndAnUnknownOutcomeResolved) {
     EXPECT_EQ(result.version, 5);
     EXPECT_EQ(bench.head_text(*bench.store), R"({"step":2})");
     EXPECT_EQ(bench.snapshots("run"), 5U);
-    EXPECT_EQ(bench.store->recovery_log("run", 10).value().size(), 1U);
+    EXPECT_EQ(bench.store->recovery_log("run", 10, test::soon()).value().size(), 1U);
 }
 
 // ---- errors and limits are no damage ----
@@ -875,21 +880,20 @@ public:
     FlakyStore(std::shared_ptr<Store> next, std::vector<std::string> bad_ids, bool is_healed)
         : ForwardingStore(std::move(next)), bad_ids_(std::move(bad_ids)), is_healed_(is_healed) {}
 
-    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override {
+    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id,
+                                        Deadline deadline, Reading reading) override {
         if (before_get) before_get();
-        auto found = ForwardingStore::get(run_id, snapshot_id);
+        if (reading == Reading::kAfresh) ++times_read_afresh;
+        if (reading == Reading::kAfresh && is_healed_) bad_ids_.clear();
+        auto found = ForwardingStore::get(run_id, snapshot_id, deadline, reading);
         if (found && *found && std::ranges::count(bad_ids_, (*found)->info.snapshot_id) > 0)
             (*found)->frame.back() ^= 1;
         return found;
     }
-    Result<std::optional<Head>> head(std::string_view run_id) override {
-        auto found = ForwardingStore::head(run_id);
+    Result<std::optional<Head>> head(std::string_view run_id, Deadline deadline) override {
+        auto found = ForwardingStore::head(run_id, deadline);
         if (after_head) after_head();
         return found;
-    }
-    void read_afresh() override {
-        ++times_read_afresh;
-        if (is_healed_) bad_ids_.clear();
     }
 
     int times_read_afresh = 0;
@@ -903,8 +907,8 @@ private:
 
 void expect_head_alone(RecoveryBench& bench) {
     EXPECT_EQ(bench.snapshots("run"), 3U);
-    EXPECT_EQ(bench.inner->head("run").value()->snapshot_id, "s3");
-    EXPECT_TRUE(bench.inner->recovery_log("run", 10).value().empty()) << "nothing has been recovered";
+    EXPECT_EQ(bench.inner->head("run", test::soon()).value()->snapshot_id, "s3");
+    EXPECT_TRUE(bench.inner->recovery_log("run", 10, test::soon()).value().empty()) << "nothing has been recovered";
 }
 
 TEST(Recovery, WhatDoesNotMatchIsReadASecondTimeBeforeItIsCalledDamage) {
@@ -934,7 +938,7 @@ TEST(Recovery, AStateBeyondTheReadersLimitIsNotSteppedOver) {
         PersistenceOptions options = bench.options;
         options.state_limits.bytes_max = 1000;
         StatePersistenceService reader(bench.inner, options);
-        const std::string head = bench.inner->head("run").value()->snapshot_id;
+        const std::string head = bench.inner->head("run", test::soon()).value()->snapshot_id;
         const auto expect_limit = [&](const Error& error) {
             EXPECT_EQ(error.code, ErrorCode::kLimitExceeded) << error.to_string();
             EXPECT_NE(error.message.find("CAIRN_STATE_BYTES_MAX"), std::string::npos) << error.message;
@@ -943,16 +947,16 @@ TEST(Recovery, AStateBeyondTheReadersLimitIsNotSteppedOver) {
         const auto resumed = reader.recover_agent_state({.run_id = "run"});
         ASSERT_FALSE(resumed);
         expect_limit(resumed.error());
-        const auto checked = check_deep(*bench.inner, options.state_limits);
+        const auto checked = check_deep(*bench.inner, Deadline::max(), options.state_limits);
         ASSERT_TRUE(checked);
         ASSERT_FALSE(checked->findings.empty());
         for (const auto& finding : checked->findings) EXPECT_EQ(finding.code, ErrorCode::kLimitExceeded);
         expect_limit({.code = ErrorCode::kLimitExceeded, .message = checked->findings.front().problem});
-        EXPECT_EQ(bench.inner->head("run").value()->snapshot_id, head);
-        EXPECT_TRUE(bench.inner->recovery_log("run", 10).value().empty());
+        EXPECT_EQ(bench.inner->head("run", test::soon()).value()->snapshot_id, head);
+        EXPECT_TRUE(bench.inner->recovery_log("run", 10, test::soon()).value().empty());
         large.state_data = State::parse(R"({"text":")" + std::string(5001, 'x') + R"("})").value();
     }
-    EXPECT_TRUE(check_deep(*bench.inner).value().findings.empty());
+    EXPECT_TRUE(check_deep(*bench.inner, Deadline::max()).value().findings.empty());
 }
 
 TEST(Recovery, ADamagedLengthIsDamageAndNoLimit) {
@@ -963,7 +967,7 @@ TEST(Recovery, ADamagedLengthIsDamageAndNoLimit) {
     const std::string length = "\xff\xff\xff\xff\x7f";  // for the one byte that says 10
     lies.replace(2, 1, length);
     huge.frame = lies;
-    ASSERT_TRUE(bench.inner->commit(test::make_batch(huge), test::soon()));
+    ASSERT_TRUE(commit_run(*bench.inner, test::make_batch(huge), test::soon()));
     EXPECT_EQ(code_of(bench.standard.load_agent_state({.run_id = "run"})), ErrorCode::kCorrupt);
     EXPECT_EQ(bench.standard.recover_agent_state({.run_id = "run"}).value().source_snapshot_id, "s3");
 }
@@ -995,10 +999,10 @@ TEST(Recovery, AHeadThatMovesBetweenTwoReadsIsNoFailureAndNoDamage) {
         const auto recovered = StatePersistenceService(store, bench.options).recover_agent_state(request);
         ASSERT_TRUE(recovered) << recovered.error().to_string();
         const bool is_new = type != RecoveryType::kResume;
-        EXPECT_EQ(bench.inner->head("run").value()->snapshot_id, recovered->snapshot_id);
-        EXPECT_EQ(recovered->version, bench.inner->head("run").value()->version);
+        EXPECT_EQ(bench.inner->head("run", test::soon()).value()->snapshot_id, recovered->snapshot_id);
+        EXPECT_EQ(recovered->version, bench.inner->head("run", test::soon()).value()->version);
         EXPECT_EQ(bench.snapshots("run"), 3U + (is_new ? 4U : 1U));
-        EXPECT_EQ(bench.inner->recovery_log("run", 10).value().size(), 1U);
+        EXPECT_EQ(bench.inner->recovery_log("run", 10, test::soon()).value().size(), 1U);
     }
 }
 
@@ -1043,9 +1047,9 @@ TEST(Recovery, WhatIsPrunedMeanwhileIsNoDamage) {
     int gets = 0;
     store->before_get = [&] {
         if (++gets != 2) return;
-        Batch batch;
-        batch.deletions.push_back({.run_id = "run", .version = 2});
-        ASSERT_TRUE(bench.inner->commit(batch, test::soon()));
+        RunBatch batch{.run_id = "run"};
+        batch.deletions.push_back({.version = 2});
+        ASSERT_TRUE(commit_run(*bench.inner, batch, test::soon()));
     };
     const auto recovered = StatePersistenceService(store, bench.options).recover_agent_state({.run_id = "run"});
     ASSERT_TRUE(recovered) << recovered.error().to_string();
@@ -1081,7 +1085,7 @@ TEST(ThreadContext, SumsUpTheRunsOfOneThread) {
     EXPECT_EQ(context.runs.size(), 2U);
     EXPECT_EQ(context.snapshots, 3U);
     EXPECT_EQ(context.newest_run_id, "r1");
-    EXPECT_EQ(context.newest_snapshot_id, bench.store->head("r1").value()->snapshot_id);
+    EXPECT_EQ(context.newest_snapshot_id, bench.store->head("r1", test::soon()).value()->snapshot_id);
     EXPECT_EQ(context.agent_phase, AgentPhase::kTriage);
     EXPECT_EQ(code_of(bench.optimized.get_thread_context("none")), ErrorCode::kNotFound);
     EXPECT_EQ(code_of(bench.optimized.get_thread_context("thread", "intruder")), ErrorCode::kNotFound);
@@ -1099,9 +1103,9 @@ TEST(ThreadContext, AThreadIdUnderTwoUsersNeedsTheUser) {
 
 TEST(CheckDeep, NamesEveryDamagedSnapshotAndNoOther) {
     RecoveryBench bench;
-    EXPECT_TRUE(check_deep(*bench.store).value().findings.empty());
+    EXPECT_TRUE(check_deep(*bench.store, Deadline::max()).value().findings.empty());
     auto damaged = Bench::with_damage(*bench.store, "run", 2);
-    const CheckReport report = check_deep(*damaged).value();
+    const CheckReport report = check_deep(*damaged, Deadline::max()).value();
     ASSERT_EQ(report.findings.size(), 1U);
     EXPECT_EQ(report.findings[0].snapshot_id, "s2");
     EXPECT_EQ(report.snapshots, 3U);

@@ -70,7 +70,7 @@ protected:
 
     /// What the run's head says.
     RunProgress progress(const std::string& run_id = "run") {
-        const auto head = bench.store->get(run_id, std::nullopt).value();
+        const auto head = bench.store->get(run_id, std::nullopt, soon()).value();
         return head ? RunProgress::parse(head->info.metadata).value() : RunProgress{};
     }
     /// The steps whose results are saved.
@@ -84,9 +84,9 @@ protected:
         return steps;
     }
     Status prune(const SnapshotInfo& info) {
-        Batch batch;
-        batch.deletions.push_back({.run_id = info.run_id, .version = info.version, .snapshot_id = info.snapshot_id});
-        return bench.store->commit(batch, soon());
+        RunBatch batch{.run_id = info.run_id};
+        batch.deletions.push_back({.version = info.version, .snapshot_id = info.snapshot_id});
+        return commit_run(*bench.store, batch, soon());
     }
 
     PipelineBench bench;
@@ -280,7 +280,7 @@ TEST_F(PipelineFaults, ARunWhoseLeaseCouldNotBeGivenUpGoesOnInTheSameProcess) {
     Pipeline pipeline{.name = "p", .stages = {alone("a"), alone("b", "breaks the store")}};
     ASSERT_EQ(bench.execute(pipeline)->status, PipelineStatus::kInterrupted);
     bench.store->heal();
-    ASSERT_NE(bench.store->lease("run").value()->lease.owner, "");
+    ASSERT_NE(bench.store->lease("run", soon()).value()->lease.owner, "");
     bench.store->heal();
     bench.context.accept_changes = true;
     pipeline.stages[1].steps[0].agent = "note";
@@ -340,7 +340,7 @@ TEST(OptimisedFaults, WithoutAThreadAnAsynchronousSaveIsCommittedByItsCaller) {
     EXPECT_LE(threads_until_failure.exchange(std::numeric_limits<int>::max()), 0) << "it was not asked for";
     const auto receipt = without.get();
     EXPECT_TRUE(receipt) << receipt.error().to_string();
-    EXPECT_EQ(store->head("run").value().value().version, 1);
+    EXPECT_EQ(store->head("run", soon()).value().value().version, 1);
     EXPECT_EQ(service.save_async(make_request("run", R"({"step":2})")).get().value().version, 2);
 }
 

@@ -143,7 +143,7 @@ TEST_F(PipelineTest, ContextWithoutOwnersAndUnknownAgentsAreRefusedBeforeAnythin
     EXPECT_THAT(error_of(bench.execute(pipeline, "")), HasSubstr("run_id"));
     EXPECT_THAT(error_of(bench.execute({.name = "p", .stages = {alone("a", "nobody")}})), HasSubstr("nobody"));
     EXPECT_THAT(bench.journal.order(), IsEmpty());
-    EXPECT_FALSE(bench.store->lease("run").value().has_value());
+    EXPECT_FALSE(bench.store->lease("run", soon()).value().has_value());
 }
 
 TEST_F(PipelineTest, WhatAnAgentThrowsIsItsStepsFailure) {
@@ -534,7 +534,7 @@ TEST_F(PipelineTest, ARunThatIsNotThereDoesNotBeginWhereItIsToBeResumed) {
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, ErrorCode::kNotFound);
     EXPECT_THAT(bench.journal.order(), IsEmpty());
-    EXPECT_FALSE(bench.store->lease("run").value().has_value());
+    EXPECT_FALSE(bench.store->lease("run", soon()).value().has_value());
 }
 
 TEST_F(PipelineTest, AChangeOfTimesAndRetriesIsNoChange) {
@@ -756,29 +756,27 @@ TEST_F(PipelineTest, OneThatWasSupersededIsToldByItsHeartbeat) {
 TEST_F(PipelineTest, ARunThatHasSavedNothingYetIsTakenOverByNobody) {
     const LeaseInfo held{.lease = {.owner = "elsewhere", .epoch = 3},
                          .heartbeat_at = Runtime().with_defaults().clock->now()};
-    Batch batch;
-    batch.leases.push_back({.run_id = "run", .lease = held.lease, .heartbeat_at = held.heartbeat_at});
-    ASSERT_TRUE(bench.store->commit(batch, soon()));
+    const LeaseWrite taken{.lease = held.lease, .heartbeat_at = held.heartbeat_at};
+    ASSERT_TRUE(commit_run(*bench.store, {.run_id = "run", .lease = taken}, soon()));
     bench.context.take_over = true;
     const auto refused = bench.execute({.name = "p", .stages = {alone("a")}});
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, ErrorCode::kConflict);
     EXPECT_THAT(refused.error().message, HasSubstr("once it has saved something"));
-    EXPECT_EQ(bench.store->lease("run").value()->lease, held.lease);
+    EXPECT_EQ(bench.store->lease("run", soon()).value()->lease, held.lease);
 }
 
 TEST_F(PipelineTest, AnExecutorThatIsSilentForTooLongCountsAsDead) {
     const Lease silent{.owner = "elsewhere", .epoch = 3};
     const Timestamp now = Runtime().with_defaults().clock->now();
     const auto hold = [&](std::string run_id, Timestamp heartbeat_at) {
-        Batch batch;
-        batch.leases.push_back({.run_id = std::move(run_id), .lease = silent, .heartbeat_at = heartbeat_at});
-        return bench.store->commit(batch, soon()).has_value();
+        const LeaseWrite taken{.lease = silent, .heartbeat_at = heartbeat_at};
+        return commit_run(*bench.store, {.run_id = std::move(run_id), .lease = taken}, soon()).has_value();
     };
     const Pipeline pipeline{.name = "p", .stages = {alone("a")}};
     ASSERT_TRUE(hold("run", now - std::chrono::seconds(61)));
     bench.complete(pipeline);
-    EXPECT_EQ(bench.store->lease("run").value()->lease, (Lease{.owner = "", .epoch = 4}));
+    EXPECT_EQ(bench.store->lease("run", soon()).value()->lease, (Lease{.owner = "", .epoch = 4}));
     // It may have waited for a locked store for 30 s and more, and its clock may be behind.
     ASSERT_TRUE(hold("fresh", now - std::chrono::seconds(55)));
     EXPECT_FALSE(bench.execute(pipeline, "fresh"));
@@ -787,9 +785,9 @@ TEST_F(PipelineTest, AnExecutorThatIsSilentForTooLongCountsAsDead) {
 TEST_F(PipelineTest, TheLeaseIsGivenUpHoweverARunEnds) {
     bench.add_breakable("breakable");
     ASSERT_TRUE(bench.execute({.name = "p", .stages = {alone("a", "breakable")}}));
-    EXPECT_EQ(bench.store->lease("run").value()->lease.owner, "");
+    EXPECT_EQ(bench.store->lease("run", soon()).value()->lease.owner, "");
     bench.complete({.name = "p", .stages = {alone("a")}}, "other");
-    EXPECT_EQ(bench.store->lease("other").value()->lease.owner, "");
+    EXPECT_EQ(bench.store->lease("other", soon()).value()->lease.owner, "");
 }
 
 TEST_F(PipelineTest, ManyRunsOfOneExecutorDoNotDisturbEachOther) {

@@ -33,7 +33,7 @@ protected:
         return report.value_or(RetentionReport{});
     }
     std::size_t chain_frames(std::int64_t version) {
-        return memory->get("run", fmt::format("run-{}", version)).value().value().bases.size() + 1;
+        return memory->get("run", fmt::format("run-{}", version), soon()).value().value().bases.size() + 1;
     }
 
     std::shared_ptr<Store> memory = make_memory_store();

@@ -31,7 +31,8 @@ TEST_F(RetentionBesideOthers, AHeadSavedBeforeEachCommitIsKeptEvenIfItNeedsWhatW
     run.append_line(12);
     options.snapshots_per_commit = 3;
     int saves = 0;
-    store->before_commit([&](const Batch& batch) {
+    store->before_commit([&](std::span<const RunBatch> batches) {
+        const RunBatch& batch = batches.front();
         if (saves == 8 || batch.deletions.empty()) return;
         run.append(batch.deletions.front().version);
         ++saves;
@@ -52,7 +53,7 @@ TEST_F(RetentionBesideOthers, TwoPrunersOfOneRunAgree) {
     bool is_rival_at_work = false;
     int commits = 0;
     RetentionReport of_rival;
-    store->before_commit([&](const Batch&) {
+    store->before_commit([&](std::span<const RunBatch>) {
         ++commits;
         if (std::exchange(is_rival_at_work, true)) return;
         of_rival = prune(*memory, {.keep_last = 3}, rival).value();
@@ -70,9 +71,10 @@ class InterruptedStore final : public ForwardingStore {
 public:
     InterruptedStore(std::shared_ptr<Store> next, std::function<void()> interruption)
         : ForwardingStore(std::move(next)), interruption_(std::move(interruption)) {}
-    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override {
+    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id,
+                                        Deadline deadline, Reading reading) override {
         if (interruption_) std::exchange(interruption_, nullptr)();
-        return next().get(run_id, snapshot_id);
+        return next().get(run_id, snapshot_id, deadline, reading);
     }
 
 private:
@@ -97,7 +99,7 @@ TEST_F(RetentionBesideOthers, ARehearsalBesideAnotherPrunerCountsWhatIsLeft) {
 TEST_F(RetentionBesideOthers, ARunDeletedAndMadeAnewMeanwhileIsAnotherRun) {
     run.append_line(10);
     ChainedRun anew(*memory, "run", "another user");
-    store->before_commit([&](const Batch&) {
+    store->before_commit([&](std::span<const RunBatch>) {
         if (anew.newest() != 0) return;
         EXPECT_TRUE(delete_runs(*memory, {.run_id = "run"}));
         for (int i = 1; i <= 12; ++i) {
@@ -112,7 +114,7 @@ TEST_F(RetentionBesideOthers, ARunDeletedAndMadeAnewMeanwhileIsAnotherRun) {
 TEST_F(RetentionBesideOthers, ARunMadeAnewByAnotherUserWhileItIsDeletedIsNotDeleted) {
     run.append_line(3);
     ChainedRun anew(*memory, "run", "another user");
-    store->before_commit([&](const Batch&) {
+    store->before_commit([&](std::span<const RunBatch>) {
         if (anew.newest() != 0) return;
         EXPECT_TRUE(delete_runs(*memory, {.run_id = "run"}));
         for (int i = 1; i <= 4; ++i) {
@@ -129,7 +131,7 @@ TEST_F(RetentionBesideOthers, ConflictsWithoutEndEndAtTheTimeout) {
     run.append_line(4);
     store->inject({.code = ErrorCode::kConflict, .for_good = true});
     int commits = 0;
-    store->before_commit([&](const Batch&) { ++commits; });
+    store->before_commit([&](std::span<const RunBatch>) { ++commits; });
     options.timeout = std::chrono::milliseconds(20);
     EXPECT_EQ(prune(*store, {.keep_last = 1}, options).error().code, ErrorCode::kUnavailable);
     EXPECT_GT(commits, 1) << "it should have been tried again";
@@ -148,14 +150,12 @@ TEST_F(RetentionBesideOthers, AnOutcomeThatRemainsUnknownIsToldAsSuch) {
 // The snapshot's frame becomes something that does not decode.
 void damage(Store& store, const ChainedRun& run, std::int64_t version) {
     const SnapshotInfo info = history(store, run.run_id()).at(static_cast<std::size_t>(version - 1));
-    Snapshot snapshot = store.get(run.run_id(), info.snapshot_id).value().value();
+    Snapshot snapshot = store.get(run.run_id(), info.snapshot_id, test::soon()).value().value();
     snapshot.frame.back() = static_cast<char>(snapshot.frame.back() ^ 1);
-    Batch batch;
-    batch.rewrites.push_back({.run_id = run.run_id(),
-                              .version = version,
-                              .base_version = info.base_version,
-                              .frame = std::move(snapshot.frame)});
-    ASSERT_TRUE(store.commit(batch, test::soon()));
+    RunBatch batch{.run_id = run.run_id()};
+    batch.rewrites.push_back(
+        {.version = version, .base_version = info.base_version, .frame = std::move(snapshot.frame)});
+    ASSERT_TRUE(commit_run(store, batch, test::soon()));
 }
 
 TEST_F(RetentionBesideOthers, ADamagedSnapshotThatNobodyNeedsIsDeleted) {
@@ -199,7 +199,7 @@ TEST_F(RetentionBesideOthers, ADamagedBaseThatIsOnlyOfferedIsDoneWithout) {
     damage(*memory, run, 1);
     EXPECT_EQ(prune_all({.expired = true}, options).snapshots_rewritten, 1U);
     EXPECT_EQ(chain_frames(3), 1U) << "1 is the newest self-contained one before it";
-    const auto loaded = load_snapshot(*memory, {.run_id = "run"}, StateLimits{});
+    const auto loaded = load_snapshot(*memory, {.run_id = "run"}, StateLimits{}, test::soon());
     ASSERT_TRUE(loaded) << loaded.error().to_string();
     EXPECT_EQ(loaded->state.text(), run.texts().at(3));
 }

@@ -163,7 +163,7 @@ TEST_P(RetentionFault, AtAnyCallOfADeletionLeavesARunThatLoadsOrNone) {
         store->inject({.call = call, .code = code, .nth = nth, .after_effect = after_effect});
         const Result<RetentionReport> report = delete_runs(*store, {.run_id = "run"}, options);
         has_met = store->failures(call) > 0;
-        const bool is_there = memory->head("run").value().has_value();
+        const bool is_there = memory->head("run", test::soon()).value().has_value();
         if (report) {
             EXPECT_FALSE(is_there);
             EXPECT_EQ(report->runs_deleted, 1U);
@@ -173,7 +173,7 @@ TEST_P(RetentionFault, AtAnyCallOfADeletionLeavesARunThatLoadsOrNone) {
         store->heal();
         const Result<RetentionReport> again = delete_runs(*store, {.run_id = "run"}, options);
         EXPECT_EQ(again.has_value(), is_there);
-        EXPECT_FALSE(memory->head("run").value());
+        EXPECT_FALSE(memory->head("run", test::soon()).value());
         if (testing::Test::HasFailure()) return;
     }
     EXPECT_EQ(nth > 1, call != StoreCall::kGet) << "a deletion decodes nothing, all else it does";

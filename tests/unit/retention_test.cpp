@@ -43,10 +43,11 @@ TEST_F(RetentionTest, TheOldestOfALongRunCostOneRewrite) {
 
 TEST_F(RetentionTest, BytesInTheReportAreThoseOfTheStore) {
     run.append_line(30);
-    const std::uint64_t before = memory->stats().value().payload_bytes;
+    const std::uint64_t before = memory->stats(test::soon()).value().payload_bytes;
     RetentionReport report = prune_all({.keep_last = 12}, options);
     EXPECT_GT(report.frame_bytes_added, 0U);
-    EXPECT_EQ(memory->stats().value().payload_bytes, before - report.frame_bytes_deleted + report.frame_bytes_added);
+    EXPECT_EQ(memory->stats(test::soon()).value().payload_bytes,
+              before - report.frame_bytes_deleted + report.frame_bytes_added);
     report = prune_all({.keep_last = 12}, options);
     EXPECT_EQ(report.snapshots_deleted, 0U);
     EXPECT_EQ(report.frame_bytes_deleted, 0U);
@@ -108,12 +109,12 @@ TEST_F(RetentionTest, HoweverManyForksABaseHasFewOfTheirFramesAreHeldAtATime) {
             snapshot.info.base_version = 1;
             snapshot.frame = encode_delta_frame(base_text, text, FrameOptions{}, 2 * kBytes).value().value();
         }
-        ASSERT_TRUE(memory->commit(test::make_batch(std::move(snapshot)), test::soon()));
+        ASSERT_TRUE(commit_run(*memory, test::make_batch(std::move(snapshot)), test::soon()));
     }
     std::size_t most = 0;
-    store->before_commit([&](const Batch& batch) {
+    store->before_commit([&](std::span<const RunBatch> batches) {
         std::size_t bytes = 0;
-        for (const FrameRewrite& rewrite : batch.rewrites) bytes += rewrite.frame.size();
+        for (const FrameRewrite& rewrite : batches.front().rewrites) bytes += rewrite.frame.size();
         most = std::max(most, bytes);
     });
     const RetentionReport report = prune_all({.keep_last = 31}, options);
@@ -121,8 +122,8 @@ TEST_F(RetentionTest, HoweverManyForksABaseHasFewOfTheirFramesAreHeldAtATime) {
     EXPECT_GT(report.frame_bytes_added, 12U << 20);
     EXPECT_LT(most, 9U << 20);
     for (std::int64_t version = 2; version <= 32; ++version) {
-        const auto loaded =
-            load_snapshot(*memory, {.run_id = "large", .snapshot_id = fmt::format("large-{}", version)}, StateLimits{});
+        const auto loaded = load_snapshot(*memory, {.run_id = "large", .snapshot_id = fmt::format("large-{}", version)},
+                                          StateLimits{}, test::soon());
         ASSERT_TRUE(loaded) << loaded.error().to_string();
         EXPECT_EQ(loaded->state.text(), unrelated_text(static_cast<std::uint64_t>(version), kBytes));
     }
@@ -178,7 +179,7 @@ TEST_F(RetentionTest, MoreRunsThanAPageHoldsAreAllVisited) {
     EXPECT_EQ(report.runs_examined, 230U);
     EXPECT_EQ(report.snapshots_deleted, 230U);
     EXPECT_EQ(delete_runs(*store, {.user_id = "user"}, options).value().runs_deleted, 230U);
-    EXPECT_EQ(memory->stats().value().snapshots, 0U);
+    EXPECT_EQ(memory->stats(test::soon()).value().snapshots, 0U);
 }
 
 TEST_F(RetentionTest, ARehearsalCountsWhatThenHappens) {
@@ -210,8 +211,9 @@ TEST_F(RetentionTest, ARehearsalCountsWhatThenHappens) {
 TEST_F(RetentionTest, TransactionsStayAsShortAsAsked) {
     run.append_line(50);
     std::size_t largest = 0;
-    store->before_commit(
-        [&](const Batch& batch) { largest = std::max(largest, batch.deletions.size() + batch.rewrites.size()); });
+    store->before_commit([&](std::span<const RunBatch> batches) {
+        largest = std::max(largest, batches.front().deletions.size() + batches.front().rewrites.size());
+    });
     options.snapshots_per_commit = 6;
     prune_all({.keep_last = 1}, options);
     EXPECT_EQ(largest, 6U);
@@ -271,21 +273,21 @@ TEST_F(RetentionTest, ACallbackThatThrowsIsAnErrorValue) {
 TEST_F(RetentionTest, ARunIsDeletedWithAllThatIsInIt) {
     for (int i = 1; i <= 25; ++i)
         run.append(i % 5 == 0 ? 0 : i - 1, [](SnapshotInfo& info) { info.is_recovery_point = true; });
-    Batch log;
+    RunBatch log{.run_id = "run"};
     log.recoveries.push_back({.run_id = "run", .result = "recovered"});
-    ASSERT_TRUE(memory->commit(log, test::soon()));
+    ASSERT_TRUE(commit_run(*memory, log, test::soon()));
     ChainedRun other(*memory, "other");
     other.append_line(3);
     options.snapshots_per_commit = 4;
     std::size_t rewrites = 0;
-    store->before_commit([&](const Batch& batch) { rewrites += batch.rewrites.size(); });
+    store->before_commit([&](std::span<const RunBatch> batches) { rewrites += batches.front().rewrites.size(); });
 
     const RetentionReport report = delete_runs(*store, {.run_id = "run", .user_id = "user"}, options).value();
     EXPECT_EQ(report.runs_deleted, 1U);
     EXPECT_EQ(report.snapshots_deleted, 25U);
     EXPECT_EQ(rewrites, 0U);
-    EXPECT_FALSE(memory->head("run").value());
-    EXPECT_TRUE(memory->recovery_log("run", 10).value().empty());
+    EXPECT_FALSE(memory->head("run", test::soon()).value());
+    EXPECT_TRUE(memory->recovery_log("run", 10, test::soon()).value().empty());
     EXPECT_EQ(versions_in(*memory, "other"), range(1, 3));
 }
 
@@ -297,7 +299,7 @@ TEST_F(RetentionTest, ARunCutShortInItsDeletionStillLoads) {
     EXPECT_TRUE(report.was_cancelled);
     EXPECT_GT(report.snapshots_deleted, 0U);
     EXPECT_EQ(report.runs_deleted, 0U);
-    EXPECT_EQ(memory->head("run").value().value().version, 25);
+    EXPECT_EQ(memory->head("run", test::soon()).value().value().version, 25);
     expect_intact(*memory, run);
 }
 
@@ -305,14 +307,15 @@ TEST_F(RetentionTest, ARunThatGrowsWhileItIsDeletedIsDeleted) {
     for (int i = 1; i <= 25; ++i) run.append(i % 5 == 0 ? 0 : i - 1);
     options.snapshots_per_commit = 4;
     int saves = 0;
-    store->before_commit([&](const Batch& batch) {
+    store->before_commit([&](std::span<const RunBatch> batches) {
+        const RunBatch& batch = batches.front();
         if (batch.deletions.empty()) return;
         run.append(saves % 2 == 0 ? batch.deletions.front().version : run.newest());
         if (++saves == 7) store->before_commit(nullptr);
     });
     EXPECT_EQ(delete_runs(*store, {.run_id = "run"}, options).value().runs_deleted, 1U);
     EXPECT_EQ(saves, 7);
-    EXPECT_FALSE(memory->head("run").value());
+    EXPECT_FALSE(memory->head("run", test::soon()).value());
 }
 
 TEST_F(RetentionTest, RunsOfOtherOwnersAreNotFoundAndNotTouched) {
@@ -336,17 +339,17 @@ TEST(RetentionOnSqlite, SpaceIsGivenBackToTheFileSystem) {
     ChainedRun kept(*store, "kept");
     kept.append_line(20);
     {
-        Batch batch;  // some 700 KB
+        RunBatch batch{.run_id = "large"};  // some 700 KB
         for (std::int64_t version = 1; version <= 1000; ++version) {
             const std::string text = ChainedRun::text_of("large", version);
             batch.writes.push_back(test::make_write(test::make_snapshot("large", version, text)));
         }
-        ASSERT_TRUE(store->commit(batch, test::soon()));
+        ASSERT_TRUE(commit_run(*store, batch, test::soon()));
     }
-    const std::uint64_t before = store->stats().value().store_bytes;
+    const std::uint64_t before = store->stats(test::soon()).value().store_bytes;
     const RetentionReport pruned = prune(*store, {.keep_last = 500, .run_id = "large"}).value();
     const RetentionReport deleted = delete_runs(*store, {.run_id = "large"}).value();
-    const std::uint64_t after = store->stats().value().store_bytes;
+    const std::uint64_t after = store->stats(test::soon()).value().store_bytes;
     EXPECT_GT(pruned.store_bytes_returned, 300'000U);
     EXPECT_GT(deleted.store_bytes_returned, 300'000U);
     EXPECT_LT(after, before / 4);

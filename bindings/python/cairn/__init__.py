@@ -20,8 +20,10 @@ from cairn.errors import (
     LimitExceededError,
     NotFoundError,
     OutcomeUnknownError,
+    PermissionDeniedError,
     ReadOnlyError,
     StorageFullError,
+    UnauthenticatedError,
     UnavailableError,
 )
 from cairn.events import CheckpointEvent, Events
@@ -83,6 +85,7 @@ __all__ = [
     "Outcome",
     "OutcomeUnknownError",
     "Pages",
+    "PermissionDeniedError",
     "ReadOnlyError",
     "Receipt",
     "RecoveryRecord",
@@ -98,6 +101,7 @@ __all__ = [
     "Store",
     "ThreadContext",
     "ThreadInfo",
+    "UnauthenticatedError",
     "UnavailableError",
     "checkpoint",
     "config_entries",

@@ -90,6 +90,14 @@ class InternalError(CairnError):
     pass
 
 
+class UnauthenticatedError(CairnError):
+    pass
+
+
+class PermissionDeniedError(CairnError):
+    pass
+
+
 _by_code: dict[str, type[CairnError]] = {}
 
 # The classes stand above so that type checkers see them; what they mean stands in the one error table.

@@ -27,7 +27,7 @@ class FaultyStore(Store):
         for_good: bool = False,
         after_effect: bool = False,
     ) -> None:
-        """The ``nth`` call from now on fails: "commit", "head", "get" or "history".
+        """The ``nth`` call from now on fails: "commit", "head", "get", "history" or "lease".
 
         ``error`` is an error's code ("storage_full"). ``for_good``: all later ones too, until `heal`.
         ``after_effect``: the call takes effect, and reports the error then.

@@ -37,6 +37,12 @@ Call call(const StoreHandle& handle, std::string key, const Ask& ask, ToPython t
     return {handle.executor(), std::move(key), [store, ask, to_python] { return answer(ask(*store), to_python); }};
 }
 
+// Until when one reading may wait for the store.
+Deadline reading_deadline() {
+    constexpr std::chrono::seconds kPatience(30);
+    return std::chrono::steady_clock::now() + kPatience;
+}
+
 const auto kTuples = [](const auto& values) -> py::object {
     py::list list;
     for (const auto& value : values) list.append(tuple_of(value));
@@ -68,15 +74,16 @@ std::shared_ptr<FaultyStoreHandle> make_faulty(const StoreHandle& handle) {
     return std::make_shared<FaultyStoreHandle>(std::make_shared<FaultyStore>(value_of(handle.store())));
 }
 
-constexpr std::array<std::pair<std::string_view, StoreCall>, 4> kStoreCalls{{{"commit", StoreCall::kCommit},
+constexpr std::array<std::pair<std::string_view, StoreCall>, 5> kStoreCalls{{{"commit", StoreCall::kCommit},
                                                                              {"head", StoreCall::kHead},
                                                                              {"get", StoreCall::kGet},
-                                                                             {"history", StoreCall::kHistory}}};
+                                                                             {"history", StoreCall::kHistory},
+                                                                             {"lease", StoreCall::kLease}}};
 
 StoreCall store_call_of(const std::string& name) {
     const auto* const found = std::ranges::find(kStoreCalls, name, &std::pair<std::string_view, StoreCall>::first);
     if (found != kStoreCalls.end()) return found->second;
-    throw py::value_error(fmt::format("call is \"{}\": give commit, head, get or history", name));
+    throw py::value_error(fmt::format("call is \"{}\": give commit, head, get, history or lease", name));
 }
 
 void inject(const FaultyStoreHandle& handle, const std::string& call, std::uint64_t nth, const std::string& error,
@@ -124,26 +131,31 @@ Call history(const StoreHandle& handle, const std::string& run_id, OptionalText 
     query.order = oldest_first ? HistoryQuery::Order::kOldestFirst : HistoryQuery::Order::kNewestFirst;
     query.after_version = after_version;
     query.limit = limit;
-    return call(handle, run_id, [query](Store& store) { return store.history(query); }, kTuples);
+    return call(handle, run_id, [query](Store& store) { return store.history(query, reading_deadline()); }, kTuples);
 }
 
 Call runs(const StoreHandle& handle, OptionalText thread_id, OptionalText user_id, std::string cursor,
           std::size_t limit) {
-    const RunQuery query{std::move(thread_id), std::move(user_id), std::move(cursor), limit};
-    return call(handle, "", [query](Store& store) { return store.runs(query); }, kPage);
+    const RunQuery query{
+        .thread_id = std::move(thread_id), .user_id = std::move(user_id), .cursor = std::move(cursor), .limit = limit};
+    return call(handle, "", [query](Store& store) { return store.runs(query, reading_deadline()); }, kPage);
 }
 
 Call threads(const StoreHandle& handle, OptionalText user_id, std::string cursor, std::size_t limit) {
     const ThreadQuery query{std::move(user_id), std::move(cursor), limit};
-    return call(handle, "", [query](Store& store) { return store.threads(query); }, kPage);
+    return call(handle, "", [query](Store& store) { return store.threads(query, reading_deadline()); }, kPage);
 }
 
 Call recovery_log(const StoreHandle& handle, const std::string& run_id, std::size_t limit) {
-    return call(handle, run_id, [=](Store& store) { return store.recovery_log(run_id, limit); }, kTuples);
+    return call(
+        handle, run_id, [=](Store& store) { return store.recovery_log(run_id, limit, reading_deadline()); }, kTuples);
 }
 
 Call check(const StoreHandle& handle, bool deep) {
-    return call(handle, "", [deep](Store& store) { return deep ? check_deep(store) : store.check(); }, kTuple);
+    return call(
+        handle, "",
+        [deep](Store& store) { return deep ? check_deep(store, Deadline::max()) : store.check(Deadline::max()); },
+        kTuple);
 }
 
 Call prune(const StoreHandle& handle, std::optional<std::size_t> keep_last, std::optional<double> age_max_seconds,
@@ -202,7 +214,7 @@ void bind_store(py::module_& module) {
         .def("recovery_log", &recovery_log, py::arg("run_id"), py::kw_only(), py::arg("limit"))
         .def("stats",
              [](const StoreHandle& handle) {
-                 return call(handle, "", [](Store& store) { return store.stats(); }, kDict);
+                 return call(handle, "", [](Store& store) { return store.stats(Deadline::max()); }, kDict);
              })
         .def("check", &check, py::kw_only(), py::arg("deep"))
         .def("prune", &prune, py::kw_only(), py::arg("keep_last"), py::arg("age_max_seconds"), py::arg("expired"),

@@ -53,14 +53,15 @@ class WatchedStore final : public ForwardingStore {
 public:
     using ForwardingStore::ForwardingStore;
 
-    Result<CheckReport> check() override {
-        auto report = ForwardingStore::check();
+    Result<CheckReport> check(Deadline deadline) override {
+        auto report = ForwardingStore::check(deadline);
         if (report) progress_.emplace("Checking", report->snapshots);
         return report;
     }
-    Result<std::vector<BaseFrame>> frames(std::string_view run_id, std::span<const std::int64_t> versions) override {
+    Result<std::vector<BaseFrame>> frames(std::string_view run_id, std::span<const std::int64_t> versions,
+                                          Deadline deadline, Reading reading) override {
         if (progress_) progress_->advance(versions.size());
-        return ForwardingStore::frames(run_id, versions);
+        return ForwardingStore::frames(run_id, versions, deadline, reading);
     }
 
 private:
@@ -69,7 +70,7 @@ private:
 
 Result<CheckReport> check_all_states(const Cli& cli, std::shared_ptr<Store> store) {
     WatchedStore watched(std::move(store));
-    return check_deep(watched, cli.config().state_limits());
+    return check_deep(watched, Deadline::max(), cli.config().state_limits());
 }
 
 // A state that is too large for this program is no damage: whoever has a larger limit may read it.
@@ -92,7 +93,7 @@ Status verdict(const Cli& cli, const CheckReport& report) {
 Status check(const Cli& cli, bool deep) {
     const auto store = cli.open_for_reading();
     if (!store) return std::unexpected(store.error());
-    const auto report = deep ? check_all_states(cli, *store) : (*store)->check();
+    const auto report = deep ? check_all_states(cli, *store) : (*store)->check(Deadline::max());
     if (!report) return std::unexpected(report.error());
     cli.json ? print_line(to_json(*report, deep)) : print_text(*report, deep);
     return verdict(cli, *report);

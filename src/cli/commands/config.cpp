@@ -1,12 +1,9 @@
 #include "cli/command.h"
 #include "cli/terminal/output.h"
-#include "store/store_url.h"
+#include "store/scheme_table.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-
-#include <filesystem>
-#include <system_error>
 
 namespace cairn::cli {
 namespace {
@@ -19,16 +16,8 @@ std::string origin_of(const Cli& cli, const ConfigEntry& entry) {
 
 // Why the store cannot work, as far as that can be seen without opening it; empty: nothing speaks against it.
 std::string problem_of_store(const std::string& url) {
-    namespace fs = std::filesystem;
-    const auto read = read_store_url(url);
-    if (!read) return read.error().message;
-    if (read->kind != StoreUrl::Kind::kSqlite) return "";
-    std::error_code ignored;
-    const fs::path path(read->path);
-    const fs::path folder = path.has_parent_path() ? path.parent_path() : ".";
-    if (!fs::is_directory(folder, ignored)) return fmt::format("there is no folder \"{}\"", folder.string());
-    if (fs::is_directory(path, ignored)) return fmt::format("\"{}\" is a folder", path.string());
-    return "";
+    const Status usable = check_store_url(url);
+    return usable ? "" : usable.error().message;
 }
 
 std::string problem_of(const Cli& cli, const ConfigEntry& entry) {

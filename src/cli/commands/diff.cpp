@@ -1,4 +1,5 @@
 #include "base/counted.h"
+#include "base/default_deadline.h"
 #include "cli/command.h"
 #include "cli/history/snapshot_reference.h"
 #include "cli/terminal/output.h"
@@ -25,7 +26,8 @@ using SnapshotIds = std::array<std::optional<std::string>, 2>;  // none: the hea
 
 Result<SnapshotIds> newest_two(Store& store, const DiffOptions& options) {
     const auto page = store.history(
-        {.run_id = options.run_id, .thread_id = options.owner.thread_id, .user_id = options.owner.user_id, .limit = 2});
+        {.run_id = options.run_id, .thread_id = options.owner.thread_id, .user_id = options.owner.user_id, .limit = 2},
+        default_deadline());
     if (!page) return std::unexpected(page.error());
     if (page->size() < 2) {
         return fail(ErrorCode::kNotFound,

@@ -1,4 +1,5 @@
 #include "base/counted.h"
+#include "base/default_deadline.h"
 #include "cli/command.h"
 #include "cli/history/snapshot_reference.h"
 #include "cli/terminal/interruption.h"
@@ -33,6 +34,7 @@ struct ExportOptions {
 
 struct ExportedRun {
     std::string run_id;
+    Timestamp created_at = {};
     std::uint64_t snapshots = 0;
     std::string damage = {};
 };
@@ -43,19 +45,20 @@ struct ExportCounts {
     std::uint64_t too_large = 0;  // for this reader's limit
 };
 
-// The run created first comes first, so that a store that is filled from it lists its runs in the same order.
+// The run created first comes first.
 Result<std::vector<ExportedRun>> list_runs(Store& store, const Owner& owner) {
     std::vector<ExportedRun> runs;
-    RunQuery query{.thread_id = owner.thread_id, .user_id = owner.user_id, .limit = 500};
+    RunQuery query{
+        .thread_id = owner.thread_id, .user_id = owner.user_id, .order = RunQuery::Order::kById, .limit = 500};
     do {
-        auto page = store.runs(query);
+        auto page = store.runs(query, default_deadline());
         if (!page) return std::unexpected(page.error());
         for (RunInfo& run : page->items) {
-            runs.push_back({std::move(run.run_id), run.snapshots, std::move(run.damage)});
+            runs.push_back({std::move(run.run_id), run.created_at, run.snapshots, std::move(run.damage)});
         }
         query.cursor = std::move(page->next_cursor);
     } while (!query.cursor.empty());
-    std::ranges::reverse(runs);
+    std::ranges::stable_sort(runs, {}, &ExportedRun::created_at);
     return runs;
 }
 
@@ -94,7 +97,7 @@ private:
         progress_.advance();
         if (Interruption::requested()) return fail(ErrorCode::kUnavailable, "the export was interrupted");
         const auto loaded = load_snapshot(store_, {.run_id = info.run_id, .snapshot_id = info.snapshot_id},
-                                          cli_.config().state_limits());
+                                          cli_.config().state_limits(), default_deadline());
         if (!loaded && loaded.error().code == ErrorCode::kNotFound) return {};  // deleted meanwhile
         if (!loaded && is_unreadable(loaded.error())) {
             leave_out(info, loaded.error());

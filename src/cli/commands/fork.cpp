@@ -1,3 +1,4 @@
+#include "base/default_deadline.h"
 #include "cli/command.h"
 #include "cli/history/snapshot_reference.h"
 #include "cli/run/pipeline_fork.h"
@@ -55,7 +56,7 @@ void begin_run(const SnapshotInfo& source, const ForkOptions& options, StatePers
 }
 
 Status require_no_run(Store& store, const std::string& run_id) {
-    const auto head = store.head(run_id);
+    const auto head = store.head(run_id, default_deadline());
     if (!head) return std::unexpected(head.error());
     if (!*head) return {};
     return std::unexpected(advise(

@@ -1,4 +1,5 @@
 #include "base/counted.h"
+#include "base/default_deadline.h"
 #include "cli/command.h"
 #include "cli/terminal/output.h"
 #include "cli/terminal/progress.h"
@@ -98,7 +99,8 @@ Result<std::uint64_t> verify(Store& store, const std::set<std::string>& runs, co
     Progress progress("Verifying");
     std::uint64_t verified = 0;
     const auto load = [&](const SnapshotInfo& info) -> Status {
-        const auto loaded = load_snapshot(store, {.run_id = info.run_id, .snapshot_id = info.snapshot_id}, limits);
+        const auto loaded =
+            load_snapshot(store, {.run_id = info.run_id, .snapshot_id = info.snapshot_id}, limits, default_deadline());
         if (!loaded && loaded.error().code != ErrorCode::kNotFound) return std::unexpected(loaded.error());
         progress.show(++verified, 0);
         return {};

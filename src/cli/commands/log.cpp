@@ -1,3 +1,4 @@
+#include "base/default_deadline.h"
 #include "cli/command.h"
 #include "cli/history/history_listing.h"
 #include "cli/history/snapshot_reference.h"
@@ -71,7 +72,7 @@ Result<HistoryQuery> to_query(const LogOptions& options) {
 }
 
 Status print_recoveries(Store& store, const std::string& run_id, const RowLimit& limit, bool json) {
-    const auto records = store.recovery_log(run_id, limit.or_all());
+    const auto records = store.recovery_log(run_id, limit.or_all(), default_deadline());
     if (!records) return std::unexpected(records.error());
     Table table({{"STARTED"}, {"TYPE"}, {"RESULT"}, {"FROM"}, {"HEAD"}, {"REASON"}, {"DETAIL"}});
     JsonArray array;

@@ -1,4 +1,5 @@
 #include "replay/replay.h"
+#include "base/default_deadline.h"
 #include "cli/command.h"
 #include "cli/replay/replay_report.h"
 #include "cli/terminal/interruption.h"
@@ -115,7 +116,7 @@ Result<ReplayFigures> replay_into(const std::shared_ptr<Store>& store, std::stri
 
 /// A store that already holds runs is fine, but part of what is reported is then not this replay's.
 Status note_if_not_empty(Store& store) {
-    const auto runs = store.runs({.limit = 1});
+    const auto runs = store.runs({.limit = 1}, default_deadline());
     if (!runs) return std::unexpected(runs.error());
     if (!runs->items.empty()) {
         print_message("note: the store already holds runs; all figures but store_bytes are of this replay only\n");

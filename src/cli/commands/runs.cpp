@@ -1,3 +1,4 @@
+#include "base/default_deadline.h"
 #include "cli/command.h"
 #include "cli/run/run_choice.h"
 #include "cli/terminal/output.h"
@@ -148,13 +149,14 @@ Status print_pages(Table table, const RowLimit& limit, const Cli& cli, NextPage 
 Status print_runs(Store& store, const RunsOptions& options, const Cli& cli) {
     return print_pages(runs_table(), options.limit, cli, [&](const std::string& cursor, std::size_t limit) {
         return store.runs(
-            {.thread_id = options.thread_id, .user_id = options.user_id, .cursor = cursor, .limit = limit});
+            {.thread_id = options.thread_id, .user_id = options.user_id, .cursor = cursor, .limit = limit},
+            default_deadline());
     });
 }
 
 Status print_threads(Store& store, const RunsOptions& options, const Cli& cli) {
     return print_pages(threads_table(), options.limit, cli, [&](const std::string& cursor, std::size_t limit) {
-        return store.threads({.user_id = options.user_id, .cursor = cursor, .limit = limit});
+        return store.threads({.user_id = options.user_id, .cursor = cursor, .limit = limit}, default_deadline());
     });
 }
 

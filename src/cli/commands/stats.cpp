@@ -115,7 +115,7 @@ void print_storage(const Cli& cli, const StoreStats& stats) {
 Status stats(const Cli& cli, bool storage) {
     const auto store = cli.open_for_reading();
     if (!store) return std::unexpected(store.error());
-    const auto counted = (*store)->stats();
+    const auto counted = (*store)->stats(Deadline::max());
     if (!counted) return std::unexpected(counted.error());
     if (storage) {
         cli.json ? print_line(to_storage_json(cli, *counted)) : print_storage(cli, *counted);

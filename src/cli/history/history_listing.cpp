@@ -1,5 +1,6 @@
 #include "cli/history/history_listing.h"
 
+#include "base/default_deadline.h"
 #include "cli/history/history_graph.h"
 #include "cli/terminal/output.h"
 #include "persistence/reading/snapshot_walk.h"
@@ -161,7 +162,7 @@ Status print_history(Store& store, HistoryQuery query, const RowLimit& limit, Hi
     bool more = true;
     for (std::uint64_t printed = 0; more && !limit.reached(printed);) {
         query.limit = limit.next_page(printed);
-        const auto page = store.history(query);
+        const auto page = store.history(query, default_deadline());
         if (!page) return std::unexpected(page.error());
         if (Status added = listing->add(*page); !added) return added;
         printed += page->size();

@@ -1,5 +1,6 @@
 #include "cli/history/snapshot_reference.h"
 
+#include "base/default_deadline.h"
 #include "cli/terminal/output.h"
 
 #include <fmt/format.h>
@@ -27,7 +28,8 @@ Result<std::optional<SnapshotInfo>> find_owned(Store& store, const std::string& 
                                .thread_id = owner.thread_id,
                                .user_id = owner.user_id,
                                .after_version = version + 1,
-                               .limit = 1});
+                               .limit = 1},
+                              default_deadline());
     if (!page) return std::unexpected(page.error());
     if (page->empty() || page->front().version != version) return std::nullopt;
     return std::move(page->front());
@@ -49,14 +51,14 @@ Result<std::string> find_snapshot_id(Store& store, const std::string& run_id, co
                                      const Owner& owner) {
     const auto version = as_version(reference);
     if (!version) return reference;
-    const auto named_so = store.get(run_id, reference);
+    const auto named_so = store.get(run_id, reference, default_deadline());
     if (!named_so) return std::unexpected(named_so.error());
     if (named_so->has_value()) return reference;
     return id_of_version(store, run_id, *version, owner);
 }
 
 Status require_run(Store& store, const std::string& run_id, const Owner& owner) {
-    const auto head = store.head(run_id);
+    const auto head = store.head(run_id, default_deadline());
     if (!head) return std::unexpected(head.error());
     const std::optional<Head>& of_run = *head;
     const bool found = of_run && owner.thread_id.value_or(of_run->thread_id) == of_run->thread_id &&

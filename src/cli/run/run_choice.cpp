@@ -1,5 +1,7 @@
 #include "cli/run/run_choice.h"
 
+#include "base/default_deadline.h"
+
 #include <fmt/format.h>
 
 #include <pwd.h>
@@ -15,10 +17,10 @@ constexpr const char* kDefaultThread = "cli";
 
 // The head of a run as `Store::runs` would list it, as far as its standing goes.
 Result<std::optional<RunInfo>> find_run(Store& store, const std::string& run_id) {
-    const auto history = store.history({.run_id = run_id, .limit = 1});
+    const auto history = store.history({.run_id = run_id, .limit = 1}, default_deadline());
     if (!history) return std::unexpected(history.error());
     if (history->empty()) return std::nullopt;
-    auto lease = store.lease(run_id);
+    auto lease = store.lease(run_id, default_deadline());
     if (!lease) return std::unexpected(std::move(lease.error()));
     const SnapshotInfo& head = history->front();
     RunInfo run{};
@@ -43,7 +45,8 @@ Result<std::optional<ChosenRun>> newest_unfinished(Store& store, const std::stri
                                                    const Runtime& runtime) {
     std::optional<ChosenRun> other;
     for (std::string cursor;;) {
-        auto page = store.runs({.thread_id = wish.thread_id, .user_id = wish.user_id, .cursor = cursor});
+        auto page =
+            store.runs({.thread_id = wish.thread_id, .user_id = wish.user_id, .cursor = cursor}, default_deadline());
         if (!page) return std::unexpected(std::move(page.error()));
         for (const RunInfo& run : page->items) {
             auto status = status_now(run, runtime);

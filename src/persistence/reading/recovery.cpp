@@ -1,5 +1,6 @@
 #include "persistence/reading/recovery.h"
 
+#include "base/backoff.h"
 #include "frame/frame.h"
 #include "persistence/reading/run_examination.h"
 #include "persistence/reading/snapshot_reader.h"
@@ -30,8 +31,8 @@ std::string describe(const std::vector<RecoveryResult::Damaged>& damaged) {
 /// for each.
 class CandidateReader {
 public:
-    CandidateReader(Store& store, const std::string& run_id, const StateLimits& limits)
-        : store_(store), run_id_(run_id), limits_(limits) {}
+    CandidateReader(Store& store, const std::string& run_id, const StateLimits& limits, Deadline deadline)
+        : store_(store), run_id_(run_id), limits_(limits), deadline_(deadline) {}
 
     Result<State> read(const SnapshotInfo& info) {
         if (Status status = check_record(info); !status) return std::unexpected(std::move(status.error()));
@@ -39,7 +40,7 @@ public:
             if (auto problem = examination_->problem(info)) return std::unexpected(*std::move(problem));
         }
         Result<ChainedState> loaded =
-            load_snapshot(store_, {.run_id = run_id_, .snapshot_id = info.snapshot_id}, limits_);
+            load_snapshot(store_, {.run_id = run_id_, .snapshot_id = info.snapshot_id}, limits_, deadline_);
         if (loaded) return std::move(loaded->state);
         if (is_damage(loaded.error()) && ++failures_ == kFailuresMax) {
             if (Status status = examine(info); !status) return std::unexpected(std::move(status.error()));
@@ -53,11 +54,11 @@ private:
     // Read twice, as all that is called damage.
     Status check_record(const SnapshotInfo& info) {
         if (info.damage.empty()) return {};
-        store_.read_afresh();
         const Result<std::vector<SnapshotInfo>> again = store_.history({.run_id = run_id_,
                                                                         .order = HistoryQuery::Order::kOldestFirst,
                                                                         .after_version = info.version - 1,
-                                                                        .limit = 1});
+                                                                        .limit = 1},
+                                                                       deadline_, Store::Reading::kAfresh);
         if (!again) return std::unexpected(again.error());
         const bool is_damaged =
             !again->empty() && again->front().version == info.version && !again->front().damage.empty();
@@ -70,7 +71,7 @@ private:
         failures_ = 0;
         Status status;
         if (!examination_) {
-            examination_.emplace(store_, run_id_, limits_);
+            examination_.emplace(store_, run_id_, limits_, deadline_);
             status = examination_->read_records();
         }
         if (status) status = examination_->examine(info.version);
@@ -80,6 +81,7 @@ private:
     Store& store_;
     const std::string& run_id_;
     const StateLimits& limits_;
+    const Deadline deadline_;
     std::optional<RunExamination> examination_;
     int failures_ = 0;
 };
@@ -109,10 +111,11 @@ Result<RecoveryResult> Recovery::recover(const StateRecoveryRequest& request, De
                     .new_snapshot_id = make_snapshot_id(clock, *options_.runtime.random),
                     .started_at = clock.now(),
                     .started = SteadyClock::now()};
+    Backoff backoff(options_.runtime, deadline);
     Result<bool> done = false;
     do {
         done = try_once(attempt, deadline);
-    } while (done && !*done && SteadyClock::now() < deadline);
+    } while (done && !*done && backoff.pause());
     if (done && !*done) {
         done = fail(ErrorCode::kUnavailable,
                     fmt::format("other writers kept moving the head of run \"{}\" until the deadline", request.run_id));
@@ -126,7 +129,7 @@ Result<RecoveryResult> Recovery::recover(const StateRecoveryRequest& request, De
 // False: the head moved meanwhile, nothing was applied.
 Result<bool> Recovery::try_once(Attempt& attempt, Deadline deadline) {
     const StateRecoveryRequest& request = attempt.request;
-    const Result<std::optional<Head>> head = store_->head(request.run_id);
+    const Result<std::optional<Head>> head = store_->head(request.run_id, deadline);
     if (!head) return std::unexpected(head.error());
     const bool is_owned = *head && (!request.thread_id || *request.thread_id == (*head)->thread_id) &&
                           (!request.user_id || *request.user_id == (*head)->user_id);
@@ -136,8 +139,8 @@ Result<bool> Recovery::try_once(Attempt& attempt, Deadline deadline) {
     }
     attempt.is_run_found = true;
     attempt.result.damaged.clear();
-    if (Status status = find_source(attempt, **head); !status) {
-        if (status.error().code == ErrorCode::kCorrupt && has_moved(request.run_id, **head)) return false;
+    if (Status status = find_source(attempt, **head, deadline); !status) {
+        if (status.error().code == ErrorCode::kCorrupt && has_moved(request.run_id, **head, deadline)) return false;
         return std::unexpected(std::move(status.error()));
     }
     attempt.result.source_snapshot_id = attempt.source.snapshot_id;
@@ -154,29 +157,29 @@ Result<bool> Recovery::try_once(Attempt& attempt, Deadline deadline) {
     return true;
 }
 
-bool Recovery::has_moved(const std::string& run_id, const Head& head) {
-    const Result<std::optional<Head>> now = store_->head(run_id);
+bool Recovery::has_moved(const std::string& run_id, const Head& head, Deadline deadline) {
+    const Result<std::optional<Head>> now = store_->head(run_id, deadline);
     return now && (!*now || (*now)->version != head.version || (*now)->snapshot_id != head.snapshot_id);
 }
 
-Status Recovery::find_source(Attempt& attempt, const Head& head) {
+Status Recovery::find_source(Attempt& attempt, const Head& head, Deadline deadline) {
     switch (attempt.request.recovery_type) {
         case RecoveryType::kResume:
-            return find_newest_intact(attempt, head);
+            return find_newest_intact(attempt, head, deadline);
         case RecoveryType::kRollback:
-            return find_target(attempt, *attempt.request.target_snapshot_id);
+            return find_target(attempt, *attempt.request.target_snapshot_id, deadline);
         case RecoveryType::kRestart:
-            return find_first(attempt);
+            return find_first(attempt, deadline);
     }
     return fail(ErrorCode::kInvalidArgument, "recovery_type is none of restart, resume, rollback");
 }
 
 // What is not there any more was pruned meanwhile, but a head never is.
-Status Recovery::find_newest_intact(Attempt& attempt, const Head& head) {
+Status Recovery::find_newest_intact(Attempt& attempt, const Head& head, Deadline deadline) {
     HistoryQuery query{.run_id = attempt.request.run_id};
-    CandidateReader candidates(*store_, attempt.request.run_id, options_.state_limits);
+    CandidateReader candidates(*store_, attempt.request.run_id, options_.state_limits, deadline);
     while (true) {
-        const Result<std::vector<SnapshotInfo>> page = store_->history(query);
+        const Result<std::vector<SnapshotInfo>> page = store_->history(query, deadline);
         if (!page) return std::unexpected(page.error());
         for (const SnapshotInfo& info : *page) {
             Result<State> state = candidates.read(info);
@@ -194,36 +197,36 @@ Status Recovery::find_newest_intact(Attempt& attempt, const Head& head) {
         if (page->size() < query.limit) break;
         query.after_version = page->back().version;
     }
-    if (attempt.result.damaged.empty()) return find_head(attempt);
+    if (attempt.result.damaged.empty()) return find_head(attempt, deadline);
     return fail(ErrorCode::kCorrupt, fmt::format("none of the {} snapshots of run \"{}\" is intact",
                                                  attempt.result.damaged.size(), attempt.request.run_id));
 }
 
 // Where the history shows nothing: the run was deleted meanwhile, or the store says what is wrong.
-Status Recovery::find_head(Attempt& attempt) {
-    return find(attempt, {.run_id = attempt.request.run_id});
+Status Recovery::find_head(Attempt& attempt, Deadline deadline) {
+    return find(attempt, {.run_id = attempt.request.run_id}, deadline);
 }
 
-Status Recovery::find_target(Attempt& attempt, std::string_view snapshot_id) {
-    return find(attempt, {.run_id = attempt.request.run_id, .snapshot_id = std::string(snapshot_id)});
+Status Recovery::find_target(Attempt& attempt, std::string_view snapshot_id, Deadline deadline) {
+    return find(attempt, {.run_id = attempt.request.run_id, .snapshot_id = std::string(snapshot_id)}, deadline);
 }
 
-Status Recovery::find(Attempt& attempt, const LoadRequest& load) {
-    Result<ChainedState> loaded = load_snapshot(*store_, load, options_.state_limits);
+Status Recovery::find(Attempt& attempt, const LoadRequest& load, Deadline deadline) {
+    Result<ChainedState> loaded = load_snapshot(*store_, load, options_.state_limits, deadline);
     if (!loaded) return std::unexpected(std::move(loaded.error()));
     attempt.source = std::move(loaded->info);
     attempt.result.state = std::move(loaded->state);
     return {};
 }
 
-Status Recovery::find_first(Attempt& attempt) {
-    const Result<std::vector<SnapshotInfo>> first =
-        store_->history({.run_id = attempt.request.run_id, .order = HistoryQuery::Order::kOldestFirst, .limit = 1});
+Status Recovery::find_first(Attempt& attempt, Deadline deadline) {
+    const Result<std::vector<SnapshotInfo>> first = store_->history(
+        {.run_id = attempt.request.run_id, .order = HistoryQuery::Order::kOldestFirst, .limit = 1}, deadline);
     if (!first) return std::unexpected(first.error());
     if (first->empty()) {
         return fail(ErrorCode::kNotFound, fmt::format("run \"{}\" has no snapshot", attempt.request.run_id));
     }
-    return find_target(attempt, first->front().snapshot_id);
+    return find_target(attempt, first->front().snapshot_id, deadline);
 }
 
 // A new critical head with the source's state, and the line in the log, together.
@@ -249,7 +252,7 @@ Result<bool> Recovery::make_head(Attempt& attempt, const Head& head, Deadline de
     info.frame_bytes = frame->size();
     info.base_version = 0;
     info.checksum = checksum;
-    Batch batch;
+    RunBatch batch{.run_id = attempt.request.run_id};
     batch.writes.push_back(
         {.snapshot = {.info = std::move(info), .frame = std::move(*frame)}, .expected_version = head.version});
     batch.recoveries.push_back(make_record(attempt));
@@ -297,15 +300,14 @@ void Recovery::report(const Attempt& attempt, const Status& status) {
 }
 
 void Recovery::append_to_log(RecoveryRecord record, Deadline deadline) {
-    const std::string run_id = record.run_id;
-    Batch batch;
+    RunBatch batch{.run_id = record.run_id};
     batch.recoveries.push_back(std::move(record));
-    const Status logged = store_->commit(batch, deadline);
+    const Status logged = commit_run(*store_, batch, deadline);
     if (logged) return;
     options_.runtime.log({.level = LogLevel::kWarning,
                           .event = "recovery_not_logged",
                           .message = logged.error().to_string(),
-                          .fields = {{"run_id", run_id}}});
+                          .fields = {{"run_id", batch.run_id}}});
 }
 
 }  // namespace cairn

@@ -20,13 +20,13 @@ public:
 private:
     struct Attempt;
 
-    bool has_moved(const std::string& run_id, const Head& head);
-    Status find_source(Attempt& attempt, const Head& head);
-    Status find_newest_intact(Attempt& attempt, const Head& head);
-    Status find_head(Attempt& attempt);
-    Status find_target(Attempt& attempt, std::string_view snapshot_id);
-    Status find(Attempt& attempt, const LoadRequest& load);
-    Status find_first(Attempt& attempt);
+    bool has_moved(const std::string& run_id, const Head& head, Deadline deadline);
+    Status find_source(Attempt& attempt, const Head& head, Deadline deadline);
+    Status find_newest_intact(Attempt& attempt, const Head& head, Deadline deadline);
+    Status find_head(Attempt& attempt, Deadline deadline);
+    Status find_target(Attempt& attempt, std::string_view snapshot_id, Deadline deadline);
+    Status find(Attempt& attempt, const LoadRequest& load, Deadline deadline);
+    Status find_first(Attempt& attempt, Deadline deadline);
 
     Result<bool> try_once(Attempt& attempt, Deadline deadline);
     Result<bool> make_head(Attempt& attempt, const Head& head, Deadline deadline);

@@ -1,5 +1,6 @@
 #include "persistence/reading/run_examination.h"
 
+#include "base/default_deadline.h"
 #include "frame/frame.h"
 #include "frame/text_chain.h"
 #include "persistence/reading/snapshot_reader.h"
@@ -54,7 +55,7 @@ private:
 Status RunExamination::read_records() {
     HistoryQuery query{.run_id = run_id_, .order = HistoryQuery::Order::kOldestFirst, .limit = 1000};
     while (true) {
-        const Result<std::vector<SnapshotInfo>> page = store_.history(query);
+        const Result<std::vector<SnapshotInfo>> page = store_.history(query, reading_deadline(deadline_));
         if (!page) return std::unexpected(page.error());
         for (const SnapshotInfo& info : *page) add(info);
         if (page->size() < query.limit) break;
@@ -161,7 +162,7 @@ std::size_t RunExamination::count_for_one_read(std::span<const std::size_t> plac
 Status RunExamination::examine_some(std::span<const std::size_t> places, Texts& texts) {
     std::vector<std::int64_t> versions;
     for (const std::size_t place : places) versions.push_back(records_[place].version);
-    const Result<std::vector<BaseFrame>> frames = store_.frames(run_id_, versions);
+    const Result<std::vector<BaseFrame>> frames = store_.frames(run_id_, versions, reading_deadline(deadline_));
     if (!frames && !is_damage(frames.error())) return std::unexpected(frames.error());
     auto next = frames ? frames->begin() : std::vector<BaseFrame>::const_iterator();
     for (const std::size_t place : places) {
@@ -191,11 +192,11 @@ Status RunExamination::examine_one(std::size_t place, const BaseFrame* frame, Te
 // What seems to be damaged is read a second time, afresh.
 Status RunExamination::read_again(std::size_t place, Texts& texts) {
     const Record& record = records_[place];
-    store_.read_afresh();
+    const Result<std::vector<BaseFrame>> frames =
+        store_.frames(run_id_, {{record.version}}, reading_deadline(deadline_), Store::Reading::kAfresh);
+    if (!frames && !is_damage(frames.error())) return std::unexpected(frames.error());
     const Result<std::optional<SnapshotInfo>> info = look_up(record.version);
     if (!info) return std::unexpected(info.error());
-    const Result<std::vector<BaseFrame>> frames = store_.frames(run_id_, {{record.version}});
-    if (!frames && !is_damage(frames.error())) return std::unexpected(frames.error());
     const bool is_as_planned = *info && (*info)->checksum == record.checksum && frames && frames->size() == 1 &&
                                frames->front().base_version == record.base_version;
     if (!is_as_planned) return load_alone(place, texts);
@@ -213,8 +214,8 @@ Status RunExamination::load_alone(std::size_t place, Texts& texts) {
     const Result<std::optional<SnapshotInfo>> info = look_up(records_[place].version);
     if (!info) return std::unexpected(info.error());
     if (!*info) return {};  // deleted since
-    Result<ChainedState> loaded =
-        load_snapshot(store_, {.run_id = run_id_, .snapshot_id = (*info)->snapshot_id}, limits_);
+    Result<ChainedState> loaded = load_snapshot(store_, {.run_id = run_id_, .snapshot_id = (*info)->snapshot_id},
+                                                limits_, reading_deadline(deadline_));
     if (loaded) {
         keep(place, std::string(loaded->state.text()), texts);
         return {};
@@ -251,7 +252,8 @@ RunExamination::Decoded RunExamination::decode(const Record& record, const std::
 
 Result<std::optional<SnapshotInfo>> RunExamination::look_up(std::int64_t version) {
     Result<std::vector<SnapshotInfo>> found = store_.history(
-        {.run_id = run_id_, .order = HistoryQuery::Order::kOldestFirst, .after_version = version - 1, .limit = 1});
+        {.run_id = run_id_, .order = HistoryQuery::Order::kOldestFirst, .after_version = version - 1, .limit = 1},
+        reading_deadline(deadline_));
     if (!found) return std::unexpected(std::move(found.error()));
     if (found->empty() || found->front().version != version) return std::nullopt;
     return std::move(found->front());

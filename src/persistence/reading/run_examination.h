@@ -23,8 +23,9 @@ namespace cairn {
 /// need the same one, the one that most others need comes last, so that few are kept for later.
 class RunExamination {
 public:
-    RunExamination(Store& store, std::string run_id, const StateLimits& limits)
-        : store_(store), run_id_(std::move(run_id)), limits_(limits) {}
+    /// `deadline`: of the whole; no reading waits longer than usual for others.
+    RunExamination(Store& store, std::string run_id, const StateLimits& limits, Deadline deadline)
+        : store_(store), run_id_(std::move(run_id)), limits_(limits), deadline_(deadline) {}
 
     /// Reads what is known of the run's snapshots without their frames. Comes first. Errors: the store's.
     [[nodiscard]] Status read_records();
@@ -79,6 +80,7 @@ private:
     Store& store_;
     const std::string run_id_;
     const StateLimits limits_;
+    const Deadline deadline_;
     std::vector<Record> records_;                        // by version
     std::unordered_map<std::size_t, Problem> problems_;  // by place
 };

@@ -39,8 +39,9 @@ Result<std::string> decode_text(const Snapshot& snapshot, std::uint64_t bytes_ma
     return chain.text(snapshot.info.checksum);
 }
 
-Result<ChainedState> load_once(Store& store, const LoadRequest& request, const StateLimits& limits) {
-    Result<std::optional<Snapshot>> found = store.get(request.run_id, request.snapshot_id);
+Result<ChainedState> load_once(Store& store, const LoadRequest& request, const StateLimits& limits, Deadline deadline,
+                               Store::Reading reading) {
+    Result<std::optional<Snapshot>> found = store.get(request.run_id, request.snapshot_id, deadline, reading);
     if (!found) return std::unexpected(std::move(found.error()));
     if (!*found || !is_owned((*found)->info, request)) {
         const std::string_view owner = under_owner(request.thread_id, request.user_id);
@@ -106,11 +107,11 @@ std::shared_ptr<const CachedHead> cached_head(ChainedState loaded) {
         CachedHead{.info = std::move(loaded.info), .state = std::move(loaded.state), .chain = loaded.chain});
 }
 
-Result<ChainedState> load_snapshot(Store& store, const LoadRequest& request, const StateLimits& limits) {
-    Result<ChainedState> loaded = load_once(store, request, limits);
+Result<ChainedState> load_snapshot(Store& store, const LoadRequest& request, const StateLimits& limits,
+                                   Deadline deadline) {
+    Result<ChainedState> loaded = load_once(store, request, limits, deadline, Store::Reading::kUsual);
     if (loaded || !is_damage(loaded.error())) return loaded;
-    store.read_afresh();
-    return load_once(store, request, limits);
+    return load_once(store, request, limits, deadline, Store::Reading::kAfresh);
 }
 
 }  // namespace cairn

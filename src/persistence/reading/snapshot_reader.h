@@ -43,6 +43,7 @@ std::shared_ptr<const CachedHead> cached_head(ChainedState loaded);
 
 /// What seems to be damaged is read a second time, afresh.
 /// Errors: kNotFound, those of decode_snapshot, the store's.
-Result<ChainedState> load_snapshot(Store& store, const LoadRequest& request, const StateLimits& limits);
+Result<ChainedState> load_snapshot(Store& store, const LoadRequest& request, const StateLimits& limits,
+                                   Deadline deadline);
 
 }  // namespace cairn

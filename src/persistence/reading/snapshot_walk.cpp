@@ -1,5 +1,7 @@
 #include "persistence/reading/snapshot_walk.h"
 
+#include "base/default_deadline.h"
+
 #include <utility>
 
 namespace cairn {
@@ -8,7 +10,7 @@ Status visit_snapshots(Store& store, const std::string& run_id,
                        const std::function<Status(const SnapshotInfo&)>& visit) {
     HistoryQuery query{.run_id = run_id, .order = HistoryQuery::Order::kOldestFirst, .limit = 500};
     while (true) {
-        const auto page = store.history(query);
+        const auto page = store.history(query, default_deadline());
         if (!page) return std::unexpected(page.error());
         for (const SnapshotInfo& info : *page) {
             if (Status visited = visit(info); !visited) return visited;
@@ -19,7 +21,7 @@ Status visit_snapshots(Store& store, const std::string& run_id,
 }
 
 Result<std::optional<SnapshotInfo>> find_version(Store& store, const std::string& run_id, std::int64_t version) {
-    auto page = store.history({.run_id = run_id, .after_version = version + 1, .limit = 1});
+    auto page = store.history({.run_id = run_id, .after_version = version + 1, .limit = 1}, default_deadline());
     if (!page) return std::unexpected(page.error());
     if (page->empty() || page->front().version != version) return std::nullopt;
     return std::move(page->front());

@@ -30,7 +30,7 @@ bool matches(const std::optional<std::string>& wanted, const std::string& value)
 }
 
 Status visit_one(Store& store, const Owners& owners, RetentionWorker& worker, const Visit& visit) {
-    Result<std::optional<Head>> head = store.head(*owners.run_id);
+    Result<std::optional<Head>> head = store.head(*owners.run_id, worker.until());
     if (!head) return std::unexpected(std::move(head.error()));
     const bool is_theirs =
         *head && matches(owners.thread_id, (*head)->thread_id) && matches(owners.user_id, (*head)->user_id);
@@ -39,11 +39,11 @@ Status visit_one(Store& store, const Owners& owners, RetentionWorker& worker, co
     return visit({.run_id = *owners.run_id, .thread_id = (*head)->thread_id, .user_id = (*head)->user_id});
 }
 
-// A page at a time; runs that are made meanwhile are not seen, and those that are deleted do not move the page.
+// A page at a time; of the runs that are made meanwhile some are seen, and those that are deleted do not move the page.
 Status visit_all(Store& store, const Owners& owners, RetentionWorker& worker, const Visit& visit) {
-    RunQuery query{.thread_id = owners.thread_id, .user_id = owners.user_id};
+    RunQuery query{.thread_id = owners.thread_id, .user_id = owners.user_id, .order = RunQuery::Order::kById};
     do {
-        const Result<Page<RunInfo>> page = store.runs(query);
+        const Result<Page<RunInfo>> page = store.runs(query, worker.until());
         if (!page) return std::unexpected(page.error());
         query.cursor = page->next_cursor;
         if (query.cursor.empty()) worker.expect_runs(worker.report().runs_examined + page->items.size());
@@ -62,9 +62,9 @@ Status visit_runs(Store& store, const Owners& owners, RetentionWorker& worker, c
 }
 
 // A run whose record is damaged may not be found by what the record says.
-Status check_can_be_found(Store& store, const OwnedRun& run) {
+Status check_can_be_found(Store& store, const OwnedRun& run, Deadline deadline) {
     if (run.damage.empty()) return {};
-    const Result<std::optional<Head>> head = store.head(run.run_id);
+    const Result<std::optional<Head>> head = store.head(run.run_id, deadline);
     if (head && *head) return {};
     return fail(ErrorCode::kCorrupt, fmt::format("run \"{}\": {}", run.run_id, run.damage));
 }
@@ -100,7 +100,7 @@ Result<RetentionReport> prune_store(Store& store, const RetentionPolicy& policy,
     RetentionWorker worker(store, options);
     DamagedRuns damaged(options.runtime);
     const auto visit = [&](const OwnedRun& run) {
-        const Status found = check_can_be_found(store, run);
+        const Status found = check_can_be_found(store, run, worker.until());
         return damaged.note(run, found ? worker.prune_run(run, mark) : found);
     };
     Status status = visit_runs(store, {policy.run_id, policy.thread_id, policy.user_id}, worker, visit);
@@ -116,7 +116,7 @@ Result<RetentionReport> delete_from_store(Store& store, const DeletionTarget& ta
     RetentionWorker worker(store, options);
     DamagedRuns damaged(options.runtime);
     const auto visit = [&](const OwnedRun& run) {
-        const Status found = check_can_be_found(store, run);
+        const Status found = check_can_be_found(store, run, worker.until());
         return damaged.note(run, found ? worker.delete_run(run) : found);
     };
     Status status = visit_runs(store, {target.run_id, target.thread_id, target.user_id}, worker, visit);

@@ -1,5 +1,7 @@
 #include "persistence/retention/retention_worker.h"
 
+#include "base/backoff.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -62,7 +64,8 @@ Status RetentionWorker::delete_run(const OwnedRun& run) {
             if (Status worked = work_through(run, *entries); !worked || report_.was_cancelled) return worked;
         }
         const RetentionEntry& head = entries->back();  // known to be there: what is without it is another run
-        Change rest{.batch = {.run_deletions = {{run.run_id, head.version, head.snapshot_id}}},
+        Change rest{.batch = {.run_id = run.run_id,
+                              .run_deletion = RunDeletion{.version = head.version, .snapshot_id = head.snapshot_id}},
                     .report = {.runs_deleted = 1}};
         for (const RetentionEntry& entry : *entries) {
             if (entry.goes) continue;
@@ -78,7 +81,7 @@ Status RetentionWorker::delete_run(const OwnedRun& run) {
 
 Status RetentionWorker::reclaim() {
     if (options_.dry_run || report_.was_cancelled) return {};
-    const Result<std::uint64_t> returned = store_.reclaim(SteadyClock::now() + options_.timeout);
+    const Result<std::uint64_t> returned = store_.reclaim(until());
     if (!returned) return std::unexpected(returned.error());
     report_.store_bytes_returned += *returned;
     return {};
@@ -86,13 +89,14 @@ Status RetentionWorker::reclaim() {
 
 // Reads and plans anew as long as other writers get in between.
 Status RetentionWorker::until_no_conflict(const OwnedRun& run, const Attempt& attempt) {
-    deadline_ = SteadyClock::now() + options_.timeout;
+    deadline_ = until();
     const RetentionReport before = report_;
+    Backoff backoff(options_.runtime, Deadline::max());
     while (true) {
         if (options_.dry_run) report_ = before;
         Status status = attempt();
         if (status || status.error().code != ErrorCode::kConflict) return status;
-        if (SteadyClock::now() < deadline_) continue;
+        if (SteadyClock::now() < deadline_ && backoff.pause()) continue;
         return std::unexpected(
             Error{.code = ErrorCode::kUnavailable,
                   .message = fmt::format("other writers kept changing run \"{}\" until the deadline", run.run_id),
@@ -108,7 +112,7 @@ Result<std::vector<RetentionEntry>> RetentionWorker::read_entries(const OwnedRun
                        .limit = kHistoryPage};
     std::vector<RetentionEntry> entries;
     while (true) {
-        Result<std::vector<SnapshotInfo>> page = store_.history(query);
+        Result<std::vector<SnapshotInfo>> page = store_.history(query, until());
         if (!page) return std::unexpected(std::move(page.error()));
         for (SnapshotInfo& info : *page) entries.push_back(make_retention_entry(std::move(info)));
         if (page->size() < query.limit) return entries;
@@ -118,13 +122,13 @@ Result<std::vector<RetentionEntry>> RetentionWorker::read_entries(const OwnedRun
 
 // A change that an error keeps from being committed is dropped: what it depends on may not hold.
 Status RetentionWorker::work_through(const OwnedRun& run, std::span<const RetentionEntry> entries) {
-    Change change;
+    Change change{.batch = {.run_id = run.run_id}};
     last_base_.reset();
     for (const RetentionStep& step : plan_retention(entries)) {
         if (Status status = add(change, run, entries, step); !status) return status;
         if (!is_full(change)) continue;
         if (Status status = commit(change); !status || report_.was_cancelled) return status;
-        change = {};
+        change = {.batch = {.run_id = run.run_id}};
     }
     const bool is_empty = change.batch.deletions.empty() && change.batch.rewrites.empty();
     return is_empty ? Status{} : commit(change);
@@ -136,8 +140,7 @@ Status RetentionWorker::add(Change& change, const OwnedRun& run, std::span<const
     change.report.frame_bytes_deleted += entry.frame_bytes;
     if (step.kind == RetentionStep::Kind::kDelete) {
         ++change.report.snapshots_deleted;
-        change.batch.deletions.push_back(
-            {.run_id = run.run_id, .version = entry.version, .snapshot_id = entry.snapshot_id});
+        change.batch.deletions.push_back({.version = entry.version, .snapshot_id = entry.snapshot_id});
         return {};
     }
     Result<EncodedState> encoded = encode(run, entry, step.base ? &entries[*step.base] : nullptr);
@@ -145,8 +148,7 @@ Status RetentionWorker::add(Change& change, const OwnedRun& run, std::span<const
     ++change.report.snapshots_rewritten;
     change.report.frame_bytes_added += encoded->frame.size();
     change.bytes += encoded->frame.size();
-    change.batch.rewrites.push_back({.run_id = run.run_id,
-                                     .version = entry.version,
+    change.batch.rewrites.push_back({.version = entry.version,
                                      .base_version = encoded->base_version,
                                      .frame = std::move(encoded->frame),
                                      .snapshot_id = entry.snapshot_id});
@@ -186,7 +188,7 @@ Result<ChainedState> RetentionWorker::load(const OwnedRun& run, const RetentionE
     Result<ChainedState> loaded = load_snapshot(
         store_,
         {.run_id = run.run_id, .snapshot_id = entry.snapshot_id, .thread_id = run.thread_id, .user_id = run.user_id},
-        options_.state_limits);
+        options_.state_limits, until());
     const bool is_gone = loaded ? loaded->info.version != entry.version : loaded.error().code == ErrorCode::kNotFound;
     if (is_gone) return changed_meanwhile(run);
     return loaded;
@@ -214,30 +216,29 @@ Status RetentionWorker::commit(const Change& change) {
 }
 
 // On a volume that is full a small transaction fits where a large one does not. What needs another one goes before it.
-Status RetentionWorker::apply_in_pieces(const Batch& batch) {
+Status RetentionWorker::apply_in_pieces(const RunBatch& batch) {
     for (const FrameRewrite& rewrite : batch.rewrites) {
-        if (Status status = apply({.rewrites = {rewrite}}); !status) return status;
+        if (Status status = apply({.run_id = batch.run_id, .rewrites = {rewrite}}); !status) return status;
     }
     std::vector<SnapshotDeletion> deletions = batch.deletions;
     std::ranges::sort(deletions, std::greater(), &SnapshotDeletion::version);
     for (const SnapshotDeletion& deletion : deletions) {
-        if (Status status = apply({.deletions = {deletion}}); !status) return status;
+        if (Status status = apply({.run_id = batch.run_id, .deletions = {deletion}}); !status) return status;
     }
-    for (const RunDeletion& deletion : batch.run_deletions) {
-        if (Status status = apply({.run_deletions = {deletion}}); !status) return status;
-    }
-    return {};
+    if (!batch.run_deletion) return {};
+    return apply({.run_id = batch.run_id, .run_deletion = batch.run_deletion});
 }
 
 // To delete what is gone and to rewrite what is rewritten changes nothing: a commit in doubt is made again.
-Status RetentionWorker::apply(const Batch& batch) {
-    const Deadline deadline = SteadyClock::now() + options_.timeout;
+Status RetentionWorker::apply(const RunBatch& batch) {
+    const Deadline deadline = until();
+    Backoff backoff(options_.runtime, deadline);
     Status status;
     for (int tries = 0; tries < kUnknownOutcomesMax; ++tries) {
-        status = store_.commit(batch, deadline);
-        if (status || status.error().code != ErrorCode::kOutcomeUnknown) break;
+        status = commit_run(store_, batch, deadline);
+        if (status || status.error().code != ErrorCode::kOutcomeUnknown || !backoff.pause()) break;
     }
-    if (status) deadline_ = SteadyClock::now() + options_.timeout;
+    if (status) deadline_ = until();
     return status;
 }
 

@@ -7,6 +7,7 @@
 
 #include <cairn/retention.h>
 
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <span>
@@ -41,6 +42,9 @@ public:
     /// Gives the freed space back, unless this was a rehearsal or was cancelled.
     Status reclaim();
 
+    /// Until when one call of the store may take.
+    Deadline until() const { return std::chrono::steady_clock::now() + options_.timeout; }
+
     /// For the progress that callers see; 0 if not known.
     void expect_runs(std::uint64_t runs) { runs_expected_ = runs; }
     /// Asks the caller, and remembers a yes.
@@ -50,7 +54,7 @@ public:
 private:
     /// A transaction, and what is counted once it is applied.
     struct Change {
-        Batch batch = {};
+        RunBatch batch;
         RetentionReport report = {};
         std::uint64_t bytes = 0;  ///< Of the frames in it.
     };
@@ -65,8 +69,8 @@ private:
     Result<ChainedState> load(const OwnedRun& run, const RetentionEntry& entry);
     bool is_full(const Change& change) const;
     Status commit(const Change& change);
-    Status apply(const Batch& batch);
-    Status apply_in_pieces(const Batch& batch);
+    Status apply(const RunBatch& batch);
+    Status apply_in_pieces(const RunBatch& batch);
     void report_progress() const;
 
     Store& store_;

@@ -94,7 +94,7 @@ Result<bool> Batcher::submit(const Save& save, bool is_awaited, Deadline deadlin
     if (is_awaited) {
         save->waiting = 1;
     } else {
-        while (!is_leading_ && queue_.is_ready() && !wake_committer()) lead_patiently(lock);
+        while (can_lead() && queue_.is_ready() && !wake_committer()) lead_patiently(lock);
     }
     return true;
 }
@@ -138,10 +138,15 @@ Batcher::Newcomer* Batcher::first_with_room() const {
     return found == newcomers_.end() ? nullptr : *found;
 }
 
-// In a full queue nothing is held back. Whether there is something to commit and nobody at it.
+// In a full queue nothing is held back. Whether there is something to commit, and the store can take it.
 bool Batcher::make_way() {
     queue_.release_all();
-    return !is_leading_ && queue_.is_ready();
+    return can_lead() && queue_.is_ready();
+}
+
+// Who waits for a save that is under way, or for one behind it, is not kept by the saves of others.
+bool Batcher::should_lead_for(const PendingSave& save) const {
+    return can_lead() && queue_.is_ready() && (leading_ == 0 || !queue_.is_in_commit(save));
 }
 
 bool Batcher::share(const Save& save, bool is_acknowledged, Deadline deadline) {
@@ -226,7 +231,7 @@ bool Batcher::wait_until_settled(Lock& lock, Save& save, Deadline deadline) {
     while (true) {
         while (save->replaced_by != nullptr) save = save->replaced_by;
         if (save->stage == Stage::kSettled) return true;
-        if (!is_leading_ && queue_.is_ready() && std::chrono::steady_clock::now() < deadline) {
+        if (should_lead_for(*save) && std::chrono::steady_clock::now() < deadline) {
             lead_patiently(lock);
             continue;
         }
@@ -297,16 +302,16 @@ Status Batcher::close() {
     refuse();
     // Saves have deadlines, so this ends.
     Status status = flush_all(Deadline::max());
-    std::thread ending;
+    std::vector<std::thread> ending;
     {
         Lock lock(mutex_);
         if (!untold_.empty()) tell_untold(lock);
         told_.wait(lock, [this] { return telling_ == 0; });
         may_end_ = true;
-        ending = std::move(committer_);
+        ending = std::move(committers_);
         work_.notify_all();
     }
-    if (ending.joinable()) ending.join();
+    for (std::thread& committer : ending) committer.join();
     return status;
 }
 
@@ -321,15 +326,17 @@ void Batcher::lead(Lock& lock) {
     spare_batch_.clear();
     batch.reserve(batch_saves_max_);  // before anything is taken out of the queue
     InLane* const lane = InLane::of_this_thread;
-    if (lane != nullptr) untold_.reserve(untold_.size() + batch_saves_max_);
-    is_leading_ = true;
+    // Enough for all that lead now: none of them may fail once its batch is taken.
+    if (lane != nullptr) untold_.reserve(untold_.size() + batch_saves_max_ * commits_at_once_);
     queue_.take(batch);
+    ++leading_;
+    pass_on_the_lead();
     lock.unlock();
     commit_(batch);
     lock.lock();
     settle(batch);
     if (lane != nullptr) leave_untold(*lane, batch);
-    is_leading_ = false;
+    --leading_;
     wake_next();
     ++telling_;
     lock.unlock();
@@ -418,10 +425,10 @@ void Batcher::tell_each(const std::vector<Save>& batch) {
 
 // Who stops waiting may have been the one that was woken to commit next.
 void Batcher::pass_on_the_lead() {
-    if (!is_leading_) wake_next();
+    if (can_lead()) wake_next();
 }
 
-// Who needs the next batch makes it; the thread does if nobody waits. Then, who needs a place.
+// Who needs the next batch makes it; a thread of ours does if nobody waits. Then, who needs a place.
 void Batcher::wake_next() {
     if (!untold_.empty()) wake_committer();
     if (queue_.is_ready()) {
@@ -438,9 +445,10 @@ void Batcher::wake_next() {
 // False: the machine has no thread left. Then whoever comes next commits what nobody waits for.
 bool Batcher::wake_committer() {
     try {
-        if (!committer_.joinable() && !may_end_) committer_ = std::thread([this] { commit_in_background(); });
+        const bool needs_another = idle_committers_ == 0 && committers_.size() < commits_at_once_;
+        if (needs_another && !may_end_) committers_.emplace_back([this] { commit_in_background(); });
     } catch (const std::exception&) {
-        return false;
+        if (committers_.empty()) return false;
     }
     work_.notify_one();
     return true;
@@ -449,7 +457,9 @@ bool Batcher::wake_committer() {
 void Batcher::commit_in_background() {
     Lock lock(mutex_);
     while (true) {
-        work_.wait(lock, [this] { return may_end_ || !untold_.empty() || (!is_leading_ && queue_.is_ready()); });
+        ++idle_committers_;
+        work_.wait(lock, [this] { return may_end_ || !untold_.empty() || (can_lead() && queue_.is_ready()); });
+        --idle_committers_;
         if (!untold_.empty()) {
             tell_untold(lock);
         } else if (may_end_) {

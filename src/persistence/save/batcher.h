@@ -1,8 +1,9 @@
 #pragma once
 
-// Saves that come at the same time are committed together: whoever needs a commit while none is under way makes it,
-// with all that is queued by then, and the others wait for it. No timer, so a lone save is committed at once by its own
-// thread. One thread does it for saves that nobody waits for; it is started with the first of them.
+// Saves that come at the same time are committed together: whoever needs a commit while the store can take one makes
+// it, with all that is queued by then, and the others wait for it. No timer, so a lone save is committed at once by its
+// own thread. Saves that nobody waits for are committed by threads that are started with the first of them. As many
+// batches are under way as the store takes at a time, none of them with saves of a run that another has.
 
 #include "persistence/save/lost_saves.h"
 #include "persistence/save/save_queue.h"
@@ -10,6 +11,7 @@
 #include <cairn/persistence.h>
 
 #include <condition_variable>
+#include <cstddef>
 #include <deque>
 #include <functional>
 #include <mutex>
@@ -23,13 +25,15 @@ namespace cairn {
 /// Threads: safe to call concurrently.
 class Batcher {
 public:
-    /// Commits saves and sets the result of each. Called by one thread at a time; must not throw.
+    /// Commits saves and sets the result of each. Called by up to `commits_at_once` threads at a time; must not throw.
     using Commit = std::function<void(std::span<const Save>)>;
     /// Told of a save that was acknowledged as queued and then failed.
     using OnLost = std::function<void(const PendingSave&, const Error&)>;
 
-    Batcher(const BatchLimits& batch_limits, const QueueLimits& limits, Commit commit, OnLost on_lost)
-        : commit_(std::move(commit)),
+    Batcher(std::size_t commits_at_once, const BatchLimits& batch_limits, const QueueLimits& limits, Commit commit,
+            OnLost on_lost)
+        : commits_at_once_(commits_at_once),
+          commit_(std::move(commit)),
           on_lost_(std::move(on_lost)),
           batch_saves_max_(batch_limits.saves_max),
           queue_(batch_limits, limits) {}
@@ -94,7 +98,7 @@ public:
 
     /// From now on `submit` returns kClosed.
     void refuse();
-    /// Refuses new saves, ends all that are queued, the completions and the thread. Not to be called by a completion.
+    /// Refuses new saves, ends all that are queued, the completions and the threads. Not to be called by a completion.
     Status close();
 
     struct Figures {
@@ -112,6 +116,8 @@ private:
     bool wait_in_line(Lock& lock, const PendingSave& save, Deadline deadline);
     Newcomer* first_with_room() const;
     bool make_way();
+    bool can_lead() const { return leading_ < commits_at_once_; }
+    bool should_lead_for(const PendingSave& save) const;
     Result<Receipt> wait_as_one_of_many(Lock& lock, Save save, Deadline deadline);
     Result<Receipt> give_up(PendingSave& save);
     bool wait_until_settled(Lock& lock, Save& save, Deadline deadline);
@@ -131,6 +137,7 @@ private:
     bool wake_committer();
     void commit_in_background();
 
+    const std::size_t commits_at_once_;
     const Commit commit_;
     const OnLost on_lost_;
     const std::size_t batch_saves_max_;
@@ -141,14 +148,15 @@ private:
     std::vector<Save> spare_batch_;  // an emptied one, for its memory
     LostSaves lost_;
     std::deque<Newcomer*> newcomers_;  // who waits for a place, first come first
-    bool is_leading_ = false;          // a thread is committing a batch
+    std::size_t leading_ = 0;          // so many threads are committing a batch
     int telling_ = 0;                  // so many threads are telling completions
     std::vector<Save> untold_;         // settled by threads that must not tell completions
     bool is_closing_ = false;
     bool may_end_ = false;
-    std::condition_variable work_;  // for the thread
+    std::condition_variable work_;  // for the threads
     std::condition_variable told_;  // for who closes
-    std::thread committer_;
+    std::vector<std::thread> committers_;
+    std::size_t idle_committers_ = 0;
 };
 
 }  // namespace cairn

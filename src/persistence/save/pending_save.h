@@ -41,6 +41,7 @@ struct PendingSave {
 
     // Whoever commits it uses this, and nobody else (nor does anybody else use `landing`).
     PreparedWrite write;
+    std::optional<Error> answer;                        ///< The store's, to a commit together with others.
     std::shared_ptr<const CachedHead> lands_elsewhere;  ///< What it `becomes` when it is not put where it was prepared.
     const CachedHead& lands_as() const { return lands_elsewhere ? *lands_elsewhere : *becomes; }
     std::shared_ptr<Landing> landing = std::make_shared<Landing>();

@@ -1,6 +1,5 @@
 #include "persistence/save/save_committer.h"
 
-#include "base/text_hash.h"
 #include "persistence/guarded.h"
 #include "persistence/save/landing.h"
 
@@ -11,30 +10,15 @@
 #include <iterator>
 #include <new>
 #include <string_view>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
 namespace cairn {
 namespace {
 
-// The first that passes: no save waits longer for the others' sake.
-Deadline earliest_deadline(std::span<const Save> saves) {
-    return std::ranges::min(saves, {}, [](const Save& save) { return save->deadline; })->deadline;
-}
-
 Receipt receipt_of(const PendingSave& save) {
     const SnapshotInfo& info = save.lands_as().info;
     return {.snapshot_id = info.snapshot_id, .version = info.version, .frame_bytes = info.frame_bytes};
-}
-
-using RunIds = std::unordered_set<std::string_view, TextHash>;
-
-std::vector<Save> without_runs(std::span<const Save> saves, const RunIds& run_ids) {
-    std::vector<Save> others;
-    std::ranges::copy_if(saves, std::back_inserter(others),
-                         [&](const Save& save) { return !run_ids.contains(save->request.run_id); });
-    return others;
 }
 
 std::vector<Save> those_in_time(std::span<const Save> saves) {
@@ -63,8 +47,13 @@ void log_failed_batch(const Runtime& runtime, const Error& cause, std::size_t sa
     }
 }
 
-bool is_unknown(const Status& status) {
-    return !status && status.error().code == ErrorCode::kOutcomeUnknown;
+// Without memory for its words, the code.
+Error copy_of(const Error& error) noexcept {
+    try {
+        return error;
+    } catch (const std::bad_alloc&) {
+        return {.code = error.code};
+    }
 }
 
 // What a failure means for a save that an earlier attempt may have applied.
@@ -100,15 +89,73 @@ bool is_final(ErrorCode code) noexcept {
     }
 }
 
+/// The saves of a batch that are still to be made, by run. What they write is here as long as the store may
+/// need it.
+class SaveCommitter::RunsOfBatch {
+public:
+    explicit RunsOfBatch(std::span<const Save> saves);
+
+    std::span<const RunBatch> batches() const { return batches_; }
+    std::span<const Save> saves_of(std::size_t run) const { return saves_[run]; }
+    std::size_t saves() const { return saves_count_; }
+    /// The first that passes: no save waits longer for the others' sake.
+    Deadline deadline() const { return deadline_; }
+    void give_back(std::size_t run) noexcept;
+
+private:
+    void add(std::span<const Save> saves);
+
+    std::vector<Save> timely_;  // if not all are
+    std::vector<RunBatch> batches_;
+    std::vector<std::span<const Save>> saves_;
+    std::size_t saves_count_ = 0;
+    Deadline deadline_ = Deadline::max();
+};
+
+// All memory is taken before a save is touched.
+SaveCommitter::RunsOfBatch::RunsOfBatch(std::span<const Save> saves) {
+    if (std::ranges::any_of(saves, [](const Save& save) { return save->result.has_value(); })) {
+        timely_ = those_in_time(saves);
+        saves = timely_;
+    }
+    batches_.reserve(saves.size());
+    saves_.reserve(saves.size());
+    while (!saves.empty()) {
+        const auto end = std::ranges::find_if(
+            saves, [&](const Save& save) { return save->request.run_id != saves.front()->request.run_id; });
+        const auto count = static_cast<std::size_t>(end - saves.begin());
+        add(saves.first(count));
+        saves = saves.subspan(count);
+    }
+    for (std::size_t run = 0; run < batches_.size(); ++run) {
+        for (const Save& save : saves_[run]) batches_[run].writes.push_back(std::move(save->write.write));
+    }
+}
+
+void SaveCommitter::RunsOfBatch::add(std::span<const Save> saves) {
+    RunBatch& batch = batches_.emplace_back(RunBatch{.run_id = saves.front()->request.run_id});
+    batch.writes.reserve(saves.size());
+    saves_.push_back(saves);
+    saves_count_ += saves.size();
+    for (const Save& save : saves) deadline_ = std::min(deadline_, save->deadline);
+}
+
+void SaveCommitter::RunsOfBatch::give_back(std::size_t run) noexcept {
+    for (std::size_t i = 0; i < saves_[run].size(); ++i) {
+        saves_[run][i]->write.write = std::move(batches_[run].writes[i]);
+    }
+}
+
 void SaveCommitter::commit(std::span<const Save> saves) noexcept {
-    const bool are_all_in_time = put_in_place(saves) == 0;
-    const Status together =
-        are_all_in_time ? commit_batch(saves) : guarded([&] { return commit_batch(those_in_time(saves)); });
+    put_in_place(saves);
+    const Status together = guarded([&] { return commit_together(saves); });
+    if (!together && saves.size() > 1) log_failed_batch(runtime_, together.error(), saves.size());
     for (const Save& save : saves) {
         if (save->result) continue;
         static_cast<void>(put_on_what_is_there(*save));  // those before it may have ended otherwise than in a batch
-        Result<Receipt> alone = guarded([&] { return commit_alone(*save, is_unknown(together)); });
-        if (!alone && is_unknown(together) && !is_answer_of_store(alone.error().code)) {
+        const bool is_unknown = save->answer && save->answer->code == ErrorCode::kOutcomeUnknown;
+        Result<Receipt> alone = guarded([&] { return commit_alone(*save); });
+        if (!alone && is_unknown && !is_answer_of_store(alone.error().code)) {
             alone = std::unexpected(in_doubt(std::move(alone.error()), save->becomes->info.snapshot_id));
         }
         save->result = std::move(alone);
@@ -116,10 +163,9 @@ void SaveCommitter::commit(std::span<const Save> saves) noexcept {
     }
 }
 
-// Each on top of the one before it. What has waited in the queue until its deadline is not begun. Returns how many.
-std::size_t SaveCommitter::put_in_place(std::span<const Save> saves) {
+// Each on top of the one before it. What has waited in the queue until its deadline is not begun.
+void SaveCommitter::put_in_place(std::span<const Save> saves) {
     const Deadline now = std::chrono::steady_clock::now();
-    std::size_t late = 0;
     for (const Save& save : saves) {
         if (now < save->deadline) {
             static_cast<void>(put_on_what_is_there(*save));
@@ -127,69 +173,50 @@ std::size_t SaveCommitter::put_in_place(std::span<const Save> saves) {
         }
         save->result = guarded([&]() -> Result<Receipt> { return still_queued_at_deadline(save->request.run_id); });
         note_dropped(*save);
-        ++late;
     }
-    return late;
 }
 
-// Those that have no result afterwards are to be tried by themselves.
-Status SaveCommitter::commit_batch(std::span<const Save> saves) {
-    if (saves.size() < 2) return {};
-    Status status = commit_together(saves);
-    if (!status && status.error().code == ErrorCode::kConflict) {
-        status = guarded([&] { return commit_others_together(saves); });
-    }
-    if (!status) log_failed_batch(runtime_, status.error(), saves.size());
-    return status;
-}
-
-// After an error nothing is known to be saved.
+// Those that have no result afterwards are to be tried by themselves. Errors: what has kept all of them from the store.
 Status SaveCommitter::commit_together(std::span<const Save> saves) {
-    Batch batch;
-    Status status = guarded([&] {
-        batch.writes.reserve(saves.size());
-        for (const Save& save : saves) batch.writes.push_back(std::move(save->write.write));
-        return store_->commit(batch, earliest_deadline(saves));
-    });
-    if (!status) {
-        for (std::size_t i = 0; i < batch.writes.size(); ++i) saves[i]->write.write = std::move(batch.writes[i]);
-        stats_.count_failed_batch();
-        return status;
-    }
-    stats_.count_batch(saves.size());
-    for (const Save& save : saves) {
-        save->result = guarded([&] {
-            remember(*save);
-            return Result<Receipt>(receipt_of(*save));
-        });
-    }
-    return {};
+    RunsOfBatch runs(saves);
+    if (runs.batches().empty()) return {};
+    Result<std::vector<Status>> answers = guarded([&] { return store_->commit(runs.batches(), runs.deadline()); });
+    settle(runs, answers);
+    if (answers) return {};
+    if (runs.saves() > 1) stats_.count_failed_batch();
+    return std::unexpected(std::move(answers.error()));
 }
 
-// Those whose run's head is where they expect it and whose leases hold: other writers have moved the rest.
-Status SaveCommitter::commit_others_together(std::span<const Save> saves) {
-    RunIds seen_runs;
-    RunIds moved_runs;
-    for (const Save& save : saves) {
-        const std::string_view run_id = save->request.run_id;
-        if (moved_runs.contains(run_id)) continue;
-        if (seen_runs.insert(run_id).second) {
-            const Result<std::optional<Head>> head = store_->head(run_id);
-            if (!head) return std::unexpected(head.error());
-            const std::int64_t version = *head ? (*head)->version : 0;
-            if (version != save->write.write.expected_version) moved_runs.insert(run_id);
+// A save goes on from the answer that it has got. Where several of a run share one, or all shared a failure that says
+// nothing of each, it begins anew.
+void SaveCommitter::settle(RunsOfBatch& runs, Result<std::vector<Status>>& answers) {
+    const bool is_for_each = !answers && (runs.saves() == 1 || answers.error().code == ErrorCode::kOutcomeUnknown);
+    std::size_t saved = 0;
+    for (std::size_t run = 0; run < runs.batches().size(); ++run) {
+        const std::span<const Save> saves = runs.saves_of(run);
+        const bool is_saved = answers && (*answers)[run];
+        if (!is_saved) runs.give_back(run);
+        if (answers && !is_saved && saves.size() == 1) saves.front()->answer = std::move((*answers)[run].error());
+        if (is_saved) saved += saves.size();
+        for (const Save& save : saves) {
+            if (is_for_each) save->answer = copy_of(answers.error());
+            if (!is_saved) continue;
+            save->result = guarded([&] {
+                remember(*save);
+                return Result<Receipt>(receipt_of(*save));
+            });
         }
-        if (!writer_->check_lease(save->request)) moved_runs.insert(run_id);
     }
-    const std::vector<Save> others = without_runs(saves, moved_runs);
-    if (others.size() < 2 || others.size() == saves.size()) return {};
-    return commit_together(others);
+    if (saved > 1) stats_.count_batch(saved);
 }
 
-Result<Receipt> SaveCommitter::commit_alone(PendingSave& save, bool is_in_doubt) {
+Result<Receipt> SaveCommitter::commit_alone(PendingSave& save) {
+    const bool is_in_doubt = save.answer && save.answer->code == ErrorCode::kOutcomeUnknown;
     const std::optional<std::int64_t> required_version = save.write.required_version;
-    Result<Receipt> receipt =
-        guarded([&] { return writer_->write(save.request, std::move(save.write), save.deadline); });
+    std::optional<Error> answer;
+    save.answer.swap(answer);
+    Result<Receipt> receipt = guarded(
+        [&] { return writer_->write(save.request, std::move(save.write), save.deadline, std::move(answer)); });
     if (!receipt && !is_final(receipt.error().code)) {
         return fall_back(save.request, save.becomes->info.snapshot_id, required_version, save.deadline,
                          std::move(receipt.error()), is_in_doubt);

@@ -1,6 +1,7 @@
 #pragma once
 
-// From a batch of saves to the store: all in one transaction, else one by one, else each on the standard path.
+// From a batch of saves to the store: all in one commit, in which each run has its own answer. A save that is refused,
+// or whose commit failed with all others, is tried by itself, and then on the standard path.
 
 #include "persistence/save/head_cache.h"
 #include "persistence/save/pending_save.h"
@@ -11,7 +12,9 @@
 #include <cairn/persistence.h>
 
 #include <memory>
+#include <optional>
 #include <span>
+#include <vector>
 
 namespace cairn {
 
@@ -29,7 +32,8 @@ public:
           stats_(stats),
           runtime_(std::move(runtime)) {}
 
-    /// Sets the result of each. What has been saved is in the cache afterwards.
+    /// Sets the result of each; the saves of a run stand together. What has been saved is in the cache afterwards.
+    /// Threads: safe to call concurrently, for different runs.
     void commit(std::span<const Save> saves) noexcept;
 
     /// The save on the standard path, under the id that the attempts before had, because of `cause`. `is_in_doubt`: one
@@ -39,11 +43,12 @@ public:
                               bool is_in_doubt);
 
 private:
-    static std::size_t put_in_place(std::span<const Save> saves);
-    Status commit_batch(std::span<const Save> saves);
+    class RunsOfBatch;
+
+    static void put_in_place(std::span<const Save> saves);
     Status commit_together(std::span<const Save> saves);
-    Status commit_others_together(std::span<const Save> saves);
-    Result<Receipt> commit_alone(PendingSave& save, bool is_in_doubt);
+    void settle(RunsOfBatch& runs, Result<std::vector<Status>>& answers);
+    Result<Receipt> commit_alone(PendingSave& save);
     void remember(const PendingSave& save) noexcept;
 
     std::shared_ptr<Store> store_;

@@ -43,7 +43,8 @@ Result<PreparedSave> SavePreparer::prepare(const StatePersistenceRequest& reques
     const bool may_follow = !found->pending || can_share_fate(request, found->pending->request);
     if (found->is_repeated && may_follow) {
         if (found->pending) return PreparedSave{.twin = std::move(found->pending)};
-        if (Status status = core_.writer->check_lease(request); !status) return std::unexpected(status.error());
+        if (Status status = core_.writer->check_lease(request, deadline); !status)
+            return std::unexpected(status.error());
         core_.writer->seen().note(request.run_id, found->head->version);
         return PreparedSave{.skipped = Receipt{.snapshot_id = std::move(found->head->snapshot_id),
                                                .outcome = Outcome::kDeduplicated,
@@ -76,7 +77,7 @@ Result<SavePreparer::Found> SavePreparer::find_head(const StatePersistenceReques
     Found cached{.known = cache_.find(request.run_id)};
     cached.is_repeated = is_repeated(request, cached.known);
     if (can_expect(request, cached)) return cached;
-    return ask_for_head(request, cached);
+    return ask_for_head(request, cached, deadline);
 }
 
 // The cached head, where it may be outdated without harm: a save that adds to it is to be written, and the commit
@@ -90,8 +91,9 @@ bool SavePreparer::can_expect(const StatePersistenceRequest& request, Found& cac
     return true;
 }
 
-Result<SavePreparer::Found> SavePreparer::ask_for_head(const StatePersistenceRequest& request, const Found& cached) {
-    Result<std::optional<Head>> head = core_.store->head(request.run_id);
+Result<SavePreparer::Found> SavePreparer::ask_for_head(const StatePersistenceRequest& request, const Found& cached,
+                                                       Deadline deadline) {
+    Result<std::optional<Head>> head = core_.store->head(request.run_id, deadline);
     if (!head) return std::unexpected(std::move(head.error()));
     Found found{.head = std::move(*head)};
     if (Status status = check_head(request, found); !status) return std::unexpected(std::move(status.error()));
@@ -103,7 +105,7 @@ Result<SavePreparer::Found> SavePreparer::ask_for_head(const StatePersistenceReq
         found.is_repeated = cached.is_repeated;
         return found;
     }
-    Result<KnownHead> known = read_head(request, *found.head);
+    Result<KnownHead> known = read_head(request, *found.head, deadline);
     if (!known) return std::unexpected(std::move(known.error()));
     found.known = std::move(*known);
     found.is_repeated = is_repeated(request, found.known);
@@ -143,10 +145,12 @@ std::optional<std::int64_t> SavePreparer::required_version(const StatePersistenc
 
 // The state of the head that the store has now. Null if nobody needs it: without deltas only a state of the same length
 // is worth a comparison.
-Result<SavePreparer::KnownHead> SavePreparer::read_head(const StatePersistenceRequest& request, const Head& head) {
+Result<SavePreparer::KnownHead> SavePreparer::read_head(const StatePersistenceRequest& request, const Head& head,
+                                                        Deadline deadline) {
     if (!compression && head.state_bytes != request.state_data.size_bytes()) return nullptr;
-    Result<ChainedState> loaded = load_snapshot(
-        *core_.store, {.run_id = request.run_id, .snapshot_id = head.snapshot_id}, core_.options.state_limits);
+    Result<ChainedState> loaded =
+        load_snapshot(*core_.store, {.run_id = request.run_id, .snapshot_id = head.snapshot_id},
+                      core_.options.state_limits, deadline);
     if (!loaded) return std::unexpected(std::move(loaded.error()));
     cache_.forget(request.run_id);  // what is there is another head, perhaps of a run that was deleted
     return cache_.put(cached_head(std::move(*loaded)));
@@ -155,7 +159,7 @@ Result<SavePreparer::KnownHead> SavePreparer::read_head(const StatePersistenceRe
 Result<Save> SavePreparer::make_save(const StatePersistenceRequest& request, const std::string& snapshot_id,
                                      const Found& found, Deadline deadline) const {
     std::optional<std::int64_t> parent_version;
-    Result<EncodedState> encoded = encode(request, found, parent_version);
+    Result<EncodedState> encoded = encode(request, found, parent_version, deadline);
     if (!encoded) return std::unexpected(std::move(encoded.error()));
     const ChainCost chain = encoded->chain;
     const Durability wanted = wanted_durability(request);
@@ -184,8 +188,8 @@ Result<Save> SavePreparer::make_save(const StatePersistenceRequest& request, con
 
 // Against the older snapshot that the request asks to grow from, else against the head.
 Result<EncodedState> SavePreparer::encode(const StatePersistenceRequest& request, const Found& found,
-                                          std::optional<std::int64_t>& parent_version) const {
-    const Result<std::optional<Snapshot>> fork = core_.parent(request, found.head);
+                                          std::optional<std::int64_t>& parent_version, Deadline deadline) const {
+    const Result<std::optional<Snapshot>> fork = core_.parent(request, found.head, deadline);
     if (!fork) return std::unexpected(fork.error());
     parent_version = ServiceCore::parent_version(request, *fork, found.head);
     const FrameOptions frame_options{.compression = compression};

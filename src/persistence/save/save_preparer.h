@@ -67,17 +67,17 @@ private:
 
     Result<Found> find_head(const StatePersistenceRequest& request, Deadline deadline);
     bool can_expect(const StatePersistenceRequest& request, Found& cached);
-    Result<Found> ask_for_head(const StatePersistenceRequest& request, const Found& cached);
+    Result<Found> ask_for_head(const StatePersistenceRequest& request, const Found& cached, Deadline deadline);
     SkipRule skip_rule() const;
     bool is_repeated(const StatePersistenceRequest& request, const KnownHead& head) const;
     Status check_head(const StatePersistenceRequest& request, const Found& found) const;
     Result<Save> find_pending(const StatePersistenceRequest& request, Deadline deadline);
-    Result<KnownHead> read_head(const StatePersistenceRequest& request, const Head& head);
+    Result<KnownHead> read_head(const StatePersistenceRequest& request, const Head& head, Deadline deadline);
     std::optional<std::int64_t> required_version(const StatePersistenceRequest& request, const Found& found) const;
     Result<Save> make_save(const StatePersistenceRequest& request, const std::string& snapshot_id, const Found& found,
                            Deadline deadline) const;
     Result<EncodedState> encode(const StatePersistenceRequest& request, const Found& found,
-                                std::optional<std::int64_t>& parent_version) const;
+                                std::optional<std::int64_t>& parent_version, Deadline deadline) const;
     Result<std::optional<DeltaBase>> fork_base(const Snapshot& snapshot) const;
     bool is_replaceable(const StatePersistenceRequest& request) const;
 

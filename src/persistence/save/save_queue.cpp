@@ -95,17 +95,17 @@ void SaveQueue::take_urgent(std::vector<Save>& batch) {
     do {
         take_one(run, batch);
     } while (!took_alone_ && !run.waiting.front()->is_alone && fits(*run.waiting.front(), batch));
-    if (took_alone_) list_anew(run);
+    list_anew(run);
 }
 
 void SaveQueue::take_in_turn(std::vector<Save>& batch) {
     for (std::size_t runs = ready_.size(); runs > 0; --runs) {
         Run& run = *ready_.front();
+        if (!fits(*run.waiting.front(), batch)) return;  // it stays in front
         std::size_t taken = 0;
         do {
-            if (!fits(*run.waiting.front(), batch)) return;  // it stays in front
             take_one(run, batch);
-        } while (++taken < batch_limits_.run_saves_max && run.is_ready());
+        } while (++taken < batch_limits_.run_saves_max && run.has_released() && fits(*run.waiting.front(), batch));
         list_anew(run);
     }
 }
@@ -134,13 +134,19 @@ void SaveQueue::end(const std::vector<Save>& batch) {
         const auto found = runs_.find(save->request.run_id);
         if (found == runs_.end()) continue;  // another save of the batch was its last
         found->second.in_commit = nullptr;
-        if (found->second.waiting.empty()) runs_.erase(found);
+        found->second.waiting.empty() ? static_cast<void>(runs_.erase(found)) : list_anew(found->second);
     }
 }
 
 void SaveQueue::forget(const PendingSave& save) {
     --size_;
     bytes_ -= save.bytes;
+}
+
+bool SaveQueue::is_in_commit(const PendingSave& save) const {
+    if (save.stage == PendingSave::Stage::kCommitting) return true;
+    const auto found = runs_.find(save.request.run_id);
+    return found != runs_.end() && found->second.in_commit != nullptr;
 }
 
 Save SaveQueue::newest(const std::string& run_id) const {
@@ -154,7 +160,7 @@ bool SaveQueue::has_room(const PendingSave& save) const {
     const auto found = runs_.find(save.request.run_id);
     if (found == runs_.end() || found->second.waiting.empty()) return true;
     const Run& run = found->second;
-    const bool is_released = run.first_held != run.waiting.begin();
+    const bool is_released = run.has_released();
     const auto age = PendingSave::Clock::now() - run.waiting.front()->released_at;
     const bool is_old = is_released && age >= limits_.age_max;
     return !is_old && run.waiting.size() < (limits_.saves_max + 1) / 2 && run.bytes <= limits_.bytes_max / 2;

@@ -19,8 +19,8 @@ using Save = std::shared_ptr<PendingSave>;
 
 /// Saves by run. Those of one run are committed in the order in which they came; runs take turns, so that a busy one
 /// does not keep the others waiting. A save that goes alone has precedence, with those of its run before it, but two
-/// of them do not follow each other while others wait.
-/// Threads: one at a time (the batcher's mutex).
+/// of them do not follow each other while others wait. Several batches may be under way at a time: the next saves of a
+/// run wait until those before them have ended. Threads: one at a time (the batcher's mutex).
 class SaveQueue {
 public:
     SaveQueue(const BatchLimits& batch_limits, const QueueLimits& limits)
@@ -38,6 +38,9 @@ public:
     /// Lets what is held go, of one run or of all.
     void release(const std::string& run_id);
     void release_all();
+
+    /// Whether a save is being committed, or waits for one of its run that is.
+    bool is_in_commit(const PendingSave& save) const;
 
     /// Whether there is something to commit.
     bool is_ready() const { return !urgent_.empty() || !ready_.empty(); }
@@ -81,7 +84,8 @@ private:
         Run(const Run&) = delete;
         Run& operator=(const Run&) = delete;
 
-        bool is_ready() const { return !waiting.empty() && first_held != waiting.begin(); }
+        bool has_released() const { return !waiting.empty() && first_held != waiting.begin(); }
+        bool is_ready() const { return in_commit == nullptr && has_released(); }
         const Save& newest() const { return waiting.empty() ? in_commit : waiting.back(); }
     };
 

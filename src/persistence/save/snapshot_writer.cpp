@@ -1,5 +1,6 @@
 #include "persistence/save/snapshot_writer.h"
 
+#include "base/backoff.h"
 #include "persistence/reading/snapshot_reader.h"
 #include "persistence/save/request_rules.h"
 #include "store/batch_rules.h"
@@ -7,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <utility>
 
 namespace cairn {
 namespace {
@@ -83,13 +85,15 @@ Result<ChainCost> SnapshotWriter::make_whole(SnapshotWrite& write, const State& 
     return whole->chain;
 }
 
-Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, PreparedWrite prepared,
-                                      Deadline deadline) {
-    Batch batch;
+Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, PreparedWrite prepared, Deadline deadline,
+                                      std::optional<Error> answer) {
+    RunBatch batch{.run_id = request.run_id};
     batch.writes.push_back(std::move(prepared.write));
     SnapshotWrite& write = batch.writes.front();
-    while (true) {
-        Result<std::optional<Committed>> committed = commit(batch, request.state_data, deadline);
+    Backoff backoff(runtime_, deadline);
+    for (bool is_first_conflict = true;; is_first_conflict = false) {
+        Result<std::optional<Committed>> committed =
+            commit(batch, request.state_data, deadline, std::exchange(answer, std::nullopt));
         if (!committed) return std::unexpected(std::move(committed.error()));
         if (*committed) {
             // A snapshot that was there before may have been the head long ago.
@@ -99,15 +103,17 @@ Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, Pr
                            .version = (*committed)->version,
                            .frame_bytes = (*committed)->frame_bytes};
         }
-        Result<std::optional<Head>> head = rebase(request, prepared, write);
-        if (!head) return refuse(request, write.snapshot.info.snapshot_id, std::move(head.error()));
-        if (*head && is_repetition(request, **head, prepared.skip)) {
+        // Before the head is read: what is known of it must not grow old.
+        const bool in_time = is_first_conflict || backoff.pause();
+        Result<std::optional<Head>> head = rebase(request, prepared, write, deadline);
+        if (!head) return refuse(request, write.snapshot.info.snapshot_id, std::move(head.error()), deadline);
+        if (*head && is_repetition(request, **head, prepared.skip, deadline)) {
             seen_.note(request.run_id, (*head)->version);
             return Receipt{.snapshot_id = std::move((*head)->snapshot_id),
                            .outcome = Outcome::kDeduplicated,
                            .version = (*head)->version};
         }
-        if (has_passed(deadline)) {
+        if (!in_time || has_passed(deadline)) {
             return fail(
                 ErrorCode::kUnavailable,
                 fmt::format("other writers kept moving the head of run \"{}\" until the deadline", request.run_id));
@@ -116,10 +122,10 @@ Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, Pr
 }
 
 Result<Receipt> SnapshotWriter::refuse(const StatePersistenceRequest& request, const std::string& snapshot_id,
-                                       Error error) {
+                                       Error error, Deadline deadline) {
     if (error.code != ErrorCode::kConflict || snapshot_id.empty()) return std::unexpected(std::move(error));
     const SnapshotInfo own{.run_id = request.run_id, .snapshot_id = snapshot_id};
-    const Result<std::optional<Committed>> found = look_up(own, request.state_data);
+    const Result<std::optional<Committed>> found = look_up(own, request.state_data, deadline);
     if (!found) return std::unexpected(found.error());
     if (!*found) return std::unexpected(std::move(error));
     const auto& [version, frame_bytes] = **found;
@@ -129,13 +135,13 @@ Result<Receipt> SnapshotWriter::refuse(const StatePersistenceRequest& request, c
 
 // On top of the head as it is now, which it returns.
 Result<std::optional<Head>> SnapshotWriter::rebase(const StatePersistenceRequest& request, PreparedWrite& prepared,
-                                                   SnapshotWrite& write) {
-    Result<std::optional<Head>> head = store_->head(request.run_id);
+                                                   SnapshotWrite& write, Deadline deadline) {
+    Result<std::optional<Head>> head = store_->head(request.run_id, deadline);
     if (!head) return head;
     if (Status status = check_head(request, *head, prepared.required_version); !status) {
         return std::unexpected(std::move(status.error()));
     }
-    if (Status status = check_lease(request); !status) return std::unexpected(std::move(status.error()));
+    if (Status status = check_lease(request, deadline); !status) return std::unexpected(std::move(status.error()));
     const std::int64_t version = *head ? (*head)->version : 0;
     if (has_lost_its_base(write, version)) {
         if (Result<ChainCost> whole = make_whole(write, request.state_data); !whole) {
@@ -143,7 +149,7 @@ Result<std::optional<Head>> SnapshotWriter::rebase(const StatePersistenceRequest
         }
     }
     if (request.parent_snapshot_id) {
-        const Result<std::int64_t> parent = version_of_parent(request);
+        const Result<std::int64_t> parent = version_of_parent(request, deadline);
         if (!parent) return std::unexpected(parent.error());
         prepared.parent_version = *parent;
     }
@@ -152,18 +158,19 @@ Result<std::optional<Head>> SnapshotWriter::rebase(const StatePersistenceRequest
 }
 
 // As it is now: a parent that was queued before this save may itself have been re-based.
-Result<std::int64_t> SnapshotWriter::version_of_parent(const StatePersistenceRequest& request) {
-    const Result<std::optional<Snapshot>> parent = store_->get(request.run_id, *request.parent_snapshot_id);
+Result<std::int64_t> SnapshotWriter::version_of_parent(const StatePersistenceRequest& request, Deadline deadline) {
+    const Result<std::optional<Snapshot>> parent = store_->get(request.run_id, *request.parent_snapshot_id, deadline);
     if (!parent) return std::unexpected(parent.error());
     if (*parent) return (*parent)->info.version;
     return no_such_parent(request);
 }
 
 // What cannot be read is written anew.
-bool SnapshotWriter::is_repetition(const StatePersistenceRequest& request, const Head& head, SkipRule rule) {
+bool SnapshotWriter::is_repetition(const StatePersistenceRequest& request, const Head& head, SkipRule rule,
+                                   Deadline deadline) {
     if (rule == SkipRule::kNever || head.state_bytes != request.state_data.size_bytes()) return false;
     const Result<ChainedState> loaded =
-        load_snapshot(*store_, {.run_id = request.run_id, .snapshot_id = head.snapshot_id}, limits_);
+        load_snapshot(*store_, {.run_id = request.run_id, .snapshot_id = head.snapshot_id}, limits_, deadline);
     return loaded && repeats(request, loaded->info, loaded->state, rule);
 }
 
@@ -185,20 +192,23 @@ Status SnapshotWriter::check_head(const StatePersistenceRequest& request, const 
                             *required_version, version > *required_version ? ": another writer saved it" : ""));
 }
 
-Status SnapshotWriter::check_lease(const StatePersistenceRequest& request) const {
+Status SnapshotWriter::check_lease(const StatePersistenceRequest& request, Deadline deadline) const {
     if (!request.lease) return {};
-    const Result<std::optional<LeaseInfo>> found = store_->lease(request.run_id);
+    const Result<std::optional<LeaseInfo>> found = store_->lease(request.run_id, deadline);
     if (!found) return std::unexpected(found.error());
     const Lease current = *found ? (*found)->lease : Lease{};
     if (current == *request.lease) return {};
     return is_executed_by_another(request.run_id, *request.lease, current);
 }
 
-Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::commit(const Batch& batch, const State& state,
-                                                                        Deadline deadline) {
+Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::commit(const RunBatch& batch, const State& state,
+                                                                        Deadline deadline,
+                                                                        std::optional<Error> answer) {
     const Snapshot& snapshot = batch.writes.front().snapshot;
+    Backoff backoff(runtime_, deadline);
     for (int unknown_outcomes = 0;;) {
-        Status status = store_->commit(batch, deadline);
+        Status status =
+            answer ? Status(std::unexpected(*std::exchange(answer, {}))) : commit_run(*store_, batch, deadline);
         if (status) return Committed{.version = snapshot.info.version, .frame_bytes = snapshot.frame.size()};
         const ErrorCode code = status.error().code;
         const bool is_resolvable =
@@ -208,20 +218,31 @@ Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::commit(const Ba
         if (!is_resolvable) return std::unexpected(std::move(status.error()));
         if (code == ErrorCode::kConflict && unknown_outcomes == 0) return std::nullopt;
 
-        Result<std::optional<Committed>> found = look_up(snapshot.info, state);
+        Result<std::optional<Committed>> found = look_up(snapshot.info, state, deadline);
         if (!found && found.error().code == ErrorCode::kAlreadyExists) return found;
         if (!found) return outcome_unknown(snapshot, std::move(found.error()));
         if (*found) return found;
         if (code == ErrorCode::kConflict) return std::nullopt;
-        if (++unknown_outcomes == kUnknownOutcomesMax || has_passed(deadline)) {
+        if (++unknown_outcomes == kUnknownOutcomesMax || !backoff.pause()) {
             return outcome_unknown(snapshot, std::move(status.error()));
         }
     }
 }
 
-// What the store holds under the snapshot's id: nothing, this very state, or (kAlreadyExists) another one.
-Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::look_up(const SnapshotInfo& info, const State& state) {
-    Result<std::optional<Snapshot>> stored = store_->get(info.run_id, info.snapshot_id);
+// What the store holds under the snapshot's id: nothing, this very state, or (kAlreadyExists) another one. Asked again
+// until the deadline: whether a save is there is worth waiting for.
+Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::look_up(const SnapshotInfo& info, const State& state,
+                                                                         Deadline deadline) {
+    Backoff backoff(runtime_, deadline);
+    while (true) {
+        Result<std::optional<Committed>> found = look_up_once(info, state, deadline);
+        if (found || found.error().code != ErrorCode::kUnavailable || !backoff.pause()) return found;
+    }
+}
+
+Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::look_up_once(const SnapshotInfo& info,
+                                                                              const State& state, Deadline deadline) {
+    Result<std::optional<Snapshot>> stored = store_->get(info.run_id, info.snapshot_id, deadline);
     if (!stored) return std::unexpected(std::move(stored.error()));
     if (!*stored) return std::nullopt;
     if ((*stored)->info.state_bytes == state.size_bytes() && (*stored)->info.checksum == state.checksum()) {

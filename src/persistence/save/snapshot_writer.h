@@ -25,8 +25,9 @@ struct PreparedWrite {
 /// Threads: safe to call concurrently; the order of one run's saves is the caller's business.
 class SnapshotWriter {
 public:
+    /// `options.runtime` must have its defaults.
     SnapshotWriter(std::shared_ptr<Store> store, const PersistenceOptions& options)
-        : store_(std::move(store)), limits_(options.state_limits) {}
+        : store_(std::move(store)), limits_(options.state_limits), runtime_(options.runtime) {}
 
     /// The request's state, encoded as `encoded`, as the head after `head_version` (0: the run's first), grown from
     /// `parent_version` or, without it, from that head.
@@ -46,12 +47,16 @@ public:
     ///  - The run is executed under another lease than the request's: kConflict.
     ///  - The outcome is unknown, or the id is taken: the id is looked up; if it holds this very state, that is this
     ///    save, done. Otherwise the same id is tried again, so nothing is ever saved twice.
+    /// What is tried again waits a little before, longer each time.
+    /// `answer`: what the store has already said to `prepared`, if it was committed with others.
     /// Errors: those of `StatePersistence::save_agent_state`.
-    Result<Receipt> write(const StatePersistenceRequest& request, PreparedWrite prepared, Deadline deadline);
+    Result<Receipt> write(const StatePersistenceRequest& request, PreparedWrite prepared, Deadline deadline,
+                          std::optional<Error> answer = {});
 
     /// What `error` comes to for a save that is not made: a conflict with this very save, by an attempt whose outcome
     /// was not known, is none. So, if `snapshot_id` (empty: there was none) holds the state already, that receipt.
-    Result<Receipt> refuse(const StatePersistenceRequest& request, const std::string& snapshot_id, Error error);
+    Result<Receipt> refuse(const StatePersistenceRequest& request, const std::string& snapshot_id, Error error,
+                           Deadline deadline);
 
     /// The head version that must hold for a request with on_conflict=fail; nothing if any will do.
     std::optional<std::int64_t> required_version(const StatePersistenceRequest& request) const;
@@ -62,7 +67,7 @@ public:
 
     /// Errors: kConflict if the run is not held as the request requires. To be asked after the head that a save is
     /// compared with or put on: whoever held the run then was the only one to move it.
-    Status check_lease(const StatePersistenceRequest& request) const;
+    Status check_lease(const StatePersistenceRequest& request, Deadline deadline) const;
 
     /// What this service has seen of its runs' heads.
     SeenVersions& seen() { return seen_; }
@@ -74,17 +79,20 @@ public:
     };
 
     /// Commits a batch of one snapshot, of `state`. Nothing: the head moved or the base is gone; nothing was applied.
-    Result<std::optional<Committed>> commit(const Batch& batch, const State& state, Deadline deadline);
+    Result<std::optional<Committed>> commit(const RunBatch& batch, const State& state, Deadline deadline,
+                                            std::optional<Error> answer = {});
 
 private:
     Result<std::optional<Head>> rebase(const StatePersistenceRequest& request, PreparedWrite& prepared,
-                                       SnapshotWrite& write);
-    Result<std::int64_t> version_of_parent(const StatePersistenceRequest& request);
-    bool is_repetition(const StatePersistenceRequest& request, const Head& head, SkipRule rule);
-    Result<std::optional<Committed>> look_up(const SnapshotInfo& info, const State& state);
+                                       SnapshotWrite& write, Deadline deadline);
+    Result<std::int64_t> version_of_parent(const StatePersistenceRequest& request, Deadline deadline);
+    bool is_repetition(const StatePersistenceRequest& request, const Head& head, SkipRule rule, Deadline deadline);
+    Result<std::optional<Committed>> look_up(const SnapshotInfo& info, const State& state, Deadline deadline);
+    Result<std::optional<Committed>> look_up_once(const SnapshotInfo& info, const State& state, Deadline deadline);
 
     std::shared_ptr<Store> store_;
     StateLimits limits_;
+    Runtime runtime_;
     SeenVersions seen_;
 };
 

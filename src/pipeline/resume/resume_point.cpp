@@ -193,8 +193,9 @@ bool ResumePoint::is_paused(const Pipeline& pipeline) const {
 }
 
 Result<ResumePoint> find_resume_point(StatePersistence& service, Store& store, const Pipeline& pipeline,
-                                      const State& input, const std::string& run_id, const PipelineContext& context) {
-    const Result<std::optional<Head>> head = store.head(run_id);
+                                      const State& input, const std::string& run_id, const PipelineContext& context,
+                                      Deadline deadline) {
+    const Result<std::optional<Head>> head = store.head(run_id, deadline);
     if (!head) return std::unexpected(head.error());
     const std::optional<Head>& newest = *head;
     if (!newest && context.resume_only) return nothing_to_resume(run_id);

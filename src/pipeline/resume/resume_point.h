@@ -34,7 +34,7 @@ struct ResumePoint {
 ///   changed since), kNotFound (no checkpoint, and `resume_only`), and those of loading.
 [[nodiscard]] Result<ResumePoint> find_resume_point(StatePersistence& service, Store& store, const Pipeline& pipeline,
                                                     const State& input, const std::string& run_id,
-                                                    const PipelineContext& context);
+                                                    const PipelineContext& context, Deadline deadline);
 
 /// How many attempts earlier executions have made at the steps of the stage under way, seen from the lease's `epoch`.
 std::map<std::string, int, std::less<>> attempts_before(const ResumePoint& point, const Pipeline& pipeline,

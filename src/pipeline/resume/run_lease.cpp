@@ -29,7 +29,8 @@ std::unexpected<Error> is_in_progress(const std::string& run_id, const LeaseInfo
 
 Result<std::unique_ptr<RunLease>> RunLease::take(std::shared_ptr<Store> store, const std::string& run_id,
                                                  Settings settings, Runtime runtime) {
-    const Result<std::optional<LeaseInfo>> found = store->lease(run_id);
+    const Deadline deadline = std::chrono::steady_clock::now() + settings.timeout;
+    const Result<std::optional<LeaseInfo>> found = store->lease(run_id, deadline);
     if (!found) return std::unexpected(found.error());
     const std::optional<LeaseInfo>& held = *found;
     const Timestamp now = runtime.clock->now();
@@ -47,7 +48,7 @@ Result<std::unique_ptr<RunLease>> RunLease::take(std::shared_ptr<Store> store, c
         new RunLease(std::move(store), run_id, settings, std::move(runtime), before.epoch + 1));
     Status written = lease->write(lease->lease_, before, settings.timeout);
     if (!written && written.error().code == ErrorCode::kOutcomeUnknown) {
-        const Result<std::optional<LeaseInfo>> now_held = lease->store_->lease(run_id);
+        const Result<std::optional<LeaseInfo>> now_held = lease->store_->lease(run_id, deadline);
         if (now_held && now_held->value_or(LeaseInfo{}).lease == lease->lease_) written = {};
     }
     if (written) return lease;
@@ -76,14 +77,13 @@ RunLease::~RunLease() {
 }
 
 Status RunLease::write(const Lease& lease, const Lease& expected, std::chrono::milliseconds timeout) {
-    Batch batch;
-    batch.leases.push_back(
-        {.run_id = run_id_, .lease = lease, .heartbeat_at = runtime_.clock->now(), .expected = expected});
-    return store_->commit(batch, std::chrono::steady_clock::now() + timeout);
+    const LeaseWrite change{.lease = lease, .heartbeat_at = runtime_.clock->now(), .expected = expected};
+    return commit_run(*store_, {.run_id = run_id_, .lease = change}, std::chrono::steady_clock::now() + timeout);
 }
 
 bool RunLease::is_lost() const {
-    const Result<std::optional<LeaseInfo>> held = store_->lease(run_id_);
+    const Result<std::optional<LeaseInfo>> held =
+        store_->lease(run_id_, std::chrono::steady_clock::now() + settings_.timeout);
     return held && (!*held || (*held)->lease != lease_);
 }
 

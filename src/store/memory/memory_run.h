@@ -1,6 +1,8 @@
 #pragma once
 
-// One run in memory, and whether a batch may be applied to what is there.
+// One run in memory, and what a batch has to know of it.
+
+#include "store/batch_rules.h"
 
 #include <cairn/error.h>
 #include <cairn/store.h>
@@ -17,8 +19,6 @@ struct MemoryRun {
     std::string user_id;
     std::map<std::int64_t, Snapshot> snapshots;                 // by version; the last is the head; without bases
     std::map<std::string, std::int64_t, std::less<>> versions;  // by snapshot id
-    std::int64_t created_sequence = 0;                          // of its first write
-    std::int64_t commit_sequence = 0;                           // of its head
     Timestamp created_at;                                       // of its first snapshot
 
     const SnapshotInfo& head() const { return snapshots.rbegin()->second.info; }
@@ -33,8 +33,7 @@ using MemoryLeases = std::map<std::string, LeaseInfo, std::less<>>;  // by run, 
 /// How many frames each of the run's snapshots needs, its own included: the most of them.
 std::uint64_t chain_frames_max(const MemoryRun& run);
 
-/// What store/batch_rules.h says about a batch and the runs it meets, in that order. Changes nothing.
-/// Errors: kInvalidArgument, kAlreadyExists, kConflict.
-[[nodiscard]] Status check_against(const MemoryRuns& runs, const MemoryLeases& leases, const Batch& batch);
+/// What `batch` has to know of its run (null: there is none) and of the lease on it.
+RunFacts facts_of(const MemoryRun* run, const Lease& lease, const RunBatch& batch);
 
 }  // namespace cairn

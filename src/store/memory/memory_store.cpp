@@ -7,18 +7,22 @@
 #include <algorithm>
 #include <cstddef>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <new>
 #include <ranges>
 #include <set>
 #include <shared_mutex>
+#include <span>
+#include <tuple>
 #include <utility>
 
 namespace cairn {
 namespace {
 
-constexpr int kSchemaVersion = 3;
+/// A commit waits for nothing but a lock: so many callers may bring theirs at a time.
+constexpr std::size_t kCommitsAtOnce = 8;
 
 template <class T>
 bool matches(const std::optional<T>& wanted, const T& value) {
@@ -46,7 +50,6 @@ RunInfo describe(const std::string& run_id, const MemoryRun& run, std::optional<
             .created_at = run.created_at,
             .updated_at = head.created_at,
             .snapshots = run.snapshots.size(),
-            .commit_sequence = run.commit_sequence,
             .metadata = head.metadata,
             .lease = std::move(lease)};
 }
@@ -61,6 +64,18 @@ void count(const Snapshot& snapshot, StoreStats& stats) {
     stats.delta_bytes += info.frame_bytes;
 }
 
+/// Where a run stands in a list of runs.
+struct RunPlace {
+    Timestamp created_at;
+    std::string_view run_id;
+    const MemoryRun* run = nullptr;
+};
+
+bool comes_before(RunQuery::Order order, const RunPlace& one, const RunPlace& other) {
+    if (order == RunQuery::Order::kById) return one.run_id < other.run_id;
+    return std::tie(one.created_at, one.run_id) > std::tie(other.created_at, other.run_id);
+}
+
 // The first `limit` of `items`, and whether there are more.
 template <class T>
 bool cut(std::vector<T>& items, std::size_t limit) {
@@ -73,20 +88,22 @@ class MemoryStore final : public Store {
 public:
     explicit MemoryStore(bool read_only) : read_only_(read_only) {}
 
-    Status commit(const Batch& batch, Deadline deadline) override;
-    Result<std::optional<Head>> head(std::string_view run_id) override;
-    Result<std::optional<LeaseInfo>> lease(std::string_view run_id) override;
-    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override;
-    Result<std::vector<BaseFrame>> frames(std::string_view run_id, std::span<const std::int64_t> versions) override;
-    void read_afresh() override {}
-    Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) override;
-    Result<Page<RunInfo>> runs(const RunQuery& query) override;
-    Result<Page<ThreadInfo>> threads(const ThreadQuery& query) override;
-    Result<std::vector<RecoveryRecord>> recovery_log(std::string_view run_id, std::size_t limit) override;
-    Result<StoreStats> stats() override;
-    Result<CheckReport> check() override;
+    std::size_t commits_at_once() const noexcept override { return kCommitsAtOnce; }
+    Result<std::vector<Status>> commit(std::span<const RunBatch> batches, Deadline deadline) override;
+    Result<std::optional<Head>> head(std::string_view run_id, Deadline deadline) override;
+    Result<std::optional<LeaseInfo>> lease(std::string_view run_id, Deadline deadline) override;
+    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id,
+                                        Deadline deadline, Reading reading) override;
+    Result<std::vector<BaseFrame>> frames(std::string_view run_id, std::span<const std::int64_t> versions,
+                                          Deadline deadline, Reading reading) override;
+    Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query, Deadline deadline, Reading reading) override;
+    Result<Page<RunInfo>> runs(const RunQuery& query, Deadline deadline) override;
+    Result<Page<ThreadInfo>> threads(const ThreadQuery& query, Deadline deadline) override;
+    Result<std::vector<RecoveryRecord>> recovery_log(std::string_view run_id, std::size_t limit,
+                                                     Deadline deadline) override;
+    Result<StoreStats> stats(Deadline deadline) override;
+    Result<CheckReport> check(Deadline deadline) override;
     Result<std::uint64_t> reclaim(Deadline deadline) override;
-    Result<int> migrate() override;
     Status close() override;
 
 private:
@@ -108,16 +125,16 @@ private:
     // These expect the lock to be held.
     const MemoryRun* find_run(std::string_view run_id) const;
     std::optional<LeaseInfo> find_lease(std::string_view run_id) const;
-    void apply(Batch batch);
+    Status commit_one(RunBatch batch);
+    void apply(RunBatch batch);
     void append(Snapshot snapshot);
-    void rewrite(FrameRewrite rewrite);
-    void remove(const SnapshotDeletion& deletion);
+    void rewrite(MemoryRun& run, FrameRewrite rewrite);
+    void remove(MemoryRun& run, const SnapshotDeletion& deletion);
 
     const bool read_only_;
     std::shared_mutex mutex_;
     // Guarded by mutex_:
     bool closed_ = false;
-    std::int64_t last_sequence_ = 0;
     MemoryRuns runs_;
     MemoryLeases leases_;
     std::map<std::string, std::vector<RecoveryRecord>, std::less<>> recoveries_;  // by run, oldest first
@@ -140,63 +157,69 @@ void MemoryStore::append(Snapshot snapshot) {
     snapshot.bases.clear();
     const std::int64_t version = snapshot.info.version;
     MemoryRun& run = runs_[snapshot.info.run_id];
-    run.commit_sequence = ++last_sequence_;
     if (run.snapshots.empty()) {
         run.thread_id = snapshot.info.thread_id;
         run.user_id = snapshot.info.user_id;
-        run.created_sequence = last_sequence_;
         run.created_at = snapshot.info.created_at;
     }
     run.versions.emplace(snapshot.info.snapshot_id, version);
     run.snapshots.emplace(version, std::move(snapshot));
 }
 
-void MemoryStore::rewrite(FrameRewrite rewrite) {
-    Snapshot& snapshot = runs_.find(rewrite.run_id)->second.snapshots.at(rewrite.version);
+void MemoryStore::rewrite(MemoryRun& run, FrameRewrite rewrite) {
+    Snapshot& snapshot = run.snapshots.at(rewrite.version);
     snapshot.frame = std::move(rewrite.frame);
     snapshot.info.frame_bytes = snapshot.frame.size();
     snapshot.info.base_version = rewrite.base_version;
 }
 
-void MemoryStore::remove(const SnapshotDeletion& deletion) {
-    const auto run = runs_.find(deletion.run_id);
-    if (run == runs_.end()) return;
-    const auto found = run->second.snapshots.find(deletion.version);
-    if (found == run->second.snapshots.end()) return;
+void MemoryStore::remove(MemoryRun& run, const SnapshotDeletion& deletion) {
+    const auto found = run.snapshots.find(deletion.version);
+    if (found == run.snapshots.end()) return;
     const std::string& snapshot_id = found->second.info.snapshot_id;
     if (!deletion.snapshot_id.empty() && deletion.snapshot_id != snapshot_id) return;
-    run->second.versions.erase(snapshot_id);
-    run->second.snapshots.erase(found);
+    run.versions.erase(snapshot_id);
+    run.snapshots.erase(found);
 }
 
-void MemoryStore::apply(Batch batch) {
-    for (LeaseWrite& write : batch.leases) {
-        leases_[write.run_id] = {.lease = std::move(write.lease), .heartbeat_at = write.heartbeat_at};
+void MemoryStore::apply(RunBatch batch) {
+    if (batch.lease) {
+        leases_[batch.run_id] = {.lease = std::move(batch.lease->lease), .heartbeat_at = batch.lease->heartbeat_at};
     }
     for (SnapshotWrite& write : batch.writes) append(std::move(write.snapshot));
-    for (RecoveryRecord& recovery : batch.recoveries) {
-        std::vector<RecoveryRecord>& log = recoveries_[recovery.run_id];
-        log.push_back(std::move(recovery));
+    if (!batch.recoveries.empty()) {
+        std::ranges::move(batch.recoveries, std::back_inserter(recoveries_[batch.run_id]));
     }
-    for (FrameRewrite& frame : batch.rewrites) rewrite(std::move(frame));
-    for (const SnapshotDeletion& deletion : batch.deletions) remove(deletion);
-    for (const RunDeletion& deletion : batch.run_deletions) {
-        runs_.erase(deletion.run_id);
-        recoveries_.erase(deletion.run_id);
-        leases_.erase(deletion.run_id);
+    if (const auto run = runs_.find(batch.run_id); run != runs_.end()) {
+        for (FrameRewrite& frame : batch.rewrites) rewrite(run->second, std::move(frame));
+        for (const SnapshotDeletion& deletion : batch.deletions) remove(run->second, deletion);
     }
+    if (!batch.run_deletion) return;
+    runs_.erase(batch.run_id);
+    recoveries_.erase(batch.run_id);
+    leases_.erase(batch.run_id);
 }
 
-Status MemoryStore::commit(const Batch& batch, Deadline /*deadline*/) {
-    if (Status status = check_batch(batch); !status) return status;
+Status MemoryStore::commit_one(RunBatch batch) try {
+    const Lease lease = find_lease(batch.run_id).value_or(LeaseInfo{}).lease;
+    if (Status status = check_batch(batch, facts_of(find_run(batch.run_id), lease, batch)); !status) return status;
+    apply(std::move(batch));
+    return {};
+} catch (const std::bad_alloc&) {
+    return out_of_memory();
+}
+
+Result<std::vector<Status>> MemoryStore::commit(std::span<const RunBatch> batches, Deadline /*deadline*/) {
     try {
-        Batch copy = batch;  // all large memory is taken before anything is changed
+        std::vector<Status> answers = check_batches(batches);
+        std::vector<RunBatch> copies(batches.begin(), batches.end());  // large memory is taken before anything changes
         const std::unique_lock lock(mutex_);
         if (closed_) return closed();
         if (read_only_) return fail(ErrorCode::kReadOnly, "the memory store was opened read-only");
-        if (Status status = check_against(runs_, leases_, copy); !status) return status;
-        apply(std::move(copy));
-        return {};
+        for (std::size_t i = 0; i < answers.size(); ++i) {
+            if (answers[i]) answers[i] = commit_one(std::move(copies[i]));
+        }
+        return answers;
     } catch (const std::bad_alloc&) {
         return out_of_memory();
     }
@@ -204,7 +227,7 @@ Status MemoryStore::commit(const Batch& batch, Deadline /*deadline*/) {
 
 // ---- reading ----
 
-Result<std::optional<Head>> MemoryStore::head(std::string_view run_id) {
+Result<std::optional<Head>> MemoryStore::head(std::string_view run_id, Deadline /*deadline*/) {
     return read<std::optional<Head>>([&]() -> std::optional<Head> {
         const MemoryRun* run = find_run(run_id);
         if (run == nullptr) return std::nullopt;
@@ -219,11 +242,12 @@ Result<std::optional<Head>> MemoryStore::head(std::string_view run_id) {
     });
 }
 
-Result<std::optional<LeaseInfo>> MemoryStore::lease(std::string_view run_id) {
+Result<std::optional<LeaseInfo>> MemoryStore::lease(std::string_view run_id, Deadline /*deadline*/) {
     return read<std::optional<LeaseInfo>>([&] { return find_lease(run_id); });
 }
 
-Result<std::optional<Snapshot>> MemoryStore::get(std::string_view run_id, std::optional<std::string_view> snapshot_id) {
+Result<std::optional<Snapshot>> MemoryStore::get(std::string_view run_id, std::optional<std::string_view> snapshot_id,
+                                                 Deadline /*deadline*/, Reading /*reading*/) {
     return read<std::optional<Snapshot>>([&]() -> Result<std::optional<Snapshot>> {
         const MemoryRun* run = find_run(run_id);
         if (run == nullptr) return std::nullopt;
@@ -234,7 +258,8 @@ Result<std::optional<Snapshot>> MemoryStore::get(std::string_view run_id, std::o
     });
 }
 
-Result<std::vector<BaseFrame>> MemoryStore::frames(std::string_view run_id, std::span<const std::int64_t> versions) {
+Result<std::vector<BaseFrame>> MemoryStore::frames(std::string_view run_id, std::span<const std::int64_t> versions,
+                                                   Deadline /*deadline*/, Reading /*reading*/) {
     return read<std::vector<BaseFrame>>([&] {
         std::vector<BaseFrame> frames;
         const MemoryRun* run = find_run(run_id);
@@ -249,7 +274,8 @@ Result<std::vector<BaseFrame>> MemoryStore::frames(std::string_view run_id, std:
     });
 }
 
-Result<std::vector<SnapshotInfo>> MemoryStore::history(const HistoryQuery& query) {
+Result<std::vector<SnapshotInfo>> MemoryStore::history(const HistoryQuery& query, Deadline /*deadline*/,
+                                                       Reading /*reading*/) {
     return read<std::vector<SnapshotInfo>>([&] {
         std::vector<SnapshotInfo> page;
         const MemoryRun* run = find_run(query.run_id);
@@ -270,33 +296,38 @@ Result<std::vector<SnapshotInfo>> MemoryStore::history(const HistoryQuery& query
     });
 }
 
-Result<Page<RunInfo>> MemoryStore::runs(const RunQuery& query) {
-    std::optional<std::int64_t> before;
+Result<Page<RunInfo>> MemoryStore::runs(const RunQuery& query, Deadline /*deadline*/) {
+    std::optional<RunCursor> after;
     if (!query.cursor.empty()) {
-        Result<std::int64_t> decoded = decode_run_cursor(query.cursor);
+        Result<RunCursor> decoded = decode_run_cursor(query.order, query.cursor);
         if (!decoded) return std::unexpected(std::move(decoded.error()));
-        before = *decoded;
+        after = std::move(*decoded);
     }
     return read<Page<RunInfo>>([&] {
-        std::vector<const MemoryRuns::value_type*> found;
+        std::vector<RunPlace> found;
         for (const auto& entry : runs_) {
-            const MemoryRun& run = entry.second;
-            if (before && run.created_sequence >= *before) continue;
-            if (matches(query.thread_id, run.thread_id) && matches(query.user_id, run.user_id)) found.push_back(&entry);
+            const auto& [run_id, run] = entry;
+            const RunPlace place{.created_at = run.created_at, .run_id = run_id, .run = &run};
+            if (after &&
+                !comes_before(query.order, {.created_at = after->created_at, .run_id = after->run_id}, place)) {
+                continue;
+            }
+            if (matches(query.thread_id, run.thread_id) && matches(query.user_id, run.user_id)) found.push_back(place);
         }
-        std::ranges::sort(found, std::ranges::greater{},
-                          [](const auto* entry) { return entry->second.created_sequence; });
-
+        std::ranges::sort(
+            found, [&](const RunPlace& one, const RunPlace& other) { return comes_before(query.order, one, other); });
         Page<RunInfo> page;
-        if (cut(found, query.limit)) page.next_cursor = encode_run_cursor(found.back()->second.created_sequence);
-        for (const auto* entry : found) {
-            page.items.push_back(describe(entry->first, entry->second, find_lease(entry->first)));
+        if (cut(found, query.limit)) {
+            page.next_cursor = encode_run_cursor(query.order, found.back().created_at, found.back().run_id);
+        }
+        for (const RunPlace& place : found) {
+            page.items.push_back(describe(std::string(place.run_id), *place.run, find_lease(place.run_id)));
         }
         return page;
     });
 }
 
-Result<Page<ThreadInfo>> MemoryStore::threads(const ThreadQuery& query) {
+Result<Page<ThreadInfo>> MemoryStore::threads(const ThreadQuery& query, Deadline /*deadline*/) {
     using Key = std::pair<std::string, std::string>;  // thread, user
     std::optional<Key> after;
     if (!query.cursor.empty()) {
@@ -305,21 +336,20 @@ Result<Page<ThreadInfo>> MemoryStore::threads(const ThreadQuery& query) {
         after = Key(std::move(decoded->thread_id), std::move(decoded->user_id));
     }
     return read<Page<ThreadInfo>>([&] {
-        std::map<Key, std::pair<ThreadInfo, std::int64_t>> threads;  // with the sequence of the newest head
+        std::map<Key, ThreadInfo> threads;
         for (const MemoryRun& run : runs_ | std::views::values) {
             Key key(run.thread_id, run.user_id);
             if (!matches(query.user_id, run.user_id) || (after && key <= *after)) continue;
-            auto& [thread, newest_sequence] = threads[std::move(key)];
+            ThreadInfo& thread = threads[std::move(key)];
             thread.thread_id = run.thread_id;
             thread.user_id = run.user_id;
+            const Timestamp updated_at = run.head().created_at;
+            thread.updated_at = thread.runs == 0 ? updated_at : std::max(thread.updated_at, updated_at);
             thread.runs += 1;
             thread.snapshots += run.snapshots.size();
-            if (run.commit_sequence < newest_sequence) continue;
-            newest_sequence = run.commit_sequence;
-            thread.updated_at = run.head().created_at;
         }
         Page<ThreadInfo> page;
-        for (const auto& entry : threads | std::views::values) page.items.push_back(entry.first);
+        std::ranges::copy(threads | std::views::values, std::back_inserter(page.items));
         if (cut(page.items, query.limit)) {
             page.next_cursor = encode_thread_cursor(page.items.back().thread_id, page.items.back().user_id);
         }
@@ -327,7 +357,8 @@ Result<Page<ThreadInfo>> MemoryStore::threads(const ThreadQuery& query) {
     });
 }
 
-Result<std::vector<RecoveryRecord>> MemoryStore::recovery_log(std::string_view run_id, std::size_t limit) {
+Result<std::vector<RecoveryRecord>> MemoryStore::recovery_log(std::string_view run_id, std::size_t limit,
+                                                              Deadline /*deadline*/) {
     return read<std::vector<RecoveryRecord>>([&] {
         std::vector<RecoveryRecord> page;
         const auto found = recoveries_.find(run_id);
@@ -342,7 +373,7 @@ Result<std::vector<RecoveryRecord>> MemoryStore::recovery_log(std::string_view r
 
 // ---- the whole store ----
 
-Result<StoreStats> MemoryStore::stats() {
+Result<StoreStats> MemoryStore::stats(Deadline /*deadline*/) {
     return read<StoreStats>([&] {
         StoreStats stats;
         std::set<std::pair<std::string_view, std::string_view>> threads;
@@ -359,7 +390,7 @@ Result<StoreStats> MemoryStore::stats() {
 }
 
 // There is no engine that could have damaged anything.
-Result<CheckReport> MemoryStore::check() {
+Result<CheckReport> MemoryStore::check(Deadline /*deadline*/) {
     return read<CheckReport>([&] {
         CheckReport report;
         report.runs = runs_.size();
@@ -374,10 +405,6 @@ Result<std::uint64_t> MemoryStore::reclaim(Deadline /*deadline*/) {
         if (read_only_) return fail(ErrorCode::kReadOnly, "the memory store was opened read-only");
         return 0;
     });
-}
-
-Result<int> MemoryStore::migrate() {
-    return read<int>([] { return kSchemaVersion; });
 }
 
 Status MemoryStore::close() {

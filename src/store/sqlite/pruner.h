@@ -2,6 +2,7 @@
 
 // Making snapshots independent, and deleting them: the later members of a batch.
 
+#include "store/sqlite/run_reading.h"
 #include "store/sqlite/sqlite_connection.h"
 
 #include <cairn/error.h>
@@ -11,8 +12,14 @@
 
 namespace cairn::sqlite {
 
-/// `batch.rewrites`, `batch.deletions` and `batch.run_deletions`, in that order, within the caller's transaction.
-[[nodiscard]] Status prune(Connection& connection, const Batch& batch);
+/// Whether a batch has any of them.
+bool prunes(const RunBatch& batch);
+
+/// What they have to know of a run that is there: the snapshots that they name, and those that need one to be deleted.
+[[nodiscard]] Status read_facts_for_pruning(Connection& connection, const RunBatch& batch, RunReading& run);
+
+/// `batch.rewrites`, `batch.deletions` and `batch.run_deletion`, in that order, once `check_batch` has passed them.
+[[nodiscard]] Status prune(Connection& connection, const RunBatch& batch, const RunReading& run);
 
 /// Gives a few free pages at the end of the file back, in a transaction of its own, and returns their bytes; 0 once
 /// there are none. The file itself gets shorter at the next checkpoint.

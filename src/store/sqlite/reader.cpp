@@ -65,28 +65,37 @@ constexpr char kGetFrame[] =
 constexpr char kHistoryNewestFirst[] = CAIRN_HISTORY "ORDER BY s.version DESC LIMIT ?12";
 constexpr char kHistoryOldestFirst[] = CAIRN_HISTORY "ORDER BY s.version LIMIT ?12";
 
-// One statement a filter, so that each is answered from its own index.
-#define CAIRN_RUNS(condition)                                                                                  \
-    "SELECT r.run_key, r.run_id, r.thread_id, r.user_id, r.head_version, r.head_snapshot_id, "                 \
-    "l.checkpoint_type, l.agent_phase, r.created_at, r.created_at, s.created_after, r.snapshots, "             \
-    "r.head_sequence, s.metadata, g.owner, g.epoch, g.heartbeat_at FROM runs r "                               \
-    "LEFT JOIN leases g ON g.run_id = r.run_id "                                                               \
-    "LEFT JOIN snapshots s ON s.sequence = r.head_sequence" CAIRN_LABELS "WHERE r.run_key < ?1 AND " condition \
-    " ORDER BY r.run_key DESC LIMIT ?2"
-constexpr char kRuns[] = CAIRN_RUNS("true");
-constexpr char kRunsOfThread[] = CAIRN_RUNS("r.thread_id = ?3 AND (?4 IS NULL OR r.user_id = ?4)");
-constexpr char kRunsOfUser[] = CAIRN_RUNS("r.user_id = ?3");
+// A page is chosen first, so that the rest is looked up for its runs alone. One statement a filter, so that each is
+// answered from its own index; by time of creation there is none, and all runs that the filter lets through are read.
+// ?1 and ?2: the last run of the page before (?1 NULL: there is none).
+#define CAIRN_RUNS(after, condition, order)                                                        \
+    "SELECT r.run_id, r.thread_id, r.user_id, r.head_version, r.head_snapshot_id, "                \
+    "l.checkpoint_type, l.agent_phase, r.created_at, r.created_at, s.created_after, r.snapshots, " \
+    "s.metadata, g.owner, g.epoch, g.heartbeat_at FROM ("                                          \
+    "SELECT r.run_key FROM runs r WHERE " after " AND " condition " ORDER BY " order               \
+    " LIMIT ?3) p "                                                                                \
+    "CROSS JOIN runs r ON r.run_key = p.run_key LEFT JOIN leases g ON g.run_id = r.run_id "        \
+    "LEFT JOIN snapshots s ON s.sequence = r.head_sequence" CAIRN_LABELS "ORDER BY " order
+#define CAIRN_NEWEST_RUNS(condition) \
+    CAIRN_RUNS("(?1 IS NULL OR (r.created_at, r.run_id) < (?1, ?2))", condition, "r.created_at DESC, r.run_id DESC")
+#define CAIRN_RUNS_BY_ID(condition) CAIRN_RUNS("r.run_id > ?2", condition, "r.run_id")
+#define CAIRN_ANY "true"
+#define CAIRN_OF_THREAD "r.thread_id = ?4 AND (?5 IS NULL OR r.user_id = ?5)"
+#define CAIRN_OF_USER "r.user_id = ?4"
+constexpr char kNewestRuns[] = CAIRN_NEWEST_RUNS(CAIRN_ANY);
+constexpr char kNewestRunsOfThread[] = CAIRN_NEWEST_RUNS(CAIRN_OF_THREAD);
+constexpr char kNewestRunsOfUser[] = CAIRN_NEWEST_RUNS(CAIRN_OF_USER);
+constexpr char kRunsById[] = CAIRN_RUNS_BY_ID(CAIRN_ANY);
+constexpr char kRunsOfThreadById[] = CAIRN_RUNS_BY_ID(CAIRN_OF_THREAD);
+constexpr char kRunsOfUserById[] = CAIRN_RUNS_BY_ID(CAIRN_OF_USER);
 
-#define CAIRN_THREADS(condition)                                                                            \
-    "SELECT t.thread_id, t.user_id, t.runs, t.snapshots, r.created_at, s.created_after FROM ("              \
-    "SELECT thread_id, user_id, count(*) AS runs, CAST(total(max(snapshots, 0)) AS INTEGER) AS snapshots, " \
-    "max(head_sequence) AS newest "                                                                         \
-    "FROM runs WHERE (thread_id, user_id) > (?1, ?2) AND " condition                                        \
-    " GROUP BY thread_id, user_id ORDER BY thread_id, user_id LIMIT ?3) t "                                 \
-    "LEFT JOIN snapshots s ON s.sequence = t.newest LEFT JOIN runs r ON r.run_key = s.run_key "             \
-    "ORDER BY t.thread_id, t.user_id"
+// A row a run; the threads are put together from them as far as a page needs.
+#define CAIRN_THREADS(condition)                                                             \
+    "SELECT r.thread_id, r.user_id, r.snapshots, r.created_at, s.created_after FROM runs r " \
+    "LEFT JOIN snapshots s ON s.sequence = r.head_sequence "                                 \
+    "WHERE (r.thread_id, r.user_id) > (?1, ?2) AND " condition " ORDER BY r.thread_id, r.user_id"
 constexpr char kThreads[] = CAIRN_THREADS("true");
-constexpr char kThreadsOfUser[] = CAIRN_THREADS("user_id = ?4");
+constexpr char kThreadsOfUser[] = CAIRN_THREADS("r.user_id = ?3");
 
 #define CAIRN_RECOVERY_COLUMNS                                                                                       \
     "run_id, recovery_type, failure_reason, auto_recovery, source_snapshot_id, result_snapshot_id, result, detail, " \
@@ -144,7 +153,6 @@ RunInfo read_run(RowReader& row) {
                 .created_at = row.time(),
                 .updated_at = row.time_after(),
                 .snapshots = row.count(),
-                .commit_sequence = row.integer(),
                 .metadata = row.object("metadata", damage),
                 .lease = row.is_null() ? std::nullopt : std::optional(read_lease(row))};
     run.damage = row.damage();
@@ -152,10 +160,11 @@ RunInfo read_run(RowReader& row) {
     return run;
 }
 
+// As far as one of its runs tells.
 ThreadInfo read_thread(RowReader& row) {
     ThreadInfo thread{.thread_id = row.text(),
                       .user_id = row.text(),
-                      .runs = row.count(),
+                      .runs = 1,
                       .snapshots = row.count(),
                       .updated_at = row.time_after()};
     thread.damage = row.damage();
@@ -288,9 +297,47 @@ Status visit_rows(Cursor cursor, const std::function<void(RowReader&)>& visit) {
     }
 }
 
-Cursor find_runs(Connection& connection, const RunQuery& query) {
-    if (query.thread_id) return connection.use(kRunsOfThread);
-    return connection.use(query.user_id ? kRunsOfUser : kRuns);
+const char* statement_for(const RunQuery& query) {
+    const bool is_by_id = query.order == RunQuery::Order::kById;
+    if (query.thread_id) return is_by_id ? kRunsOfThreadById : kNewestRunsOfThread;
+    if (query.user_id) return is_by_id ? kRunsOfUserById : kNewestRunsOfUser;
+    return is_by_id ? kRunsById : kNewestRuns;
+}
+
+void add_run(ThreadInfo& thread, ThreadInfo run) {
+    thread.runs += run.runs;
+    thread.snapshots += run.snapshots;
+    thread.updated_at = std::max(thread.updated_at, run.updated_at);
+    if (thread.damage.empty()) thread.damage = std::move(run.damage);
+}
+
+/// Threads, and their ids as they are stored, which need not be texts.
+struct ListedThreads {
+    std::vector<ThreadInfo> items;
+    std::vector<ThreadCursor> keys;
+};
+
+// The first `count` threads of rows that are ordered by thread.
+Result<ListedThreads> collect_threads(Cursor& cursor, std::size_t count) {
+    ListedThreads threads;
+    while (true) {
+        const Result<bool> more = cursor.step();
+        if (!more) return std::unexpected(more.error());
+        if (!*more) return threads;
+        ThreadCursor key{.thread_id = std::string(cursor.text(0)), .user_id = std::string(cursor.text(1))};
+        RowReader row(cursor);
+        ThreadInfo run = read_thread(row);
+        const bool is_next_run = !threads.keys.empty() && threads.keys.back().thread_id == key.thread_id &&
+                                 threads.keys.back().user_id == key.user_id;
+        if (is_next_run) {
+            add_run(threads.items.back(), std::move(run));
+        } else if (threads.items.size() < count) {
+            threads.items.push_back(std::move(run));
+            threads.keys.push_back(std::move(key));
+        } else {
+            return threads;
+        }
+    }
 }
 
 }  // namespace
@@ -374,27 +421,28 @@ Result<std::vector<SnapshotInfo>> history(Connection& connection, const HistoryQ
 }
 
 Result<Page<RunInfo>> runs(Connection& connection, const RunQuery& query) {
-    std::int64_t before = kLargest;
+    std::optional<std::int64_t> created_at;
+    std::string run_id;
     if (!query.cursor.empty()) {
-        const Result<std::int64_t> decoded = decode_run_cursor(query.cursor);
-        if (!decoded) return std::unexpected(decoded.error());
-        before = *decoded;
+        Result<RunCursor> after = decode_run_cursor(query.order, query.cursor);
+        if (!after) return std::unexpected(std::move(after.error()));
+        created_at = to_column(after->created_at);
+        run_id = std::move(after->run_id);
     }
-    Cursor cursor = find_runs(connection, query);
+    Cursor cursor = connection.use(statement_for(query));
     const std::int64_t rows = one_more_than(query.limit);
     if (query.thread_id) {
-        cursor.bind(before, rows, *query.thread_id, to_column(query.user_id));
+        cursor.bind(created_at, run_id, rows, *query.thread_id, to_column(query.user_id));
     } else {
-        query.user_id ? cursor.bind(before, rows, *query.user_id) : cursor.bind(before, rows);
+        query.user_id ? cursor.bind(created_at, run_id, rows, *query.user_id) : cursor.bind(created_at, run_id, rows);
     }
-    std::vector<std::int64_t> keys;
-    Result<std::vector<RunInfo>> items = collect<RunInfo>(cursor, [&](RowReader& row) {
-        keys.push_back(row.integer());
-        return read_run(row);
-    });
+    Result<std::vector<RunInfo>> items = collect<RunInfo>(cursor, read_run);
     if (!items) return std::unexpected(std::move(items.error()));
     Page<RunInfo> page{.items = std::move(*items)};
-    if (cut(page.items, query.limit)) page.next_cursor = encode_run_cursor(keys[query.limit - 1]);
+    if (cut(page.items, query.limit)) {
+        const RunInfo& last = page.items.back();
+        page.next_cursor = encode_run_cursor(query.order, last.created_at, last.run_id);
+    }
     return page;
 }
 
@@ -406,18 +454,14 @@ Result<Page<ThreadInfo>> threads(Connection& connection, const ThreadQuery& quer
         after = std::move(*decoded);
     }
     Cursor cursor = connection.use(query.user_id ? kThreadsOfUser : kThreads);
-    const std::int64_t rows = one_more_than(query.limit);
-    query.user_id ? cursor.bind(after.thread_id, after.user_id, rows, *query.user_id)
-                  : cursor.bind(after.thread_id, after.user_id, rows);
-    std::vector<ThreadCursor> keys;
-    Result<std::vector<ThreadInfo>> items = collect<ThreadInfo>(cursor, [&](RowReader& row) {
-        keys.push_back({.thread_id = std::string(cursor.text(0)), .user_id = std::string(cursor.text(1))});
-        return read_thread(row);
-    });
-    if (!items) return std::unexpected(std::move(items.error()));
-    Page<ThreadInfo> page{.items = std::move(*items)};
+    query.user_id ? cursor.bind(after.thread_id, after.user_id, *query.user_id)
+                  : cursor.bind(after.thread_id, after.user_id);
+    const std::size_t one_more = query.limit == std::numeric_limits<std::size_t>::max() ? query.limit : query.limit + 1;
+    Result<ListedThreads> listed = collect_threads(cursor, one_more);
+    if (!listed) return std::unexpected(std::move(listed.error()));
+    Page<ThreadInfo> page{.items = std::move(listed->items)};
     if (!cut(page.items, query.limit)) return page;
-    const ThreadCursor& last = keys[query.limit - 1];
+    const ThreadCursor& last = listed->keys[query.limit - 1];
     const bool goes_on = std::tie(last.thread_id, last.user_id) > std::tie(after.thread_id, after.user_id);
     if (goes_on) page.next_cursor = encode_thread_cursor(last.thread_id, last.user_id);  // or it is no text
     return page;

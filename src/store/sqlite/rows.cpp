@@ -73,6 +73,10 @@ bool StoredId::is_at(const Cursor& row, int column) const {
     return !row.is_blob(column) && row.text(column) == text_;
 }
 
+std::string stored_id_at(const Cursor& row, int column) {
+    return row.is_blob(column) ? format_uuid(row.blob(column)) : std::string(row.text(column));
+}
+
 std::int64_t microseconds_between(Timestamp from, Timestamp to) {
     return static_cast<std::int64_t>(static_cast<std::uint64_t>(to_column(to)) -
                                      static_cast<std::uint64_t>(to_column(from)));

@@ -36,6 +36,9 @@ private:
     bool is_uuid_;
 };
 
+/// The snapshot id that a row's column holds, as a caller would give it.
+std::string stored_id_at(const Cursor& row, int column);
+
 /// A checksum as it is bound.
 class StoredChecksum {
 public:

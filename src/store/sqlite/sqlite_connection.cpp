@@ -425,11 +425,12 @@ void Connection::set_deadline(Deadline deadline) {
     overdue_at_ = std::max(deadline, patient_since_ + kWorkAlways);
 }
 
-void Connection::allow_work_on_all() {
+void Connection::allow_work_on_all(Deadline limit) {
     constexpr std::uint64_t kBytesASecond = 1U << 20U;  // slower than any disk
     constexpr std::uint64_t kSecondsMax = 1'000'000;
     const std::chrono::seconds more(std::min(file_bytes() / kBytesASecond, kSecondsMax));
-    overdue_at_ = overdue_at_ > Deadline::max() - more ? Deadline::max() : overdue_at_ + more;
+    const Deadline justified = overdue_at_ > Deadline::max() - more ? Deadline::max() : overdue_at_ + more;
+    overdue_at_ = std::max(overdue_at_, std::min(justified, limit));
 }
 
 std::uint64_t Connection::file_bytes() const {

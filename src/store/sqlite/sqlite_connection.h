@@ -105,8 +105,8 @@ public:
     /// tenth of a second at the least) is given up, whatever the file holds.
     void set_deadline(Deadline deadline);
     Deadline deadline() const { return deadline_; }
-    /// Statements that read all of the file, or rewrite it, may take as long as its size justifies beyond the deadline.
-    void allow_work_on_all();
+    /// Statements that read all of the file, or rewrite it, may take until `limit`, as far as its size justifies that.
+    void allow_work_on_all(Deadline limit = Deadline::max());
 
     /// `sql` is compiled at its first use on this connection and then kept: pass constants only (they are found again
     /// by their address).

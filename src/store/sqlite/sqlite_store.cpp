@@ -20,9 +20,11 @@
 #include <mutex>
 #include <new>
 #include <shared_mutex>
+#include <span>
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace cairn {
 namespace {
@@ -34,23 +36,25 @@ using sqlite::ForkGuard;
 using sqlite::Loan;
 
 constexpr std::chrono::milliseconds kLogPatience(1000);
-
-bool is_empty(const Batch& batch) {
-    return batch.leases.empty() && batch.writes.empty() && batch.recoveries.empty() && batch.rewrites.empty() &&
-           batch.deletions.empty() && batch.run_deletions.empty();
-}
+/// How long one who has all the time waits for locks.
+constexpr std::chrono::milliseconds kPatience(30'000);
 
 // Nothing but what makes room in the end.
-bool makes_room(const Batch& batch) {
-    return batch.leases.empty() && batch.writes.empty() && batch.recoveries.empty();
+bool makes_room(std::span<const RunBatch> batches) {
+    const auto only_deletes = [](const RunBatch& batch) {
+        return !batch.lease && batch.writes.empty() && batch.recoveries.empty() && !batch.is_empty();
+    };
+    return !batches.empty() && std::ranges::all_of(batches, only_deletes);
 }
 
 bool is_full(const Error& error) {
     return error.code == ErrorCode::kStorageFull;
 }
 
+// Patience has a bound, so that "for ever" can be added to a time.
 Deadline after(std::chrono::milliseconds patience) {
-    return std::chrono::steady_clock::now() + patience;
+    constexpr std::chrono::hours kLongest{24 * 365};
+    return std::chrono::steady_clock::now() + std::min<std::chrono::milliseconds>(patience, kLongest);
 }
 
 // The file and the connections to it: one to write (the engine allows one writer at a time, so callers queue up here
@@ -72,29 +76,29 @@ public:
     SqliteStore(DatabaseFile::Opened opened, const SqliteSettings& settings, const LogSink& log)
         : guard_(std::move(opened.guard)),
           engine_(std::make_unique<Engine>(std::move(opened.file), settings.readers_max, log)),
-          read_only_(engine_->file.read_only()),
-          patience_(settings.patience),
-          migrations_(settings.migrations) {
+          read_only_(engine_->file.read_only()) {
         (read_only_ ? engine_->readers : engine_->writer).adopt(std::move(opened.connection));
     }
     ~SqliteStore() override;
     SqliteStore(const SqliteStore&) = delete;
     SqliteStore& operator=(const SqliteStore&) = delete;
 
-    Status commit(const Batch& batch, Deadline deadline) override;
-    Result<std::optional<Head>> head(std::string_view run_id) override;
-    Result<std::optional<LeaseInfo>> lease(std::string_view run_id) override;
-    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id) override;
-    Result<std::vector<BaseFrame>> frames(std::string_view run_id, std::span<const std::int64_t> versions) override;
-    void read_afresh() override;
-    Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query) override;
-    Result<Page<RunInfo>> runs(const RunQuery& query) override;
-    Result<Page<ThreadInfo>> threads(const ThreadQuery& query) override;
-    Result<std::vector<RecoveryRecord>> recovery_log(std::string_view run_id, std::size_t limit) override;
-    Result<StoreStats> stats() override;
-    Result<CheckReport> check() override;
+    std::size_t commits_at_once() const noexcept override { return 1; }  // the engine has one writer at a time
+    Result<std::vector<Status>> commit(std::span<const RunBatch> batches, Deadline deadline) override;
+    Result<std::optional<Head>> head(std::string_view run_id, Deadline deadline) override;
+    Result<std::optional<LeaseInfo>> lease(std::string_view run_id, Deadline deadline) override;
+    Result<std::optional<Snapshot>> get(std::string_view run_id, std::optional<std::string_view> snapshot_id,
+                                        Deadline deadline, Reading reading) override;
+    Result<std::vector<BaseFrame>> frames(std::string_view run_id, std::span<const std::int64_t> versions,
+                                          Deadline deadline, Reading reading) override;
+    Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query, Deadline deadline, Reading reading) override;
+    Result<Page<RunInfo>> runs(const RunQuery& query, Deadline deadline) override;
+    Result<Page<ThreadInfo>> threads(const ThreadQuery& query, Deadline deadline) override;
+    Result<std::vector<RecoveryRecord>> recovery_log(std::string_view run_id, std::size_t limit,
+                                                     Deadline deadline) override;
+    Result<StoreStats> stats(Deadline deadline) override;
+    Result<CheckReport> check(Deadline deadline) override;
     Result<std::uint64_t> reclaim(Deadline deadline) override;
-    Result<int> migrate() override;
     Status close() override;
 
 private:
@@ -125,10 +129,20 @@ private:
         });
     }
 
+    [[nodiscard]] Status prepare(Reading reading);
+
     template <class T, class Work>
-    Result<T> read(Work work) {
-        return with_connection<T>(&Engine::readers, after(patience_), [&](Connection& connection) -> Result<T> {
+    Result<T> read(Deadline deadline, Work work) {
+        return with_connection<T>(&Engine::readers, deadline, [&](Connection& connection) -> Result<T> {
             if (Status status = connection.check_files_at_times(); !status) return std::unexpected(status.error());
+            return work(connection);
+        });
+    }
+    // So, for what reads all of the file.
+    template <class T, class Work>
+    Result<T> read_all(Deadline deadline, Work work) {
+        return read<T>(std::min(deadline, after(kPatience)), [&](Connection& connection) {
+            connection.allow_work_on_all(deadline);
             return work(connection);
         });
     }
@@ -138,10 +152,11 @@ private:
     }
     static std::unexpected<Error> read_only() { return fail(ErrorCode::kReadOnly, "the store was opened read-only"); }
     void discard_connections(const Connection& found);
-    Status commit_once(const Batch& batch, Deadline deadline);
+    Result<std::vector<Status>> commit_once(std::span<const RunBatch> batches, const std::vector<Status>& answers,
+                                            Deadline deadline);
     bool is_nearly_full() const;
     Status empty_log_on_full_volume(Deadline deadline);
-    bool shrink_log();
+    bool shrink_log(Deadline deadline);
     Status sweep_labels(Deadline deadline);
     Result<std::uint64_t> give_back_pages(Deadline deadline);
     Status empty_log(Deadline deadline);
@@ -149,8 +164,6 @@ private:
     ForkGuard guard_;
     std::unique_ptr<Engine> engine_;  // released by `close`
     const bool read_only_;
-    const std::chrono::milliseconds patience_;
-    const std::span<const sqlite::Migration> migrations_;
     std::shared_mutex open_;  // shared by the calls under way
     std::atomic<bool> closed_ = false;
     std::once_flag loss_noted_;
@@ -191,29 +204,36 @@ void SqliteStore::discard_connections(const Connection& found) {
     engine_->writer.discard();
 }
 
-Status SqliteStore::commit(const Batch& batch, Deadline deadline) {
-    if (Status status = check_batch(batch); !status) return status;
+Result<std::vector<Status>> SqliteStore::commit(std::span<const RunBatch> batches, Deadline deadline) {
+    using Answers = std::vector<Status>;
     if (read_only_) {
-        return while_open<void>([] { return Status(read_only()); });
+        return while_open<Answers>([] { return Result<Answers>(read_only()); });
     }
-    const bool is_to_make_room = makes_room(batch) && !is_empty(batch);
+    const std::vector<Status> answers = check_batches(batches);
+    const bool is_to_make_room = makes_room(batches);
     if (is_to_make_room) {
         const Result<bool> is_tight = while_open<bool>([&] { return Result<bool>(is_nearly_full()); });
         if (!is_tight) return std::unexpected(is_tight.error());
         if (*is_tight) {
-            if (Status emptied = empty_log_on_full_volume(deadline); !emptied) return emptied;
+            if (Status emptied = empty_log_on_full_volume(deadline); !emptied) return std::unexpected(emptied.error());
         }
     }
-    Status committed = commit_once(batch, deadline);
+    Result<Answers> committed = commit_once(batches, answers, deadline);
     if (committed || !is_full(committed.error()) || !is_to_make_room) return committed;
-    if (Status emptied = empty_log_on_full_volume(deadline); !emptied) return emptied;
-    return commit_once(batch, deadline);
+    if (Status emptied = empty_log_on_full_volume(deadline); !emptied) return std::unexpected(emptied.error());
+    return commit_once(batches, answers, deadline);
 }
 
-Status SqliteStore::commit_once(const Batch& batch, Deadline deadline) {
-    return with_connection<void>(&Engine::writer, deadline, [&](Connection& connection) -> Status {
-        if (is_empty(batch)) return {};
-        return sqlite::commit(connection, batch);
+// What has nothing to write need not wait for a turn.
+Result<std::vector<Status>> SqliteStore::commit_once(std::span<const RunBatch> batches,
+                                                     const std::vector<Status>& answers, Deadline deadline) {
+    bool has_work = false;
+    for (std::size_t i = 0; i < batches.size() && !has_work; ++i) has_work = answers[i] && !batches[i].is_empty();
+    if (!has_work) {
+        return while_open<std::vector<Status>>([&] { return Result<std::vector<Status>>(answers); });
+    }
+    return with_connection<std::vector<Status>>(&Engine::writer, deadline, [&](Connection& connection) {
+        return sqlite::commit(connection, batches, answers);
     });
 }
 
@@ -242,59 +262,69 @@ Status SqliteStore::empty_log_on_full_volume(Deadline deadline) {
     });
 }
 
-Result<std::optional<Head>> SqliteStore::head(std::string_view run_id) {
-    return read<std::optional<Head>>([&](Connection& connection) { return sqlite::head(connection, run_id); });
+Result<std::optional<Head>> SqliteStore::head(std::string_view run_id, Deadline deadline) {
+    return read<std::optional<Head>>(deadline,
+                                     [&](Connection& connection) { return sqlite::head(connection, run_id); });
 }
 
-Result<std::optional<LeaseInfo>> SqliteStore::lease(std::string_view run_id) {
-    return read<std::optional<LeaseInfo>>([&](Connection& connection) { return sqlite::lease(connection, run_id); });
+Result<std::optional<LeaseInfo>> SqliteStore::lease(std::string_view run_id, Deadline deadline) {
+    return read<std::optional<LeaseInfo>>(deadline,
+                                          [&](Connection& connection) { return sqlite::lease(connection, run_id); });
 }
 
-Result<std::optional<Snapshot>> SqliteStore::get(std::string_view run_id, std::optional<std::string_view> snapshot_id) {
-    return read<std::optional<Snapshot>>(
-        [&](Connection& connection) { return sqlite::get(connection, run_id, snapshot_id); });
-}
-
-Result<std::vector<BaseFrame>> SqliteStore::frames(std::string_view run_id, std::span<const std::int64_t> versions) {
-    return read<std::vector<BaseFrame>>(
-        [&](Connection& connection) { return sqlite::frames(connection, run_id, versions); });
-}
-
-void SqliteStore::read_afresh() {
-    [[maybe_unused]] const Status renewed = while_open<void>([&]() -> Status {
+Status SqliteStore::prepare(Reading reading) {
+    if (reading == Reading::kUsual) return {};
+    return while_open<void>([&]() -> Status {
         engine_->readers.discard();
         return {};
     });
 }
 
-Result<std::vector<SnapshotInfo>> SqliteStore::history(const HistoryQuery& query) {
-    return read<std::vector<SnapshotInfo>>([&](Connection& connection) { return sqlite::history(connection, query); });
+Result<std::optional<Snapshot>> SqliteStore::get(std::string_view run_id, std::optional<std::string_view> snapshot_id,
+                                                 Deadline deadline, Reading reading) {
+    if (Status renewed = prepare(reading); !renewed) return std::unexpected(renewed.error());
+    return read<std::optional<Snapshot>>(
+        deadline, [&](Connection& connection) { return sqlite::get(connection, run_id, snapshot_id); });
 }
 
-Result<Page<RunInfo>> SqliteStore::runs(const RunQuery& query) {
-    return read<Page<RunInfo>>([&](Connection& connection) { return sqlite::runs(connection, query); });
+Result<std::vector<BaseFrame>> SqliteStore::frames(std::string_view run_id, std::span<const std::int64_t> versions,
+                                                   Deadline deadline, Reading reading) {
+    if (Status renewed = prepare(reading); !renewed) return std::unexpected(renewed.error());
+    return read<std::vector<BaseFrame>>(
+        deadline, [&](Connection& connection) { return sqlite::frames(connection, run_id, versions); });
 }
 
-Result<Page<ThreadInfo>> SqliteStore::threads(const ThreadQuery& query) {
-    return read<Page<ThreadInfo>>([&](Connection& connection) { return sqlite::threads(connection, query); });
+Result<std::vector<SnapshotInfo>> SqliteStore::history(const HistoryQuery& query, Deadline deadline, Reading reading) {
+    if (Status renewed = prepare(reading); !renewed) return std::unexpected(renewed.error());
+    return read<std::vector<SnapshotInfo>>(deadline,
+                                           [&](Connection& connection) { return sqlite::history(connection, query); });
 }
 
-Result<std::vector<RecoveryRecord>> SqliteStore::recovery_log(std::string_view run_id, std::size_t limit) {
+Result<Page<RunInfo>> SqliteStore::runs(const RunQuery& query, Deadline deadline) {
+    return read<Page<RunInfo>>(deadline, [&](Connection& connection) { return sqlite::runs(connection, query); });
+}
+
+Result<Page<ThreadInfo>> SqliteStore::threads(const ThreadQuery& query, Deadline deadline) {
+    return read<Page<ThreadInfo>>(deadline, [&](Connection& connection) { return sqlite::threads(connection, query); });
+}
+
+Result<std::vector<RecoveryRecord>> SqliteStore::recovery_log(std::string_view run_id, std::size_t limit,
+                                                              Deadline deadline) {
     return read<std::vector<RecoveryRecord>>(
-        [&](Connection& connection) { return sqlite::recovery_log(connection, run_id, limit); });
+        deadline, [&](Connection& connection) { return sqlite::recovery_log(connection, run_id, limit); });
 }
 
 // False: readers or writers of other processes are in the way, which is no error, and later they may not be. A disk
 // that fails is no error here either, but there is nothing to wait for.
-bool SqliteStore::shrink_log() {
-    const Result<Loan> writer = engine_->writer.acquire(after(std::chrono::milliseconds(100)));
+bool SqliteStore::shrink_log(Deadline deadline) {
+    constexpr std::chrono::milliseconds kLongest(100);
+    const Result<Loan> writer = engine_->writer.acquire(std::min(deadline, after(kLongest)));
     return !writer || !sqlite::is_busy((*writer)->checkpoint(true));
 }
 
-Result<StoreStats> SqliteStore::stats() {
-    return read<StoreStats>([&](Connection& connection) -> Result<StoreStats> {
-        connection.allow_work_on_all();
-        if (!read_only_) static_cast<void>(shrink_log());
+Result<StoreStats> SqliteStore::stats(Deadline deadline) {
+    return read_all<StoreStats>(deadline, [&](Connection& connection) -> Result<StoreStats> {
+        if (!read_only_) static_cast<void>(shrink_log(deadline));
         Result<StoreStats> stats = sqlite::count_rows(connection);
         if (!stats) return stats;
         const Result<std::uint64_t> chain_frames_max = sqlite::chain_frames_max(connection);
@@ -305,11 +335,9 @@ Result<StoreStats> SqliteStore::stats() {
     });
 }
 
-Result<CheckReport> SqliteStore::check() {
-    return read<CheckReport>([&](Connection& connection) {
-        connection.allow_work_on_all();
-        return sqlite::inspect(connection, engine_->file.path());
-    });
+Result<CheckReport> SqliteStore::check(Deadline deadline) {
+    return read_all<CheckReport>(
+        deadline, [&](Connection& connection) { return sqlite::inspect(connection, engine_->file.path()); });
 }
 
 // What is not done by the deadline is for the next time.
@@ -339,7 +367,7 @@ Result<std::uint64_t> SqliteStore::give_back_pages(Deadline deadline) {
             &Engine::writer, deadline, [](Connection& connection) { return sqlite::give_back_pages(connection); });
         if (!given && given.error().code == ErrorCode::kUnavailable) return bytes;  // others were busy all the time
         if (!given && is_full(given.error())) {
-            if (std::exchange(has_been_full, true) || !shrink_log())
+            if (std::exchange(has_been_full, true) || !shrink_log(deadline))
                 return bytes;  // new saves use the room all the same
             continue;
         }
@@ -355,7 +383,7 @@ Result<std::uint64_t> SqliteStore::give_back_pages(Deadline deadline) {
 Status SqliteStore::empty_log(Deadline deadline) {
     constexpr std::chrono::milliseconds kPause(10);
     while (true) {
-        const Result<bool> emptied = while_open<bool>([&] { return shrink_log(); });
+        const Result<bool> emptied = while_open<bool>([&] { return shrink_log(deadline); });
         if (!emptied) return std::unexpected(emptied.error());
         if (*emptied || std::chrono::steady_clock::now() + kPause >= deadline) return {};
         std::this_thread::sleep_for(kPause);
@@ -375,13 +403,6 @@ Result<std::uint64_t> SqliteStore::reclaim(Deadline deadline) {
     return bytes;
 }
 
-Result<int> SqliteStore::migrate() {
-    const auto pool = read_only_ ? &Engine::readers : &Engine::writer;
-    return with_connection<int>(pool, after(patience_), [&](Connection& connection) {
-        return sqlite::bring_up_to_date(connection, migrations_);
-    });
-}
-
 }  // namespace
 
 Result<std::shared_ptr<Store>> open_sqlite_store(const std::filesystem::path& path, const OpenOptions& options,
@@ -389,7 +410,8 @@ Result<std::shared_ptr<Store>> open_sqlite_store(const std::filesystem::path& pa
     SqliteSettings used = settings;
     if (used.migrations.empty()) used.migrations = sqlite::migrations();
     const LogSink log = options.runtime.with_defaults().log;
-    Result<DatabaseFile::Opened> opened = DatabaseFile::open(path, options, used.migrations, log, after(used.patience));
+    Result<DatabaseFile::Opened> opened =
+        DatabaseFile::open(path, options, used.migrations, log, after(options.timeout));
     if (!opened) return std::unexpected(std::move(opened.error()));
     return std::make_shared<SqliteStore>(std::move(*opened), used, log);
 } catch (const std::bad_alloc&) {

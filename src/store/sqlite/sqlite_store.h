@@ -5,7 +5,6 @@
 #include <cairn/error.h>
 #include <cairn/store.h>
 
-#include <chrono>
 #include <cstddef>
 #include <filesystem>
 #include <memory>
@@ -20,7 +19,6 @@ struct Migration;
 /// What tests set otherwise.
 struct SqliteSettings {
     std::size_t readers_max = 8;                         ///< Connections that read at the same time; more callers wait.
-    std::chrono::milliseconds patience{30'000};          ///< How long calls without a deadline wait for locks.
     std::span<const sqlite::Migration> migrations = {};  ///< Empty: cairn's own.
 };
 

@@ -4,6 +4,7 @@
 #include "store/sqlite/pruner.h"
 #include "store/sqlite/reader.h"
 #include "store/sqlite/rows.h"
+#include "store/sqlite/run_reading.h"
 #include "store/sqlite/sqlite_error.h"
 #include "store/sqlite/sqlite_schema.h"
 
@@ -13,6 +14,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 namespace cairn::sqlite {
 namespace {
@@ -22,7 +24,7 @@ constexpr char kFindRun[] =
     "SELECT r.run_key, r.created_at, r.head_version, r.thread_id, r.user_id, "
     "EXISTS(SELECT 1 FROM snapshots s WHERE s.run_key = r.run_key AND s.snapshot_id = ?2 "
     "AND " CAIRN_ID_PLACE("s.snapshot_id") " = " CAIRN_ID_PLACE("?2") "), "
-    "(SELECT b.snapshot_id FROM snapshots b WHERE b.run_key = r.run_key AND b.version = ?3) "
+    "(SELECT b.snapshot_id FROM snapshots b WHERE b.run_key = r.run_key AND b.version = ?3), r.head_sequence "
     "FROM runs r WHERE r.run_id = ?1";
 
 constexpr char kInsertRun[] = R"sql(
@@ -58,77 +60,66 @@ INSERT INTO recovery_log(run_id, recovery_type, failure_reason, auto_recovery, s
 VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 )sql";
 
-// What a snapshot's row needs of its run's.
-struct RunRow {
-    std::int64_t key = 0;
-    Timestamp created_at;
-};
-
-Result<RunRow> insert_run(Connection& connection, const SnapshotInfo& info) {
-    Cursor insert = connection.use(kInsertRun);
-    const Status status = insert.bind(info.run_id, info.thread_id, info.user_id, to_column(info.created_at)).run();
-    if (!status) return std::unexpected(status.error());
-    return RunRow{.key = connection.last_row_key(), .created_at = info.created_at};
-}
-
-// The base that `write` names, and the id there (column `found`, NULL if there is none).
-bool is_base(const SnapshotWrite& write, const Cursor& run, int found) {
-    if (write.snapshot.info.base_version == 0) return true;
-    if (run.is_null(found)) return false;
-    return write.base_snapshot_id.empty() || StoredId(write.base_snapshot_id).is_at(run, found);
-}
-
-// Lease{} if the run has none.
-Result<Lease> current_lease(Connection& connection, std::string_view run_id) {
-    const Result<std::optional<LeaseInfo>> found = lease(connection, run_id);
-    if (!found) return std::unexpected(found.error());
-    return *found ? (*found)->lease : Lease{};
-}
-
-// Costs a write without a lease nothing.
-Status check_lease(Connection& connection, const SnapshotWrite& write) {
-    if (!write.lease) return {};
-    const Result<Lease> current = current_lease(connection, write.snapshot.info.run_id);
-    if (!current) return std::unexpected(current.error());
-    return cairn::check_lease(write, *current);
-}
-
-Status apply(Connection& connection, const LeaseWrite& write) {
-    const Result<Lease> current = current_lease(connection, write.run_id);
-    if (!current) return std::unexpected(current.error());
-    if (Status status = cairn::check_lease(write, *current); !status) return status;
-    Cursor upsert = connection.use(kWriteLease);
-    return upsert.bind(write.run_id, write.lease.owner, write.lease.epoch, to_column(write.heartbeat_at)).run();
-}
-
-// The run that `write` may grow.
-Result<RunRow> run_for(Connection& connection, const SnapshotWrite& write) {
-    const SnapshotInfo& info = write.snapshot.info;
-    const StoredId id(info.snapshot_id);
-    Cursor run = connection.use(kFindRun);
-    const Result<bool> row = run.bind(info.run_id, id.value(), info.base_version).step();
-    if (!row) return std::unexpected(row.error());
-    if (!*row) {
-        if (Status status = check_lease(connection, write); !status) return std::unexpected(status.error());
-        if (write.expected_version != 0) return conflict(write, 0);
-        if (info.base_version != 0) return base_is_gone(info.run_id, info.version, info.base_version);
-        return insert_run(connection, info);
+Result<bool> read_run(Connection& connection, const RunBatch& batch, std::string_view snapshot_id,
+                      std::int64_t base_version, RunReading& reading) {
+    const StoredId id(snapshot_id);
+    Cursor row = connection.use(kFindRun);
+    const Result<bool> found = row.bind(batch.run_id, id.value(), base_version).step();
+    if (!found || !*found) return found;
+    reading.run_key = row.integer(0);
+    reading.created_at = Timestamp(std::chrono::microseconds(row.integer(1)));
+    reading.facts.head_version = row.integer(2);
+    reading.facts.thread_id = row.text(3);
+    reading.facts.user_id = row.text(4);
+    reading.head_sequence = row.integer(7);
+    if (row.integer(5) != 0) reading.facts.taken_ids.emplace_back(snapshot_id);
+    if (base_version != 0 && !row.is_null(6)) {
+        reading.facts.snapshots[base_version] = {.snapshot_id = stored_id_at(row, 6)};
     }
-    if (Status status = check_owner(write, run.text(3), run.text(4)); !status) return std::unexpected(status.error());
-    if (run.integer(5) != 0) return already_exists(write);
-    if (Status status = check_lease(connection, write); !status) return std::unexpected(status.error());
-    if (run.integer(2) != write.expected_version) return conflict(write, run.integer(2));
-    if (!is_base(write, run, 6)) return base_is_gone(info.run_id, info.version, info.base_version);
-    return RunRow{.key = run.integer(0), .created_at = Timestamp(std::chrono::microseconds(run.integer(1)))};
+    return true;
+}
+
+// All that `check_batch` asks for.
+Status read_facts(Connection& connection, const RunBatch& batch, RunReading& reading) {
+    if (names_lease(batch)) {
+        const Result<std::optional<LeaseInfo>> found = lease(connection, batch.run_id);
+        if (!found) return std::unexpected(found.error());
+        reading.facts.lease = found->value_or(LeaseInfo{}).lease;
+    }
+    Result<bool> is_there = true;
+    for (const SnapshotWrite& write : batch.writes) {
+        const SnapshotInfo& info = write.snapshot.info;
+        is_there = read_run(connection, batch, info.snapshot_id, info.base_version, reading);
+        if (!is_there) return std::unexpected(std::move(is_there.error()));
+        if (!*is_there) return {};
+    }
+    if (!prunes(batch)) return {};
+    if (batch.writes.empty()) is_there = read_run(connection, batch, {}, 0, reading);
+    if (!is_there) return std::unexpected(std::move(is_there.error()));
+    return *is_there ? read_facts_for_pruning(connection, batch, reading) : Status{};
+}
+
+Status apply_lease(Connection& connection, std::string_view run_id, const LeaseWrite& write) {
+    Cursor upsert = connection.use(kWriteLease);
+    return upsert.bind(run_id, write.lease.owner, write.lease.epoch, to_column(write.heartbeat_at)).run();
+}
+
+Status insert_run(Connection& connection, const SnapshotInfo& info, RunReading& run) {
+    Cursor insert = connection.use(kInsertRun);
+    Status status = insert.bind(info.run_id, info.thread_id, info.user_id, to_column(info.created_at)).run();
+    if (!status) return status;
+    run.run_key = connection.last_row_key();
+    run.created_at = info.created_at;
+    return {};
 }
 
 // The engine's result code.
-int insert_row(Connection& connection, const Snapshot& snapshot, const RunRow& run) {
+int insert_row(Connection& connection, const Snapshot& snapshot, const RunReading& run) {
     const SnapshotInfo& info = snapshot.info;
     const StoredId id(info.snapshot_id);
     const StoredChecksum checksum(info.checksum);
     Cursor insert = connection.use(kInsertSnapshot);
-    insert.bind(run.key, info.version, info.version - info.parent_version,
+    insert.bind(run.run_key, info.version, info.version - info.parent_version,
                 info.base_version == 0 ? 0 : info.version - info.base_version, info.checkpoint_type.name(),
                 info.agent_phase.name(), std::int64_t{info.is_recovery_point},
                 microseconds_between(run.created_at, info.created_at), to_column(info.expires_at), id.value(),
@@ -143,7 +134,7 @@ Status insert_label(Connection& connection, const SnapshotInfo& info) {
         .run();
 }
 
-Result<std::int64_t> insert_snapshot(Connection& connection, const Snapshot& snapshot, const RunRow& run) {
+Result<std::int64_t> insert_snapshot(Connection& connection, const Snapshot& snapshot, const RunReading& run) {
     int result_code = insert_row(connection, snapshot, run);
     if (result_code == SQLITE_CONSTRAINT_NOTNULL) {
         if (Status status = insert_label(connection, snapshot.info); !status) return std::unexpected(status.error());
@@ -163,12 +154,15 @@ Status move_head(Connection& connection, const SnapshotInfo& info, std::int64_t 
         .run();
 }
 
-Status apply(Connection& connection, const SnapshotWrite& write) {
-    const Result<RunRow> run = run_for(connection, write);
-    if (!run) return std::unexpected(run.error());
-    const Result<std::int64_t> sequence = insert_snapshot(connection, write.snapshot, *run);
+Status apply(Connection& connection, const SnapshotWrite& write, RunReading& run) {
+    const SnapshotInfo& info = write.snapshot.info;
+    if (run.run_key == 0) {
+        if (Status status = insert_run(connection, info, run); !status) return status;
+    }
+    const Result<std::int64_t> sequence = insert_snapshot(connection, write.snapshot, run);
     if (!sequence) return std::unexpected(sequence.error());
-    return move_head(connection, write.snapshot.info, run->key, *sequence);
+    run.note_written(info, *sequence);
+    return move_head(connection, info, run.run_key, *sequence);
 }
 
 Status apply(Connection& connection, const RecoveryRecord& recovery) {
@@ -180,17 +174,17 @@ Status apply(Connection& connection, const RecoveryRecord& recovery) {
         .run();
 }
 
-Status apply(Connection& connection, const Batch& batch) {
-    for (const LeaseWrite& write : batch.leases) {
-        if (Status status = apply(connection, write); !status) return status;
+Status apply(Connection& connection, const RunBatch& batch, RunReading& run) {
+    if (batch.lease) {
+        if (Status status = apply_lease(connection, batch.run_id, *batch.lease); !status) return status;
     }
     for (const SnapshotWrite& write : batch.writes) {
-        if (Status status = apply(connection, write); !status) return status;
+        if (Status status = apply(connection, write, run); !status) return status;
     }
     for (const RecoveryRecord& recovery : batch.recoveries) {
         if (Status status = apply(connection, recovery); !status) return status;
     }
-    return prune(connection, batch);
+    return prunes(batch) ? prune(connection, batch, run) : Status{};
 }
 
 // What a failed COMMIT means. Locks: it was not tried. A full disk: the log's last page, which makes the others count,
@@ -206,15 +200,31 @@ Error commit_error(Connection& connection, int result_code) {
 
 }  // namespace
 
-Status commit(Connection& connection, const Batch& batch) {
+Result<std::vector<Status>> commit(Connection& connection, std::span<const RunBatch> batches,
+                                   std::vector<Status> answers) {
     Transaction transaction(connection);
-    if (Status status = transaction.begin(Transaction::kWrite); !status) return status;
-    if (Status status = apply(connection, batch); !status) return status;
+    if (Status status = transaction.begin(Transaction::kWrite); !status) return std::unexpected(status.error());
+    bool has_written = false;
+    for (std::size_t i = 0; i < batches.size(); ++i) {
+        if (!answers[i] || batches[i].is_empty()) continue;
+        RunReading run;
+        answers[i] = read_facts(connection, batches[i], run);
+        // A row that cannot be is the affair of its run; anything else concerns all.
+        const bool concerns_all =
+            !answers[i] && (answers[i].error().code != ErrorCode::kCorrupt || connection.broken());
+        if (concerns_all) return std::unexpected(std::move(answers[i].error()));
+        if (answers[i]) answers[i] = check_batch(batches[i], run.facts);
+        if (!answers[i]) continue;
+        if (Status applied = apply(connection, batches[i], run); !applied) return std::unexpected(applied.error());
+        has_written = true;
+    }
+    if (!has_written) return answers;
     const int result_code = transaction.commit();
     if (result_code != SQLITE_OK) return std::unexpected(commit_error(connection, result_code));
     Status found_again = connection.check_log();
-    if (!found_again) found_again.error().code = ErrorCode::kOutcomeUnknown;
-    return found_again;
+    if (found_again) return answers;
+    found_again.error().code = ErrorCode::kOutcomeUnknown;
+    return std::unexpected(std::move(found_again.error()));
 }
 
 }  // namespace cairn::sqlite

@@ -113,8 +113,8 @@ void Witness::examine(const std::vector<Report>& reports, KillFigures& figures) 
     const auto store = open_store(url_, {.create = false});
     ASSERT_TRUE(store.has_value()) << store.error().to_string();
     StatePersistenceService service(*store);
-    expect_no_findings((*store)->check(), "check");
-    expect_no_findings(check_deep(**store), "check_deep");
+    expect_no_findings((*store)->check(soon()), "check");
+    expect_no_findings(check_deep(**store, Deadline::max()), "check_deep");
     read_runs(**store);
     check_seen_before();
 
@@ -149,7 +149,7 @@ void Witness::read_runs(Store& store) {
     runs_.clear();
     RunQuery query;
     query.limit = 1000;
-    const Page<RunInfo> page = store.runs(query).value();
+    const Page<RunInfo> page = store.runs(query, soon()).value();
     for (const RunInfo& run : page.items) {
         RunOnDisk& on_disk = runs_[run.run_id];
         on_disk.history = history(store, run.run_id);

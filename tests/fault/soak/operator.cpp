@@ -1,3 +1,4 @@
+#include "base/default_deadline.h"
 #include "fault/soak/roles.h"
 #include "support/run_program.h"
 
@@ -113,7 +114,7 @@ private:
 
     void check(bool is_deep) {
         note(noted(is_deep ? "check_deep" : "check", {},
-                   [&] { return is_deep ? check_deep(*store_) : store_->check(); }),
+                   [&] { return is_deep ? check_deep(*store_, Deadline::max()) : store_->check(default_deadline()); }),
              [](const CheckReport& report) {
                  if (report.findings.empty()) return Fields{{"findings", "0"}};
                  const auto& first = report.findings.front();
@@ -174,7 +175,7 @@ private:
     }
 
     std::string some_snapshot(const std::string& run, Dice& dice) {
-        const auto page = store_->history({.run_id = run, .limit = 100});
+        const auto page = store_->history({.run_id = run, .limit = 100}, default_deadline());
         return page && !page->empty() ? dice.pick(*page).snapshot_id : "";
     }
 

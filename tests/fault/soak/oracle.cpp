@@ -1,5 +1,6 @@
 #include "fault/soak/oracle.h"
 
+#include "base/default_deadline.h"
 #include "fault/soak/roles.h"
 #include "support/run_program.h"
 
@@ -125,11 +126,11 @@ void Oracle::read_store(Store& store, SoakFigures& figures) {
             violate(what, fmt::format("{} {}: {}", finding.run_id, finding.snapshot_id, finding.problem));
         }
     };
-    look_at("check finds nothing", store.check());
-    look_at("check --deep finds nothing", check_deep(store));
+    look_at("check finds nothing", store.check(default_deadline()));
+    look_at("check --deep finds nothing", check_deep(store, Deadline::max()));
     RunQuery query{.limit = 1'000};
     while (true) {
-        const auto page = store.runs(query);
+        const auto page = store.runs(query, default_deadline());
         if (!page) return violate("runs are listed", page.error().to_string());
         for (const RunInfo& info : page->items) read_run(store, info, figures);
         if (page->next_cursor.empty()) return;
@@ -144,7 +145,7 @@ void Oracle::read_run(Store& store, const RunInfo& info, SoakFigures& figures) {
     HistoryQuery query{.run_id = info.run_id, .limit = 1'000};
     bool is_first = true;
     while (true) {
-        const auto page = store.history(query);
+        const auto page = store.history(query, default_deadline());
         if (!page) return violate("history is listed", page.error().to_string());
         for (const SnapshotInfo& snapshot : *page) {
             const auto loaded = service.load_agent_state({.run_id = info.run_id, .snapshot_id = snapshot.snapshot_id});
@@ -407,7 +408,7 @@ void Oracle::check_newest_export() {
     const auto store = open_store(url, {.create = false});
     if (!store) return violate("an export can be read again", store.error().to_string());
     for (const char* name : kWholeRuns) {
-        const auto history = (*store)->history({.run_id = name, .limit = 1'000'000});
+        const auto history = (*store)->history({.run_id = name, .limit = 1'000'000}, default_deadline());
         if (!history) return violate("an export can be read again", history.error().to_string());
         std::set<std::string, std::less<>> ids;
         for (const SnapshotInfo& info : *history) ids.insert(info.snapshot_id);

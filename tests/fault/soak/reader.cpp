@@ -1,3 +1,4 @@
+#include "base/default_deadline.h"
 #include "fault/soak/roles.h"
 
 #include <cairn/persistence.h>
@@ -40,7 +41,7 @@ private:
     void load_older(const std::string& run, Dice& dice) {
         const std::int64_t call = ++calls_;
         place_.ledger.begin(call, "history", {{"run", run}});
-        const auto page = store_->history({.run_id = run, .limit = 30});
+        const auto page = store_->history({.run_id = run, .limit = 30}, default_deadline());
         place_.ledger.end(call, page ? Fields{} : told_of(page.error()));
         if (page && !page->empty()) load(run, dice.pick(*page).snapshot_id);
     }

@@ -1,0 +1,29 @@
+#pragma once
+
+// What a batch has read of its run: the facts that decide whether it may be applied, and where its rows are.
+
+#include "store/batch_rules.h"
+
+#include <cairn/store.h>
+
+#include <cstdint>
+#include <map>
+
+namespace cairn::sqlite {
+
+struct RunReading {
+    RunFacts facts = {};
+    std::int64_t run_key = 0;  ///< 0: there is no such run.
+    std::int64_t head_sequence = 0;
+    Timestamp created_at = {};
+    std::map<std::int64_t, std::int64_t> sequences = {};  ///< By version: of what is to be rewritten or deleted.
+
+    /// Later members of the batch may concern it.
+    void note_written(const SnapshotInfo& info, std::int64_t sequence) {
+        head_sequence = sequence;
+        sequences[info.version] = sequence;
+        facts.snapshots[info.version] = {.snapshot_id = info.snapshot_id, .base_version = info.base_version};
+    }
+};
+
+}  // namespace cairn::sqlite
