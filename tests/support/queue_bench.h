@@ -97,6 +97,9 @@ inline StatePersistenceRequest make_step(std::string run_id, std::int64_t step,
 class QueueBench {
 public:
     QueueBench() {
+        // However slow the machine is, no limit of time is reached that a test does not set.
+        options.timeout = std::chrono::minutes(10);
+        options.queue_limits.age_max = std::chrono::minutes(10);
         store->before_commit([this](const Batch& batch) { gate.pass(batch); });
     }
     ~QueueBench() { gate.open(); }
