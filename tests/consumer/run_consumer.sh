@@ -3,8 +3,15 @@
 # Method: install the tree that was just built into an empty prefix, then configure, build and run a project that knows
 # that prefix only; then read how it was compiled. (The library and program alone: nothing else is installed.)
 #
-#   run_consumer.sh BUILD_FOLDER CONSUMER_PROJECT
+#   run_consumer.sh BUILD_FOLDER CONSUMER_PROJECT [SANITIZERS]
+#
+# Exit code 77: skipped, since a program without the sanitizers cannot link a library that was built with them.
 set -euo pipefail
+
+if [[ -n ${3:-} ]]; then
+    printf '%s: Skipped\nwhat was built with -fsanitize=%s links into no program without it\n' "$0" "$3"
+    exit 77
+fi
 
 build=$1
 project=$2

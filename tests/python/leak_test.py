@@ -1,5 +1,6 @@
 # Goal: saving and loading for ever takes no more memory.
 # Method: 100,000 saves and loads in a process of its own, the memory that it has after a fifth of them against the end.
+# Under a sanitizer, which keeps what was freed, 2,000 of them show that nothing that was freed is used.
 
 import json
 import os
@@ -17,7 +18,6 @@ import cairn
 from cairn import aio
 
 OWNER = {"thread_id": "t", "user_id": "u"}
-COUNT = 100_000
 
 def memory():
     gc.collect()
@@ -62,11 +62,11 @@ with cairn.open("sqlite:leak.db") as store:
 @pytest.mark.parametrize("kind", ["threads", "tasks"])
 def test_a_hundred_thousand_saves_take_no_more_memory(kind, folder):
     environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(cairn.__file__).parents[1])}
-    result = subprocess.run(
-        [sys.executable, "-c", f"KIND = {kind!r}\n{PROGRAM}"], capture_output=True, text=True, env=environment
-    )
+    is_sanitized = "LD_PRELOAD" in os.environ
+    settings = f"KIND = {kind!r}\nCOUNT = {2_000 if is_sanitized else 100_000}\n"
+    result = subprocess.run([sys.executable, "-c", settings + PROGRAM], capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stderr
     early, late = json.loads(result.stdout)
-    if "LD_PRELOAD" in os.environ:
+    if is_sanitized:
         pytest.skip("a sanitizer keeps what was freed")
     assert late - early < 8_000, f"{early} kB after a fifth, {late} kB at the end"

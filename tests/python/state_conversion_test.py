@@ -512,7 +512,7 @@ def test_threads_that_change_a_state_while_it_is_read_break_nothing():
     try:
         for thread in threads:
             thread.start()
-        for _ in range(2000):
+        for _ in range(200 if "LD_PRELOAD" in os.environ else 2000):  # a sanitizer makes each change of threads dear
             assert set(json.loads(text_of(state))) == {"items", "members"}
     finally:
         stop.set()

@@ -98,6 +98,9 @@ inline StatePersistenceRequest make_step(std::string run_id, std::int64_t step,
 class QueueBench {
 public:
     QueueBench() {
+        // However slow the machine is, no limit of time is reached that a test does not set.
+        options.timeout = std::chrono::minutes(10);
+        options.queue_limits.age_max = std::chrono::minutes(10);
         store->set_commits_at_once(1);  // so that what comes meanwhile is committed together
         store->before_commit([this](std::span<const RunBatch> commit) { gate.pass(commit); });
     }
