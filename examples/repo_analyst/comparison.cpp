@@ -93,7 +93,7 @@ Result<Measurement> run_agent(const SourceTree& tree, const std::string& tree_na
     if (!loaded) return std::unexpected(loaded.error());
     measurement.loads_back_equal = loaded->state.text() == recorder.last().text();
 
-    const auto stats = (*store)->stats(Deadline::max());
+    const auto stats = (*store)->stats(cairn::Deadline::max());
     if (!stats) return std::unexpected(stats.error());
     measurement.payload_bytes = stats->payload_bytes;
     measurement.store_bytes = stats->store_bytes;

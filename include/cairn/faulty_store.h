@@ -99,9 +99,10 @@ public:
         return with_faults<Result<std::optional<Snapshot>>>(
             StoreCall::kGet, deadline, [&] { return next().get(run_id, snapshot_id, deadline, reading); });
     }
-    Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query, Deadline deadline) override {
+    Result<std::vector<SnapshotInfo>> history(const HistoryQuery& query, Deadline deadline,
+                                              Reading reading = Reading::kUsual) override {
         return with_faults<Result<std::vector<SnapshotInfo>>>(StoreCall::kHistory, deadline,
-                                                              [&] { return next().history(query, deadline); });
+                                                              [&] { return next().history(query, deadline, reading); });
     }
 
 private:

@@ -33,7 +33,7 @@ TEST_F(CairnForeignInput, AVersionAfterWhichNoOtherFollowsIsRefused) {
     }
     const std::string text = export_with("version", "9007199254740991");
     EXPECT_EQ(run({"import", "--store", "sqlite:last.db"}, text).exit_code, 0);
-    EXPECT_EQ(save(R"({"a":2})", {"--store", "sqlite:last.db"}).exit_code, 0);
+    expect_error(save(R"({"a":2})", {"--store", "sqlite:last.db"}), ErrorCode::kLimitExceeded, "9007199254740991");
 }
 
 TEST_F(CairnForeignInput, ATextThatIsNoStateIsNeverPrinted) {

@@ -45,10 +45,10 @@ TEST_F(Cairn, SaysItsVersion) {
 
 TEST_F(Cairn, AWrongCommandLineIsAUsageErrorWithAHint) {
     const std::vector<std::pair<std::vector<std::string>, std::string>> cases{
-        {{"bogus"}, "\"bogus\" is no command; `cairn --help`"},
-        {{"stats", "--bogus"}, "\"cairn stats\" has no option --bogus; `cairn stats --help`"},
+        {{"bogus"}, "\"bogus\" is no command. `cairn --help`"},
+        {{"stats", "--bogus"}, "\"cairn stats\" has no option --bogus. `cairn stats --help`"},
         {{"stats", "extra"}, "`cairn stats --help`"},
-        {{"load"}, "--run is required; `cairn load --help`"},
+        {{"load"}, "--run is required. `cairn load --help`"},
         {{"save", "--run", "r1"}, "is required"},
         {{"log", "--run", "r1", "--limit", "-1"}, "\"-1\" is not a whole number"},
         {{"log", "--run", "r1", "--limit", "0x10"}, "not a whole number"},

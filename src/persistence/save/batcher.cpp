@@ -94,7 +94,9 @@ Result<bool> Batcher::submit(const Save& save, bool is_awaited, Deadline deadlin
     if (is_awaited) {
         save->waiting = 1;
     } else {
-        while (can_lead() && queue_.is_ready() && !wake_committer()) lead_patiently(lock);
+        // Without a thread and without memory until the deadline, it stays queued for the next caller to commit.
+        const auto is_in_time = [&] { return std::chrono::steady_clock::now() < deadline; };
+        while (can_lead() && queue_.is_ready() && !wake_committer() && is_in_time()) lead_patiently(lock);
     }
     return true;
 }
