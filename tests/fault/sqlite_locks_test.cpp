@@ -350,7 +350,7 @@ TEST(SqliteLocks, ALogThatWasTakenAwayBesideAConnectionOfBeforeIsNoDamage) {
     ASSERT_EQ(other.wait(), 0);
     ASSERT_FALSE(fs::exists(dir / "cairn.db-wal"));
     for (int attempt = 0; attempt < 3; ++attempt) {
-        const Status refused = store->commit(make_batch(make_snapshot("run", 2)), soon());
+        const Status refused = commit_run(*store, make_batch(make_snapshot("run", 2)), soon());
         ASSERT_FALSE(refused.has_value());
         EXPECT_EQ(refused.error().code, ErrorCode::kUnavailable) << refused.error().to_string();
     }
