@@ -287,7 +287,7 @@ TEST_F(CraftedStore, ADamagedRunIsListedWithItsDamageAndDoesNotHideTheOthers) {
         std::ofstream(path_, std::ios::binary) << sound;
         execute(path_, sql);
         const auto store = open();
-        const auto runs = store->runs({}, soon());
+        const auto runs = store->runs({.order = RunQuery::Order::kById}, soon());
         ASSERT_TRUE(runs.has_value()) << runs.error().to_string();
         ASSERT_THAT(runs->items, SizeIs(2));
         EXPECT_THAT(runs->items[0].damage, IsEmpty());

@@ -136,7 +136,7 @@ def test_an_outcome_that_is_unknown_is_resolved(faulty_store):
 
 def test_a_fault_that_makes_no_sense_is_refused():
     store = FaultyStore()
-    with pytest.raises(ValueError, match='call is "save": give commit, head, get or history'):
+    with pytest.raises(ValueError, match='call is "save": give commit, head, get, history or lease'):
         store.inject("save")
     with pytest.raises(ValueError, match='error is "broken": give a code'):
         store.inject(error="broken")
