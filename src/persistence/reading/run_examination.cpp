@@ -3,6 +3,7 @@
 #include "frame/frame.h"
 #include "frame/text_chain.h"
 #include "persistence/reading/snapshot_reader.h"
+#include "persistence/reading/snapshot_walk.h"
 #include "state/normal_text.h"
 #include "store/batch_rules.h"
 
@@ -52,14 +53,11 @@ private:
 // ---- the records ----
 
 Status RunExamination::read_records() {
-    HistoryQuery query{.run_id = run_id_, .order = HistoryQuery::Order::kOldestFirst, .limit = 1000};
-    while (true) {
-        const Result<std::vector<SnapshotInfo>> page = store_.history(query);
-        if (!page) return std::unexpected(page.error());
-        for (const SnapshotInfo& info : *page) add(info);
-        if (page->size() < query.limit) break;
-        query.after_version = page->back().version;
-    }
+    const auto note = [&](const SnapshotInfo& info) {
+        add(info);
+        return Status{};
+    };
+    if (Status visited = visit_snapshots(store_, run_id_, note); !visited) return visited;
     for (std::size_t place = records_.size(); place-- > 0;) {
         const Record& record = records_[place];
         if (record.base != place) records_[record.base].dependants += 1 + record.dependants;
@@ -192,7 +190,7 @@ Status RunExamination::examine_one(std::size_t place, const BaseFrame* frame, Te
 Status RunExamination::read_again(std::size_t place, Texts& texts) {
     const Record& record = records_[place];
     store_.read_afresh();
-    const Result<std::optional<SnapshotInfo>> info = look_up(record.version);
+    const Result<std::optional<SnapshotInfo>> info = find_version(store_, run_id_, record.version);
     if (!info) return std::unexpected(info.error());
     const Result<std::vector<BaseFrame>> frames = store_.frames(run_id_, {{record.version}});
     if (!frames && !is_damage(frames.error())) return std::unexpected(frames.error());
@@ -210,7 +208,7 @@ Status RunExamination::read_again(std::size_t place, Texts& texts) {
 }
 
 Status RunExamination::load_alone(std::size_t place, Texts& texts) {
-    const Result<std::optional<SnapshotInfo>> info = look_up(records_[place].version);
+    const Result<std::optional<SnapshotInfo>> info = find_version(store_, run_id_, records_[place].version);
     if (!info) return std::unexpected(info.error());
     if (!*info) return {};  // deleted since
     Result<ChainedState> loaded =
@@ -247,14 +245,6 @@ RunExamination::Decoded RunExamination::decode(const Record& record, const std::
     }
     if (decoded.is_sound) decoded.is_sound = check_stored_text(*decoded.text);
     return decoded;
-}
-
-Result<std::optional<SnapshotInfo>> RunExamination::look_up(std::int64_t version) {
-    Result<std::vector<SnapshotInfo>> found = store_.history(
-        {.run_id = run_id_, .order = HistoryQuery::Order::kOldestFirst, .after_version = version - 1, .limit = 1});
-    if (!found) return std::unexpected(std::move(found.error()));
-    if (found->empty() || found->front().version != version) return std::nullopt;
-    return std::move(found->front());
 }
 
 // Without reading it.

@@ -19,7 +19,10 @@ Status visit_snapshots(Store& store, const std::string& run_id,
 }
 
 Result<std::optional<SnapshotInfo>> find_version(Store& store, const std::string& run_id, std::int64_t version) {
-    auto page = store.history({.run_id = run_id, .after_version = version + 1, .limit = 1});
+    auto page = store.history({.run_id = run_id,
+                               .order = HistoryQuery::Order::kOldestFirst,
+                               .after_version = version - 1,  // there is one before any, but none after the largest
+                               .limit = 1});
     if (!page) return std::unexpected(page.error());
     if (page->empty() || page->front().version != version) return std::nullopt;
     return std::move(page->front());
