@@ -244,6 +244,8 @@ struct CheckReport {
         std::string problem;
         /// kLimitExceeded: a state that could not be looked at, being larger than this reader's limit allows.
         ErrorCode code = ErrorCode::kCorrupt;
+
+        bool operator==(const Finding&) const = default;
     };
     std::uint64_t runs = 0;
     std::uint64_t snapshots = 0;

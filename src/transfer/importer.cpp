@@ -67,7 +67,7 @@ Status Importer::check_new(const SnapshotInfo& info, std::uint64_t line) {
 
 Status Importer::skip(const SnapshotInfo& info, std::uint64_t line) {
     if (Status flushed = flush(); !flushed) return flushed;
-    const auto found = find_version(store_, info.run_id, info.version);
+    const auto found = find_version(store_, info.run_id, info.version, until());
     if (!found) return std::unexpected(found.error());
     const std::optional<SnapshotInfo>& there = *found;
     if (!there) {

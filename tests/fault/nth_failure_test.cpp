@@ -45,7 +45,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kKeep = 2;
 constexpr char kPrunedRun[] = "pruned";
-constexpr std::chrono::seconds kPatience{20};
+constexpr std::chrono::milliseconds kPatience{300};  // a failing call is tried again until then
 
 // What may be said of a disk that fails, and of memory that runs out.
 const std::set<ErrorCode> kDiskErrors = {ErrorCode::kUnavailable, ErrorCode::kStorageFull, ErrorCode::kReadOnly,

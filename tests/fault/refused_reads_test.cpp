@@ -138,6 +138,29 @@ TEST_F(RefusedReadsTest, ALoadAndACheckSayThatTheDiskFails) {
     expect_intact();
 }
 
+// The engine's check names some pages that it could not read as damaged, and gives no code with it.
+TEST_F(RefusedReadsTest, NoReadThatACheckIsRefusedIsDamage) {
+    for (const bool for_good : {false, true}) {
+        int failures = 0;
+        for (int nth = 1;; ++nth) {
+            SCOPED_TRACE(fmt::format("read {}{}", nth, for_good ? " and all that follow" : ""));
+            const auto store = open_store(folder_.sqlite_url()).value();
+            reads_.arm(nth, for_good);
+            const Result<CheckReport> checked = store->check(soon());
+            const bool has_struck = reads_.has_struck();
+            reads_.disarm();
+            if (!checked) {
+                EXPECT_EQ(checked.error().code, ErrorCode::kUnavailable) << checked.error().to_string();
+                ++failures;
+            } else if (!checked->findings.empty()) {
+                ADD_FAILURE() << checked->findings.front().problem;
+            }
+            if (!has_struck || HasFailure()) break;
+        }
+        EXPECT_GT(failures, 3);
+    }
+}
+
 /// Counts how often a database file is opened.
 class CountingVfs final : public ForwardingVfs {
 public:

@@ -4,6 +4,7 @@
 #include "frame/frame.h"
 #include "persistence/reading/run_examination.h"
 #include "persistence/reading/snapshot_reader.h"
+#include "persistence/reading/snapshot_walk.h"
 #include "persistence/save/request_rules.h"
 
 #include <fmt/format.h>
@@ -54,14 +55,10 @@ private:
     // Read twice, as all that is called damage.
     Status check_record(const SnapshotInfo& info) {
         if (info.damage.empty()) return {};
-        const Result<std::vector<SnapshotInfo>> again = store_.history({.run_id = run_id_,
-                                                                        .order = HistoryQuery::Order::kOldestFirst,
-                                                                        .after_version = info.version - 1,
-                                                                        .limit = 1},
-                                                                       deadline_, Store::Reading::kAfresh);
+        const Result<std::optional<SnapshotInfo>> again =
+            find_version(store_, run_id_, info.version, deadline_, Store::Reading::kAfresh);
         if (!again) return std::unexpected(again.error());
-        const bool is_damaged =
-            !again->empty() && again->front().version == info.version && !again->front().damage.empty();
+        const bool is_damaged = *again && !(*again)->damage.empty();
         if (!is_damaged) return {};
         return std::unexpected(cannot_be_loaded(info, {.code = ErrorCode::kCorrupt, .message = info.damage}));
     }

@@ -4,6 +4,7 @@
 #include "frame/frame.h"
 #include "frame/text_chain.h"
 #include "persistence/reading/snapshot_reader.h"
+#include "persistence/reading/snapshot_walk.h"
 #include "state/normal_text.h"
 #include "store/batch_rules.h"
 
@@ -53,14 +54,11 @@ private:
 // ---- the records ----
 
 Status RunExamination::read_records() {
-    HistoryQuery query{.run_id = run_id_, .order = HistoryQuery::Order::kOldestFirst, .limit = 1000};
-    while (true) {
-        const Result<std::vector<SnapshotInfo>> page = store_.history(query, reading_deadline(deadline_));
-        if (!page) return std::unexpected(page.error());
-        for (const SnapshotInfo& info : *page) add(info);
-        if (page->size() < query.limit) break;
-        query.after_version = page->back().version;
-    }
+    const auto note = [&](const SnapshotInfo& info) {
+        add(info);
+        return Status{};
+    };
+    if (Status visited = visit_snapshots(store_, run_id_, note, deadline_); !visited) return visited;
     for (std::size_t place = records_.size(); place-- > 0;) {
         const Record& record = records_[place];
         if (record.base != place) records_[record.base].dependants += 1 + record.dependants;
@@ -195,7 +193,7 @@ Status RunExamination::read_again(std::size_t place, Texts& texts) {
     const Result<std::vector<BaseFrame>> frames =
         store_.frames(run_id_, {{record.version}}, reading_deadline(deadline_), Store::Reading::kAfresh);
     if (!frames && !is_damage(frames.error())) return std::unexpected(frames.error());
-    const Result<std::optional<SnapshotInfo>> info = look_up(record.version);
+    const Result<std::optional<SnapshotInfo>> info = find_version(store_, run_id_, record.version, deadline_);
     if (!info) return std::unexpected(info.error());
     const bool is_as_planned = *info && (*info)->checksum == record.checksum && frames && frames->size() == 1 &&
                                frames->front().base_version == record.base_version;
@@ -211,7 +209,7 @@ Status RunExamination::read_again(std::size_t place, Texts& texts) {
 }
 
 Status RunExamination::load_alone(std::size_t place, Texts& texts) {
-    const Result<std::optional<SnapshotInfo>> info = look_up(records_[place].version);
+    const Result<std::optional<SnapshotInfo>> info = find_version(store_, run_id_, records_[place].version, deadline_);
     if (!info) return std::unexpected(info.error());
     if (!*info) return {};  // deleted since
     Result<ChainedState> loaded = load_snapshot(store_, {.run_id = run_id_, .snapshot_id = (*info)->snapshot_id},
@@ -248,15 +246,6 @@ RunExamination::Decoded RunExamination::decode(const Record& record, const std::
     }
     if (decoded.is_sound) decoded.is_sound = check_stored_text(*decoded.text);
     return decoded;
-}
-
-Result<std::optional<SnapshotInfo>> RunExamination::look_up(std::int64_t version) {
-    Result<std::vector<SnapshotInfo>> found = store_.history(
-        {.run_id = run_id_, .order = HistoryQuery::Order::kOldestFirst, .after_version = version - 1, .limit = 1},
-        reading_deadline(deadline_));
-    if (!found) return std::unexpected(std::move(found.error()));
-    if (found->empty() || found->front().version != version) return std::nullopt;
-    return std::move(found->front());
 }
 
 // Without reading it.

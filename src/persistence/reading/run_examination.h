@@ -73,7 +73,6 @@ private:
     Status read_again(std::size_t place, Texts& texts);
     Status load_alone(std::size_t place, Texts& texts);
     Decoded decode(const Record& record, const std::string& frame, const std::string* base) const;
-    Result<std::optional<SnapshotInfo>> look_up(std::int64_t version);
     bool is_known_to_fail(std::size_t place);
     void keep(std::size_t place, std::string text, Texts& texts);
 

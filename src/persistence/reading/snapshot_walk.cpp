@@ -6,11 +6,11 @@
 
 namespace cairn {
 
-Status visit_snapshots(Store& store, const std::string& run_id,
-                       const std::function<Status(const SnapshotInfo&)>& visit) {
+Status visit_snapshots(Store& store, const std::string& run_id, const std::function<Status(const SnapshotInfo&)>& visit,
+                       Deadline deadline) {
     HistoryQuery query{.run_id = run_id, .order = HistoryQuery::Order::kOldestFirst, .limit = 500};
     while (true) {
-        const auto page = store.history(query, default_deadline());
+        const auto page = store.history(query, reading_deadline(deadline));
         if (!page) return std::unexpected(page.error());
         for (const SnapshotInfo& info : *page) {
             if (Status visited = visit(info); !visited) return visited;
@@ -20,8 +20,13 @@ Status visit_snapshots(Store& store, const std::string& run_id,
     }
 }
 
-Result<std::optional<SnapshotInfo>> find_version(Store& store, const std::string& run_id, std::int64_t version) {
-    auto page = store.history({.run_id = run_id, .after_version = version + 1, .limit = 1}, default_deadline());
+Result<std::optional<SnapshotInfo>> find_version(Store& store, const std::string& run_id, std::int64_t version,
+                                                 Deadline deadline, Store::Reading reading) {
+    auto page = store.history({.run_id = run_id,
+                               .order = HistoryQuery::Order::kOldestFirst,
+                               .after_version = version - 1,  // there is one before any, but none after the largest
+                               .limit = 1},
+                              reading_deadline(deadline), reading);
     if (!page) return std::unexpected(page.error());
     if (page->empty() || page->front().version != version) return std::nullopt;
     return std::move(page->front());

@@ -21,7 +21,8 @@ namespace cairn::sqlite {
 /// Of the database and its log, as the file system has them. The lock file (-shm) is no storage and is not counted.
 [[nodiscard]] std::uint64_t bytes_on_disk(const std::filesystem::path& database);
 
-/// Damage that stops a part of the inspection is a finding; the rest goes on.
+/// Damage that stops a part of the inspection is a finding; the rest goes on. Only what two readings of the file agree
+/// on is damage; a page that cannot be read is an error.
 [[nodiscard]] Result<CheckReport> inspect(Connection& connection, const std::filesystem::path& database);
 
 }  // namespace cairn::sqlite
