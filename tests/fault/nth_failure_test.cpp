@@ -111,7 +111,7 @@ private:
                     service.save_async(request, std::move(done));
                     return {};
                 }));
-        if (future.wait_for(2 * kPatience) != std::future_status::ready) {
+        if (future.wait_for(kPatience + std::chrono::seconds(60)) != std::future_status::ready) {
             ADD_FAILURE() << request.snapshot_id << ": its completion is never called";
             return;
         }
