@@ -150,7 +150,8 @@ public:
     /// Waits until every save of the run that was acknowledged before this call is on disk. `timeout`: instead of the
     /// service's. Nothing to do for the standard service, whose saves are on disk when they return.
     /// Errors: kUnavailable (some are still queued at the deadline, and stay so), or the error of the first save of the
-    ///   run that was acknowledged as `queued` and then failed, told once: that state is lost, save it again.
+    ///   run that was acknowledged as `queued` and then failed: that state is lost, save it again. It is told once, but
+    ///   to all flushes of the run that are under way then.
     [[nodiscard]] virtual Status flush(std::string_view run_id,
                                        std::optional<std::chrono::milliseconds> timeout = {}) = 0;
     /// `flush` for all runs.

@@ -2,6 +2,7 @@
 // order; a loss is told; closing and forking are safe.
 // Method: the service from outside, over a memory store whose commits the test holds up and makes fail.
 
+#include "persistence/save/lost_saves.h"
 #include "store/sqlite/sqlite_store.h"
 #include "support/child_process.h"
 #include "support/queue_bench.h"
@@ -402,6 +403,26 @@ TEST_F(DurabilityTest, AFlushTellsOfALostSaveOnce) {
     EXPECT_EQ(again.version, 2);
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2}));
     EXPECT_TRUE(bench.service().close().has_value());
+}
+
+TEST(LostSaves, AreToldToEveryFlushThatIsUnderWayAndToNoneThatBeginsLater) {
+    LostSaves lost;
+    const Error full{.code = ErrorCode::kStorageFull, .message = "full"};
+    LostSaves::Flush first(lost, "run");
+    LostSaves::Flush second(lost, "run");
+    LostSaves::Flush other(lost, "other");
+    LostSaves::Flush all(lost, std::nullopt);
+    EXPECT_FALSE(first.take()) << "nothing is lost yet";
+    lost.note("run", full);
+    ASSERT_TRUE(second.take());
+    LostSaves::Flush later(lost, "run");
+    EXPECT_FALSE(later.take()) << "told already";
+    ASSERT_TRUE(first.take());
+    EXPECT_EQ(first.take()->code, ErrorCode::kStorageFull);
+    EXPECT_TRUE(all.take());
+    EXPECT_FALSE(other.take());
+    lost.note("run", full);
+    EXPECT_TRUE(later.take()) << "another loss";
 }
 
 TEST_F(DurabilityTest, AFlushOfAnotherRunDoesNotTellOfTheLoss) {

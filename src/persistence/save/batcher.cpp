@@ -247,6 +247,10 @@ bool Batcher::wait_until_settled(Lock& lock, Save& save, Deadline deadline) {
 
 Status Batcher::drain(const std::string& run_id, Deadline deadline) {
     Lock lock(mutex_);
+    return drain(lock, run_id, deadline);
+}
+
+Status Batcher::drain(Lock& lock, const std::string& run_id, Deadline deadline) {
     queue_.release(run_id);
     Save save = queue_.newest(run_id);
     return save ? drain(lock, {std::move(save)}, deadline) : Status();
@@ -260,8 +264,7 @@ Status Batcher::drain_thread(std::string_view thread_id, Deadline deadline) {
     return drain(lock, std::move(newest), deadline);
 }
 
-Status Batcher::drain_all(Deadline deadline) {
-    Lock lock(mutex_);
+Status Batcher::drain_all(Lock& lock, Deadline deadline) {
     queue_.release_all();
     return drain(lock, queue_.newest_of([](const PendingSave&) { return true; }), deadline);
 }
@@ -281,16 +284,18 @@ Status Batcher::drain(Lock& lock, std::vector<Save> newest, Deadline deadline) {
 }
 
 Status Batcher::flush(const std::string& run_id, Deadline deadline) {
-    if (Status status = drain(run_id, deadline); !status) return status;
-    const std::lock_guard lock(mutex_);
-    if (std::optional<Error> error = lost_.take(run_id)) return std::unexpected(std::move(*error));
+    Lock lock(mutex_);
+    LostSaves::Flush flush(lost_, run_id);
+    if (Status status = drain(lock, run_id, deadline); !status) return status;
+    if (std::optional<Error> error = flush.take()) return std::unexpected(std::move(*error));
     return {};
 }
 
 Status Batcher::flush_all(Deadline deadline) {
-    if (Status status = drain_all(deadline); !status) return status;
-    const std::lock_guard lock(mutex_);
-    if (std::optional<Error> error = lost_.take_first()) return std::unexpected(std::move(*error));
+    Lock lock(mutex_);
+    LostSaves::Flush flush(lost_, std::nullopt);
+    if (Status status = drain_all(lock, deadline); !status) return status;
+    if (std::optional<Error> error = flush.take()) return std::unexpected(std::move(*error));
     return {};
 }
 

@@ -90,9 +90,8 @@ public:
     Status drain(const std::string& run_id, Deadline deadline);
     /// So, of all runs of a thread.
     Status drain_thread(std::string_view thread_id, Deadline deadline);
-    Status drain_all(Deadline deadline);
 
-    /// Errors: as `drain`, or that of the first save lost since the last time.
+    /// Errors: as `drain`, or that of the first save that was lost and that no flush had told when this one began.
     Status flush(const std::string& run_id, Deadline deadline);
     Status flush_all(Deadline deadline);
 
@@ -121,6 +120,8 @@ private:
     Result<Receipt> wait_as_one_of_many(Lock& lock, Save save, Deadline deadline);
     Result<Receipt> give_up(PendingSave& save);
     bool wait_until_settled(Lock& lock, Save& save, Deadline deadline);
+    Status drain(Lock& lock, const std::string& run_id, Deadline deadline);
+    Status drain_all(Lock& lock, Deadline deadline);
     Status drain(Lock& lock, std::vector<Save> newest, Deadline deadline);
     void lead(Lock& lock);
     void lead_patiently(Lock& lock);
