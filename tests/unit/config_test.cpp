@@ -326,7 +326,7 @@ TEST(Config, APasswordInAStoreUrlIsNeverPrinted) {
 TEST(Config, TheSwitchChoosesTheService) {
     const auto chooses_optimised = [](bool enabled) {
         const Config config{.enable_optimized_persistence = enabled};
-        const auto service = make_persistence(config, nullptr);
+        const auto service = make_persistence(config, open_store("memory:").value());
         return dynamic_cast<OptimizedStatePersistence*>(service.get()) != nullptr;
     };
     EXPECT_FALSE(chooses_optimised(false));
@@ -339,7 +339,7 @@ TEST(Config, TheOptimisedServiceGetsTheSettings) {
                         .enable_deduplication = false,
                         .enable_compression = false,
                         .cache_max_bytes = 4096};
-    const auto service = make_persistence(config, nullptr);
+    const auto service = make_persistence(config, open_store("memory:").value());
     const auto* optimised = dynamic_cast<OptimizedStatePersistence*>(service.get());
     ASSERT_NE(optimised, nullptr);
     const CacheStats stats = optimised->get_cache_stats();

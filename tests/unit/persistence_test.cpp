@@ -911,6 +911,20 @@ void expect_head_alone(RecoveryBench& bench) {
     EXPECT_TRUE(bench.inner->recovery_log("run", 10, test::soon()).value().empty()) << "nothing has been recovered";
 }
 
+TEST(Saving, ARunThatIsDeletedWhileItsHeadIsReadIsBegunAnew) {
+    const auto inner = make_memory_store();
+    const auto store = std::make_shared<FlakyStore>(inner, std::vector<std::string>{}, true);
+    ASSERT_TRUE(StatePersistenceService(inner).save_agent_state(make_request("run", R"({"step":1})")));
+    OptimizedStatePersistence service(store, {});  // it has not seen the run
+    store->before_get = [&] { EXPECT_TRUE(delete_runs(*inner, {.run_id = "run"})); };
+    const auto receipt = service.save_agent_state(make_request("run", R"({"step":2})"));
+    store->before_get = nullptr;
+    ASSERT_TRUE(receipt) << receipt.error().to_string();
+    EXPECT_EQ(receipt->outcome, Outcome::kPersisted);
+    EXPECT_EQ(receipt->version, 1);
+    EXPECT_EQ(service.load_agent_state({.run_id = "run"}).value().state.text(), R"({"step":2})");
+}
+
 TEST(Recovery, WhatDoesNotMatchIsReadASecondTimeBeforeItIsCalledDamage) {
     RecoveryBench bench;
     const auto healed = std::make_shared<FlakyStore>(bench.inner, std::vector<std::string>{"s3"}, true);

@@ -143,14 +143,15 @@ std::optional<std::int64_t> SavePreparer::required_version(const StatePersistenc
     return is_own ? found.head->version : core_.writer->required_version(request);
 }
 
-// The state of the head that the store has now. Null if nobody needs it: without deltas only a state of the same length
-// is worth a comparison.
+// The state of the head that the store has now. Null if it is gone, or if nobody needs it: without deltas only a state
+// of the same length is worth a comparison.
 Result<SavePreparer::KnownHead> SavePreparer::read_head(const StatePersistenceRequest& request, const Head& head,
                                                         Deadline deadline) {
     if (!compression && head.state_bytes != request.state_data.size_bytes()) return nullptr;
     Result<ChainedState> loaded =
         load_snapshot(*core_.store, {.run_id = request.run_id, .snapshot_id = head.snapshot_id},
                       core_.options.state_limits, deadline);
+    if (!loaded && loaded.error().code == ErrorCode::kNotFound) return nullptr;  // deleted since
     if (!loaded) return std::unexpected(std::move(loaded.error()));
     cache_.forget(request.run_id);  // what is there is another head, perhaps of a run that was deleted
     return cache_.put(cached_head(std::move(*loaded)));
