@@ -266,8 +266,9 @@ struct OpenOptions {
 ///
 /// Threads: every member is safe to call concurrently, except that nothing may run during or after destruction.
 /// Durability: what `commit` says is applied survives process death and power loss (`memory:`: neither).
-/// Deadlines: every call that can wait returns by its deadline (a tenth of a second later at the most). A read that
-///   cannot be answered in time is kUnavailable; a write that may have taken effect by then is kOutcomeUnknown.
+/// Deadlines: every call that can wait returns by its deadline (a tenth of a second later at the most; a flush of the
+///   disk that has begun is waited for). A read that cannot be answered in time is kUnavailable; a write that may have
+///   taken effect by then is kOutcomeUnknown.
 /// Order: inside a run by version. Between runs there is none.
 /// Errors: all members may return kUnavailable, kCorrupt (the engine found damage), kClosed, kUnauthenticated,
 ///   kPermissionDenied and kInternal; only the further ones are named. Absence on a read is no error.
@@ -291,7 +292,7 @@ public:
     ///   stop), kAlreadyExists (a snapshot id is taken in the run, told even if the head moved too), kInvalidArgument
     ///   (the run belongs to another thread or user, an id is empty, versions do not grow, a base is not older, writes
     ///   do not chain, an epoch does not grow with a new owner, the head is to be deleted, or two batches name one
-    ///   run), kCorrupt (what is stored of the run).
+    ///   run), kCorrupt (what is stored of the run). Of a store that flushes runs apart: kOutcomeUnknown, kUnavailable.
     /// Errors of all, instead of the answers: kUnavailable, kStorageFull, kReadOnly (nothing was applied; the first two
     ///   may be retried), kOutcomeUnknown (each batch may have been applied, or not: look the snapshot id up, then
     ///   retry with the same ids, which is safe).

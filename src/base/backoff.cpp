@@ -5,12 +5,6 @@
 #include <span>
 
 namespace cairn {
-namespace {
-
-constexpr std::chrono::microseconds kLongestEver = std::chrono::milliseconds(128);
-
-}  // namespace
-
 bool Backoff::pause() {
     const auto now = std::chrono::steady_clock::now();
     if (now >= deadline_) return false;
@@ -24,7 +18,7 @@ std::chrono::microseconds Backoff::random_pause() {
     std::uint32_t random = 0;
     runtime_.random->fill(std::as_writable_bytes(std::span(&random, 1)));
     const std::chrono::microseconds pause(random % (longest_.count() + 1));
-    longest_ = std::min(longest_ * 2, kLongestEver);
+    longest_ = std::min(longest_ * 2, longest_ever_);
     return pause;
 }
 

@@ -12,8 +12,10 @@ namespace cairn {
 
 class Backoff {
 public:
-    /// `runtime` must have its defaults, and outlive this.
-    Backoff(const Runtime& runtime, Deadline deadline) : runtime_(runtime), deadline_(deadline) {}
+    /// `runtime` must have its defaults, and outlive this. `longest`: the bound that none goes beyond.
+    Backoff(const Runtime& runtime, Deadline deadline,
+            std::chrono::microseconds longest = std::chrono::milliseconds(128))
+        : runtime_(runtime), deadline_(deadline), longest_ever_(longest) {}
 
     /// Waits before the next try. False: the deadline has passed, and there is none.
     [[nodiscard]] bool pause();
@@ -23,6 +25,7 @@ private:
 
     const Runtime& runtime_;
     const Deadline deadline_;
+    const std::chrono::microseconds longest_ever_;
     std::chrono::microseconds longest_{1000};
 };
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <charconv>
-#include <chrono>
 #include <cstdint>
 #include <optional>
 
@@ -32,9 +31,9 @@ std::unexpected<Error> bad_cursor(std::string_view cursor) {
 }  // namespace
 
 // run:<microseconds>:<run id>, or run-id:<run id>
-std::string encode_run_cursor(RunQuery::Order order, Timestamp created_at, std::string_view run_id) {
+std::string encode_run_cursor(RunQuery::Order order, std::int64_t created_at, std::string_view run_id) {
     if (order == RunQuery::Order::kById) return fmt::format("{}{}", kRunByIdPrefix, run_id);
-    return fmt::format("{}{}:{}", kNewestRunPrefix, created_at.time_since_epoch().count(), run_id);
+    return fmt::format("{}{}:{}", kNewestRunPrefix, created_at, run_id);
 }
 
 Result<RunCursor> decode_run_cursor(RunQuery::Order order, std::string_view cursor) {
@@ -47,8 +46,7 @@ Result<RunCursor> decode_run_cursor(RunQuery::Order order, std::string_view curs
     if (colon == std::string_view::npos) return bad_cursor(cursor);
     const auto microseconds = read_number<std::int64_t>(rest.substr(0, colon));
     if (!microseconds) return bad_cursor(cursor);
-    return RunCursor{.created_at = Timestamp(std::chrono::microseconds(*microseconds)),
-                     .run_id = std::string(rest.substr(colon + 1))};
+    return RunCursor{.created_at = *microseconds, .run_id = std::string(rest.substr(colon + 1))};
 }
 
 // thread:<bytes of the thread id>:<thread id><user id>

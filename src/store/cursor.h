@@ -13,10 +13,10 @@ namespace cairn {
 
 /// The last run of a page, as far as the order of its list needs it.
 struct RunCursor {
-    Timestamp created_at = {};  ///< Of a list by creation; the same for all runs of a list by id.
+    std::int64_t created_at = 0;  ///< In microseconds. Of a list by creation; the same for all runs of a list by id.
     std::string run_id = {};
 };
-std::string encode_run_cursor(RunQuery::Order order, Timestamp created_at, std::string_view run_id);
+std::string encode_run_cursor(RunQuery::Order order, std::int64_t created_at, std::string_view run_id);
 
 /// Errors: kInvalidArgument (not made by `encode_run_cursor` for a list of this order).
 [[nodiscard]] Result<RunCursor> decode_run_cursor(RunQuery::Order order, std::string_view cursor);

@@ -3,6 +3,7 @@
 // Snapshots from elsewhere into a store, under their own ids and versions.
 
 #include "persistence/reading/chain.h"
+#include "persistence/timeouts.h"
 
 #include <cairn/persistence.h>
 
@@ -59,7 +60,7 @@ private:
     Status load_base();
     std::unexpected<Error> in_lines(Error error) const;
 
-    Deadline until() const { return std::chrono::steady_clock::now() + options_.timeout; }
+    Deadline until() const { return std::chrono::steady_clock::now() + bounded(options_.timeout); }
 
     Store& store_;
     const ImportOptions options_;

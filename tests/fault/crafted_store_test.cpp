@@ -35,6 +35,7 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::IsSupersetOf;
 using testing::Not;
 using testing::SizeIs;
 
@@ -301,6 +302,40 @@ TEST_F(CraftedStore, ADamagedRunIsListedWithItsDamageAndDoesNotHideTheOthers) {
         for (const auto& finding : report.findings) EXPECT_NE(finding.run_id, "other") << finding.problem;
         EXPECT_TRUE(prune(*store, {.keep_last = 1, .run_id = "other"}).has_value());
     }
+}
+
+TEST_F(CraftedStore, RunsWhoseIdsAreNoTextAreListedOnceEachAndHideNoOther) {
+    const auto add_run = [&](const std::string& id_in_hex) {
+        execute(path_, fmt::format("INSERT INTO runs(run_id, thread_id, user_id, created_at, snapshots, head_version, "
+                                   "head_sequence, head_snapshot_id, head_state_bytes, head_checksum) "
+                                   "SELECT CAST(x'{}' AS TEXT), thread_id, user_id, created_at, snapshots, "
+                                   "head_version, head_sequence, head_snapshot_id, head_state_bytes, head_checksum "
+                                   "FROM runs WHERE run_id = 'run'",
+                                   id_in_hex));
+    };
+    for (const char* id : {"61", "6180", "61c3a9", "62", "ff61", "ff62"}) add_run(id);
+    const auto store = open();
+    for (const auto order : {RunQuery::Order::kById, RunQuery::Order::kNewestFirst}) {
+        std::vector<std::string> found;
+        RunQuery query{.order = order, .limit = 1};
+        do {
+            const auto page = store->runs(query, soon());
+            ASSERT_TRUE(page.has_value()) << page.error().to_string();
+            for (const RunInfo& run : page->items) found.push_back(run.run_id);
+            query.cursor = page->next_cursor;
+            ASSERT_LE(found.size(), 8U) << "the list does not end";
+        } while (!query.cursor.empty());
+        EXPECT_THAT(found, SizeIs(8));
+        EXPECT_THAT(found, IsSupersetOf({"a", "a\xc3\xa9", "b", "other", "run"}));
+    }
+    EXPECT_THAT(check_deep(*store, soon()).value().findings, Not(IsEmpty()));
+}
+
+TEST_F(CraftedStore, ARunWhoseHeadHasNoVersionIsCorruptForASave) {
+    execute(path_, "UPDATE runs SET head_version = 0 WHERE run_id = 'run'");
+    const auto store = open();
+    Snapshot snapshot = make_snapshot("run", 1, "{}");
+    EXPECT_EQ(commit_run(*store, make_batch(std::move(snapshot)), soon()).error().code, ErrorCode::kCorrupt);
 }
 
 TEST_F(CraftedStore, APruneOfAllGoesOnBehindADamagedRunAndNamesIt) {

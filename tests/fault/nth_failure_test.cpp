@@ -7,6 +7,7 @@
 // promised. Sessions with thousands of allocations are not all run: CAIRN_TEST_SEED chooses which. With
 // CAIRN_SOAK_SECONDS all are.
 
+#include "store/memory/memory_store.h"
 #include "store/sqlite/sqlite_store.h"
 #include "support/allocation_faults.h"
 #include "support/fault_vfs.h"
@@ -283,6 +284,38 @@ protected:
         std::cout << sessions << " of about " << fault.nth << " allocations failed\n";
     }
 };
+
+// A batch of a lease, two saves and a recovery, by itself: the services above it stand in front of none of this.
+TEST_F(NthAllocation, LeavesABatchWholeOrNotAppliedAtAllInEachStore) {
+    if (!AllocationFaults::kNewCanFail) GTEST_SKIP() << "ThreadSanitizer has an operator new of its own";
+    const TempDir dir(memory_folder());
+    for (const auto& store : {make_memory_store(), open_sqlite_store(dir / "cairn.db").value()}) {
+        int failures = 0;
+        for (int nth = 1;; ++nth) {
+            SCOPED_TRACE(fmt::format("allocation {} fails", nth));
+            const std::string run_id = fmt::format("a run with a name that takes memory, {}", nth);
+            RunBatch batch = make_batch(make_snapshot(run_id, 1, R"({"step":1})"));
+            batch.writes.push_back(make_write(make_snapshot(run_id, 2, R"({"step":2})")));
+            batch.lease = LeaseWrite{.lease = {.owner = "an owner with a long name", .epoch = 1}};
+            batch.recoveries.push_back({.run_id = run_id, .recovery_type = RecoveryType::kResume, .result = "done"});
+            AllocationFaults::arm({.nth = nth});
+            std::optional<Result<std::vector<Status>>> answers;
+            {
+                const AllocationFaults::Counting counting;
+                answers = store->commit({&batch, 1}, soon());
+            }
+            AllocationFaults::disarm();
+            const bool is_applied = *answers && answers->value().front();
+            const auto head = store->head(run_id, soon()).value();
+            EXPECT_EQ(head ? head->version : 0, is_applied ? 2 : 0);
+            EXPECT_EQ(store->lease(run_id, soon()).value().has_value(), is_applied);
+            EXPECT_EQ(store->recovery_log(run_id, 9, soon()).value().size(), is_applied ? 1U : 0U);
+            failures += is_applied ? 0 : 1;
+            if (!AllocationFaults::struck() || HasFailure()) break;
+        }
+        EXPECT_GT(failures, 3);
+    }
+}
 
 TEST_F(NthAllocation, MayFailOnce) {
     survive_each(Where::kNew, false, 200);

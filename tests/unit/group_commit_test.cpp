@@ -631,6 +631,57 @@ TEST_F(GroupCommit, ASaveIdenticalToOneInFlightSharesItsFailure) {
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1}));
 }
 
+/// Applies the batch of run "run", says that it does not know whether it did, and takes no commit after that.
+class UndecidedStore final : public ForwardingStore {
+public:
+    UndecidedStore() : ForwardingStore(make_memory_store()) {}
+
+    std::size_t commits_at_once() const noexcept override { return 1; }
+    Result<std::vector<Status>> commit(std::span<const RunBatch> batches, Deadline deadline) override {
+        gate.pass(batches);
+        if (is_down_) return fail(ErrorCode::kUnavailable, "down");
+        auto answers = ForwardingStore::commit(batches, deadline);
+        for (std::size_t i = 0; i < batches.size(); ++i) {
+            if (batches[i].run_id != "run") continue;
+            (*answers)[i] = fail(ErrorCode::kOutcomeUnknown, "the answer was lost");
+            is_down_ = true;
+        }
+        return answers;
+    }
+
+    Gate gate;
+
+private:
+    std::atomic<bool> is_down_ = false;
+};
+
+TEST(GroupCommitOfRuns, AnUnknownOutcomeOfOneRunIsThatOfEachOfItsSaves) {
+    const auto store = std::make_shared<UndecidedStore>();
+    OptimizedStatePersistence service(store, {});
+    const auto in_background = [&](const char* run, int step) {
+        return std::async(std::launch::async, [&service, request = make_step(run, step, kSync)] {
+            return service.save_agent_state(request);
+        });
+    };
+    const auto becomes_queued = [&](std::size_t saves) {
+        return eventually([&] { return service.get_cache_stats().queue_size >= saves; });
+    };
+    store->gate.close();
+    auto blocker = in_background("blocker", 1);
+    store->gate.await(1);
+    auto first = in_background("run", 1);
+    ASSERT_TRUE(becomes_queued(2));
+    auto second = in_background("run", 2);
+    ASSERT_TRUE(becomes_queued(3));
+    store->gate.open();
+    EXPECT_TRUE(blocker.get().has_value());
+    for (auto* answer : {&first, &second}) {
+        const Result<Receipt> receipt = answer->get();
+        EXPECT_TRUE(receipt.has_value()) << "it was applied: " << receipt.error().to_string();
+    }
+    EXPECT_EQ(store->head("run", soon()).value()->version, 2);
+}
+
 TEST_F(GroupCommit, AnAcknowledgedTwinOfAFailedSaveIsToldAsLost) {
     bench.hold_up();
     Answer first = bench.service().save_async(make_step("run", 1, kSync));

@@ -261,11 +261,13 @@ Status Batcher::drain_thread(std::string_view thread_id, Deadline deadline) {
     std::vector<Save> newest =
         queue_.newest_of([&](const PendingSave& save) { return save.request.thread_id == thread_id; });
     for (const Save& save : newest) queue_.release(save->request.run_id);
+    pass_on_the_lead();
     return drain(lock, std::move(newest), deadline);
 }
 
 Status Batcher::drain_all(Lock& lock, Deadline deadline) {
     queue_.release_all();
+    pass_on_the_lead();
     return drain(lock, queue_.newest_of([](const PendingSave&) { return true; }), deadline);
 }
 

@@ -66,7 +66,9 @@ Error in_doubt(Error error, const std::string& snapshot_id) {
 
 // Whether the error settles that: the store looks for the id before it refuses a commit,
 bool is_answer_of_store(ErrorCode code) {
-    return is_final(code) && code != ErrorCode::kClosed;
+    const bool is_of_the_caller =
+        code == ErrorCode::kClosed || code == ErrorCode::kUnauthenticated || code == ErrorCode::kPermissionDenied;
+    return is_final(code) && !is_of_the_caller;
 }
 
 // but the standard path looks at the head first, which this very save may have moved.
@@ -83,6 +85,8 @@ bool is_final(ErrorCode code) noexcept {
         case ErrorCode::kNotFound:
         case ErrorCode::kAlreadyExists:
         case ErrorCode::kClosed:
+        case ErrorCode::kUnauthenticated:
+        case ErrorCode::kPermissionDenied:
             return true;
         default:
             return false;
@@ -188,7 +192,7 @@ Status SaveCommitter::commit_together(std::span<const Save> saves) {
 }
 
 // A save goes on from the answer that it has got. Where several of a run share one, or all shared a failure that says
-// nothing of each, it begins anew.
+// nothing of each, it begins anew; but an unknown outcome is that of each.
 void SaveCommitter::settle(RunsOfBatch& runs, Result<std::vector<Status>>& answers) {
     const bool is_for_each = !answers && (runs.saves() == 1 || answers.error().code == ErrorCode::kOutcomeUnknown);
     std::size_t saved = 0;
@@ -196,10 +200,12 @@ void SaveCommitter::settle(RunsOfBatch& runs, Result<std::vector<Status>>& answe
         const std::span<const Save> saves = runs.saves_of(run);
         const bool is_saved = answers && (*answers)[run];
         if (!is_saved) runs.give_back(run);
-        if (answers && !is_saved && saves.size() == 1) saves.front()->answer = std::move((*answers)[run].error());
+        const bool is_answer =
+            answers && !is_saved && (saves.size() == 1 || (*answers)[run].error().code == ErrorCode::kOutcomeUnknown);
         if (is_saved) saved += saves.size();
         for (const Save& save : saves) {
             if (is_for_each) save->answer = copy_of(answers.error());
+            if (is_answer) save->answer = copy_of((*answers)[run].error());
             if (!is_saved) continue;
             save->result = guarded([&] {
                 remember(*save);
@@ -215,8 +221,8 @@ Result<Receipt> SaveCommitter::commit_alone(PendingSave& save) {
     const std::optional<std::int64_t> required_version = save.write.required_version;
     std::optional<Error> answer;
     save.answer.swap(answer);
-    Result<Receipt> receipt = guarded(
-        [&] { return writer_->write(save.request, std::move(save.write), save.deadline, std::move(answer)); });
+    Result<Receipt> receipt =
+        guarded([&] { return writer_->write(save.request, std::move(save.write), save.deadline, std::move(answer)); });
     if (!receipt && !is_final(receipt.error().code)) {
         return fall_back(save.request, save.becomes->info.snapshot_id, required_version, save.deadline,
                          std::move(receipt.error()), is_in_doubt);

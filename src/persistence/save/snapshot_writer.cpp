@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -15,8 +16,17 @@ namespace {
 
 constexpr int kUnknownOutcomesMax = 3;
 
+// A save that is tried again keeps those of other runs waiting, where the store takes one commit at a time.
+constexpr std::chrono::milliseconds kConflictPause{4};
+constexpr std::chrono::milliseconds kLookUpPatience{1000};
+
 bool has_passed(Deadline deadline) {
     return std::chrono::steady_clock::now() >= deadline;
+}
+
+std::unexpected<Error> keeps_moving(const std::string& run_id) {
+    return fail(ErrorCode::kUnavailable,
+                fmt::format("other writers kept moving the head of run \"{}\" until the deadline", run_id));
 }
 
 Snapshot make_snapshot(const StatePersistenceRequest& request, const std::string& snapshot_id, Timestamp created_at,
@@ -90,7 +100,7 @@ Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, Pr
     RunBatch batch{.run_id = request.run_id};
     batch.writes.push_back(std::move(prepared.write));
     SnapshotWrite& write = batch.writes.front();
-    Backoff backoff(runtime_, deadline);
+    Backoff backoff(runtime_, deadline, kConflictPause);
     for (bool is_first_conflict = true;; is_first_conflict = false) {
         Result<std::optional<Committed>> committed =
             commit(batch, request.state_data, deadline, std::exchange(answer, std::nullopt));
@@ -104,7 +114,7 @@ Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, Pr
                            .frame_bytes = (*committed)->frame_bytes};
         }
         // Before the head is read: what is known of it must not grow old.
-        const bool in_time = is_first_conflict || backoff.pause();
+        if (!is_first_conflict && !backoff.pause()) return keeps_moving(request.run_id);
         Result<std::optional<Head>> head = rebase(request, prepared, write, deadline);
         if (!head) return refuse(request, write.snapshot.info.snapshot_id, std::move(head.error()), deadline);
         if (*head && is_repetition(request, **head, prepared.skip, deadline)) {
@@ -113,11 +123,7 @@ Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, Pr
                            .outcome = Outcome::kDeduplicated,
                            .version = (*head)->version};
         }
-        if (!in_time || has_passed(deadline)) {
-            return fail(
-                ErrorCode::kUnavailable,
-                fmt::format("other writers kept moving the head of run \"{}\" until the deadline", request.run_id));
-        }
+        if (has_passed(deadline)) return keeps_moving(request.run_id);
     }
 }
 
@@ -229,11 +235,11 @@ Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::commit(const Ru
     }
 }
 
-// What the store holds under the snapshot's id: nothing, this very state, or (kAlreadyExists) another one. Asked again
-// until the deadline: whether a save is there is worth waiting for.
+// The store's answer under the snapshot's id: nothing, this very state, or (kAlreadyExists) another one. It is asked
+// again for a while, since it is worth waiting to know whether a save is there.
 Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::look_up(const SnapshotInfo& info, const State& state,
                                                                          Deadline deadline) {
-    Backoff backoff(runtime_, deadline);
+    Backoff backoff(runtime_, std::min(deadline, std::chrono::steady_clock::now() + kLookUpPatience));
     while (true) {
         Result<std::optional<Committed>> found = look_up_once(info, state, deadline);
         if (found || found.error().code != ErrorCode::kUnavailable || !backoff.pause()) return found;

@@ -64,6 +64,8 @@ void count(const Snapshot& snapshot, StoreStats& stats) {
     stats.delta_bytes += info.frame_bytes;
 }
 
+using MemoryRecoveries = std::map<std::string, std::vector<RecoveryRecord>, std::less<>>;  // by run, oldest first
+
 /// Where a run stands in a list of runs.
 struct RunPlace {
     Timestamp created_at;
@@ -127,7 +129,6 @@ private:
     std::optional<LeaseInfo> find_lease(std::string_view run_id) const;
     Status commit_one(RunBatch batch);
     void apply(RunBatch batch);
-    void append(Snapshot snapshot);
     void rewrite(MemoryRun& run, FrameRewrite rewrite);
     void remove(MemoryRun& run, const SnapshotDeletion& deletion);
 
@@ -137,7 +138,7 @@ private:
     bool closed_ = false;
     MemoryRuns runs_;
     MemoryLeases leases_;
-    std::map<std::string, std::vector<RecoveryRecord>, std::less<>> recoveries_;  // by run, oldest first
+    MemoryRecoveries recoveries_;
 };
 
 const MemoryRun* MemoryStore::find_run(std::string_view run_id) const {
@@ -152,11 +153,10 @@ std::optional<LeaseInfo> MemoryStore::find_lease(std::string_view run_id) const 
 
 // ---- writing ----
 
-void MemoryStore::append(Snapshot snapshot) {
+void append(MemoryRun& run, Snapshot snapshot) {
     snapshot.info.frame_bytes = snapshot.frame.size();
     snapshot.bases.clear();
     const std::int64_t version = snapshot.info.version;
-    MemoryRun& run = runs_[snapshot.info.run_id];
     if (run.snapshots.empty()) {
         run.thread_id = snapshot.info.thread_id;
         run.user_id = snapshot.info.user_id;
@@ -164,6 +164,21 @@ void MemoryStore::append(Snapshot snapshot) {
     }
     run.versions.emplace(snapshot.info.snapshot_id, version);
     run.snapshots.emplace(version, std::move(snapshot));
+}
+
+// Neither takes memory.
+void put(MemoryRuns& into, MemoryRuns added) {
+    into.merge(added);
+    for (auto& [run_id, more] : added) {  // it is there already
+        MemoryRun& run = into.find(run_id)->second;
+        run.versions.merge(more.versions);
+        run.snapshots.merge(more.snapshots);
+    }
+}
+template <class Value>
+void put(std::map<std::string, Value, std::less<>>& into, std::map<std::string, Value, std::less<>> added) {
+    into.merge(added);
+    for (auto& [run_id, value] : added) into.find(run_id)->second = std::move(value);
 }
 
 void MemoryStore::rewrite(MemoryRun& run, FrameRewrite rewrite) {
@@ -182,14 +197,23 @@ void MemoryStore::remove(MemoryRun& run, const SnapshotDeletion& deletion) {
     run.snapshots.erase(found);
 }
 
+// All memory is taken before anything changes.
 void MemoryStore::apply(RunBatch batch) {
+    MemoryRuns runs;
+    for (SnapshotWrite& write : batch.writes) append(runs[batch.run_id], std::move(write.snapshot));
+    MemoryLeases leases;
     if (batch.lease) {
-        leases_[batch.run_id] = {.lease = std::move(batch.lease->lease), .heartbeat_at = batch.lease->heartbeat_at};
+        leases[batch.run_id] = {.lease = std::move(batch.lease->lease), .heartbeat_at = batch.lease->heartbeat_at};
     }
-    for (SnapshotWrite& write : batch.writes) append(std::move(write.snapshot));
+    MemoryRecoveries recoveries;
     if (!batch.recoveries.empty()) {
-        std::ranges::move(batch.recoveries, std::back_inserter(recoveries_[batch.run_id]));
+        std::vector<RecoveryRecord>& log = recoveries[batch.run_id];
+        if (const auto before = recoveries_.find(batch.run_id); before != recoveries_.end()) log = before->second;
+        std::ranges::move(batch.recoveries, std::back_inserter(log));
     }
+    put(runs_, std::move(runs));
+    put(leases_, std::move(leases));
+    put(recoveries_, std::move(recoveries));
     if (const auto run = runs_.find(batch.run_id); run != runs_.end()) {
         for (FrameRewrite& frame : batch.rewrites) rewrite(run->second, std::move(frame));
         for (const SnapshotDeletion& deletion : batch.deletions) remove(run->second, deletion);
@@ -304,21 +328,24 @@ Result<Page<RunInfo>> MemoryStore::runs(const RunQuery& query, Deadline /*deadli
         after = std::move(*decoded);
     }
     return read<Page<RunInfo>>([&] {
+        std::optional<RunPlace> last;  // of the page before
+        if (after) {
+            const Timestamp created_at{std::chrono::microseconds(after->created_at)};
+            last = {.created_at = created_at, .run_id = after->run_id};
+        }
         std::vector<RunPlace> found;
         for (const auto& entry : runs_) {
             const auto& [run_id, run] = entry;
             const RunPlace place{.created_at = run.created_at, .run_id = run_id, .run = &run};
-            if (after &&
-                !comes_before(query.order, {.created_at = after->created_at, .run_id = after->run_id}, place)) {
-                continue;
-            }
+            if (last && !comes_before(query.order, *last, place)) continue;
             if (matches(query.thread_id, run.thread_id) && matches(query.user_id, run.user_id)) found.push_back(place);
         }
         std::ranges::sort(
             found, [&](const RunPlace& one, const RunPlace& other) { return comes_before(query.order, one, other); });
         Page<RunInfo> page;
         if (cut(found, query.limit)) {
-            page.next_cursor = encode_run_cursor(query.order, found.back().created_at, found.back().run_id);
+            page.next_cursor =
+                encode_run_cursor(query.order, found.back().created_at.time_since_epoch().count(), found.back().run_id);
         }
         for (const RunPlace& place : found) {
             page.items.push_back(describe(std::string(place.run_id), *place.run, find_lease(place.run_id)));

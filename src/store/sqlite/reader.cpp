@@ -311,6 +311,28 @@ void add_run(ThreadInfo& thread, ThreadInfo run) {
     if (thread.damage.empty()) thread.damage = std::move(run.damage);
 }
 
+/// Runs, and where the last of the page stands: as it is stored, which need not be a text.
+struct ListedRuns {
+    std::vector<RunInfo> items;
+    std::int64_t created_at = 0;
+    std::string run_id;
+};
+
+Result<ListedRuns> collect_runs(Cursor& cursor, std::size_t page) {
+    ListedRuns runs;
+    while (true) {
+        const Result<bool> more = cursor.step();
+        if (!more) return std::unexpected(more.error());
+        if (!*more) return runs;
+        if (runs.items.size() < page) {
+            runs.run_id = cursor.text(0);
+            runs.created_at = cursor.integer(7);
+        }
+        RowReader row(cursor);
+        runs.items.push_back(read_run(row));
+    }
+}
+
 /// Threads, and their ids as they are stored, which need not be texts.
 struct ListedThreads {
     std::vector<ThreadInfo> items;
@@ -426,7 +448,7 @@ Result<Page<RunInfo>> runs(Connection& connection, const RunQuery& query) {
     if (!query.cursor.empty()) {
         Result<RunCursor> after = decode_run_cursor(query.order, query.cursor);
         if (!after) return std::unexpected(std::move(after.error()));
-        created_at = to_column(after->created_at);
+        created_at = after->created_at;
         run_id = std::move(after->run_id);
     }
     Cursor cursor = connection.use(statement_for(query));
@@ -436,13 +458,15 @@ Result<Page<RunInfo>> runs(Connection& connection, const RunQuery& query) {
     } else {
         query.user_id ? cursor.bind(created_at, run_id, rows, *query.user_id) : cursor.bind(created_at, run_id, rows);
     }
-    Result<std::vector<RunInfo>> items = collect<RunInfo>(cursor, read_run);
-    if (!items) return std::unexpected(std::move(items.error()));
-    Page<RunInfo> page{.items = std::move(*items)};
-    if (cut(page.items, query.limit)) {
-        const RunInfo& last = page.items.back();
-        page.next_cursor = encode_run_cursor(query.order, last.created_at, last.run_id);
-    }
+    Result<ListedRuns> listed = collect_runs(cursor, query.limit);
+    if (!listed) return std::unexpected(std::move(listed.error()));
+    Page<RunInfo> page{.items = std::move(listed->items)};
+    if (!cut(page.items, query.limit)) return page;
+    using Place = std::pair<std::int64_t, std::string_view>;
+    const bool goes_on = query.order == RunQuery::Order::kById
+                             ? listed->run_id > run_id
+                             : !created_at || Place(listed->created_at, listed->run_id) < Place(*created_at, run_id);
+    if (goes_on) page.next_cursor = encode_run_cursor(query.order, listed->created_at, listed->run_id);
     return page;
 }
 

@@ -68,11 +68,6 @@ std::variant<Blob, std::string_view> StoredId::value() const {
     return text_;
 }
 
-bool StoredId::is_at(const Cursor& row, int column) const {
-    if (is_uuid_) return row.is_blob(column) && row.blob(column) == std::string_view(bytes_.data(), bytes_.size());
-    return !row.is_blob(column) && row.text(column) == text_;
-}
-
 std::string stored_id_at(const Cursor& row, int column) {
     return row.is_blob(column) ? format_uuid(row.blob(column)) : std::string(row.text(column));
 }

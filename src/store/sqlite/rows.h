@@ -27,8 +27,6 @@ public:
     StoredId& operator=(const StoredId&) = delete;
 
     std::variant<Blob, std::string_view> value() const;
-    /// Whether a row's column holds it.
-    bool is_at(const Cursor& row, int column) const;
 
 private:
     std::string_view text_;

@@ -209,7 +209,9 @@ Result<std::vector<Status>> SqliteStore::commit(std::span<const RunBatch> batche
     if (read_only_) {
         return while_open<Answers>([] { return Result<Answers>(read_only()); });
     }
-    const std::vector<Status> answers = check_batches(batches);
+    const Result<Answers> checked = while_open<Answers>([&] { return Result<Answers>(check_batches(batches)); });
+    if (!checked) return checked;
+    const Answers& answers = *checked;
     const bool is_to_make_room = makes_room(batches);
     if (is_to_make_room) {
         const Result<bool> is_tight = while_open<bool>([&] { return Result<bool>(is_nearly_full()); });

@@ -69,12 +69,17 @@ Result<bool> read_run(Connection& connection, const RunBatch& batch, std::string
     reading.run_key = row.integer(0);
     reading.created_at = Timestamp(std::chrono::microseconds(row.integer(1)));
     reading.facts.head_version = row.integer(2);
+    if (reading.facts.head_version < 1) {
+        return fail(ErrorCode::kCorrupt, fmt::format("the head of run \"{}\" is at version {}: versions begin at 1",
+                                                     batch.run_id, reading.facts.head_version));
+    }
     reading.facts.thread_id = row.text(3);
     reading.facts.user_id = row.text(4);
     reading.head_sequence = row.integer(7);
     if (row.integer(5) != 0) reading.facts.taken_ids.emplace_back(snapshot_id);
     if (base_version != 0 && !row.is_null(6)) {
-        reading.facts.snapshots[base_version] = {.snapshot_id = stored_id_at(row, 6)};
+        RunFacts::KnownSnapshot& base = reading.facts.snapshots[base_version];
+        if (prunes(batch)) base.snapshot_id = stored_id_at(row, 6);  // only a deletion asks for it
     }
     return true;
 }
@@ -154,14 +159,14 @@ Status move_head(Connection& connection, const SnapshotInfo& info, std::int64_t 
         .run();
 }
 
-Status apply(Connection& connection, const SnapshotWrite& write, RunReading& run) {
+Status apply(Connection& connection, const SnapshotWrite& write, bool is_pruned, RunReading& run) {
     const SnapshotInfo& info = write.snapshot.info;
     if (run.run_key == 0) {
         if (Status status = insert_run(connection, info, run); !status) return status;
     }
     const Result<std::int64_t> sequence = insert_snapshot(connection, write.snapshot, run);
     if (!sequence) return std::unexpected(sequence.error());
-    run.note_written(info, *sequence);
+    if (is_pruned) run.note_written(info, *sequence);
     return move_head(connection, info, run.run_key, *sequence);
 }
 
@@ -179,7 +184,7 @@ Status apply(Connection& connection, const RunBatch& batch, RunReading& run) {
         if (Status status = apply_lease(connection, batch.run_id, *batch.lease); !status) return status;
     }
     for (const SnapshotWrite& write : batch.writes) {
-        if (Status status = apply(connection, write, run); !status) return status;
+        if (Status status = apply(connection, write, prunes(batch), run); !status) return status;
     }
     for (const RecoveryRecord& recovery : batch.recoveries) {
         if (Status status = apply(connection, recovery); !status) return status;
