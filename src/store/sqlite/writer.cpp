@@ -78,8 +78,7 @@ Result<bool> read_run(Connection& connection, const RunBatch& batch, std::string
     reading.head_sequence = row.integer(7);
     if (row.integer(5) != 0) reading.facts.taken_ids.emplace_back(snapshot_id);
     if (base_version != 0 && !row.is_null(6)) {
-        RunFacts::KnownSnapshot& base = reading.facts.snapshots[base_version];
-        if (prunes(batch)) base.snapshot_id = stored_id_at(row, 6);  // only a deletion asks for it
+        reading.facts.snapshots[base_version] = {.snapshot_id = stored_id_at(row, 6)};
     }
     return true;
 }
