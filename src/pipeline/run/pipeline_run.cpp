@@ -290,7 +290,7 @@ bool PipelineRun::save(const Checkpoint& checkpoint) {
         for (auto& [name, step] : decided_) step.is_saved = step.is_saved || is_on_disk;
         return true;
     }
-    if (saved.error().code == ErrorCode::kConflict && lease_.is_lost()) {
+    if (saved.error().code == ErrorCode::kConflict && is_taken_over()) {
         is_superseded_ = true;
         end(PipelineStatus::kInterrupted, saved.error());
         return false;
@@ -298,6 +298,11 @@ bool PipelineRun::save(const Checkpoint& checkpoint) {
     if (options_.on_save_failure == OnSaveFailure::kGoOn) return false;
     end(PipelineStatus::kInterrupted, not_saved(checkpoint, saved.error()));
     return false;
+}
+
+bool PipelineRun::is_taken_over() const {
+    const Result<bool> held = lease_.is_held(std::chrono::steady_clock::now() + options_.config.timeout);
+    return held && !*held;
 }
 
 // The last checkpoint. It is on disk when it returns, whatever the others were, and has all that they had.

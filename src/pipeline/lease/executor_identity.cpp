@@ -1,4 +1,4 @@
-#include "pipeline/resume/executor_identity.h"
+#include "pipeline/lease/executor_identity.h"
 
 #include <fmt/format.h>
 
