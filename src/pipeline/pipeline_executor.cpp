@@ -49,7 +49,7 @@ struct PipelineExecutor::Impl {
     std::vector<std::shared_ptr<EventSink>> sinks;
     std::shared_ptr<Store> store;
     ExecutorOptions options;
-    std::unique_ptr<StatePersistence> service;
+    std::shared_ptr<StatePersistence> service;
     std::mutex mutex;
     std::unique_ptr<EventDispatcher> dispatcher;  // null until the first run, and if nobody watches
 
@@ -120,7 +120,8 @@ PipelineExecutor::PipelineExecutor(std::shared_ptr<const ExecutionEngine> engine
     : impl_(std::make_unique<Impl>()) {
     options.runtime = options.runtime.with_defaults();
     impl_->engine = std::move(engine);
-    impl_->service = make_persistence(options.config, db_session, options.runtime);
+    impl_->service = options.state_persistence ? options.state_persistence
+                                               : make_persistence(options.config, db_session, options.runtime);
     impl_->store = std::move(db_session);
     impl_->options = std::move(options);
     if (websocket_manager) add_sink(std::move(websocket_manager));

@@ -14,8 +14,9 @@ using Type = PipelineEvent::Type;
 
 constexpr std::size_t kErrorBytesMax = 1'000;
 
-StatePersistenceRequest request_of(const AgentCall& call, const Lease& lease) {
+StatePersistenceRequest request_of(const AgentCall& call, const Lease& lease, Durability durability) {
     StatePersistenceRequest request{.run_id = call.run_id, .thread_id = call.thread_id, .user_id = call.user_id};
+    request.durability = durability;
     request.lease = lease;
     return request;
 }
@@ -47,7 +48,8 @@ PipelineRun::PipelineRun(const Parts& parts, const Pipeline& pipeline, ResumePoi
       progress_(std::move(from.progress)),
       state_(std::move(from.state)),
       group_results_(std::move(from.group_results)),
-      checkpointer_(parts.service, request_of(parts.call, parts.lease.lease()), parts.events) {
+      checkpointer_(parts.service, request_of(parts.call, parts.lease.lease(), parts.options.config.durability),
+                    parts.events) {
     progress_.status = PipelineStatus::kRunning;
     progress_.epoch = lease_.lease().epoch;
     progress_.attempts = attempts_before_;
