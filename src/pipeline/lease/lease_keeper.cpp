@@ -1,5 +1,6 @@
 #include "pipeline/lease/lease_keeper.h"
 
+#include "base/per_process.h"
 #include "persistence/guarded.h"
 #include "persistence/timeouts.h"
 
@@ -8,7 +9,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -257,28 +257,17 @@ LeaseKeeper::~LeaseKeeper() {
 
 namespace {
 
-struct Registry {
-    const pid_t process = ::getpid();
+/// The keepers of this process.
+struct Keepers {
     std::mutex mutex;
-    std::map<const Store*, std::weak_ptr<LeaseKeeper>> keepers;  // under the mutex
+    std::map<const Store*, std::weak_ptr<LeaseKeeper>> by_store;  // under the mutex
 };
 
-/// Never destroyed: stores may be used by static destructors. A forked child has another one, since a lock that it
-/// inherits may be held for ever.
-Registry& registry_of_process() {
-    static std::atomic<Registry*> current = nullptr;
-    Registry* known = current;
-    if (known != nullptr && known->process == ::getpid()) return *known;
-    auto fresh = std::make_unique<Registry>();
-    if (current.compare_exchange_strong(known, fresh.get())) return *fresh.release();
-    return *known;
-}
-
 std::shared_ptr<LeaseKeeper> keeper_of(std::shared_ptr<Store> store) {
-    Registry& registry = registry_of_process();
-    const std::lock_guard lock(registry.mutex);
-    std::erase_if(registry.keepers, [](const auto& keeper) { return keeper.second.expired(); });
-    std::weak_ptr<LeaseKeeper>& known = registry.keepers[store.get()];
+    Keepers& keepers = of_this_process<Keepers>();
+    const std::lock_guard lock(keepers.mutex);
+    std::erase_if(keepers.by_store, [](const auto& keeper) { return keeper.second.expired(); });
+    std::weak_ptr<LeaseKeeper>& known = keepers.by_store[store.get()];
     std::shared_ptr<LeaseKeeper> keeper = known.lock();
     if (!keeper) known = keeper = std::make_shared<LeaseKeeper>(std::move(store));
     return keeper;
