@@ -243,6 +243,17 @@ TEST_F(LeaseKeeping, OneThatCannotBeRenewedIsLostWhenItsPatienceIsOver) {
     EXPECT_EQ(renewals().back(), 1U);
 }
 
+TEST_F(LeaseKeeping, OneThatMayNotWaitForTheStoreDoesNotKeepTheOthersFromIt) {
+    LeaseOptions in_a_hurry = kOften;
+    in_a_hurry.timeout = milliseconds(0);
+    const RunLease first = acquire("first", in_a_hurry);
+    const RunLease second = acquire("second", kOften);
+    store->delay(StoreCall::kCommit, milliseconds(1));
+    const Timestamp before = heartbeat_at("second");
+    EXPECT_TRUE(eventually([&] { return heartbeat_at("second") > before; }));
+    store->delay(StoreCall::kCommit, milliseconds(0));
+}
+
 TEST_F(LeaseKeeping, GoesOnAfterAnAllocationOfItsThreadHasFailed) {
     if (!AllocationFaults::kNewCanFail) GTEST_SKIP() << "a sanitizer brings an operator new of its own";
     const std::vector<RunLease> leases = acquire_many(3, kOften);

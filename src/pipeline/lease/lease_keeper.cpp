@@ -158,10 +158,10 @@ LeaseKeeper::Answers LeaseKeeper::Rounds::renew(const Entries& renewed) const {
     if (renewed.empty()) return std::vector<Status>{};
     std::vector<RunBatch> batches;
     batches.reserve(renewed.size());
-    std::chrono::milliseconds wait = renewed.front()->kept.wait_max;
+    std::chrono::milliseconds wait{0};
     for (const auto& entry : renewed) {
         const KeptLease& kept = entry->kept;
-        wait = std::min(wait, kept.wait_max);
+        wait = std::max(wait, kept.wait_max);  // whoever is in a hurry does not make the others fail
         const LeaseWrite renewal{
             .lease = kept.lease, .heartbeat_at = kept.runtime.clock->now(), .expected = kept.lease};
         batches.push_back({.run_id = kept.run_id, .lease = renewal});
@@ -190,6 +190,7 @@ void LeaseKeeper::Rounds::judge(Round& round, const Answers& answers) noexcept {
 }
 
 void LeaseKeeper::Rounds::log_outage(const Round& round, const Answers& answers) noexcept {
+    if (round.renewed.empty()) return;
     const bool was_failing = std::exchange(is_failing, !answers.has_value());
     if (was_failing || answers) return;
     [[maybe_unused]] const Status logged = guarded([&]() -> Status {
