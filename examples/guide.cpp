@@ -69,23 +69,20 @@ void save_unless_somebody_else_did(cairn::StatePersistence& persistence, const c
     }
 }
 
-void save_as_the_only_executor(cairn::StatePersistence& persistence, cairn::Store& store, const cairn::State& state,
-                               cairn::Timestamp now, cairn::Deadline deadline) {
-    auto found = store.lease("run-1", deadline);
-    if (!found) return;
-    const cairn::Lease before = found->value_or(cairn::LeaseInfo{}).lease;
-    const cairn::Lease mine{.owner = "worker-7", .epoch = before.epoch + 1};
-    const cairn::Status taken = cairn::commit_run(
-        store, {.run_id = "run-1", .lease = cairn::LeaseWrite{.lease = mine, .heartbeat_at = now, .expected = before}},
-        deadline);
-    if (!taken) return;
+void save_as_the_only_executor(cairn::StatePersistence& persistence, const std::shared_ptr<cairn::Store>& store,
+                               const cairn::State& state, cairn::Deadline deadline) {
+    auto lease = cairn::RunLease::acquire(store, "run-1", deadline);
+    if (!lease) {
+        std::cout << lease.error().to_string() << '\n';  // who executes the run, and since when it is silent
+        return;
+    }
 
     auto receipt = persistence.save_agent_state({
         .run_id = "run-1",
         .thread_id = "thread-1",
         .user_id = "user-1",
         .state_data = state,
-        .lease = mine,
+        .lease = lease->lease(),
     });
     if (!receipt && receipt.error().code == cairn::ErrorCode::kConflict) {
         std::cout << "another executes the run now: stop\n";
@@ -224,9 +221,8 @@ int main() {
     save(persistence, state_of_step(2));
     save_before_something_risky(persistence, state_of_step(2));
     save_unless_somebody_else_did(persistence, state_of_step(3), 1);
-    const auto now = std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now());
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-    save_as_the_only_executor(persistence, *store, state_of_step(2), now, deadline);
+    save_as_the_only_executor(persistence, store, state_of_step(2), deadline);
     load(persistence, first);
     list_history(*store, deadline);
     recover(persistence, first);

@@ -198,7 +198,11 @@ enum class OnSaveFailure : std::uint8_t {
 };
 
 struct ExecutorOptions {
-    Config config = {};  ///< Chooses the service, and its durability.
+    Config config = {};  ///< Chooses the service, the durability of checkpoints, and how long a call may wait.
+    /// The service to save with, on the same store as the executor: several executors may share one, with its cache and
+    /// its commits. Whoever made it flushes and closes it, not before the runs have ended; the executor flushes only
+    /// the run that it needs on disk. Null: the executor makes the one that `config` chooses, and closes it at its end.
+    std::shared_ptr<StatePersistence> state_persistence = nullptr;
     OnSaveFailure on_save_failure = OnSaveFailure::kStop;
     std::chrono::milliseconds heartbeat{2'000};  ///< How often a run says that it is alive.
     /// After so long without, a run of another machine counts as dead. A heartbeat comes late while the store is locked
@@ -274,7 +278,7 @@ public:
     [[nodiscard]] Result<PipelineResult> execute_pipeline(const Pipeline& pipeline, const State& state,
                                                           const std::string& run_id, const PipelineContext& context);
 
-    /// The service that the configuration chose.
+    /// The service that it saves with: the one that was given, or that the configuration chose.
     StatePersistence& state_persistence();
 
 private:

@@ -1,6 +1,6 @@
 #include "base/timer.h"
 
-#include <unistd.h>
+#include "base/per_process.h"
 
 #include <condition_variable>
 #include <map>
@@ -23,24 +23,10 @@ struct Alarm {
     void run();
 };
 
-/// Never destroyed, since its thread may outlive everything else; a forked child, which has no such thread, has
-/// another.
-std::shared_ptr<Alarm>& alarm_of_process() {
-    static std::mutex mutex;
-    static pid_t process = 0;
-    static auto* alarm = new std::shared_ptr<Alarm>();
-    const std::lock_guard lock(mutex);
-    if (process != ::getpid()) {
-        process = ::getpid();
-        alarm = new std::shared_ptr<Alarm>(std::make_shared<Alarm>());
-    }
-    return *alarm;
-}
-
 }  // namespace
 
 struct Timer::Entry {
-    std::shared_ptr<Alarm> alarm;
+    Alarm* alarm = nullptr;
     std::function<void()> call;
     std::multimap<Time, std::shared_ptr<Entry>>::iterator place;                           ///< While it waits.
     enum class State : std::uint8_t { kWaiting, kCalled, kOver } state = State::kWaiting;  // under the alarm's mutex
@@ -74,17 +60,17 @@ void Alarm::run() {
 }  // namespace
 
 Timer::Timer(Time time, std::function<void()> call) : entry_(std::make_shared<Entry>()) {
-    const std::shared_ptr<Alarm> alarm = alarm_of_process();
-    entry_->alarm = alarm;
+    Alarm& alarm = of_this_process<Alarm>();
+    entry_->alarm = &alarm;
     entry_->call = std::move(call);
-    const std::lock_guard lock(alarm->mutex);
-    if (alarm->thread == std::thread::id()) {
-        std::thread thread([alarm] { alarm->run(); });
-        alarm->thread = thread.get_id();
+    const std::lock_guard lock(alarm.mutex);
+    if (alarm.thread == std::thread::id()) {
+        std::thread thread([&alarm] { alarm.run(); });
+        alarm.thread = thread.get_id();
         thread.detach();
     }
-    entry_->place = alarm->waiting.emplace(time, entry_);
-    if (entry_->place == alarm->waiting.begin()) alarm->changed.notify_one();
+    entry_->place = alarm.waiting.emplace(time, entry_);
+    if (entry_->place == alarm.waiting.begin()) alarm.changed.notify_one();
 }
 
 Timer& Timer::operator=(Timer&& other) noexcept {

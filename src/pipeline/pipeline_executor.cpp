@@ -1,15 +1,15 @@
 #include "persistence/guarded.h"
 #include "persistence/save/request_rules.h"
-#include "pipeline/resume/executor_identity.h"
-#include "pipeline/resume/run_lease.h"
+#include "pipeline/lease/executor_identity.h"
 #include "pipeline/run/pipeline_run.h"
 
 #include <cairn/pipeline.h>
+#include <cairn/run_lease.h>
 
 #include <fmt/format.h>
 
 #include <mutex>
-#include <thread>
+#include <stop_token>
 #include <utility>
 
 namespace cairn {
@@ -35,6 +35,13 @@ PipelineResult as_it_stands(ResumePoint&& point) {
     return result;
 }
 
+Error cannot_take(const ResumePoint& from, Error error) {
+    if (error.code != ErrorCode::kConflict || !from.is_new()) return error;
+    return advise(std::move(error),
+                  "Wait for it, or stop it; it can be taken over (take_over, --take-over) once it "
+                  "has saved something.");
+}
+
 }  // namespace
 
 struct PipelineExecutor::Impl {
@@ -42,7 +49,7 @@ struct PipelineExecutor::Impl {
     std::vector<std::shared_ptr<EventSink>> sinks;
     std::shared_ptr<Store> store;
     ExecutorOptions options;
-    std::unique_ptr<StatePersistence> service;
+    std::shared_ptr<StatePersistence> service;
     std::mutex mutex;
     std::unique_ptr<EventDispatcher> dispatcher;  // null until the first run, and if nobody watches
 
@@ -50,7 +57,8 @@ struct PipelineExecutor::Impl {
     Result<PipelineResult> execute(const Pipeline& pipeline, const State& state, const std::string& run_id,
                                    const PipelineContext& context);
     PipelineResult run(const Pipeline& pipeline, ResumePoint from, const std::string& run_id,
-                       const PipelineContext& context, RunLease& lease);
+                       const PipelineContext& context, const RunLease& lease);
+    Deadline deadline_of_call() const { return std::chrono::steady_clock::now() + options.config.timeout; }
 };
 
 EventDispatcher* PipelineExecutor::Impl::watched() {
@@ -64,28 +72,29 @@ Result<PipelineResult> PipelineExecutor::Impl::execute(const Pipeline& pipeline,
                                                        const std::string& run_id, const PipelineContext& context) {
     if (Status status = engine->check(pipeline); !status) return std::unexpected(std::move(status.error()));
     if (Status status = check_context(run_id, context); !status) return std::unexpected(std::move(status.error()));
-    RunLease::Settings settings{
-        .heartbeat = options.heartbeat, .silence = options.silence, .timeout = options.config.timeout};
+    LeaseOptions lease_options{.heartbeat = options.heartbeat,
+                               .silence = options.silence,
+                               .timeout = options.config.timeout,
+                               .runtime = options.runtime};
     for (int reads = 0; reads < kReadsMax; ++reads) {
-        const Deadline deadline = std::chrono::steady_clock::now() + options.config.timeout;
-        Result<ResumePoint> from = find_resume_point(*service, *store, pipeline, state, run_id, context, deadline);
+        Result<ResumePoint> from =
+            find_resume_point(*service, *store, pipeline, state, run_id, context, deadline_of_call());
         if (!from) return std::unexpected(std::move(from.error()));
         if (from->is_completed(pipeline) || from->is_paused(pipeline)) return as_it_stands(*std::move(from));
         // Nobody can tell yet whose a run with nothing saved is.
-        settings.take_over = context.take_over && !from->is_new();
-        Result<std::unique_ptr<RunLease>> lease = RunLease::take(store, run_id, settings, options.runtime);
-        if (!lease) return std::unexpected(std::move(lease.error()));
-        const Result<std::optional<Head>> head =
-            store->head(run_id, std::chrono::steady_clock::now() + options.config.timeout);
+        lease_options.take_over = context.take_over && !from->is_new();
+        Result<RunLease> lease = RunLease::acquire(store, run_id, deadline_of_call(), lease_options);
+        if (!lease) return std::unexpected(cannot_take(*from, std::move(lease.error())));
+        const Result<std::optional<Head>> head = store->head(run_id, deadline_of_call());
         if (!head) return std::unexpected(head.error());
         if (head->value_or(Head{}).version != from->version) continue;
-        return run(pipeline, std::move(*from), run_id, context, **lease);
+        return run(pipeline, std::move(*from), run_id, context, *lease);
     }
     return fail(ErrorCode::kConflict, fmt::format("others keep saving into run \"{}\": stop them, then retry", run_id));
 }
 
 PipelineResult PipelineExecutor::Impl::run(const Pipeline& pipeline, ResumePoint from, const std::string& run_id,
-                                           const PipelineContext& context, RunLease& lease) {
+                                           const PipelineContext& context, const RunLease& lease) {
     AgentCall call{
         .run_id = run_id, .thread_id = context.thread_id, .user_id = context.user_id, .pipeline = pipeline.name};
     RunEvents events(watched(), options.runtime,
@@ -101,10 +110,8 @@ PipelineResult PipelineExecutor::Impl::run(const Pipeline& pipeline, ResumePoint
                      .call = std::move(call),
                      .lease = lease},
                     pipeline, std::move(from), context);
-    const std::jthread heart = lease.keep_alive([&] { run.supersede(); });
-    PipelineResult result = run.execute();
-    if (run.is_superseded()) lease.abandon();
-    return result;
+    const std::stop_callback when_lost(lease.lost(), [&] { run.supersede(); });
+    return run.execute();
 }
 
 PipelineExecutor::PipelineExecutor(std::shared_ptr<const ExecutionEngine> engine,
@@ -113,7 +120,8 @@ PipelineExecutor::PipelineExecutor(std::shared_ptr<const ExecutionEngine> engine
     : impl_(std::make_unique<Impl>()) {
     options.runtime = options.runtime.with_defaults();
     impl_->engine = std::move(engine);
-    impl_->service = make_persistence(options.config, db_session, options.runtime);
+    impl_->service = options.state_persistence ? options.state_persistence
+                                               : make_persistence(options.config, db_session, options.runtime);
     impl_->store = std::move(db_session);
     impl_->options = std::move(options);
     if (websocket_manager) add_sink(std::move(websocket_manager));

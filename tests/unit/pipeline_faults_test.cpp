@@ -5,7 +5,7 @@
 // Method: agents are lambdas over a memory store. The first test lets the n-th commit fail, n = 1, 2, 3 …, with each
 // error, once and for good, then heals the store and goes on with a new executor. The others look at one fault each.
 
-#include "pipeline/resume/executor_identity.h"
+#include "pipeline/lease/executor_identity.h"
 #include "pipeline/run/run_progress.h"
 #include "support/child_process.h"
 #include "support/pipeline_bench.h"

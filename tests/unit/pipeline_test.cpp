@@ -762,7 +762,7 @@ TEST_F(PipelineTest, ARunThatHasSavedNothingYetIsTakenOverByNobody) {
     const auto refused = bench.execute({.name = "p", .stages = {alone("a")}});
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, ErrorCode::kConflict);
-    EXPECT_THAT(refused.error().message, HasSubstr("once it has saved something"));
+    EXPECT_THAT(refused.error().next_step(), HasSubstr("once it has saved something"));
     EXPECT_EQ(bench.store->lease("run", soon()).value()->lease, held.lease);
 }
 

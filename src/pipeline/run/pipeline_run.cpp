@@ -14,8 +14,9 @@ using Type = PipelineEvent::Type;
 
 constexpr std::size_t kErrorBytesMax = 1'000;
 
-StatePersistenceRequest request_of(const AgentCall& call, const Lease& lease) {
+StatePersistenceRequest request_of(const AgentCall& call, const Lease& lease, Durability durability) {
     StatePersistenceRequest request{.run_id = call.run_id, .thread_id = call.thread_id, .user_id = call.user_id};
+    request.durability = durability;
     request.lease = lease;
     return request;
 }
@@ -47,7 +48,8 @@ PipelineRun::PipelineRun(const Parts& parts, const Pipeline& pipeline, ResumePoi
       progress_(std::move(from.progress)),
       state_(std::move(from.state)),
       group_results_(std::move(from.group_results)),
-      checkpointer_(parts.service, request_of(parts.call, parts.lease.lease()), parts.events) {
+      checkpointer_(parts.service, request_of(parts.call, parts.lease.lease(), parts.options.config.durability),
+                    parts.events) {
     progress_.status = PipelineStatus::kRunning;
     progress_.epoch = lease_.lease().epoch;
     progress_.attempts = attempts_before_;
@@ -290,7 +292,7 @@ bool PipelineRun::save(const Checkpoint& checkpoint) {
         for (auto& [name, step] : decided_) step.is_saved = step.is_saved || is_on_disk;
         return true;
     }
-    if (saved.error().code == ErrorCode::kConflict && lease_.is_lost()) {
+    if (saved.error().code == ErrorCode::kConflict && is_taken_over()) {
         is_superseded_ = true;
         end(PipelineStatus::kInterrupted, saved.error());
         return false;
@@ -298,6 +300,11 @@ bool PipelineRun::save(const Checkpoint& checkpoint) {
     if (options_.on_save_failure == OnSaveFailure::kGoOn) return false;
     end(PipelineStatus::kInterrupted, not_saved(checkpoint, saved.error()));
     return false;
+}
+
+bool PipelineRun::is_taken_over() const {
+    const Result<bool> held = lease_.is_held(std::chrono::steady_clock::now() + options_.config.timeout);
+    return held && !*held;
 }
 
 // The last checkpoint. It is on disk when it returns, whatever the others were, and has all that they had.

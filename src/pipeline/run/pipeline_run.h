@@ -4,11 +4,11 @@
 
 #include "pipeline/events/run_events.h"
 #include "pipeline/resume/resume_point.h"
-#include "pipeline/resume/run_lease.h"
 #include "pipeline/run/checkpointer.h"
 #include "pipeline/run/step_runner.h"
 
 #include <cairn/pipeline.h>
+#include <cairn/run_lease.h>
 
 #include <atomic>
 #include <chrono>
@@ -44,7 +44,6 @@ public:
     PipelineResult execute();
     /// Another executor has taken the run: ends it, saving nothing more. From any thread.
     void supersede();
-    bool is_superseded() const { return is_superseded_; }
 
 private:
     void begin();
@@ -80,6 +79,7 @@ private:
     void end_by(const Step& step, const StepRun& run);
     void end_cancelled();
     void end(PipelineStatus status, std::optional<Error> error);
+    bool is_taken_over() const;
     bool has_ended() const { return result_.status != PipelineStatus::kRunning; }
 
     /// False: the run has to end.

@@ -1,4 +1,6 @@
-#include "pipeline/resume/executor_identity.h"
+#include "pipeline/lease/executor_identity.h"
+
+#include "base/per_process.h"
 
 #include <fmt/format.h>
 
@@ -98,10 +100,7 @@ const Owner& this_process() {
 /// The executions of this process: one that could not give its lease up is over all the same.
 class Executions {
 public:
-    static Executions& here() {
-        static Executions executions;
-        return executions;
-    }
+    static Executions& here() { return of_this_process<Executions>(); }
     void add(const std::string& owner) {
         const std::lock_guard lock(mutex_);
         owners_.insert(owner);
