@@ -32,8 +32,9 @@ std::string describe(const std::vector<RecoveryResult::Damaged>& damaged) {
 /// for each.
 class CandidateReader {
 public:
-    CandidateReader(Store& store, const std::string& run_id, const StateLimits& limits, Deadline deadline)
-        : store_(store), run_id_(run_id), limits_(limits), deadline_(deadline) {}
+    CandidateReader(Store& store, const std::string& run_id, const StateLimits& limits,
+                    std::chrono::milliseconds timeout)
+        : store_(store), run_id_(run_id), limits_(limits), timeout_(timeout) {}
 
     Result<State> read(const SnapshotInfo& info) {
         if (Status status = check_record(info); !status) return std::unexpected(std::move(status.error()));
@@ -41,7 +42,7 @@ public:
             if (auto problem = examination_->problem(info)) return std::unexpected(*std::move(problem));
         }
         Result<ChainedState> loaded =
-            load_snapshot(store_, {.run_id = run_id_, .snapshot_id = info.snapshot_id}, limits_, deadline_);
+            load_snapshot(store_, {.run_id = run_id_, .snapshot_id = info.snapshot_id}, limits_, until());
         if (loaded) return std::move(loaded->state);
         if (is_damage(loaded.error()) && ++failures_ == kFailuresMax) {
             if (Status status = examine(info); !status) return std::unexpected(std::move(status.error()));
@@ -56,7 +57,7 @@ private:
     Status check_record(const SnapshotInfo& info) {
         if (info.damage.empty()) return {};
         const Result<std::optional<SnapshotInfo>> again =
-            find_version(store_, run_id_, info.version, deadline_, Store::Reading::kAfresh);
+            find_version(store_, run_id_, info.version, until(), Store::Reading::kAfresh);
         if (!again) return std::unexpected(again.error());
         const bool is_damaged = *again && !(*again)->damage.empty();
         if (!is_damaged) return {};
@@ -68,17 +69,19 @@ private:
         failures_ = 0;
         Status status;
         if (!examination_) {
-            examination_.emplace(store_, run_id_, limits_, deadline_);
+            examination_.emplace(store_, run_id_, limits_, Deadline::max());
             status = examination_->read_records();
         }
         if (status) status = examination_->examine(info.version);
         return status || is_damage(status.error()) ? Status{} : status;
     }
 
+    Deadline until() const { return SteadyClock::now() + bounded(timeout_); }
+
     Store& store_;
     const std::string& run_id_;
     const StateLimits& limits_;
-    const Deadline deadline_;
+    const std::chrono::milliseconds timeout_;
     std::optional<RunExamination> examination_;
     int failures_ = 0;
 };
@@ -111,7 +114,7 @@ Result<RecoveryResult> Recovery::recover(const StateRecoveryRequest& request, De
     Backoff backoff(options_.runtime, deadline);
     Result<bool> done = false;
     do {
-        done = try_once(attempt, deadline);
+        done = try_once(attempt);
     } while (done && !*done && backoff.pause());
     if (done && !*done) {
         done = fail(ErrorCode::kUnavailable,
@@ -124,9 +127,9 @@ Result<RecoveryResult> Recovery::recover(const StateRecoveryRequest& request, De
 }
 
 // False: the head moved meanwhile, nothing was applied.
-Result<bool> Recovery::try_once(Attempt& attempt, Deadline deadline) {
+Result<bool> Recovery::try_once(Attempt& attempt) {
     const StateRecoveryRequest& request = attempt.request;
-    const Result<std::optional<Head>> head = store_->head(request.run_id, deadline);
+    const Result<std::optional<Head>> head = store_->head(request.run_id, until());
     if (!head) return std::unexpected(head.error());
     const bool is_owned = *head && (!request.thread_id || *request.thread_id == (*head)->thread_id) &&
                           (!request.user_id || *request.user_id == (*head)->user_id);
@@ -136,8 +139,8 @@ Result<bool> Recovery::try_once(Attempt& attempt, Deadline deadline) {
     }
     attempt.is_run_found = true;
     attempt.result.damaged.clear();
-    if (Status status = find_source(attempt, **head, deadline); !status) {
-        if (status.error().code == ErrorCode::kCorrupt && has_moved(request.run_id, **head, deadline)) return false;
+    if (Status status = find_source(attempt, **head); !status) {
+        if (status.error().code == ErrorCode::kCorrupt && has_moved(request.run_id, **head)) return false;
         return std::unexpected(std::move(status.error()));
     }
     attempt.result.source_snapshot_id = attempt.source.snapshot_id;
@@ -146,37 +149,37 @@ Result<bool> Recovery::try_once(Attempt& attempt, Deadline deadline) {
     const bool is_head_intact = request.recovery_type == RecoveryType::kResume && attempt.result.damaged.empty() &&
                                 attempt.source.version >= (*head)->version;
     if (!is_head_intact && attempt.source.version > (*head)->version) return false;
-    if (!is_head_intact) return make_head(attempt, **head, deadline);
+    if (!is_head_intact) return make_head(attempt, **head);
     attempt.result.snapshot_id = attempt.source.snapshot_id;
     attempt.result.version = attempt.source.version;
     // The state was found all the same: a store that cannot be written must not withhold it.
-    append_to_log(make_record(attempt), deadline);
+    append_to_log(make_record(attempt));
     return true;
 }
 
-bool Recovery::has_moved(const std::string& run_id, const Head& head, Deadline deadline) {
-    const Result<std::optional<Head>> now = store_->head(run_id, deadline);
+bool Recovery::has_moved(const std::string& run_id, const Head& head) {
+    const Result<std::optional<Head>> now = store_->head(run_id, until());
     return now && (!*now || (*now)->version != head.version || (*now)->snapshot_id != head.snapshot_id);
 }
 
-Status Recovery::find_source(Attempt& attempt, const Head& head, Deadline deadline) {
+Status Recovery::find_source(Attempt& attempt, const Head& head) {
     switch (attempt.request.recovery_type) {
         case RecoveryType::kResume:
-            return find_newest_intact(attempt, head, deadline);
+            return find_newest_intact(attempt, head);
         case RecoveryType::kRollback:
-            return find_target(attempt, *attempt.request.target_snapshot_id, deadline);
+            return find_target(attempt, *attempt.request.target_snapshot_id);
         case RecoveryType::kRestart:
-            return find_first(attempt, deadline);
+            return find_first(attempt);
     }
     return fail(ErrorCode::kInvalidArgument, "recovery_type is none of restart, resume, rollback");
 }
 
 // What is not there any more was pruned meanwhile, but a head never is.
-Status Recovery::find_newest_intact(Attempt& attempt, const Head& head, Deadline deadline) {
+Status Recovery::find_newest_intact(Attempt& attempt, const Head& head) {
     HistoryQuery query{.run_id = attempt.request.run_id};
-    CandidateReader candidates(*store_, attempt.request.run_id, options_.state_limits, deadline);
+    CandidateReader candidates(*store_, attempt.request.run_id, options_.state_limits, options_.timeout);
     while (true) {
-        const Result<std::vector<SnapshotInfo>> page = store_->history(query, deadline);
+        const Result<std::vector<SnapshotInfo>> page = store_->history(query, until());
         if (!page) return std::unexpected(page.error());
         for (const SnapshotInfo& info : *page) {
             Result<State> state = candidates.read(info);
@@ -194,40 +197,40 @@ Status Recovery::find_newest_intact(Attempt& attempt, const Head& head, Deadline
         if (page->size() < query.limit) break;
         query.after_version = page->back().version;
     }
-    if (attempt.result.damaged.empty()) return find_head(attempt, deadline);
+    if (attempt.result.damaged.empty()) return find_head(attempt);
     return fail(ErrorCode::kCorrupt, fmt::format("none of the {} snapshots of run \"{}\" is intact",
                                                  attempt.result.damaged.size(), attempt.request.run_id));
 }
 
 // Where the history shows nothing: the run was deleted meanwhile, or the store says what is wrong.
-Status Recovery::find_head(Attempt& attempt, Deadline deadline) {
-    return find(attempt, {.run_id = attempt.request.run_id}, deadline);
+Status Recovery::find_head(Attempt& attempt) {
+    return find(attempt, {.run_id = attempt.request.run_id});
 }
 
-Status Recovery::find_target(Attempt& attempt, std::string_view snapshot_id, Deadline deadline) {
-    return find(attempt, {.run_id = attempt.request.run_id, .snapshot_id = std::string(snapshot_id)}, deadline);
+Status Recovery::find_target(Attempt& attempt, std::string_view snapshot_id) {
+    return find(attempt, {.run_id = attempt.request.run_id, .snapshot_id = std::string(snapshot_id)});
 }
 
-Status Recovery::find(Attempt& attempt, const LoadRequest& load, Deadline deadline) {
-    Result<ChainedState> loaded = load_snapshot(*store_, load, options_.state_limits, deadline);
+Status Recovery::find(Attempt& attempt, const LoadRequest& load) {
+    Result<ChainedState> loaded = load_snapshot(*store_, load, options_.state_limits, until());
     if (!loaded) return std::unexpected(std::move(loaded.error()));
     attempt.source = std::move(loaded->info);
     attempt.result.state = std::move(loaded->state);
     return {};
 }
 
-Status Recovery::find_first(Attempt& attempt, Deadline deadline) {
+Status Recovery::find_first(Attempt& attempt) {
     const Result<std::vector<SnapshotInfo>> first = store_->history(
-        {.run_id = attempt.request.run_id, .order = HistoryQuery::Order::kOldestFirst, .limit = 1}, deadline);
+        {.run_id = attempt.request.run_id, .order = HistoryQuery::Order::kOldestFirst, .limit = 1}, until());
     if (!first) return std::unexpected(first.error());
     if (first->empty()) {
         return fail(ErrorCode::kNotFound, fmt::format("run \"{}\" has no snapshot", attempt.request.run_id));
     }
-    return find_target(attempt, first->front().snapshot_id, deadline);
+    return find_target(attempt, first->front().snapshot_id);
 }
 
 // A new critical head with the source's state, and the line in the log, together.
-Result<bool> Recovery::make_head(Attempt& attempt, const Head& head, Deadline deadline) {
+Result<bool> Recovery::make_head(Attempt& attempt, const Head& head) {
     if (Status status = check_can_grow(attempt.request.run_id, head.version); !status) {
         return std::unexpected(std::move(status.error()));
     }
@@ -254,7 +257,7 @@ Result<bool> Recovery::make_head(Attempt& attempt, const Head& head, Deadline de
         {.snapshot = {.info = std::move(info), .frame = std::move(*frame)}, .expected_version = head.version});
     batch.recoveries.push_back(make_record(attempt));
 
-    const auto committed = writer_->commit(batch, attempt.result.state, deadline);
+    const auto committed = writer_->commit(batch, attempt.result.state, until());
     if (!committed) return std::unexpected(committed.error());
     if (*committed) writer_->seen().note(attempt.request.run_id, (*committed)->version);
     return committed->has_value();
@@ -296,10 +299,10 @@ void Recovery::report(const Attempt& attempt, const Status& status) {
     append_to_log(std::move(record), SteadyClock::now() + options_.timeout);
 }
 
-void Recovery::append_to_log(RecoveryRecord record, Deadline deadline) {
+void Recovery::append_to_log(RecoveryRecord record) {
     RunBatch batch{.run_id = record.run_id};
     batch.recoveries.push_back(std::move(record));
-    const Status logged = commit_run(*store_, batch, deadline);
+    const Status logged = commit_run(*store_, batch, until());
     if (logged) return;
     options_.runtime.log({.level = LogLevel::kWarning,
                           .event = "recovery_not_logged",

@@ -3,6 +3,7 @@
 // Resume, rollback and restart: find a snapshot that is intact, make its state the head, log it.
 
 #include "persistence/save/snapshot_writer.h"
+#include "persistence/timeouts.h"
 
 #include <cairn/persistence.h>
 
@@ -14,25 +15,28 @@ public:
     Recovery(std::shared_ptr<Store> store, std::shared_ptr<SnapshotWriter> writer, PersistenceOptions options)
         : store_(std::move(store)), writer_(std::move(writer)), options_(std::move(options)) {}
 
-    /// Does what `StatePersistence::recover_agent_state` promises. `options.runtime` must have its defaults.
+    /// Does what `StatePersistence::recover_agent_state` promises. `options.runtime` must have its defaults. Each call
+    /// of the store may wait for `options.timeout`, since a damaged run takes as long as it is large; after `deadline`
+    /// no recovery that another writer has overtaken is tried again.
     Result<RecoveryResult> recover(const StateRecoveryRequest& request, Deadline deadline);
 
 private:
     struct Attempt;
 
-    bool has_moved(const std::string& run_id, const Head& head, Deadline deadline);
-    Status find_source(Attempt& attempt, const Head& head, Deadline deadline);
-    Status find_newest_intact(Attempt& attempt, const Head& head, Deadline deadline);
-    Status find_head(Attempt& attempt, Deadline deadline);
-    Status find_target(Attempt& attempt, std::string_view snapshot_id, Deadline deadline);
-    Status find(Attempt& attempt, const LoadRequest& load, Deadline deadline);
-    Status find_first(Attempt& attempt, Deadline deadline);
+    Deadline until() const { return std::chrono::steady_clock::now() + bounded(options_.timeout); }
+    bool has_moved(const std::string& run_id, const Head& head);
+    Status find_source(Attempt& attempt, const Head& head);
+    Status find_newest_intact(Attempt& attempt, const Head& head);
+    Status find_head(Attempt& attempt);
+    Status find_target(Attempt& attempt, std::string_view snapshot_id);
+    Status find(Attempt& attempt, const LoadRequest& load);
+    Status find_first(Attempt& attempt);
 
-    Result<bool> try_once(Attempt& attempt, Deadline deadline);
-    Result<bool> make_head(Attempt& attempt, const Head& head, Deadline deadline);
+    Result<bool> try_once(Attempt& attempt);
+    Result<bool> make_head(Attempt& attempt, const Head& head);
     void report(const Attempt& attempt, const Status& status);
 
-    void append_to_log(RecoveryRecord record, Deadline deadline);
+    void append_to_log(RecoveryRecord record);
     RecoveryRecord make_record(const Attempt& attempt) const;
 
     std::shared_ptr<Store> store_;
