@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -58,7 +59,7 @@ Result<std::vector<ExportedRun>> list_runs(Store& store, const Owner& owner) {
         }
         query.cursor = std::move(page->next_cursor);
     } while (!query.cursor.empty());
-    std::ranges::stable_sort(runs, {}, &ExportedRun::created_at);
+    std::ranges::sort(runs, {}, [](const ExportedRun& run) { return std::tie(run.created_at, run.run_id); });
     return runs;
 }
 

@@ -296,7 +296,7 @@ void Recovery::report(const Attempt& attempt, const Status& status) {
     record.result_snapshot_id.clear();
     record.result = result;
     record.detail = status.error().message + (record.detail.empty() ? "" : "; " + record.detail);
-    append_to_log(std::move(record), SteadyClock::now() + options_.timeout);
+    append_to_log(std::move(record));
 }
 
 void Recovery::append_to_log(RecoveryRecord record) {

@@ -108,8 +108,8 @@ std::vector<std::size_t> RunExamination::order_from(std::size_t front) const {
         for (std::size_t next = records_[place].first_dependant; next != kNone; next = records_[next].next_sibling) {
             open.push_back(next);
         }
-        const auto dependants = [&](std::size_t each) { return records_[each].dependants; };
-        std::ranges::stable_sort(open.begin() + first, open.end(), std::ranges::greater(), dependants);
+        const auto dependants = [&](std::size_t each) { return std::pair(records_[each].dependants, each); };
+        std::ranges::sort(open.begin() + first, open.end(), std::ranges::greater(), dependants);
     }
     return order;
 }
