@@ -296,8 +296,7 @@ using SaveCompletion = std::function<void(Result<Receipt>)>;
 ///    wrote it) and storing it would add nothing else that the caller gave: an own snapshot id, a phase, a context, a
 ///    parent or an `expires_at` other than the head's, metadata, or type `pipeline_complete` on a head that is none are
 ///    saved. It is otherwise compressed and committed together with whatever other saves have come meanwhile.
-///  - In a batch each run has its own answer: a conflict of one is retried alone, and the others are saved. A batch
-///  that
+///  - In a batch each run has its own answer: a conflict of one is retried alone, and the others are saved. A batch that
 ///    fails as a whole is retried one by one. Any error on that way is logged, counted by cause, and the save retried
 ///    on the standard path with the same snapshot id. Nothing enters the cache before the store has confirmed it.
 ///  - A save that repeats the run's newest one still under way, by the same rule, shares that save's fate, unless they
@@ -306,8 +305,9 @@ using SaveCompletion = std::function<void(Result<Receipt>)>;
 /// Durability: `sync` acknowledges when the commit is on disk. `async` acknowledges when the save is queued; it is
 /// committed at once, so what dies with the process is what came during the last commits: at most `QueueLimits`, and of
 /// each run the newest saves only. `exit` holds saves back until `flush`, `close`, a critical save, a `sync` one or a
-/// load of their run, or until the queue is full. Threads: for saves that nobody waits for, as many
-/// as the store takes commits at a time, each started when it is needed; if the machine has none, callers commit them.
+/// load of their run, or until the queue is full.
+/// Threads: for saves that nobody waits for, as many as the store takes commits at a time, each started when it is
+/// needed; if the machine has none, callers commit them.
 /// In a forked child every call returns kClosed.
 class OptimizedStatePersistence final : public StatePersistence {
 public:

@@ -1,5 +1,6 @@
 #include "store/sqlite/sqlite_store.h"
 
+#include "base/default_deadline.h"
 #include "store/batch_rules.h"
 #include "store/sqlite/connection_pool.h"
 #include "store/sqlite/database_file.h"
@@ -36,8 +37,6 @@ using sqlite::ForkGuard;
 using sqlite::Loan;
 
 constexpr std::chrono::milliseconds kLogPatience(1000);
-/// How long one who has all the time waits for locks.
-constexpr std::chrono::milliseconds kPatience(30'000);
 
 // Nothing but what makes room in the end.
 bool makes_room(std::span<const RunBatch> batches) {
@@ -138,10 +137,10 @@ private:
             return work(connection);
         });
     }
-    // So, for what reads all of the file.
+    // `read`, for work that reads the whole file.
     template <class T, class Work>
     Result<T> read_all(Deadline deadline, Work work) {
-        return read<T>(std::min(deadline, after(kPatience)), [&](Connection& connection) {
+        return read<T>(reading_deadline(deadline), [&](Connection& connection) {
             connection.allow_work_on_all(deadline);
             return work(connection);
         });

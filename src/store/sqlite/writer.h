@@ -2,8 +2,9 @@
 
 // Writing: the batches of many runs in one transaction, each of them whole or not at all.
 //
-// All that a batch has to know of its run is read before anything of it is written, so a run that is refused has
-// changed nothing, and needs no savepoint. Whatever fails after that is the engine's affair, and ends the transaction.
+// All that a batch has to know of its run is read before anything of the batch is written, and after what the batches
+// before it have written: so a run that is refused has changed nothing, and needs no savepoint. Whatever fails after
+// that is the engine's affair, and ends the transaction.
 
 #include "store/sqlite/sqlite_connection.h"
 
