@@ -216,6 +216,7 @@ public:
         EncodedState encoded =
             must(base_ ? encode_against(*base_, request.state_data, {}, {}) : encode_full(request.state_data, {}));
         const ChainCost chain = encoded.chain;
+        const Checksum checksum = encoded.checksum;
         const Receipt receipt = must(core_.writer->write(
             request,
             SnapshotWriter::prepare(request, core_.snapshot_id(request), core_.options.runtime.clock->now(),
@@ -224,6 +225,7 @@ public:
         base_ = DeltaBase{.state = request.state_data,
                           .version = receipt.version,
                           .snapshot_id = receipt.snapshot_id,
+                          .checksum = checksum,
                           .chain = chain};
     }
 

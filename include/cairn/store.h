@@ -113,6 +113,8 @@ struct SnapshotWrite {
     /// If given, the base must have this id: a version alone may be another snapshot's, of a run that was deleted and
     /// made anew meanwhile. The same holds for `FrameRewrite::snapshot_id` and `SnapshotDeletion::snapshot_id`.
     std::string base_snapshot_id = {};
+    /// If given, the base must be of a state with this checksum: ids may come again too, where the caller makes them.
+    std::optional<Checksum> base_checksum = {};
     std::optional<Lease> lease = {};  ///< If given, the run must be held so. If not, kConflict.
 };
 
@@ -121,7 +123,9 @@ struct FrameRewrite {
     std::int64_t version = 0;
     std::int64_t base_version = 0;  ///< 0: `frame` is self-contained.
     std::string frame;
-    std::string snapshot_id = {};  ///< If given: of the snapshot to rewrite.
+    std::string snapshot_id = {};                ///< If given: of the snapshot to rewrite.
+    std::optional<Checksum> checksum = {};       ///< If given: of the state that the snapshot to rewrite has.
+    std::optional<Checksum> base_checksum = {};  ///< As `SnapshotWrite::base_checksum`.
 };
 
 struct SnapshotDeletion {

@@ -136,6 +136,10 @@ bool is_named(std::string_view snapshot_id, const KnownSnapshot& known) {
     return snapshot_id.empty() || snapshot_id == known.snapshot_id;
 }
 
+bool has_state(const KnownSnapshot& known, const std::optional<Checksum>& wanted) {
+    return !wanted || *wanted == known.checksum;
+}
+
 /// What a run will hold once a batch is applied.
 class Outlook {
 public:
@@ -149,7 +153,8 @@ public:
 
 private:
     const KnownSnapshot* find(std::int64_t version) const;
-    bool has_base(std::int64_t base_version, std::string_view snapshot_id) const;
+    bool has_base(std::int64_t base_version, std::string_view snapshot_id,
+                  const std::optional<Checksum>& checksum) const;
     Status check_needs(const std::map<std::int64_t, KnownSnapshot>& snapshots) const;
 
     const RunBatch& batch_;
@@ -166,10 +171,11 @@ const KnownSnapshot* Outlook::find(std::int64_t version) const {
     return found == facts_.snapshots.end() ? nullptr : &found->second;
 }
 
-bool Outlook::has_base(std::int64_t base_version, std::string_view snapshot_id) const {
+bool Outlook::has_base(std::int64_t base_version, std::string_view snapshot_id,
+                       const std::optional<Checksum>& checksum) const {
     if (base_version == 0) return true;
     const KnownSnapshot* base = find(base_version);
-    return base != nullptr && is_named(snapshot_id, *base);
+    return base != nullptr && is_named(snapshot_id, *base) && has_state(*base, checksum);
 }
 
 Status Outlook::write(const SnapshotWrite& write) {
@@ -182,23 +188,27 @@ Status Outlook::write(const SnapshotWrite& write) {
     const Lease& lease = batch_.lease ? batch_.lease->lease : facts_.lease;
     if (write.lease && *write.lease != lease) return is_executed_by_another(info.run_id, *write.lease, lease);
     if (head_version_ != write.expected_version) return conflict(write, head_version_);
-    if (!has_base(info.base_version, write.base_snapshot_id)) {
+    if (!has_base(info.base_version, write.base_snapshot_id, write.base_checksum)) {
         return base_is_gone(info.run_id, info.version, info.base_version);
     }
     head_version_ = info.version;
     const bool is_all = batch_.rewrites.empty() && batch_.deletions.empty() && !batch_.run_deletion;
     if (is_all && &write == &batch_.writes.back()) return {};  // nothing that follows asks for it
-    changed_[info.version] = {.snapshot_id = info.snapshot_id, .base_version = info.base_version};
+    changed_[info.version] = {
+        .snapshot_id = info.snapshot_id, .base_version = info.base_version, .checksum = info.checksum};
     return {};
 }
 
 Status Outlook::rewrite(const FrameRewrite& rewrite) {
     const KnownSnapshot* found = find(rewrite.version);
-    if (found == nullptr || !is_named(rewrite.snapshot_id, *found)) return snapshot_is_gone(batch_.run_id, rewrite);
-    if (!has_base(rewrite.base_version, {})) {
+    const bool is_there =
+        found != nullptr && is_named(rewrite.snapshot_id, *found) && has_state(*found, rewrite.checksum);
+    if (!is_there) return snapshot_is_gone(batch_.run_id, rewrite);
+    if (!has_base(rewrite.base_version, {}, rewrite.base_checksum)) {
         return base_is_gone(batch_.run_id, rewrite.version, rewrite.base_version);
     }
-    changed_[rewrite.version] = {.snapshot_id = found->snapshot_id, .base_version = rewrite.base_version};
+    changed_[rewrite.version] = {
+        .snapshot_id = found->snapshot_id, .base_version = rewrite.base_version, .checksum = found->checksum};
     return {};
 }
 

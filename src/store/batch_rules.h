@@ -36,6 +36,7 @@ struct RunFacts {
     struct KnownSnapshot {
         std::string snapshot_id = {};
         std::int64_t base_version = 0;
+        Checksum checksum = {};
     };
 
     std::int64_t head_version = 0;  ///< 0: there is no such run.

@@ -90,7 +90,10 @@ Status Importer::hold(LoadedState snapshot, std::uint64_t line) {
     SnapshotInfo& info = snapshot.info;
     const std::string before = std::exchange(position_.snapshot_id, info.snapshot_id);
     const std::int64_t expected = std::exchange(position_.version, info.version);
-    position_.base = DeltaBase{.state = std::move(snapshot.state), .version = info.version, .chain = encoded->chain};
+    position_.base = DeltaBase{.state = std::move(snapshot.state),
+                               .version = info.version,
+                               .checksum = encoded->checksum,
+                               .chain = encoded->chain};
 
     info.base_version = encoded->base_version;
     if (held_ == 0) first_line_ = line;
@@ -100,7 +103,8 @@ Status Importer::hold(LoadedState snapshot, std::uint64_t line) {
     if (batches_.empty() || batches_.back().run_id != info.run_id) batches_.push_back({.run_id = info.run_id});
     batches_.back().writes.push_back({.snapshot = {.info = std::move(info), .frame = std::move(encoded->frame)},
                                       .expected_version = expected,
-                                      .base_snapshot_id = encoded->base_version == 0 ? "" : before});
+                                      .base_snapshot_id = encoded->base_version == 0 ? "" : before,
+                                      .base_checksum = encoded->base_checksum});
     const bool is_full = held_ >= kBatchSnapshots || held_bytes_ >= kBatchBytes;
     return is_full ? flush() : Status{};
 }
@@ -120,8 +124,10 @@ Status Importer::load_base() {
     auto loaded = load_snapshot(store_, {.run_id = position_.run_id, .snapshot_id = position_.snapshot_id},
                                 options_.state_limits, until());
     if (!loaded) return is_unreadable(loaded.error()) ? Status{} : std::unexpected(std::move(loaded.error()));
-    position_.base =
-        DeltaBase{.state = std::move(loaded->state), .version = loaded->info.version, .chain = loaded->chain};
+    position_.base = DeltaBase{.state = std::move(loaded->state),
+                               .version = loaded->info.version,
+                               .checksum = loaded->info.checksum,
+                               .chain = loaded->chain};
     return {};
 }
 

@@ -155,6 +155,27 @@ TEST_P(StoreConformance, ABaseThatIsNamedMustBeTheOneNamed) {
     EXPECT_TRUE(is_ok(commit(RunBatch{.run_id = "ids", .writes = {write}})));
 }
 
+TEST_P(StoreConformance, ABaseMustHaveTheStateThatIsNamed) {
+    add_chain("run", {0, 1});
+    const Checksum other{.high = 1, .low = 2};
+    const Checksum own = store().get("run", "run-1", soon()).value()->info.checksum;
+    SnapshotWrite write = make_write(make_delta("run", 3, 1));
+    write.base_checksum = other;
+    EXPECT_EQ(error_code(commit(RunBatch{.run_id = "run", .writes = {write}})), ErrorCode::kConflict);
+    write.base_checksum = own;
+    EXPECT_TRUE(is_ok(commit(RunBatch{.run_id = "run", .writes = {write}})));
+
+    FrameRewrite rewrite{.version = 3, .base_version = 0, .frame = "whole", .checksum = other};
+    EXPECT_EQ(error_code(commit(RunBatch{.run_id = "run", .rewrites = {rewrite}})), ErrorCode::kConflict);
+    rewrite.checksum = write.snapshot.info.checksum;
+    EXPECT_TRUE(is_ok(commit(RunBatch{.run_id = "run", .rewrites = {rewrite}})));
+    rewrite.base_version = 1;
+    rewrite.base_checksum = other;
+    EXPECT_EQ(error_code(commit(RunBatch{.run_id = "run", .rewrites = {rewrite}})), ErrorCode::kConflict);
+    rewrite.base_checksum = own;
+    EXPECT_TRUE(is_ok(commit(RunBatch{.run_id = "run", .rewrites = {rewrite}})));
+}
+
 // ---- forks ----
 
 TEST_P(StoreConformance, AForkGrowsFromAnyOlderVersionAndIsTheHead) {

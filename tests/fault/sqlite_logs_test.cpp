@@ -613,6 +613,14 @@ protected:
         ASSERT_FALSE(store.has_value());
         EXPECT_EQ(store.error().code, ErrorCode::kUnavailable);
         EXPECT_THAT(store.error().message, HasSubstr(what));
+        EXPECT_FALSE(has_open(database_.native() + "-shm")) << "its lock is held until the process ends";
+    }
+    static bool has_open(const std::string& path) {
+        for (const auto& descriptor : fs::directory_iterator("/proc/self/fd")) {
+            std::error_code closed_meanwhile;
+            if (fs::read_symlink(descriptor.path(), closed_meanwhile) == path) return true;
+        }
+        return false;
     }
 
     TempDir dir_;

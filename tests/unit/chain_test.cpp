@@ -255,6 +255,22 @@ TEST(Chain, ARunDeletedAndMadeAnewMeanwhileIsNoBase) {
     EXPECT_EQ(bench.load(receipt.snapshot_id), grown(11));
 }
 
+// Callers that name snapshots by their steps give the same ids to a run that is begun again.
+TEST(Chain, ARunMadeAnewWithTheSameIdsIsNoBaseEither) {
+    ChainBench bench;
+    StatePersistenceRequest first = make_request("run", grown(10));
+    first.snapshot_id = "step-1";
+    ASSERT_TRUE(bench.service->save_agent_state(first));
+    ASSERT_TRUE(commit_run(*bench.inner, {.run_id = "run", .run_deletion = RunDeletion{}}, test::soon()));
+    StatePersistenceService other(bench.inner, bench.options);
+    StatePersistenceRequest again = make_request("run", churned(100));
+    again.snapshot_id = "step-1";
+    ASSERT_TRUE(other.save_agent_state(again));
+    const Receipt receipt = bench.save(grown(11));
+    EXPECT_EQ(receipt.version, 2);
+    EXPECT_EQ(bench.load(receipt.snapshot_id), grown(11));
+}
+
 TEST(Metadata, IsStoredFilteredByAndNeverLostToASkip) {
     ChainBench bench;
     StatePersistenceRequest request = make_request("run");

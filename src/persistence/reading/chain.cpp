@@ -30,6 +30,7 @@ EncodedState as_delta(std::string frame, const Checksum& checksum, const DeltaBa
             .checksum = checksum,
             .base_version = base.version,
             .base_snapshot_id = base.snapshot_id,
+            .base_checksum = base.checksum,
             .chain = chain};
 }
 
@@ -38,7 +39,8 @@ Result<EncodedState> encode_full(const State& state, const Checksum& checksum, c
     if (!frame) return std::unexpected(std::move(frame.error()));
     const ChainCost chain{
         .frames = 1, .bytes = frame->size(), .full_frame_bytes = frame->size(), .full_text_bytes = state.size_bytes()};
-    return EncodedState{.frame = std::move(*frame), .checksum = checksum, .base_snapshot_id = {}, .chain = chain};
+    return EncodedState{
+        .frame = std::move(*frame), .checksum = checksum, .base_snapshot_id = {}, .base_checksum = {}, .chain = chain};
 }
 
 }  // namespace

@@ -29,6 +29,7 @@ struct DeltaBase {
     State state;
     std::int64_t version = 0;
     std::string snapshot_id = {};  ///< If given, the store makes sure that it still is this snapshot.
+    Checksum checksum;             ///< Of the state, for the same purpose.
     ChainCost chain;
 };
 
@@ -38,6 +39,7 @@ struct EncodedState {
     Checksum checksum;
     std::int64_t base_version = 0;  ///< 0: self-contained.
     std::string base_snapshot_id;   ///< The base's, if known.
+    std::optional<Checksum> base_checksum;
     ChainCost chain;
 };
 

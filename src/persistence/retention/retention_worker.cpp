@@ -151,7 +151,9 @@ Status RetentionWorker::add(Change& change, const OwnedRun& run, std::span<const
     change.batch.rewrites.push_back({.version = entry.version,
                                      .base_version = encoded->base_version,
                                      .frame = std::move(encoded->frame),
-                                     .snapshot_id = entry.snapshot_id});
+                                     .snapshot_id = entry.snapshot_id,
+                                     .checksum = encoded->checksum,
+                                     .base_checksum = encoded->base_checksum});
     return {};
 }
 
@@ -168,6 +170,7 @@ Result<EncodedState> RetentionWorker::encode(const OwnedRun& run, const Retentio
     last_base_ = DeltaBase{.state = std::move(loaded_base->state),
                            .version = base->version,
                            .snapshot_id = base->snapshot_id,
+                           .checksum = loaded_base->info.checksum,
                            .chain = loaded_base->chain};
     return encode_against(*last_base_, *state, FrameOptions{}, options_.chain_limits);
 }

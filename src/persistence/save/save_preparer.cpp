@@ -31,6 +31,7 @@ Result<std::optional<DeltaBase>> head_base(const std::shared_ptr<const CachedHea
     return DeltaBase{.state = head->state,
                      .version = head->info.version,
                      .snapshot_id = head->info.snapshot_id,
+                     .checksum = head->info.checksum,
                      .chain = head->chain};
 }
 
@@ -209,6 +210,7 @@ Result<std::optional<DeltaBase>> SavePreparer::fork_base(const Snapshot& snapsho
     return DeltaBase{.state = std::move(*state),
                      .version = snapshot.info.version,
                      .snapshot_id = snapshot.info.snapshot_id,
+                     .checksum = snapshot.info.checksum,
                      .chain = *chain};
 }
 

@@ -70,10 +70,12 @@ std::unexpected<Error> outcome_unknown(const Snapshot& snapshot, Error cause) {
 PreparedWrite SnapshotWriter::prepare(const StatePersistenceRequest& request, const std::string& snapshot_id,
                                       Timestamp created_at, EncodedState encoded, std::int64_t head_version,
                                       std::optional<std::int64_t> parent_version) {
-    PreparedWrite prepared{
-        .write = {.snapshot = {}, .base_snapshot_id = std::move(encoded.base_snapshot_id), .lease = request.lease},
-        .parent_version = parent_version,
-        .required_version = {}};
+    PreparedWrite prepared{.write = {.snapshot = {},
+                                     .base_snapshot_id = std::move(encoded.base_snapshot_id),
+                                     .base_checksum = encoded.base_checksum,
+                                     .lease = request.lease},
+                           .parent_version = parent_version,
+                           .required_version = {}};
     prepared.write.snapshot = make_snapshot(request, snapshot_id, created_at, std::move(encoded));
     put_after(prepared.write, head_version, prepared.parent_version);
     return prepared;
@@ -92,6 +94,7 @@ Result<ChainCost> SnapshotWriter::make_whole(SnapshotWrite& write, const State& 
     write.snapshot.info.frame_bytes = whole->frame.size();
     write.snapshot.frame = std::move(whole->frame);
     write.base_snapshot_id.clear();
+    write.base_checksum.reset();
     return whole->chain;
 }
 

@@ -39,7 +39,8 @@ RunFacts facts_of(const MemoryRun* run, const Lease& lease, const RunBatch& batc
         if (run->versions.contains(snapshot_id)) facts.taken_ids.push_back(snapshot_id);
     }
     const auto add = [&](const SnapshotInfo& info) {
-        facts.snapshots[info.version] = {.snapshot_id = info.snapshot_id, .base_version = info.base_version};
+        facts.snapshots[info.version] = {
+            .snapshot_id = info.snapshot_id, .base_version = info.base_version, .checksum = info.checksum};
     };
     for (const std::int64_t version : versions_named(batch)) {
         if (const auto found = run->snapshots.find(version); found != run->snapshots.end()) add(found->second.info);

@@ -13,7 +13,7 @@ namespace cairn::sqlite {
 namespace {
 
 constexpr char kFindSnapshot[] =
-    "SELECT sequence, base_steps, snapshot_id FROM snapshots WHERE run_key = ? AND version = ?";
+    "SELECT sequence, base_steps, snapshot_id, checksum FROM snapshots WHERE run_key = ? AND version = ?";
 
 constexpr char kRewrite[] = "UPDATE snapshots SET base_steps = ?, frame = ? WHERE sequence = ?";
 
@@ -61,7 +61,8 @@ Status read_snapshot(Connection& connection, std::int64_t version, RunReading& r
     const std::int64_t steps = row.integer(1);
     const bool has_base = steps > 0 && steps < version;  // anything else is for `check`
     run.facts.snapshots[version] = {.snapshot_id = stored_id_at(row, 2),
-                                    .base_version = has_base ? version - steps : 0};
+                                    .base_version = has_base ? version - steps : 0,
+                                    .checksum = stored_checksum_at(row, 3)};
     return {};
 }
 

@@ -72,6 +72,13 @@ std::string stored_id_at(const Cursor& row, int column) {
     return row.is_blob(column) ? format_uuid(row.blob(column)) : std::string(row.text(column));
 }
 
+Checksum stored_checksum_at(const Cursor& row, int column) {
+    const std::string_view stored = row.blob(column);
+    std::uint8_t bytes[Checksum::kBytes] = {};
+    if (stored.size() == Checksum::kBytes) std::ranges::copy(stored, reinterpret_cast<char*>(bytes));
+    return Checksum::from_bytes(bytes);
+}
+
 std::int64_t microseconds_between(Timestamp from, Timestamp to) {
     return static_cast<std::int64_t>(static_cast<std::uint64_t>(to_column(to)) -
                                      static_cast<std::uint64_t>(to_column(from)));
@@ -184,12 +191,9 @@ std::int64_t RowReader::base_version(std::int64_t version) {
 }
 
 Checksum RowReader::checksum() {
-    const std::string_view stored = cursor_.blob(column_++);
-    std::uint8_t bytes[Checksum::kBytes] = {};
-    const bool is_sound = stored.size() == Checksum::kBytes;
-    require(is_sound, "a checksum of the wrong length");
-    if (is_sound) std::ranges::copy(stored, reinterpret_cast<char*>(bytes));
-    return Checksum::from_bytes(bytes);
+    const int column = column_++;
+    require(cursor_.blob(column).size() == Checksum::kBytes, "a checksum of the wrong length");
+    return stored_checksum_at(cursor_, column);
 }
 
 RecoveryType RowReader::recovery_type() {

@@ -47,6 +47,9 @@ private:
     std::array<std::uint8_t, Checksum::kBytes> bytes_;
 };
 
+/// The checksum that a row's column holds; none (zeros) if it is not one.
+Checksum stored_checksum_at(const Cursor& row, int column);
+
 /// Microseconds from one time to another, modulo 2^64: exact for any two times.
 std::int64_t microseconds_between(Timestamp from, Timestamp to);
 

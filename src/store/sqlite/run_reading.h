@@ -22,7 +22,8 @@ struct RunReading {
     void note_written(const SnapshotInfo& info, std::int64_t sequence) {
         head_sequence = sequence;
         sequences[info.version] = sequence;
-        facts.snapshots[info.version] = {.snapshot_id = info.snapshot_id, .base_version = info.base_version};
+        facts.snapshots[info.version] = {
+            .snapshot_id = info.snapshot_id, .base_version = info.base_version, .checksum = info.checksum};
     }
 };
 

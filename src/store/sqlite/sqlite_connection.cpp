@@ -308,9 +308,22 @@ Status Connection::watch_files() {
 std::optional<Error> Connection::files_do_not_fit() {
     if (!file_locks::others_on(path_).on_database.value_or(true)) return std::nullopt;
     const Result<LiveFiles> files = note_files();
+    release_unused_index();
     if (files) return std::nullopt;
     checkpoint_on_close(false);
     return files.error();
+}
+
+// The engine releases the index with the log. If it has not come to open the log, it would keep what `note_files` has
+// asked for, and the lock on it, until the process ends.
+void Connection::release_unused_index() {
+    sqlite3_file* file = nullptr;
+    sqlite3_file* log = nullptr;
+    const bool are_known =
+        sqlite3_file_control(database_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file)) == SQLITE_OK &&
+        sqlite3_file_control(database_, "main", SQLITE_FCNTL_JOURNAL_POINTER, static_cast<void*>(&log)) == SQLITE_OK;
+    if (!are_known || (log != nullptr && log->pMethods != nullptr)) return;
+    file->pMethods->xShmUnmap(file, 0);
 }
 
 // The first page is read again if it was being written.

@@ -180,6 +180,7 @@ private:
     explicit Connection(std::filesystem::path path) : path_(std::move(path)) {}
     sqlite3_stmt* prepare(const char* sql, int& result_code);
     [[nodiscard]] Result<LiveFiles> note_files();
+    void release_unused_index();
     LiveFiles::Finding look_at_files();
     [[nodiscard]] Status act_on(const LiveFiles::Finding& finding);
     void leave_other_files_alone();

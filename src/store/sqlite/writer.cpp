@@ -24,8 +24,8 @@ constexpr char kFindRun[] =
     "SELECT r.run_key, r.created_at, r.head_version, r.thread_id, r.user_id, "
     "EXISTS(SELECT 1 FROM snapshots s WHERE s.run_key = r.run_key AND s.snapshot_id = ?2 "
     "AND " CAIRN_ID_PLACE("s.snapshot_id") " = " CAIRN_ID_PLACE("?2") "), "
-    "(SELECT b.snapshot_id FROM snapshots b WHERE b.run_key = r.run_key AND b.version = ?3), r.head_sequence "
-    "FROM runs r WHERE r.run_id = ?1";
+    "b.snapshot_id, b.checksum, r.head_sequence "
+    "FROM runs r LEFT JOIN snapshots b ON b.run_key = r.run_key AND b.version = ?3 WHERE r.run_id = ?1";
 
 constexpr char kInsertRun[] = R"sql(
 INSERT INTO runs(run_id, thread_id, user_id, created_at, snapshots,
@@ -75,10 +75,11 @@ Result<bool> read_run(Connection& connection, const RunBatch& batch, std::string
     }
     reading.facts.thread_id = row.text(3);
     reading.facts.user_id = row.text(4);
-    reading.head_sequence = row.integer(7);
+    reading.head_sequence = row.integer(8);
     if (row.integer(5) != 0) reading.facts.taken_ids.emplace_back(snapshot_id);
     if (base_version != 0 && !row.is_null(6)) {
-        reading.facts.snapshots[base_version] = {.snapshot_id = stored_id_at(row, 6)};
+        reading.facts.snapshots[base_version] = {.snapshot_id = stored_id_at(row, 6),
+                                                 .checksum = stored_checksum_at(row, 7)};
     }
     return true;
 }
