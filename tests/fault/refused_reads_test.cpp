@@ -60,7 +60,7 @@ private:
             errno = EIO;
             return -1;
         }
-        return real_(file, bytes, count, offset);
+        return real_.load()(file, bytes, count, offset);
     }
 
     sqlite3_vfs* const vfs_ = sqlite3_vfs_find("unix");
