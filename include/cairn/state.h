@@ -12,17 +12,17 @@
 
 namespace cairn {
 
-/// What a state may cost. Both are inclusive maxima; exceeding one is `kLimitExceeded`.
+/// Limits on one state. Both are inclusive maxima; exceeding one is `kLimitExceeded`.
 struct StateLimits {
     static constexpr std::uint64_t kBytesMaxUpper = 0xFFFF'FFFFULL - 64;  ///< No limit can be set higher (4 GiB).
 
-    std::uint64_t bytes_max = 64ULL << 20;  ///< Of the text as given.
+    std::uint64_t bytes_max = 64ULL << 20;  ///< Size of the text as given.
     std::uint32_t depth_max = 1024;         ///< Nested objects and arrays; the outermost object is depth 1.
 };
 
-/// One agent state: a JSON object held as its *normal text*, that is the text as given without insignificant white
-/// space. Every token (digits of numbers, escapes in strings) and the order and repetition of keys stay as written,
-/// so what is loaded is byte for byte what was saved.
+/// One agent state: a JSON object held as its *normal text*. That is the given text without insignificant white space.
+/// Every token (digits of numbers, escapes in strings) and the order and repetition of keys stay as written, so a
+/// loaded state is byte for byte the saved one.
 ///
 /// Threads: immutable; any number of threads may read one State or copies of it.
 /// Cost: copying shares the text (a reference count). Parsing validates at memory speed and copies the text once;
