@@ -1,6 +1,7 @@
 #pragma once
 
-// Cursors of the pages that `Store::runs` and `Store::threads` return: text that the store made and gets back.
+// Cursors of the pages that `Store::runs` and `Store::threads` return. A cursor is text that the store made and gets
+// back.
 
 #include <cairn/error.h>
 #include <cairn/store.h>
@@ -11,9 +12,10 @@
 
 namespace cairn {
 
-/// The last run of a page, as far as the order of its list needs it.
+/// The last run of a page: only what the order of its list needs.
 struct RunCursor {
-    std::int64_t created_at = 0;  ///< In microseconds. Of a list by creation; the same for all runs of a list by id.
+    std::int64_t created_at =
+        0;  ///< In microseconds. Used in a list by creation; all runs of a list by id have the same value.
     std::string run_id = {};
 };
 std::string encode_run_cursor(RunQuery::Order order, std::int64_t created_at, std::string_view run_id);
