@@ -71,11 +71,11 @@ CREATE INDEX recovery_log_by_run ON recovery_log(run_id);
 
 // Rows are small: half of all states have about a kilobyte, and their deltas about a hundred bytes. The engine stores
 // NULL, 0 and 1 in the row's header alone, so the usual values are among these.
-//  parent_steps, base_steps   how many versions back the parent and the base are; base_steps 0: self-contained
-//  label_key                  the words that many snapshots share. A label is never changed, but an unused one is
-//                             deleted (label_sweep.h): no key outlives the transaction that looked it up
-//  created_after              microseconds since the run's created_at, modulo 2^64
-//  execution_context, metadata  NULL for an empty one
+//   parent_steps, base_steps   how many versions back the parent and the base are; base_steps 0: self-contained
+//   label_key                  the words that many snapshots share. A label is never changed, but an unused one is
+//                              deleted (label_sweep.h): no key outlives the transaction that looked it up
+//   created_after              microseconds since the run's created_at, modulo 2^64
+//   execution_context, metadata  NULL for an empty one
 // `base_steps` is in the index by version, so that whether a snapshot is still needed is seen without reading rows.
 //
 // `sequence` is the engine's "largest plus one", which costs nothing (AUTOINCREMENT would write one page more at every
