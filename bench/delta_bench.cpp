@@ -37,7 +37,7 @@ struct Source {
 };
 
 struct Totals {
-    std::uint64_t state_bytes = 0;  ///< Of all states, including those that equal the one before.
+    std::uint64_t state_bytes = 0;  ///< The sum of all states, including those that equal the one before.
     std::uint64_t payload_bytes = 0;
     std::uint64_t delta_bytes = 0;
     std::uint64_t deltas = 0;

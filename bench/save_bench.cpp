@@ -1,5 +1,5 @@
 // A durable save of a changed state, compared with appending as many bytes to a file in the same folder and waiting for
-// the disk, which is the least possible.
+// the disk, as every program must.
 
 #include "bench_store.h"
 #include "benchmarks.h"

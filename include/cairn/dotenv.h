@@ -1,6 +1,6 @@
 #pragma once
 
-// The `.env` file: `NAME=value` lines in the syntax that `load_config` documents, whoever's settings they are.
+// The `.env` file: `NAME=value` lines in the syntax that `load_config` documents. They may be any program's settings.
 
 #include <cairn/error.h>
 
@@ -17,7 +17,7 @@ using DotenvValues = std::map<std::string, std::string, std::less<>>;
 
 /// A line that we cannot read as an assignment. Another program may be able to.
 struct DotenvProblem {
-    std::size_t line = 0;   ///< From 1.
+    std::size_t line = 0;   ///< Counted from 1.
     std::string name;       ///< The first word before '=', which may be a variable's name.
     std::string_view what;  ///< For people. Never content of the line, which may be a secret.
 };

@@ -35,7 +35,7 @@ struct AgentCall {
     std::string step = {};
     int attempt = 1;            ///< Grows with every retry and with every resume of a run that stopped in this step.
     State with = {};            ///< The step's own settings.
-    std::stop_token stop = {};  ///< Requested when the step's time is up, or the run is cancelled.
+    std::stop_token stop = {};  ///< Requested when the step times out, or the run is cancelled.
     /// Reports the step's progress to the watchers. Never null when the engine calls.
     std::function<void(std::string_view message)> progress = {};
 };
@@ -121,8 +121,9 @@ struct Step {
     AgentPhase phase = {};  ///< Phase of the work from here on; empty: as before.
     Condition when = {};    ///< If it does not hold, the step is skipped.
     RetryPolicy retry = {};
-    std::chrono::milliseconds timeout{0};  ///< Of one attempt; 0: none. The agent is asked to stop, then waited for.
-    bool may_fail = false;                 ///< The pipeline goes on without the step when all attempts have failed.
+    std::chrono::milliseconds timeout{
+        0};                 ///< Limit of one attempt; 0: none. The agent is asked to stop, then waited for.
+    bool may_fail = false;  ///< The pipeline goes on without the step when all attempts have failed.
     /// The step waits for a person instead of an agent. The run pauses here until someone has approved
     /// (`decide_approval`), and then goes on. Such a step is alone in its stage, and has no agent, no retries and no
     /// timeout.
@@ -179,7 +180,7 @@ private:
     std::unique_ptr<Impl> impl_;
 };
 
-/// The run's owner, and what is allowed in order to resume it.
+/// The run's owner, and the permissions to resume it.
 struct PipelineContext {
     std::string thread_id;
     std::string user_id;
@@ -201,12 +202,12 @@ enum class OnSaveFailure : std::uint8_t {
 struct ExecutorOptions {
     Config config = {};  ///< Chooses the service, the durability of checkpoints, and how long a call may wait.
     /// The service to save with, on the same store as the executor. Several executors may share one, with its cache and
-    /// its commits. Whoever made it flushes and closes it, but not before the runs have ended; the executor flushes
+    /// its commits. Its maker flushes and closes it, but not before the runs have ended; the executor flushes
     /// only the run that it needs on disk. Null: the executor makes the one that `config` chooses, and closes it when
     /// the executor ends.
     std::shared_ptr<StatePersistence> state_persistence = nullptr;
     OnSaveFailure on_save_failure = OnSaveFailure::kStop;
-    std::chrono::milliseconds heartbeat{2'000};  ///< Interval of a run's signs of life.
+    std::chrono::milliseconds heartbeat{2'000};  ///< Interval between a run's heartbeats.
     /// After this time without a heartbeat, a run of another machine counts as dead. A heartbeat comes late while the
     /// store is locked (writers wait for `Config::timeout`, 30 s), and clocks differ. With 60 s, clocks may differ by
     /// up to 25 s without harm. On the same machine no clock is asked: a process that is gone is dead at once, and a
@@ -237,7 +238,7 @@ struct StepResult {
 
 struct PipelineResult {
     PipelineStatus status = PipelineStatus::kCompleted;
-    State state;                           ///< After the last finished step, whether it could be saved or not.
+    State state;                           ///< State after the last finished step, whether it could be saved or not.
     std::string snapshot_id;               ///< Id of the last checkpoint; empty: none.
     std::optional<Error> error = {};       ///< The reason that the run did not complete; none if it is paused.
     std::optional<Error> save_error = {};  ///< The last save that failed, if any.
@@ -291,7 +292,7 @@ private:
 /// The state of a pipeline run, from its head and its lease.
 struct PipelineRunStatus {
     std::string pipeline;
-    /// kInterrupted: it can be resumed, but has no executor, or one that shows no life.
+    /// kInterrupted: it can be resumed, but has no executor, or one whose heartbeat has stopped.
     PipelineStatus status = PipelineStatus::kRunning;
     std::size_t steps_completed = 0;  ///< Including skipped ones.
     std::size_t steps_total = 0;
@@ -306,7 +307,7 @@ struct PipelineRunStatus {
 /// A person's decision about a paused run.
 struct ApprovalDecision {
     std::string run_id;
-    std::string step;  ///< The step that the run waits for. It ties the decision to what was looked at.
+    std::string step;  ///< The step that the run waits for; a decision about another one is refused.
     std::string by;    ///< The person; 1 to 255 bytes of UTF-8.
     bool is_approved = true;
     /// The person's change to the state of an approved run; null: none. It may be called more than once.

@@ -69,7 +69,7 @@ public:
     virtual void on_event(const PipelineEvent& event) = 0;
 };
 
-/// Sends each event, as JSON, to whoever watches the thread. Its name is the documented one.
+/// Sends each event, as JSON, to the watchers of the thread. Its name is the documented one.
 class WebSocketManager : public EventSink {
 public:
     virtual void send_to_thread(const std::string& thread_id, const std::string& message) = 0;

@@ -47,22 +47,22 @@ struct RetentionOptions {
     bool dry_run = false;                    ///< Only counts.
     std::size_t snapshots_per_commit = 100;  ///< Keeps transactions short, so that other writers keep going.
     StateLimits state_limits = {};
-    ChainLimits chain_limits = {};              ///< For rewritten snapshots.
-    std::chrono::milliseconds timeout{30'000};  ///< For one transaction, or one reading.
+    ChainLimits chain_limits = {};              ///< Limits of rewritten snapshots.
+    std::chrono::milliseconds timeout{30'000};  ///< Limit of one transaction, or one reading.
     Runtime runtime = {};
     std::function<void(const RetentionProgress&)> progress = nullptr;
     /// Called between transactions and between runs; true stops there. Finished work stays done.
     std::function<bool()> is_cancelled = nullptr;
 };
 
-/// What was deleted, or in a dry run would be.
+/// The results of a deletion; in a dry run, the results that it would have.
 struct RetentionReport {
     std::uint64_t runs_examined = 0;
     std::uint64_t runs_deleted = 0;
     std::uint64_t snapshots_deleted = 0;
     std::uint64_t snapshots_rewritten = 0;  ///< Made independent of a deleted snapshot.
-    std::uint64_t frame_bytes_deleted = 0;  ///< Of deleted snapshots, and of frames that rewriting replaced.
-    std::uint64_t frame_bytes_added = 0;    ///< By rewriting.
+    std::uint64_t frame_bytes_deleted = 0;  ///< Frames of deleted snapshots, and frames that rewriting replaced.
+    std::uint64_t frame_bytes_added = 0;    ///< Frames that rewriting added.
     std::uint64_t store_bytes_returned = 0;
     bool was_cancelled = false;
 };

@@ -44,7 +44,8 @@ struct LeaseOptions {
 class RunLease {
 public:
     /// Takes the lease of the run, with a larger epoch than the last one. The run need not have snapshots.
-    /// Errors: kConflict (another holds it: the message says who, and when it last showed life), kLimitExceeded (the
+    /// Errors: kConflict (another holds it: the message says who, and the time of its last heartbeat), kLimitExceeded
+    /// (the
     ///   run had the last epoch), kInvalidArgument (no run id), kUnavailable (also: no thread is left to renew it with;
     ///   the lease was released again).
     [[nodiscard]] static Result<RunLease> acquire(std::shared_ptr<Store> store, const std::string& run_id,

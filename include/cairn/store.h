@@ -95,7 +95,7 @@ struct Lease {
 
 struct LeaseInfo {
     Lease lease;
-    Timestamp heartbeat_at;  ///< Time of the holder's last sign of life, by its own clock.
+    Timestamp heartbeat_at;  ///< Time of the holder's last heartbeat, by its own clock.
 };
 
 /// Takes, renews or releases the lease of a run. The run need not have snapshots. A taken lease has a larger epoch than
@@ -209,7 +209,7 @@ struct ThreadInfo {
     std::uint64_t runs = 0;
     std::uint64_t snapshots = 0;
     Timestamp updated_at;     ///< The latest of its heads' times.
-    std::string damage = {};  ///< As in `RunInfo`.
+    std::string damage = {};  ///< The same as in `RunInfo`.
 };
 
 /// Threads, ordered by thread id, then user id. One thread id under two users is two threads.
@@ -232,8 +232,8 @@ struct StoreStats {
     std::uint64_t state_bytes = 0;    ///< Sum of the normal texts.
     std::uint64_t payload_bytes = 0;  ///< Sum of the stored frames.
     std::uint64_t store_bytes = 0;    ///< Size on disk, logs included (0 for `memory:`).
-    // How the bytes divide. Frames that are not deltas are self-contained. Bytes that are not payload are the store's
-    // overhead.
+    // The parts of these bytes. Frames that are not deltas are self-contained. Bytes that are not payload are the
+    // store's overhead.
     std::uint64_t delta_frames = 0;      ///< Snapshots whose frame needs another one.
     std::uint64_t delta_bytes = 0;       ///< Sum of those frames.
     std::uint64_t chain_frames_max = 0;  ///< The most frames that one snapshot needs to be read, its own included.
@@ -261,7 +261,7 @@ struct OpenOptions {
     /// Mode of the files that the store makes, whatever the umask is: 0600, or 0640, 0660 and the like to let a group
     /// in.
     std::uint32_t file_mode = 0600;
-    std::chrono::milliseconds timeout{30'000};  ///< How long opening may wait for others.
+    std::chrono::milliseconds timeout{30'000};  ///< The longest time that opening waits for others.
     Runtime runtime = {};
 };
 
@@ -281,8 +281,8 @@ class Store {
 public:
     virtual ~Store() = default;
 
-    /// How many commits the store takes at the same time without one waiting for another. A writer commits up to this
-    /// many batches at a time. The number is at least 1 and never changes.
+    /// The number of commits that the store takes at the same time without one waiting for another. A writer commits up
+    /// to this many batches at a time. The number is at least 1 and never changes.
     virtual std::size_t commits_at_once() const noexcept = 0;
 
     /// Applies each batch as a whole or not at all, and gives one answer for each, in the same order. Applied batches

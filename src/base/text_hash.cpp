@@ -15,7 +15,7 @@ class Secret {
 public:
     Secret() noexcept {
         if (getentropy(words_.data(), sizeof words_) == 0) return;
-        // Where asking the kernel is forbidden, this is still harder to guess than no secret.
+        // If asking the kernel is forbidden, this is still harder to guess than no secret.
         const auto time = static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
         const std::uint64_t seed = time ^ reinterpret_cast<std::uintptr_t>(this);
         for (std::uint64_t i = 0; i < words_.size(); ++i) words_[i] = XXH64(&i, sizeof i, seed);

@@ -19,7 +19,7 @@ constexpr std::size_t kWideContextLiteralsMin = 512;
 // This much new text has hardly anything to do with the base. It is bulk, and gets the effort of full frames.
 constexpr std::size_t kBulkBytes = 256U << 10;
 
-constexpr std::size_t kMemoryKept = 1U << 20;  ///< Of a thread's working memory, between calls.
+constexpr std::size_t kMemoryKept = 1U << 20;  ///< The part of a thread's working memory that is kept between calls.
 
 /// Working memory of one thread.
 struct Workspace {

@@ -31,7 +31,7 @@ constexpr bool needs_base(FrameKind kind) noexcept {
 struct FrameHeader {
     FrameKind kind = FrameKind::kFullPlain;
     std::uint64_t text_bytes = 0;           ///< Size of the decoded text.
-    std::optional<Checksum> checksum = {};  ///< Of the decoded text. For delta frames it is in the snapshot's record.
+    std::optional<Checksum> checksum = {};  ///< The decoded text's. For delta frames it is in the snapshot's record.
 };
 
 struct FrameOptions {

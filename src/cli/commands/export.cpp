@@ -155,7 +155,7 @@ Result<ExportCounts> write_runs(const Cli& cli, Store& store, const std::vector<
     return exporter.counts();
 }
 
-/// As `write_runs`. If it is interrupted, the program ends here and removes what was written.
+/// Calls `write_runs`. If it is interrupted, the program ends here and removes what was written.
 Result<ExportCounts> export_runs(const Cli& cli, Store& store, const std::vector<ExportedRun>& runs, OutputFile file) {
     std::optional<Interruption> interruption;  // without a draft there is nothing to remove
     if (file.is_draft()) interruption.emplace();

@@ -172,7 +172,7 @@ Result<std::vector<ReplayFigures>> replay_all(const std::vector<TrajectoryRun>& 
     return replays;
 }
 
-/// As `replay_all`. If it is interrupted, the program ends here, with all scratch folders removed.
+/// Calls `replay_all`. If it is interrupted, the program ends here, with all scratch folders removed.
 Result<std::vector<ReplayFigures>> replay_uninterrupted(const std::vector<TrajectoryRun>& runs,
                                                         const Arguments& arguments, const Cli& cli) {
     const Interruption interruption;

@@ -18,7 +18,7 @@ struct OptionModel {
     std::string description = {};
     Value value = Value::kNone;
     std::string value_name = {};            ///< "RUN"
-    std::vector<std::string> choices = {};  ///< For kChoice.
+    std::vector<std::string> choices = {};  ///< Only for kChoice.
     bool is_required = false;
     bool is_repeatable = false;
 };

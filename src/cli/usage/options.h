@@ -58,7 +58,7 @@ public:
     std::size_t next_page(std::uint64_t printed) const;
     /// Tells a person, but not a program, that rows may have been left out.
     void mention_more() const;
-    /// For a query without pages.
+    /// The number of rows for a query without pages.
     std::size_t or_all() const;
 
 private:

@@ -19,7 +19,7 @@ namespace cairn {
 
 struct ProgramLimits {
     std::uint64_t output_bytes_max = 64ULL << 20U;
-    std::chrono::milliseconds grace{2'000};  ///< From SIGTERM to SIGKILL.
+    std::chrono::milliseconds grace{2'000};  ///< Time from SIGTERM to SIGKILL.
 };
 
 /// The end of a program.

@@ -44,7 +44,7 @@ private:
 
     Entries events_;
     std::uint64_t last_number_ = 0;
-    std::uint64_t dropped_ = 0;             ///< In all.
+    std::uint64_t dropped_ = 0;             ///< The total.
     std::uint64_t dropped_since_push_ = 0;  ///< The next event reports them.
 };
 

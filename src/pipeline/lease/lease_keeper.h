@@ -19,8 +19,8 @@ struct KeptLease {
     Lease lease;
     std::chrono::milliseconds heartbeat;                ///< More than 0.
     std::chrono::milliseconds wait_max;                 ///< The longest time that a renewal may wait for the store.
-    std::optional<std::chrono::milliseconds> patience;  ///< As `LeaseOptions::patience`.
-    Runtime runtime;                                    ///< With its defaults.
+    std::optional<std::chrono::milliseconds> patience;  ///< The same as `LeaseOptions::patience`.
+    Runtime runtime;                                    ///< Its defaults must be filled in.
     std::stop_source lost;                              ///< Stop is requested when the lease is lost.
 };
 

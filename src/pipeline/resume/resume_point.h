@@ -17,7 +17,7 @@ namespace cairn {
 struct ResumePoint {
     State state;                                                   ///< State after the last completed stage.
     RunProgress progress;                                          ///< Adapted to the pipeline as it is now.
-    std::map<std::string, State, std::less<>> group_results = {};  ///< Of finished steps of the current stage.
+    std::map<std::string, State, std::less<>> group_results = {};  ///< States of finished steps of the current stage.
     std::string snapshot_id = {};                                  ///< The head; empty: the run is new.
     std::int64_t version = 0;                                      ///< Version of the head.
 

@@ -49,12 +49,12 @@ Error rejection_of(const Approval& approval);
 struct RunProgress {
     std::string pipeline = {};
     PipelineStatus status = PipelineStatus::kRunning;
-    std::string fingerprint = {};      ///< Of the executed pipeline.
+    std::string fingerprint = {};      ///< The executed pipeline's.
     std::int64_t epoch = 0;            ///< Epoch of the lease under which this was saved.
     std::size_t stages_completed = 0;  ///< Number of completed stages; the next one is the current stage.
     /// The steps of the completed stages. Nothing: an early version did not record them.
     std::optional<StepsDigest> ended = StepsDigest();
-    std::size_t steps_completed = 0;  ///< Of the pipeline's steps, including those that ended otherwise.
+    std::size_t steps_completed = 0;  ///< The pipeline's completed steps, including those that ended otherwise.
     std::size_t steps_total = 0;
     std::string step = {};  ///< The last step of the last completed stage.
     AgentPhase phase = {};
@@ -67,7 +67,7 @@ struct RunProgress {
     std::string group_base = {};
     std::map<std::string, std::string, std::less<>> group_finished = {};
 
-    std::optional<Approval> approval = {};  ///< Of the current stage.
+    std::optional<Approval> approval = {};  ///< The current stage's.
 
     State to_metadata() const;
     /// Returns nothing if no executor wrote it.

@@ -27,7 +27,7 @@ bool pause_for(std::chrono::milliseconds duration, const std::stop_token& stop) 
     return woken.wait_for(lock, stop, duration, [&] { return stop.stop_requested(); });
 }
 
-/// Asks an attempt to stop, when the run is stopped or the step's time is up.
+/// Asks an attempt to stop, when the run is stopped or the step times out.
 class AttemptStop {
 public:
     AttemptStop(const std::stop_token& run, std::chrono::milliseconds timeout)

@@ -28,7 +28,7 @@ constexpr std::size_t kFrameHeaderBytes = 24;
 constexpr std::size_t kSaltsBytes = 8;
 constexpr std::uint32_t kMagic = 0x377f0682;  // its lowest bit: the checksums are over big-endian words
 
-// In the header of a database.
+// The fields of a database's header.
 constexpr std::string_view kDatabaseMagic("SQLite format 3\0", 16);
 constexpr std::size_t kPageSizeOffset = 16;
 constexpr std::size_t kWriteFormatOffset = 18;

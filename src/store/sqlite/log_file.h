@@ -19,7 +19,7 @@ namespace cairn::sqlite {
 /// The size of a database's header. The header identifies the state of the database.
 inline constexpr std::size_t kDatabaseHeaderBytes = 100;
 
-/// How often the database's first page has been written. It only grows.
+/// The number of times that the database's first page has been written. It only grows.
 [[nodiscard]] std::uint32_t change_counter(std::string_view database_header);
 
 /// Says whether these are the first bytes of a cairn store, of any schema.

@@ -17,7 +17,7 @@ struct RunReading {
     std::int64_t run_key = 0;  ///< 0: the run does not exist.
     std::int64_t head_sequence = 0;
     Timestamp created_at = {};
-    std::map<std::int64_t, std::int64_t> sequences = {};  ///< By version: of the snapshots to rewrite or delete.
+    std::map<std::int64_t, std::int64_t> sequences = {};  ///< By version, for the snapshots to rewrite or delete.
 
     /// Records a written snapshot, since later members of the batch may concern it.
     void note_written(const SnapshotInfo& info, std::int64_t sequence) {
