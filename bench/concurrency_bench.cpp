@@ -94,8 +94,7 @@ private:
     std::vector<Commit> commits_;
 };
 
-/// An agent that has one conversation after the other. Each is a run of its own, unless the agent is given one run for
-/// all.
+/// An agent that has one conversation after the other. Each is a run of its own unless one run is given.
 class Agent {
 public:
     explicit Agent(std::size_t number, std::optional<std::string> run_id = {})

@@ -157,9 +157,8 @@ void compare_limits(const std::vector<std::string>& paths) {
 /// The cost of one save.
 struct Save {
     std::uint64_t state_bytes = 0;
-    std::uint64_t changed_bytes =
-        0;  ///< Size of an uncompressed delta: the new bytes, and the list of ranges of the base.
-    std::uint64_t zstd_bytes = 0;  ///< Size of a self-contained frame.
+    std::uint64_t changed_bytes = 0;  ///< Of an uncompressed delta: the new bytes, and the kept ranges of the base.
+    std::uint64_t zstd_bytes = 0;     ///< Size of a self-contained frame.
     std::uint64_t cairn_bytes = 0;
     double cpu_us = 0;        ///< Without the check of the text.
     double parse_cpu_us = 0;  ///< Only the check.

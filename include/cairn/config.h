@@ -61,8 +61,7 @@ struct LoadedConfig {
     /// Skipped lines of `.env`, each with its number, and variables that look like a misspelt setting.
     std::vector<std::string> warnings;
     std::vector<std::string> unknown;  ///< Other variables that begin like ours.
-    std::string
-        dotenv_ignored;  ///< The reason that `.env` was not read, whether it exists or not: "ENVIRONMENT=production".
+    std::string dotenv_ignored;        ///< Reason for not reading `.env`, existing or not: "ENVIRONMENT=production".
 };
 
 /// Looks a variable up; `std::nullopt` if it is not set.

@@ -121,12 +121,10 @@ struct Step {
     AgentPhase phase = {};  ///< Phase of the work from here on; empty: as before.
     Condition when = {};    ///< If it does not hold, the step is skipped.
     RetryPolicy retry = {};
-    std::chrono::milliseconds timeout{
-        0};                 ///< Limit of one attempt; 0: none. The agent is asked to stop, then waited for.
-    bool may_fail = false;  ///< The pipeline goes on without the step when all attempts have failed.
-    /// The step waits for a person instead of an agent. The run pauses here until someone has approved
-    /// (`decide_approval`), and then goes on. Such a step is alone in its stage, and has no agent, no retries and no
-    /// timeout.
+    std::chrono::milliseconds timeout{0};  ///< Of one attempt; 0: none. The agent is asked to stop, then waited for.
+    bool may_fail = false;                 ///< The pipeline goes on without the step when all attempts have failed.
+    /// A person instead of an agent. The run pauses here until someone has approved (`decide_approval`), and then goes
+    /// on. Such a step is alone in its stage, without agent, retries or timeout.
     bool needs_approval = false;
 };
 
@@ -202,9 +200,9 @@ enum class OnSaveFailure : std::uint8_t {
 struct ExecutorOptions {
     Config config = {};  ///< Chooses the service, the durability of checkpoints, and how long a call may wait.
     /// The service to save with, on the same store as the executor. Several executors may share one, with its cache and
-    /// its commits. Its maker flushes and closes it, but not before the runs have ended; the executor flushes
-    /// only the run that it needs on disk. Null: the executor makes the one that `config` chooses, and closes it when
-    /// the executor ends.
+    /// its commits. Its maker flushes and closes it, but not before the runs have ended; the executor flushes only the
+    /// run that it needs on disk. Null: the executor makes the one that `config` chooses, and closes it when the
+    /// executor ends.
     std::shared_ptr<StatePersistence> state_persistence = nullptr;
     OnSaveFailure on_save_failure = OnSaveFailure::kStop;
     std::chrono::milliseconds heartbeat{2'000};  ///< Interval between a run's heartbeats.
@@ -292,7 +290,7 @@ private:
 /// The state of a pipeline run, from its head and its lease.
 struct PipelineRunStatus {
     std::string pipeline;
-    /// kInterrupted: it can be resumed, but has no executor, or one whose heartbeat has stopped.
+    /// kInterrupted: it can be resumed, but has no executor, or one that counts as dead.
     PipelineStatus status = PipelineStatus::kRunning;
     std::size_t steps_completed = 0;  ///< Including skipped ones.
     std::size_t steps_total = 0;

@@ -24,8 +24,7 @@ struct LeaseOptions {
     /// The longest time that a renewal or the destructor waits for the store.
     std::chrono::milliseconds timeout{30'000};
     /// The lease counts as lost if it could not be renewed for this long because the store does not answer. Unset: the
-    /// lease is kept, since no other can save under it, and holders on the same machine wait as long as this process
-    /// lives.
+    /// lease is kept, since no other can save under it, and holders on the same machine wait while this process lives.
     std::optional<std::chrono::milliseconds> patience = {};
     /// Takes the lease of a holder that seems to be alive.
     bool take_over = false;
@@ -44,10 +43,9 @@ struct LeaseOptions {
 class RunLease {
 public:
     /// Takes the lease of the run, with a larger epoch than the last one. The run need not have snapshots.
-    /// Errors: kConflict (another holds it: the message says who, and the time of its last heartbeat), kLimitExceeded
-    /// (the
-    ///   run had the last epoch), kInvalidArgument (no run id), kUnavailable (also: no thread is left to renew it with;
-    ///   the lease was released again).
+    /// Errors: kConflict (another holds it: the message says who, and its last sign of life), kLimitExceeded (the run
+    ///   had the last epoch), kInvalidArgument (no run id), kUnavailable (also: no thread is left to renew it with; the
+    ///   lease was released again).
     [[nodiscard]] static Result<RunLease> acquire(std::shared_ptr<Store> store, const std::string& run_id,
                                                   Deadline deadline, LeaseOptions options = {});
 
@@ -75,8 +73,7 @@ public:
     [[nodiscard]] Result<bool> is_held(Deadline deadline) const;
 
     /// Stops renewing and releases the lease, so that others can take it at once. If it fails, call it again. Otherwise
-    /// a second call is harmless, and so is a call after `lost`. Errors: kConflict (it was lost; the message says to
-    /// whom).
+    /// a second call is harmless, as is one after `lost`. Errors: kConflict (it was lost; the message says to whom).
     [[nodiscard]] Status release(Deadline deadline);
 
 private:

@@ -38,8 +38,7 @@ struct SnapshotInfo {
     std::string execution_context;  ///< Normal text of a JSON object, or empty.
     std::string metadata;           ///< The caller's own labels: normal text of a JSON object, or empty.
     std::int64_t base_version = 0;  ///< The version that the frame needs to be decoded; 0: self-contained.
-    /// Set on reading: the part that is damaged and was left empty. Such a snapshot is listed, but loading it is
-    /// kCorrupt.
+    /// Set on reading: the part that is damaged and was left empty. Such a snapshot is listed; loading it is kCorrupt.
     std::string damage = {};
 };
 
@@ -258,8 +257,7 @@ struct CheckReport {
 struct OpenOptions {
     bool read_only = false;  ///< Every write returns kReadOnly; nothing on disk changes.
     bool create = true;      ///< Makes a store that does not exist; if false: kNotFound.
-    /// Mode of the files that the store makes, whatever the umask is: 0600, or 0640, 0660 and the like to let a group
-    /// in.
+    /// Mode of the files that the store makes, whatever the umask is: 0600, or 0640, 0660 and so on for a group.
     std::uint32_t file_mode = 0600;
     std::chrono::milliseconds timeout{30'000};  ///< The longest time that opening waits for others.
     Runtime runtime = {};
@@ -313,8 +311,7 @@ public:
     /// reader that has found something impossible uses it before calling it damage.
     enum class Reading : std::uint8_t { kUsual, kAfresh };
 
-    /// One snapshot with its frame and the frames that this one needs, all from one moment. Without `snapshot_id`: the
-    /// head.
+    /// One snapshot with its frame and the frames that it needs, all of one moment. Without `snapshot_id`: the head.
     /// Errors: kCorrupt (a frame that it needs is missing).
     [[nodiscard]] virtual Result<std::optional<Snapshot>> get(std::string_view run_id,
                                                               std::optional<std::string_view> snapshot_id,

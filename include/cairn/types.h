@@ -10,8 +10,7 @@
 
 namespace cairn {
 
-/// Wall-clock time of a record, UTC. It is for people and for filters; order inside a run is by `version`, never by
-/// time.
+/// Wall-clock time of a record, UTC. It is for people and filters; order inside a run is by `version`, never by time.
 using Timestamp = std::chrono::sys_time<std::chrono::microseconds>;
 
 /// The time at which a blocking call gives up.

@@ -39,9 +39,8 @@ struct CallExecutor::Shared {
     std::condition_variable ended;
     // Everything below is guarded by the mutex:
     std::deque<Ready> ready;  ///< The first call of each key that has no running call.
-    std::unordered_map<std::string, std::deque<Call>, TextHash, std::equal_to<>>
-        behind;                                ///< Waiting calls of keys that have one.
-    std::list<SteadyClock::time_point> begun;  ///< Start times of running calls.
+    std::unordered_map<std::string, std::deque<Call>, TextHash, std::equal_to<>> behind;  ///< Of keys that have one.
+    std::list<SteadyClock::time_point> begun;                                             ///< Of running calls.
     std::size_t threads = 0;
     std::size_t threads_max = 0;
     std::size_t idle = 0;

@@ -22,9 +22,8 @@ int write_all(int file, std::string_view bytes) noexcept {
 int sync_folder(const char* folder) noexcept {
     const int descriptor = ::open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (descriptor < 0) return errno;
-    const int problem = ::fsync(descriptor) == 0 || errno == EINVAL
-                            ? 0
-                            : errno;  // some file systems cannot sync a folder, and need not
+    const int problem =
+        ::fsync(descriptor) == 0 || errno == EINVAL ? 0 : errno;  // some file systems cannot, and need not
     ::close(descriptor);
     return problem;
 }

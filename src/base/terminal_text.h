@@ -1,7 +1,6 @@
 #pragma once
 
-// Texts for a terminal, and the columns that they take: a Chinese character takes two, an accent on its letter takes
-// none.
+// Texts for a terminal, and the columns that they take: a Chinese character takes two, an accent on its letter none.
 
 #include <cstddef>
 #include <string>

@@ -29,11 +29,7 @@ struct Timer::Entry {
     Alarm* alarm = nullptr;
     std::function<void()> call;
     std::multimap<Time, std::shared_ptr<Entry>>::iterator place;  ///< Valid while the timer waits.
-    enum class State : std::uint8_t {
-        kWaiting,
-        kCalled,
-        kOver
-    } state = State::kWaiting;  // guarded by the alarm's mutex
+    enum class State : std::uint8_t { kWaiting, kCalled, kOver } state = State::kWaiting;  // under the alarm's mutex
 };
 
 namespace {

@@ -19,9 +19,8 @@ struct Cli {
     LoadedConfig loaded;       ///< With `--store` applied. Valid when the action runs.
     Runtime runtime;           ///< Logs to standard error at the configured level. Valid when the action runs.
     std::function<Status()> action;
-    int exit_code = 0;  ///< Set by an action that ends without an error, but not with plain success.
-    bool needs_settings =
-        true;  ///< Set by the action: commands that explain the program work whatever the settings are.
+    int exit_code = 0;           ///< Set by an action that ends without an error, but not with plain success.
+    bool needs_settings = true;  ///< Set by the action: false for commands that only explain the program.
 
     const Config& config() const { return loaded.config; }
     /// The store's URL for people, with any password hidden.

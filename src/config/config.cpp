@@ -71,8 +71,7 @@ Result<DotenvValues> read_file(const EnvironmentLookup& environment, const std::
     return std::move(file->values);
 }
 
-// Variables that `command_agent` gives to its program, which may call a cairn, and variables of the project's own
-// tools.
+// Variables that `command_agent` gives its program, which may call a cairn, and those of the project's own tools.
 bool is_for_others(std::string_view name) {
     constexpr std::array<std::string_view, 7> kOfSteps{"CAIRN_RUN_ID",   "CAIRN_THREAD_ID", "CAIRN_USER_ID",
                                                        "CAIRN_PIPELINE", "CAIRN_STEP",      "CAIRN_ATTEMPT",

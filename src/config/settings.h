@@ -16,9 +16,8 @@ struct Setting {
     std::string_view variable;
     std::string accepts;
     std::string_view description;
-    std::function<bool(std::string_view text, Config& config)>
-        read;  ///< Returns false if the text is not accepted; then nothing changes.
-    std::function<std::string(const Config& config)> print;  ///< Hides secrets.
+    std::function<bool(std::string_view text, Config& config)> read;  ///< False: not accepted, nothing changed.
+    std::function<std::string(const Config& config)> print;           ///< Hides secrets.
 };
 
 /// All settings, in the documentation's order.

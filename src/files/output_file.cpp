@@ -30,8 +30,7 @@ std::unexpected<Error> refuse(const std::string& path, std::string_view because)
                "Give the output another name."));
 }
 
-// `/dev/stdout` and similar paths are links to what is open already. If that is a file, it must be written on, not
-// replaced.
+// `/dev/stdout` and its like are links to an open file or pipe. A file must be written on there, not replaced.
 bool is_open_already(const std::string& path) {
     struct stat entry{};
     if (::lstat(path.c_str(), &entry) != 0 || !S_ISLNK(entry.st_mode)) return false;

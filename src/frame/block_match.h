@@ -22,8 +22,7 @@ std::size_t common_suffix_bytes(std::string_view left, std::string_view right) n
 
 /// Describes `text` by ranges of `base`, in the order of the text. The first is their common prefix, with no literal
 /// bytes; the last is their common suffix. These two are always there, and may be empty. The ranges between are found
-/// by hash, so some equal ranges are missed, but every reported range is equal. The result depends on the two texts
-/// only.
+/// by hash, so some equal ranges are missed, but every reported range is equal. Only the texts decide the result.
 /// Cost: linear in both, whatever they contain.
 void find_copies(std::string_view base, std::string_view text, std::vector<Copy>& copies);
 

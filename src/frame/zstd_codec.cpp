@@ -20,8 +20,7 @@ constexpr std::size_t kBlockHeaderBytes = 3;
 constexpr std::uint32_t kCompressedBlock = 2;
 constexpr std::string_view kDictionaryMagic = "\x37\xA4\x30\xEC";
 
-constexpr std::size_t kScratchBytesKept = 1U
-                                          << 20;  ///< The part of a thread's scratch memory that is kept between calls.
+constexpr std::size_t kScratchBytesKept = 1U << 20;  ///< Scratch memory that a thread keeps between calls.
 
 struct FreeContext {
     void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }

@@ -1,7 +1,6 @@
 #pragma once
 
-// zstd as frames use it. Each thread has one context per direction, made at its first use: later calls allocate
-// nothing.
+// zstd as frames use it. Each thread has one context per direction, made at its first use; later calls do not allocate.
 
 #include <cairn/error.h>
 

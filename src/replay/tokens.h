@@ -19,8 +19,7 @@ namespace cairn {
 /// Errors: kLimitExceeded (nested deeper than `depth_max`: libraries print recursively).
 [[nodiscard]] Result<std::string> shield_tokens(std::string_view text, std::uint32_t depth_max);
 
-/// The reverse, for text that a library printed compactly and without escaping non-ASCII. The result's capacity is
-/// exact.
+/// The reverse, for text printed compactly by a library, with non-ASCII unescaped. The result's capacity is exact.
 [[nodiscard]] std::string restore_tokens(std::string_view printed);
 
 }  // namespace cairn

@@ -66,8 +66,7 @@ constexpr NumberPrefix number_at_front(std::string_view text) {
     return {at, true};
 }
 
-/// The bytes of the escape at the front of `text`, which starts with a backslash: 2, 6 for \uXXXX, 0 if it is not an
-/// escape.
+/// The bytes of the escape at the front of `text`, which starts with a backslash: 2, 6 for \uXXXX, 0 if it is none.
 constexpr std::size_t escape_at_front(std::string_view text) {
     if (text.size() < 2) return 0;
     switch (text[1]) {

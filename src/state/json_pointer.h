@@ -9,8 +9,7 @@
 
 namespace cairn {
 
-/// True for an empty text (the whole state), and for steps that each start with a slash and have `~` only before 0 or
-/// 1.
+/// True for an empty text (the whole state), and for steps that each start with a slash, with `~` only before 0 or 1.
 [[nodiscard]] bool is_json_pointer(std::string_view pointer) noexcept;
 
 /// Returns the normal text of the value that `pointer` leads to; nothing if there is none. Elements of lists are

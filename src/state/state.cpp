@@ -21,8 +21,7 @@ struct Workspace {
     std::string scratch;
 };
 
-/// Up to this size a thread keeps its workspace for the next state (5 bytes for each byte); a larger one is freed at
-/// once.
+/// Up to this size a thread keeps its workspace for the next state (5 bytes per byte); a larger one is freed at once.
 constexpr std::size_t kKeptTextBytesMax = 1 << 20;
 
 template <class Use>

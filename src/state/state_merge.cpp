@@ -17,8 +17,7 @@ namespace {
 
 constexpr std::uint32_t kNone = 0xFFFF'FFFF;
 
-/// The change of one key by the patch: the patch's member, and the first token of the value in the base, if there is
-/// one.
+/// The change of one key by the patch: the patch's member, and the first token of the base's value, if any.
 struct Change {
     TokenMember patch;
     std::uint32_t base = kNone;

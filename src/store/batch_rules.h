@@ -5,8 +5,7 @@
 // is no objection.
 //
 // The first rule below that is broken gives the answer, and nothing of the run's batch is applied:
-//   1. The batch is wrong whatever the store holds: see the one-argument `check_batch` (kInvalidArgument,
-//   kAlreadyExists).
+//   1. The batch is wrong whatever the store holds (kInvalidArgument, kAlreadyExists): `check_batch` of a batch alone.
 //   2. The run's lease is not the one that the lease to write expects (kConflict).
 //   3. Each write in order, against the run as the writes before it leave it:
 //      a. the run belongs to others (kInvalidArgument),
@@ -62,8 +61,7 @@ bool names_lease(const RunBatch& batch);
 /// Checks each batch by itself. If two batches name one run, the later one is kInvalidArgument.
 [[nodiscard]] std::vector<Status> check_batches(std::span<const RunBatch> batches);
 
-/// Checks that a batch that passed the check above may be applied to the run. A pure function: equal facts, equal
-/// answers.
+/// Checks that a batch that passed the check above may be applied to the run. Pure: equal facts, equal answers.
 /// Errors: kInvalidArgument, kAlreadyExists, kConflict.
 [[nodiscard]] Status check_batch(const RunBatch& batch, const RunFacts& facts);
 

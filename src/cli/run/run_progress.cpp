@@ -86,8 +86,7 @@ void RunProgress::on_event(const PipelineEvent& event) {
     if (show_ == Show::kNothing) return;
     const bool is_shown_below = show_ == Show::kLive && event.type == Type::kStepStarted;
     const std::string line = is_shown_below ? "" : line_of(event);
-    if (line.empty() && (show_ == Show::kLines || event.type == Type::kStepProgress))
-        return;  // it is soon redrawn anyway
+    if (line.empty() && (show_ == Show::kLines || event.type == Type::kStepProgress)) return;  // soon redrawn anyway
     erase_live();
     if (!line.empty()) print_message(printable_lines(line) + "\n");
     draw_live();

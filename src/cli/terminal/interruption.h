@@ -17,7 +17,7 @@ public:
 
     static bool requested() noexcept;
 
-    /// Ends the program by the received signal, as the shell expects: exit code 128 + signal. Returns if there was
+    /// Ends the program by the received signal, with exit code 128 + signal as shells expect. Returns if there was
     /// none.
     static void end_program();
 

@@ -19,8 +19,7 @@ namespace cairn {
 
 /// The program to start.
 struct Program {
-    std::vector<std::string> command =
-        {};  ///< The program is looked up in the environment's PATH unless it has a slash.
+    std::vector<std::string> command = {};      ///< Looked up in the environment's PATH unless it has a slash.
     std::vector<std::string> environment = {};  ///< Complete: "NAME=value".
     std::filesystem::path working_folder = {};  ///< Empty: this process's.
 };
@@ -51,8 +50,7 @@ public:
     const Descriptor& end() const { return end_; }
 
     void signal_group(int signal) const noexcept;
-    /// Waits for its end. Returns the status of waitpid(2); nothing if another part of this process has taken it
-    /// before.
+    /// Waits for its end. Returns the status of waitpid(2); nothing if another part of this process took it before.
     std::optional<int> reap() noexcept;
 
 private:

@@ -116,7 +116,7 @@ private:
                   .event = "event_sink_failed",
                   .message = fmt::format("a sink of events failed: {}; this is said once", reason),
                   .fields = {{"sink", fmt::to_string(index_)}}});
-        } catch (const std::exception&) {  // no memory is left to log it
+        } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): no memory left to log it
         }
     }
 

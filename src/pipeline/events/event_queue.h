@@ -1,7 +1,6 @@
 #pragma once
 
-// The events that wait for one sink. Bounded: events that do not fit are dropped, and the event after a gap says how
-// many.
+// The events that wait for one sink. Bounded: events that do not fit are dropped, and the next one says how many.
 
 #include <cairn/pipeline_events.h>
 

@@ -88,8 +88,7 @@ struct RunLease::Impl {
     const Lease lease;
     std::stop_source lost;
     std::atomic<bool> is_over = true;  ///< Nothing to release: the lease is not taken yet, or not held any more.
-    std::atomic<bool> was_release_tried =
-        false;  ///< The release failed: the destructor does not wait for the store again.
+    std::atomic<bool> was_release_tried = false;  ///< Then the destructor does not wait for the store again.
     std::mutex mutex;
     LeaseRenewal renewal;  // guarded by the mutex
 };

@@ -36,8 +36,7 @@ struct ResumePoint {
                                                     const State& input, const std::string& run_id,
                                                     const PipelineContext& context, Deadline deadline);
 
-/// The number of attempts that earlier executions have made at the steps of the current stage, seen from the lease's
-/// `epoch`.
+/// The attempts that earlier executions have made at the steps of the current stage, seen from the lease's `epoch`.
 std::map<std::string, int, std::less<>> attempts_before(const ResumePoint& point, const Pipeline& pipeline,
                                                         std::int64_t epoch);
 

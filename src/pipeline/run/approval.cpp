@@ -1,5 +1,4 @@
-// Saves a person's decision about a paused run. The save is a normal one, so the decision is durable and in the
-// history.
+// Saves a person's decision about a paused run. It is a normal save, so the decision is durable and in the history.
 
 #include "persistence/guarded.h"
 #include "persistence/save/request_rules.h"

@@ -1,6 +1,5 @@
 // Runs steps at the same time: the part of an execution that has several threads. Each result is saved as soon as it is
-// there, as a snapshot of its own that grows from the group's base. So whatever happens next, no finished step runs
-// again.
+// there, as a snapshot of its own that grows from the group's base. So no finished step ever runs again.
 
 #include "pipeline/merge/group_merge.h"
 #include "pipeline/run/pipeline_run.h"
@@ -73,8 +72,7 @@ void PipelineRun::run_in_group(const Step& step, std::size_t& under_way) {
     note_in_group(step, guarded([&] { return Result<StepRun>(run(step)); }), under_way);
 }
 
-// The last result is saved with the merged state, unless there will be none. If `ran` is an error, the step did not
-// run.
+// The last result is saved with the merged state, unless there will be none. An error in `ran`: the step did not run.
 void PipelineRun::note_in_group(const Step& step, Result<StepRun> ran, std::size_t& under_way) {
     if (!ran) {
         ran.error().message = fmt::format("step \"{}\": {}", step.name, ran.error().message);

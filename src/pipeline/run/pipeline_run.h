@@ -42,8 +42,7 @@ public:
 
     /// Call it once.
     PipelineResult execute();
-    /// Call it when another executor has taken the run: ends the run without saving anything more. Callable from any
-    /// thread.
+    /// Call it when another executor has taken the run: ends the run and saves nothing more. From any thread.
     void supersede();
 
 private:

@@ -62,8 +62,7 @@ struct RunProgress {
     std::map<std::string, int, std::less<>> attempts = {};            ///< At the steps that made the run fail.
     std::string error = {};                                           ///< The reason that it failed.
 
-    /// The current group: the snapshot that its steps started from, and the snapshots with the results of finished
-    /// steps.
+    /// The current group: the snapshot that its steps started from, and those with the results of finished steps.
     std::string group_base = {};
     std::map<std::string, std::string, std::less<>> group_finished = {};
 

@@ -236,8 +236,7 @@ Status MemoryStore::commit_one(RunBatch batch) try {
 Result<std::vector<Status>> MemoryStore::commit(std::span<const RunBatch> batches, Deadline /*deadline*/) {
     try {
         std::vector<Status> answers = check_batches(batches);
-        std::vector<RunBatch> copies(batches.begin(),
-                                     batches.end());  // large memory is allocated before anything changes
+        std::vector<RunBatch> copies(batches.begin(), batches.end());  // large memory is taken before anything changes
         const std::unique_lock lock(mutex_);
         if (closed_) return closed();
         if (read_only_) return fail(ErrorCode::kReadOnly, "the memory store was opened read-only");

@@ -57,8 +57,7 @@ public:
         idle_.reserve(connections_max);  // so that returning one cannot fail
     }
 
-    /// Lends a sound connection to the file that the path names now. The connection also waits for locks until
-    /// `deadline`.
+    /// Lends a sound connection to the file that the path names now. It, too, waits for locks until `deadline`.
     [[nodiscard]] Result<Loan> acquire(Deadline deadline);
     /// Puts a connection that was opened elsewhere into the pool.
     void adopt(std::unique_ptr<Connection> connection);

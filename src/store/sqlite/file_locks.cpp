@@ -158,8 +158,7 @@ LockedFile* add(const char* path, int descriptor, const struct stat& status) {
     return added;
 }
 
-// Finds the file behind an engine's descriptor. `path`: null unless it is being opened now. Returns null with errno on
-// failure.
+// Finds the file behind an engine's descriptor. `path`: null unless it is being opened now. Null with errno on failure.
 LockedFile* file_of(int descriptor, const char* path) {
     auto& files = table().by_descriptor;
     const auto index = static_cast<std::size_t>(descriptor);
@@ -248,7 +247,7 @@ int lock_file(int descriptor, int command, struct flock* lock) noexcept try {
     return -1;
 }
 
-int control_file(int descriptor, int command, ...) {  // the system's own signature
+int control_file(int descriptor, int command, ...) {  // NOLINT(cert-dcl50-cpp): as the system's own
     va_list arguments;
     va_start(arguments, command);
     void* const argument = va_arg(arguments, void*);

@@ -94,7 +94,7 @@ Status note(CheckReport& report, Error error) {
     return {};
 }
 
-// The engine lists a page that it could not read as damaged, with its result code in the text.
+// The engine lists an unreadable page as damaged, with its result code in the text.
 std::optional<int> result_code_in(std::string_view problem) {
     constexpr std::string_view kBefore = "error code=";
     const std::size_t at = problem.find(kBefore);
@@ -180,7 +180,7 @@ Result<CheckReport> inspect_once(Connection& connection, const std::filesystem::
     return report;
 }
 
-// The engine's own check reports some pages that it could not read as damaged. So all pages are read first.
+// The engine's own check reports some unreadable pages as damaged. So all pages are read first.
 Status read_all(Connection& connection) {
     constexpr std::size_t kPiece = 1 << 20;
     for (std::uint64_t offset = 0; offset < connection.file_bytes(); offset += kPiece) {

@@ -40,8 +40,7 @@ struct LogContent {
     std::string salts;                // 8 bytes that every frame of this log repeats; new when the log starts again
     std::uint64_t frames_sound = 0;   // from the start to the first frame that is damaged or of an older log
     std::uint64_t commits_sound = 0;  // commits among those frames
-    /// Commits of this same log from a damaged frame to the last whole one. The engine takes the log to end before
-    /// them.
+    /// Commits of this same log from a damaged frame to the last whole one. To the engine, the log ends before.
     std::uint64_t commits_behind_damage = 0;
     /// Set for a damaged log that the database has completely, including those commits. A power cut while the log
     /// starts anew leaves exactly that.

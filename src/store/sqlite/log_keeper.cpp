@@ -185,8 +185,7 @@ Status check_lock_file(Connection& connection, const fs::path& database) {
                 fmt::format("{}: other programs were opening it until the deadline", database.native()));
 }
 
-// Says whether nobody else has the database open, in this process or another. A caller that may not write may not lock
-// either.
+// Says whether nobody else has the database open, in this process or another. A reader may not lock.
 bool is_alone(Connection& connection, const fs::path& database, bool may_write) {
     const file_locks::Others others = file_locks::others_on(database);
     if (others.on_database.value_or(false)) return false;

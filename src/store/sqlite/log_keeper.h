@@ -24,7 +24,7 @@ namespace cairn::sqlite {
 class FolderLock {
 public:
     FolderLock(const std::filesystem::path& folder, Deadline deadline);
-    /// True if another process still had it at the deadline.
+    /// True if another holder still had it at the deadline.
     bool is_anothers() const { return is_anothers_; }
     ~FolderLock();
     FolderLock(const FolderLock&) = delete;

@@ -15,12 +15,10 @@ namespace cairn::sqlite {
 /// Says whether a batch has any of these members.
 bool prunes(const RunBatch& batch);
 
-/// Reads the facts that they need of an existing run: the snapshots that they name, and those that need one to be
-/// deleted.
+/// Reads the facts that they need of an existing run: the snapshots that they name, and those that need a deleted one.
 [[nodiscard]] Status read_facts_for_pruning(Connection& connection, const RunBatch& batch, RunReading& run);
 
-/// Applies `batch.rewrites`, `batch.deletions` and `batch.run_deletion`, in that order, once `check_batch` has passed
-/// them.
+/// Applies `batch.rewrites`, `batch.deletions` and `batch.run_deletion`, in that order, after `check_batch`.
 [[nodiscard]] Status prune(Connection& connection, const RunBatch& batch, const RunReading& run);
 
 /// Gives a few free pages at the end of the file back, in a transaction of its own. Returns their bytes, or 0 once
