@@ -160,7 +160,6 @@ Result<TrajectoryStep> expand_step(Json& document, Json& step, const StateLimits
     return TrajectoryStep{*std::move(state), std::move(type), AgentPhase(*phase)};
 }
 
-/// Reads the run's owner.
 Result<TrajectoryRun> read_owner(const Json& line) {
     TrajectoryRun run;
     for (const auto& [name, target] : {std::pair{"run_id", &run.run_id}, std::pair{"thread_id", &run.thread_id},

@@ -31,7 +31,6 @@ public:
     /// then.
     bool build();
 
-    /// The number of tokens.
     std::uint32_t size() const { return static_cast<std::uint32_t>(after_.size()); }
     char first_byte(std::uint32_t token) const { return text_[positions_[token]]; }
     std::string_view bytes(std::uint32_t token) const {

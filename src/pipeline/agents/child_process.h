@@ -27,8 +27,8 @@ struct Program {
 /// A program that was started in a process group of its own, with default signals and no descriptors but the standard
 /// ones. When this process dies, the kernel kills the program (PR_SET_PDEATHSIG), and a `GroupGuard` kills its group.
 /// The destructor kills what is left of the group.
-/// Threads: the thread that started it must live as long as the program runs, since the kernel takes that thread's end
-///   for the process's.
+/// Threads: the thread that started it must keep it for as long as the program runs, since the kernel takes that
+///   thread's end for the process's.
 class ChildProcess {
 public:
     /// Starts the program. Its standard input is a file that holds `standard_input`, so nobody has to feed it, and a

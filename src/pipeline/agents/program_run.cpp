@@ -20,7 +20,7 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::chrono::hours kGraceMax{24};      // so that computing with it is safe
-constexpr std::size_t kBlockBytes = 64U << 10U;  // the size of a pipe
+constexpr std::size_t kBlockBytes = 64U << 10U;  // the capacity of a pipe
 
 /// A descriptor that becomes readable when `stop` is requested.
 class StopSignal {

@@ -58,6 +58,7 @@ public:
     }
 
     /// Lends a sound connection to the file that the path names now. It, too, waits for locks until `deadline`.
+    /// Errors: kUnavailable (all were in use until `deadline`, or the file is gone), and those of opening.
     [[nodiscard]] Result<Loan> acquire(Deadline deadline);
     /// Puts a connection that was opened elsewhere into the pool.
     void adopt(std::unique_ptr<Connection> connection);
