@@ -10,7 +10,7 @@
 namespace cairn {
 namespace {
 
-// A zstd block does not make fewer new bytes smaller: it begins with at least this much.
+// Fewer new bytes than this do not get smaller in a zstd block, which begins with at least this much.
 constexpr std::size_t kZstdBytesMin = 12;
 
 // Filling zstd's tables with a wide context takes longer than compressing less than this, and saves some bytes of it.

@@ -73,8 +73,8 @@ void Interruption::end_program() {
     leave(signal);  // process 1, or a parent that blocked the signal
 }
 
-// Sets signals so that the end of a child is reported (an inherited, ignored SIGCHLD prevents that), `cairn log … |
-// head` ends quietly, and a file that may not grow any more (ulimit -f) gives an error of the write.
+// The end of a child must be reported (an inherited, ignored SIGCHLD prevents that). `cairn log … | head` must end
+// quietly. A file that may not grow any more (ulimit -f) must give an error of the write.
 void prepare_signals() {
     std::signal(SIGCHLD, SIG_DFL);
     std::signal(SIGPIPE, SIG_DFL);
