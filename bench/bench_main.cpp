@@ -1,5 +1,5 @@
-// Runs the benchmarks (Google Benchmark's own options apply), then prints what has an aim, and whether it was met.
-// Nothing fails on a missed aim: machines are noisy, and a person or CI's history decides.
+// Runs the benchmarks (Google Benchmark's own options apply), then prints the results that have an aim, and whether
+// they met it. A missed aim is no failure: machines are noisy, and a person or CI's history decides.
 
 #include "bench_states.h"
 #include "benchmarks.h"
@@ -16,7 +16,7 @@ namespace {
 
 using namespace cairn::bench;
 
-/// Prints as usual, and remembers what has an aim.
+/// Prints as usual, and records the results that have an aim.
 class AimReporter : public benchmark::ConsoleReporter {
 public:
     AimReporter() : ConsoleReporter(OO_None) {}

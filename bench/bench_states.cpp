@@ -27,7 +27,7 @@ constexpr Bounds kClasses[] = {{"below_4kB", 4'000},
                                {"32_to_128kB", 128'000},
                                {"above_128kB", std::numeric_limits<std::size_t>::max()}};
 constexpr std::size_t kStatesPerClass = 48;
-constexpr std::size_t kStretch = 16;  ///< At most so many consecutive states of one run.
+constexpr std::size_t kStretch = 16;  ///< The most consecutive states of one run.
 constexpr std::size_t kRunsPerFile = 3;
 
 using Runs = std::vector<std::vector<State>>;
@@ -47,7 +47,7 @@ std::vector<State> states_of(TrajectoryRun run) {
     return states;
 }
 
-/// The first run of every file, then the second ones, …: so that no source fills a class alone.
+/// Returns the first run of every file, then the second ones, …, so that no source fills a class alone.
 Runs recorded_runs() {
     std::array<Runs, kRunsPerFile> by_place;
     for (const std::filesystem::path& file : trajectory_files()) {
@@ -82,7 +82,7 @@ std::size_t class_of(const State& state) {
     return static_cast<std::size_t>(found - std::begin(kClasses));
 }
 
-/// Adds the last stretch of `run` in each class: the states that most saves of a long run look like.
+/// Adds the last stretch of `run` in each class: most saves of a long run have states like these.
 void add_stretches(const std::vector<State>& run, std::vector<SizeClass>& classes) {
     std::vector<std::vector<State>> stretches(classes.size());
     for (auto state = run.rbegin(); state != run.rend(); ++state) {

@@ -1,6 +1,6 @@
 #pragma once
 
-// The states that all benchmarks measure with: recorded agents' where they are there, else those of the example agent.
+// The states for all benchmarks: those of recorded agents if they exist, else those of the example agent.
 
 #include <cairn/state.h>
 
@@ -19,16 +19,16 @@ struct SizeClass {
     std::size_t state_bytes() const;
 };
 
-/// Where the states come from: "trajectories", or "repo_analyst".
+/// The source of the states: "trajectories", or "repo_analyst".
 const std::string& states_source();
 
-/// The public trajectories beside the project, file by file; empty where they are not.
+/// The public trajectories beside the project, file by file; empty if they do not exist.
 std::vector<std::filesystem::path> trajectory_files();
 
 /// The classes that have states, the smallest first. Read at the first call.
 const std::vector<SizeClass>& size_classes();
 
-/// All of them: the mix.
+/// The states of all classes together: the mix.
 const SizeClass& mixed_sizes();
 
 }  // namespace cairn::bench

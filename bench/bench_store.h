@@ -1,6 +1,6 @@
 #pragma once
 
-// What the benchmarks of the services share: a store of their own on this disk, and requests.
+// The common part of the services' benchmarks: a store of their own on this disk, and requests.
 
 #include "bench_states.h"
 
@@ -18,7 +18,7 @@
 
 namespace cairn::bench {
 
-/// Ends the program: a benchmark of something that failed has no meaning.
+/// Ends the program on an error: a benchmark of something that failed has no meaning.
 template <class T>
 T must(Result<T> result) {
     if (!result) {
@@ -68,7 +68,7 @@ inline void save_heads(StatePersistence& service, const SizeClass& sizes) {
 }
 
 /// Registers `function(benchmark, sizes)` as "name/size class", for every class and for the mix. It runs until its own
-/// calls have taken `seconds_min`; 0: what the command line says.
+/// calls have taken `seconds_min`; 0: as the command line says.
 template <class Function>
 void register_by_size(const std::string& name, const Function& function, double seconds_min = 0) {
     const auto add = [&](const SizeClass& sizes) {

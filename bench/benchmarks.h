@@ -1,6 +1,6 @@
 #pragma once
 
-// One function a file: each registers its benchmarks for the size classes that there are.
+// One function per file: each registers its benchmarks for the existing size classes.
 
 namespace cairn::bench {
 
@@ -8,6 +8,6 @@ void register_state_benchmarks();
 void register_skip_benchmarks();
 void register_save_benchmarks();
 void register_load_benchmarks();
-void register_chain_load_benchmarks();  ///< Only where the trajectories are.
+void register_chain_load_benchmarks();  ///< Only if the trajectories exist.
 
 }  // namespace cairn::bench

@@ -1,9 +1,9 @@
-// What chains of deltas cost when they are loaded, on recorded runs:
+// Measures the cost of loading chains of deltas, on recorded runs:
 //   load_latest_vs_full_frame/FILE   the newest state at many steps of the file's runs, in turn with reading and
-//   decoding
-//                                    a self-contained zstd frame of the same state; `all` is the files measured before
-//   load_any/FILE                    every snapshot of the file's first run: the slowest one's median, and the slowest
-//   call
+//                                    decoding a self-contained zstd frame of the same state; `all` is the files
+//                                    measured before
+//   load_any/FILE                    every snapshot of the file's first run: the slowest one's median, and the
+//                                    slowest call
 
 #include "bench_store.h"
 #include "benchmarks.h"
@@ -34,7 +34,7 @@ public:
     }
     void save_whole(const State& state) { must(whole_.save_agent_state(request_for("run", state))); }
 
-    /// By its id, so that it comes from the store and not from the cache.
+    /// Loads by id, so that the state comes from the store and not from the cache.
     void load_chained() {
         benchmark::DoNotOptimize(must(chained_.load_agent_state({.run_id = "run", .snapshot_id = newest_})));
     }

@@ -1,11 +1,11 @@
-// What committing together gives to many agents on one store, and what it costs a lone one:
+// Measures the gain from committing together for many agents on one store, and its cost for a lone one:
 //   cairn_concurrency_bench throughput   64 threads with a run each, against one thread, and against a bare loop that
-//                                        appends the same frames and syncs once a batch
+//                                        appends the same frames and syncs once per batch
 //   cairn_concurrency_bench latency      a lone `sync` save against one that goes to the store directly; the caller's
 //                                        time of an `async` save of 100 kB, changed and unchanged
-//   cairn_concurrency_bench fairness     what one run that saves as fast as it can does to 63 polite ones
+//   cairn_concurrency_bench fairness     the effect of one run that saves as fast as it can on 63 polite ones
 //   cairn_concurrency_bench memory       a million saves of small states over 10,000 runs: the peak of memory
-// Without an argument, the first three. The stores are made in the working folder.
+// Without an argument, it runs the first three. The stores are made in the working folder.
 
 #include "bench_store.h"
 #include "in_turn.h"
@@ -35,7 +35,7 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr std::size_t kRuns = 64;
 constexpr int kRounds = 5;
 
-/// Conversations with tools, one after the other: whole states of 13 kB on average, a message more at each step.
+/// Conversations with tools, one after the other: whole states of 13 kB on average, one message longer at each step.
 struct Conversations {
     std::string source;
     std::vector<std::vector<State>> runs;
@@ -65,7 +65,7 @@ double percentile(std::vector<double> values, double fraction) {
     return *place;
 }
 
-/// Notes how many frames and bytes each transaction had.
+/// Records how many frames and bytes each transaction had.
 class NotedStore final : public ForwardingStore {
 public:
     struct Commit {
@@ -94,7 +94,7 @@ private:
     std::vector<Commit> commits_;
 };
 
-/// An agent that has one conversation after the other, each a run of its own unless told that all are one run.
+/// An agent that has one conversation after the other. Each is a run of its own unless one run is given.
 class Agent {
 public:
     explicit Agent(std::size_t number, std::optional<std::string> run_id = {})
@@ -205,7 +205,7 @@ void measure_throughput() {
 
 // --- latency ---
 
-/// A save as it would be without a queue: look at the head, encode, commit.
+/// A save as it would be without a queue: read the head, encode, commit.
 class DirectSaves {
 public:
     explicit DirectSaves(std::shared_ptr<Store> store) : core_(std::move(store), {}) {}
@@ -277,7 +277,7 @@ void measure_async_callers() {
         const StatePersistenceRequest request = request_for("run", conversation(100'000, turn));
         const StatePersistenceRequest again = request_for("run", conversation(100'000, turn));
         changed_us.push_back(1e6 * seconds_of([&] { must(service.save_agent_state(request)); }));
-        if (turn % 2 == 0) must(service.flush("run"));  // found on disk, or still under way
+        if (turn % 2 == 0) must(service.flush("run"));  // found on disk, or still in flight
         unchanged_us.push_back(1e6 * seconds_of([&] { must(service.save_agent_state(again)); }));
         must(service.flush("run"));
     }
@@ -289,8 +289,8 @@ void measure_async_callers() {
 
 // --- fairness ---
 
-/// What 63 runs wait that save now and then, beside one run that saves as fast as it can with `greedy` (if any): the
-/// p99 in milliseconds.
+/// Returns how long 63 runs wait that save now and then, beside one run that saves as fast as it can with `greedy` (if
+/// any): the p99 in milliseconds.
 double polite_p99(std::optional<Durability> greedy) {
     constexpr std::size_t kPolite = 63;
     constexpr std::size_t kSaves = 60;

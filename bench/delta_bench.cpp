@@ -1,11 +1,11 @@
-// What storing a state as a delta against the one before costs and saves, on whole recorded runs, one thread, in its
-// CPU time:
-//   encode/FILE  encode_delta_frame alone, in bytes of state a second, and the sizes that come out of it
+// Measures cost and savings of storing a state as a delta against the one before, on whole recorded runs, one thread,
+// in its CPU time:
+//   encode/FILE  encode_delta_frame alone, in bytes of state per second, and the resulting sizes
 //   save/FILE    the whole save without the commit: validate, compare with the state before, encode
-//   apply/FILE   decoding a run's last state from its first one and all deltas since; `full_us` is what decoding that
-//                state from a full frame takes
-// Arguments that are files or folders of trajectories replace the public ones; without any the example agent's states
-// are measured. The table at the end sums up what the encode benchmarks found.
+//   apply/FILE   decoding a run's last state from its first one and all deltas since; `full_us` is the time to decode
+//                that state from a full frame
+// Arguments that are files or folders of trajectories replace the public ones. Without any trajectories, the example
+// agent's states are measured. The table at the end sums up the results of the encode benchmarks.
 
 #include "bench_states.h"
 #include "frame/delta_frame.h"
@@ -30,14 +30,14 @@ using namespace cairn::bench;
 
 using Run = std::vector<State>;
 
-/// One source of runs: read when it is measured, since all of them together take a gigabyte.
+/// One source of runs. It is read when it is measured, since all of them together take a gigabyte.
 struct Source {
     std::string name;
     std::filesystem::path file;  ///< Empty: the example agent.
 };
 
 struct Totals {
-    std::uint64_t state_bytes = 0;  ///< Of all states, also those that equal the one before.
+    std::uint64_t state_bytes = 0;  ///< The sum of all states, including those that equal the one before.
     std::uint64_t payload_bytes = 0;
     std::uint64_t delta_bytes = 0;
     std::uint64_t deltas = 0;
@@ -70,7 +70,7 @@ std::vector<Run> read_runs(const Source& source) {
     return runs;
 }
 
-/// The benchmarks of one source stand in a row, so the runs of the last one are enough.
+/// The benchmarks of one source follow one another, so it is enough to keep the runs of the last one.
 const std::vector<Run>& runs_of(const Source& source) {
     static std::string held;
     static std::vector<Run> runs;
@@ -124,7 +124,7 @@ void measure_encode(benchmark::State& state, const Source& source) {
     table()[source.name] = totals;
 }
 
-/// As the optimised service does it, with a caller that has the text.
+/// Encodes as the optimised service does, for a caller that has the text.
 void save_run(const Run& run, const std::vector<std::string>& texts) {
     for (std::size_t i = 1; i < run.size(); ++i) {
         const State state = must(State::parse(std::string_view(texts[i])));

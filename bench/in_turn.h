@@ -1,6 +1,6 @@
 #pragma once
 
-// Two ways of doing the same, measured in turn, so that whatever else the machine does hits both alike.
+// Measures two ways of doing the same in turn, so that other load on the machine affects both alike.
 
 #include <benchmark/benchmark.h>
 
@@ -28,7 +28,7 @@ double seconds_of(const Work& work) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-/// CPU time of this thread: on a busy machine, what a call of milliseconds would take on an idle one.
+/// CPU time of this thread: on a busy machine, the time that a call of milliseconds would take on an idle one.
 template <class Work>
 double cpu_seconds_of(const Work& work) {
     const auto now = [] {
@@ -41,10 +41,10 @@ double cpu_seconds_of(const Work& work) {
     return now() - begin;
 }
 
-/// Names of counters that the summary reads (bench_main.cpp): a ratio, and what it should be if there is an aim.
+/// Names of counters that the summary reads (bench_main.cpp): a ratio, and its maximum if there is an aim.
 inline constexpr auto kRatio = "ratio";
 inline constexpr auto kRatioMax = "ratio_max";
-/// What "bytes_per_second" should be, if there is an aim.
+/// The minimum of "bytes_per_second", if there is an aim.
 inline constexpr auto kBytesPerSecondMin = "bytes_per_second_min";
 
 /// Our way and a yardstick, on a number of inputs each.
@@ -52,7 +52,7 @@ class InTurn {
 public:
     explicit InTurn(std::size_t inputs) : ours_(inputs), yardstick_(inputs) {}
 
-    /// For a benchmark with UseManualTime: an iteration is `ours(input)` and `yardstick(input)` for every input.
+    /// For a benchmark with UseManualTime: an iteration calls `ours(input)` and `yardstick(input)` for every input.
     template <class Ours, class Yardstick>
     void run(benchmark::State& state, const Ours& ours, const Yardstick& yardstick) {
         bool ours_first = true;
@@ -80,7 +80,7 @@ public:
         yardstick_.insert(yardstick_.end(), other.yardstick_.begin(), other.yardstick_.end());
     }
 
-    /// Reports what all inputs together take: the median of each, summed, so that large inputs count as large.
+    /// Reports the total of all inputs: the median of each, summed, so that large inputs have a large weight.
     void report_totals(benchmark::State& state, std::optional<double> ratio_max = {}) const {
         const double inputs = static_cast<double>(ours_.size());
         report(state, sum_of_medians(ours_) / inputs, sum_of_medians(yardstick_) / inputs, ratio_max);

@@ -1,6 +1,6 @@
-// What a pipeline costs on top of its saves: 1,000 steps that do nothing, with a state of 100 kB, executed as a
-// pipeline and saved alone, in turn. Optimised, `sync`; under `exit` the number of saves is told. The stores are made
-// in the working folder.
+// Measures the cost of a pipeline beyond its saves: 1,000 steps that do nothing, with a state of 100 kB, executed as a
+// pipeline and saved alone, in turn. Optimised service, `sync`; for `exit` the number of saves is printed. The stores
+// are made in the working folder.
 
 #include "bench_store.h"
 #include "in_turn.h"
@@ -46,7 +46,7 @@ ExecutorOptions optimised(Durability durability) {
     return options;
 }
 
-/// One execution; what it saved, if `saves` is given.
+/// Executes once; stores its saves in `saves`, if given.
 double execute(std::vector<StatePersistenceRequest>* saves) {
     const ScratchFolder folder;
     const auto store = folder.open_store();

@@ -1,5 +1,5 @@
-// A durable save of a state that changed, against appending as many bytes to a file in the same folder and waiting for
-// the disk: what the disk demands of anyone.
+// A durable save of a changed state, compared with appending as many bytes to a file in the same folder and waiting for
+// the disk, as every program must.
 
 #include "bench_store.h"
 #include "benchmarks.h"
@@ -12,7 +12,7 @@ namespace cairn::bench {
 namespace {
 
 constexpr double kRatioAim = 1.5;
-constexpr double kSecondsMin = 2;  ///< A disk has good and bad moments: more of them.
+constexpr double kSecondsMin = 2;  ///< A disk has good and bad moments: this includes more of them.
 
 class AppendedFile {
 public:
@@ -47,7 +47,7 @@ void save_changed(benchmark::State& state, const SizeClass& sizes) {
     in_turn.run(
         state, [&](std::size_t index) { must(service.save_agent_state(requests[index])); },
         [&](std::size_t index) {
-            // The text is at least as long as its frame without the header; what the bytes are does not matter.
+            // The text is at least as long as its frame without the header; the content of the bytes does not matter.
             file.append_durably(sizes.states[index].text().substr(0, frame_bytes[index]));
         });
     in_turn.report_p50(state, kRatioAim);

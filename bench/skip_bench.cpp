@@ -1,5 +1,5 @@
-// A duplicate save, from text to receipt, against the least that an exact skip must do: parse the text, and compare it
-// with the text that is the head.
+// A duplicate save, from text to receipt, compared with the least that an exact skip must do: parse the text, and
+// compare it with the head's text.
 
 #include "bench_store.h"
 #include "benchmarks.h"

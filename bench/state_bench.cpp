@@ -1,5 +1,5 @@
-// What a State costs by itself, in bytes of input a second: parse, equality, checksum, look-up; beside them what the
-// machine can do at best (memcpy + memcmp) and what simdjson's own parser takes.
+// Measures the cost of a State by itself, in bytes of input per second: parse, equality, checksum, look-up. For
+// comparison, it also measures the machine's best (memcpy + memcmp) and simdjson's own parser.
 
 #include "bench_states.h"
 #include "benchmarks.h"
@@ -37,7 +37,7 @@ struct Sample {
     std::string changed;   ///< `normal` with one byte near its end changed.
 };
 
-/// The state of middle size of its class, in all the forms that are measured.
+/// The state of median size of its class, in all measured forms.
 Sample sample_of(const SizeClass& sizes) {
     std::vector<State> states = sizes.states;
     std::ranges::sort(states, {}, &State::size_bytes);
@@ -63,7 +63,7 @@ State parsed(const std::string& text) {
     return State::parse(std::string_view(text)).value();
 }
 
-/// Registers `name`/sample: `work` again and again, counted as `bytes` each.
+/// Registers `name`/sample: repeats `work`, counted as `bytes` each time.
 void add(const std::string& name, const Sample& sample, std::size_t bytes, std::function<void()> work,
          std::optional<double> aim = {}) {
     benchmark::RegisterBenchmark((name + "/" + sample.name).c_str(), [=](benchmark::State& state) {

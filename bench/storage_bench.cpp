@@ -1,4 +1,4 @@
-// What docs/storage.md says of delta chains, measured on recorded runs (files or folders of trajectories):
+// Measures the figures of docs/storage.md about delta chains, on recorded runs (files or folders of trajectories):
 //   cairn_storage_bench limits PATH…   stored bytes and load times for several chain limits, as a table in Markdown
 //   cairn_storage_bench growth FILE    every save of the file's first run, one line of CSV each, for plot_growth.py;
 //                                      a summary of early and late saves on standard error
@@ -23,7 +23,7 @@ namespace {
 using namespace cairn;
 using namespace cairn::bench;
 
-constexpr std::uint32_t kWhole = 1;  ///< Frames: no deltas at all, the yardstick of loading.
+constexpr std::uint32_t kWhole = 1;  ///< Frames: no deltas at all, the yardstick for loading.
 constexpr std::uint32_t kUnlimited = std::numeric_limits<std::uint32_t>::max();
 
 std::vector<TrajectoryRun> expanded(const std::filesystem::path& file) {
@@ -41,7 +41,7 @@ StatePersistenceRequest request_for_step(const TrajectoryRun& run, const Traject
 
 // --- limits ---
 
-/// All loads of a file's snapshots, and what they needed on disk.
+/// All loads of a file's snapshots, and their bytes on disk.
 struct FileFigures {
     std::uint64_t state_bytes = 0;
     std::uint64_t payload_bytes = 0;
@@ -71,7 +71,7 @@ double load_cpu_us(StatePersistence& service, const LoadRequest& request) {
     return cpu_seconds_of([&] { benchmark::DoNotOptimize(must(service.load_agent_state(request))); }) * 1e6;
 }
 
-/// Loads each snapshot once, then the slowest ones again: noise makes a fast one slow, never a slow one fast.
+/// Loads each snapshot once, then the slowest ones again: noise makes a fast load slow, never a slow one fast.
 void load_all(StatePersistence& service, std::span<const LoadRequest> requests, FileFigures& figures) {
     constexpr std::size_t kSlowest = 12;
     constexpr int kTimes = 5;
@@ -125,7 +125,7 @@ double p50_us(FileFigures figures) {
     return median_of(std::move(figures.load_us));
 }
 
-/// Multiples of load times are of those without deltas.
+/// Load times are also given as multiples of those without deltas.
 void print_row(const Setting& setting, const Setting& whole) {
     const FileFigures all = sum_of(setting.files);
     fmt::print("| {} | {} | {:.0f} | {:.0f} ({:.1f}×) | {:.0f} | {:.2f} |", limit_text(setting.limits.frames_max, ""),
@@ -154,14 +154,14 @@ void compare_limits(const std::vector<std::string>& paths) {
 
 // --- growth ---
 
-/// What one save cost.
+/// The cost of one save.
 struct Save {
     std::uint64_t state_bytes = 0;
-    std::uint64_t changed_bytes = 0;  ///< Of a delta that is not compressed: what is new, and what is kept of the base.
-    std::uint64_t zstd_bytes = 0;     ///< Of a self-contained frame.
+    std::uint64_t changed_bytes = 0;  ///< Of an uncompressed delta: the new bytes, and the kept ranges of the base.
+    std::uint64_t zstd_bytes = 0;     ///< Size of a self-contained frame.
     std::uint64_t cairn_bytes = 0;
     double cpu_us = 0;        ///< Without the check of the text.
-    double parse_cpu_us = 0;  ///< Of that check.
+    double parse_cpu_us = 0;  ///< Only the check.
 };
 
 std::vector<Save> sizes_of_saves(const TrajectoryRun& run) {
@@ -200,7 +200,7 @@ void measure_cpu(const TrajectoryRun& run, std::vector<Save>& saves) {
     }
 }
 
-/// Totals of the saves around a step: one alone says little, because steps differ.
+/// Totals of the saves around a step: a single save says little, because steps differ.
 void print_window(const std::vector<Save>& saves, std::size_t begin, std::size_t end) {
     Save sum;
     for (std::size_t index = begin; index < end; ++index) {

@@ -1,4 +1,4 @@
-// The programs of docs/guide.md in one: every C++ block there stands here, and a test runs it.
+// The programs of docs/guide.md in one: it contains every C++ block of the guide, and a test runs it.
 
 #include <cairn/cairn.h>
 #include <cairn/state_json.h>
@@ -12,7 +12,7 @@
 
 namespace {
 
-// What a real program would do instead is written in docs/reference.md, error by error.
+// A real program would handle each error as docs/reference.md describes.
 template <class T>
 T value_or_exit(cairn::Result<T> result) {
     if (result) return *std::move(result);

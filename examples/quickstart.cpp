@@ -1,4 +1,4 @@
-// The README's first program; a test runs it and keeps the two equal between the markers.
+// The README's first program. A test runs it, and checks that the part between the markers is the same in both.
 
 // README: begin
 #include <cairn/cairn.h>

@@ -1,6 +1,6 @@
-// Goal: no bytes make the delta decoder crash, read outside or take memory that nothing justifies.
-// Method: the input holds a base and two frames without guards, which are given fitting ones so that all of the decoder
-// is reached; both are applied in a row. What is decoded must have the length that its header claims.
+// Goal: no bytes make the delta decoder crash, read out of bounds, or allocate memory without justification.
+// Method: the input holds a base and two frames without guards. They get fitting guards, so that all of the decoder is
+// reached, and are applied in a row. A decoded text must have the length that its header claims.
 
 #include "frame/frame_header.h"
 #include "frame/text_chain.h"

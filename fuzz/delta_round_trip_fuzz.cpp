@@ -1,6 +1,6 @@
 // Goal: decode(encode(base, text), base) is `text` for any two texts; the same in a chain and alone.
-// Method: the input holds a base and instructions that build a text out of its ranges and new bytes, so that the
-// encoder finds what it looks for; texts are made larger than inputs are, to reach the block matching.
+// Method: the input holds a base, and instructions that build a text from its ranges and new bytes. So the encoder
+// finds the ranges that it looks for. Texts are made larger than inputs are, to reach the block matching.
 
 #include "frame/delta_frame.h"
 #include "frame/text_chain.h"
@@ -16,7 +16,7 @@ using namespace cairn;
 constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
 constexpr std::size_t kTextBytesMax = 64U << 10;
 
-/// The part again and again, each time a little different, as items of a list are.
+/// Repeats the part, each time a little different, like the items of a list.
 std::string enlarged(std::string_view part, std::uint8_t times) {
     std::string text;
     for (unsigned i = 0; i <= times && text.size() < kTextBytesMax; ++i) text.append(part).append(std::to_string(i));

@@ -1,6 +1,6 @@
-// Goal: no bytes make the header's or the full frame's decoder crash, read outside or take memory that nothing
-// justifies; what decodes has the length and checksum that the header tells.
-// Method: the input is a frame; once as it is, and once with the guard of its zstd body made to fit.
+// Goal: no bytes make the decoder of the header or of the full frame crash, read out of bounds, or allocate memory
+// without justification. A decoded text has the length and checksum that the header states.
+// Method: the input is a frame. It is decoded once as it is, and once with the guard of its zstd body made to fit.
 
 #include "frame/frame.h"
 #include "frame/frame_header.h"

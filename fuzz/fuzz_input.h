@@ -1,6 +1,6 @@
 #pragma once
 
-// What the fuzzers have in common: an input cut into parts, and a stop at the first broken promise.
+// The common part of the fuzzers: an input cut into parts, and a stop at the first broken promise.
 
 #include <cstddef>
 #include <cstdint>
@@ -21,7 +21,7 @@ public:
         return value;
     }
 
-    /// A part whose length stands in two bytes before it; all that is there if it claims more.
+    /// A part with its length in the two bytes before it; everything left if the length is larger.
     std::string_view part() {
         const std::size_t low = byte();
         const std::size_t bytes = low | static_cast<std::size_t>(byte()) << 8U;
@@ -36,7 +36,7 @@ private:
     std::string_view rest_;
 };
 
-/// libFuzzer keeps the input of a run that ends so.
+/// libFuzzer keeps the input of a run that ends like this.
 inline void require(bool holds) {
     if (!holds) std::abort();
 }

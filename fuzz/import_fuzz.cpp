@@ -1,6 +1,6 @@
-// Goal: no import stream makes the importer crash or a store that it cannot read, and every snapshot that it takes
-// loads as it stood in its line. Method: the input is a stream of lines, imported into a store in memory; a line whose
-// checksum does not fit is given one that does, so that all of the importer is reached. Then everything is loaded.
+// Goal: no import stream makes the importer crash, or makes a store that it cannot read. Every imported snapshot loads
+// as it was in its line. Method: the input is a stream of lines, imported into a store in memory. A line whose checksum
+// does not fit gets one that does, so that all of the importer is reached. Then everything is loaded.
 
 #include "fuzz_input.h"
 #include "transfer/importer.h"
@@ -19,7 +19,7 @@ using namespace cairn;
 
 constexpr StateLimits kLimits{.bytes_max = 16U << 10};
 
-// The line with the checksum and the length that its state has.
+// Returns the line with the checksum and the length of its state.
 std::string with_fitting_checksum(const std::string& line) {
     const auto parsed = State::parse(line);
     const auto state = parsed ? parsed->member("state") : std::nullopt;
@@ -53,7 +53,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         StatePersistenceService service(store);
         const auto loaded = service.load_agent_state({.run_id = run.run_id});
         fuzz::require(loaded && loaded->info.version == run.head_version);
-        // A run that was imported can go on.
+        // An imported run can be continued.
         fuzz::require(service
                           .save_agent_state({.run_id = run.run_id,
                                              .thread_id = run.thread_id,

@@ -1,4 +1,4 @@
-// Goal: no pipeline file makes its reader crash; what it accepts has steps, and places for them.
+// Goal: no pipeline file makes its reader crash. An accepted file has steps, and places for them.
 // Method: the input is the file's text.
 
 #include "fuzz_input.h"

@@ -1,5 +1,5 @@
-// Goal: whatever stands in a snapshot's metadata, a pipeline reads its progress from it or does not, and what it reads
-// it writes again as it was.
+// Goal: whatever is in a snapshot's metadata, a pipeline reads its progress from it or refuses it, and writes the
+// progress that it reads again as it was.
 // Method: the input is the metadata.
 
 #include "fuzz_input.h"

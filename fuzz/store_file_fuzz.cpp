@@ -1,7 +1,7 @@
-// Goal: whatever values stand in a store's rows, every reader answers or says what is wrong, and nothing that is
-// returned as a state is none.
-// Method: the input changes cells of a sound store's file through the engine, checksums of frames made to fit. Then all
-// readers are asked, and a save, a recovery and a deletion are tried.
+// Goal: whatever values are in a store's rows, every reader answers or reports the error, and everything that is
+// returned as a state is one.
+// Method: the input changes cells of a sound store's file through the engine, with checksums of frames made to fit.
+// Then all readers are called, and a save, a recovery and a deletion are tried.
 
 #include "frame/frame.h"
 #include "fuzz_input.h"
@@ -112,7 +112,7 @@ void bind(sqlite3_stmt* statement, fuzz::Input& input) {
     sqlite3_bind_blob(statement, 1, frame.data(), static_cast<int>(frame.size()), SQLITE_TRANSIENT);
 }
 
-// A frame by itself is found by the record's checksum: this makes the record fit.
+// A frame alone is refused by the record's checksum: this makes the record fit.
 void make_record_fit(sqlite3* database, const std::string& text, std::int64_t sequence) {
     const Checksum checksum = Checksum::of(text);
     const auto bytes = checksum.to_bytes();

@@ -1,6 +1,7 @@
-// Goal: text that comes out of a store never makes a reader read outside, whether it is a state or not; and what passes
-// the border is what `State::parse` would keep.
-// Method: the input is cut into texts; each is given to the border and, as it is, to all that walks over normal text.
+// Goal: text from a store never makes a reader read out of bounds, whether it is a state or not. Text that passes the
+// check is what `State::parse` would keep.
+// Method: the input is cut into texts. Each is given to the check and, as it is, to all code that walks over normal
+// text.
 
 #include "fuzz_input.h"
 #include "state/json_diff.h"

@@ -21,7 +21,7 @@ constexpr std::array<std::string_view, 6> kGoals{
     "survey the folders",         "count lines by language",          "read the files that others lean on",
     "look for possible concerns", "make sure that nothing has moved", "write the report"};
 
-// Worth a second look wherever they stand; none of them is wrong by itself.
+// Text that is worth a second look wherever it occurs; none of it is wrong by itself.
 constexpr std::array<std::string_view, 10> kConcerns{"TODO",  "FIXME", "strcpy(",    "sprintf(",         "system(",
                                                      "eval(", "goto ", "const_cast", "reinterpret_cast", "catch (...)"};
 
@@ -116,7 +116,7 @@ Status Agent::count_lines() {
     return {};
 }
 
-// The largest files that others can refer to, then those of them that the most other files do refer to.
+// Picks the largest files that others can refer to, then those of them that most other files refer to.
 Status Agent::choose_key_files() {
     if (auto entered = enter_phase(AgentPhase::kDataAnalysis, kGoals[2]); !entered) return entered;
     std::vector<std::pair<std::size_t, std::string>> ranking;  // files that mention it, its path
@@ -161,8 +161,8 @@ Status Agent::search_concerns() {
     return {};
 }
 
-// A look that finds nothing new leaves the state as it is. It is saved all the same, as agents do that save after
-// every step: these are the saves that the optimised service skips.
+// A check that finds nothing new leaves the state unchanged. The state is saved all the same, as agents do that save
+// after every step: the optimised service skips these saves.
 Status Agent::check_for_changes() {
     if (auto entered = enter_phase(AgentPhase::kActionPlanning, kGoals[4]); !entered) return entered;
     for (Folder& folder : folders_) {

@@ -1,8 +1,9 @@
 #pragma once
 
-// A small agent that gets to know a source tree: it surveys it, counts, picks the files that the others lean on, reads
-// how they introduce themselves, looks for what deserves a second look, and writes a report. It has rules instead of a
-// language model, so that it runs anywhere and does the same twice; what it keeps is what agents keep.
+// A small agent that gets to know a source tree. It surveys the tree, counts, picks the files that the others lean on,
+// reads how they introduce themselves, looks for places that deserve a second look, and writes a report. It has rules
+// instead of a language model, so that it runs anywhere and repeats itself exactly. Its state is like that of real
+// agents.
 
 #include "tools.h"
 
@@ -36,7 +37,7 @@ class Agent {
 public:
     Agent(const SourceTree& tree, const std::string& tree_name, SaveState save, AgentLimits limits = {});
 
-    /// Works through the plan and returns the last state. An error is a failed save: the agent does not go on with
+    /// Works through the plan and returns the last state. A failed save is an error: the agent does not continue with
     /// work that would be lost.
     cairn::Result<Json> run();
 
@@ -68,7 +69,7 @@ private:
     cairn::AgentPhase phase_;
     std::vector<Folder> folders_;            ///< As surveyed.
     std::vector<Entry> files_;               ///< All files of `folders_`.
-    std::vector<std::string> source_paths_;  ///< Those of a programming language.
+    std::vector<std::string> source_paths_;  ///< Paths of files in a programming language.
 };
 
 /// The report in a state, for a person.

@@ -19,7 +19,7 @@ std::unique_ptr<cairn::StatePersistence> make_service(Service service, const std
     return std::make_unique<cairn::OptimizedStatePersistence>(store);
 }
 
-// Persists every state that it is given, and measures that.
+// Persists every state that it is given, and measures the time.
 class Recorder {
 public:
     Recorder(cairn::StatePersistence& persistence, const Progress& progress)

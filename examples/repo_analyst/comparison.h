@@ -1,6 +1,6 @@
 #pragma once
 
-// One run of the agent through one persistence service on a fresh store, and what it cost.
+// One run of the agent through one persistence service on a fresh store, and its cost.
 
 #include "agent.h"
 
@@ -26,15 +26,15 @@ struct Measurement {
     std::uint64_t state_bytes = 0;
     std::uint64_t payload_bytes = 0;
     std::uint64_t store_bytes = 0;
-    std::chrono::nanoseconds saving{0};  ///< Inside save_agent_state, in all.
+    std::chrono::nanoseconds saving{0};  ///< Total time inside save_agent_state.
     std::chrono::nanoseconds save_p50{0};
-    bool loads_back_equal = false;  ///< What loads is byte for byte what was saved last.
+    bool loads_back_equal = false;  ///< The loaded state is byte for byte the one saved last.
 };
 
-/// Called after every save with their number and the agent's phase.
+/// Called after every save with the number of saves and the agent's phase.
 using Progress = std::function<void(std::uint64_t saves, const std::string& phase)>;
 
-/// Removes what is at `database` and starts anew there.
+/// Removes the store at `database` and starts anew there.
 cairn::Result<Measurement> run_agent(const SourceTree& tree, const std::string& tree_name, Service service,
                                      const std::filesystem::path& database, const Progress& progress);
 

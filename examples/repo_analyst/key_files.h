@@ -1,6 +1,6 @@
 #pragma once
 
-// Which files others may lean on, and how others speak of them.
+// Finds the files that others may lean on, and how others refer to them.
 
 #include "tools.h"
 
@@ -9,16 +9,16 @@
 
 namespace repo_analyst {
 
-/// The name without its folders.
+/// Returns the name without its folders.
 std::string file_name(const std::string& path);
 
-/// How other files speak of this one: C and C++ by a header's name, most others by the name without its suffix.
-/// Empty: they hardly ever do.
+/// Returns the text by which other files refer to this one: for C and C++ a header's name, for most others the name
+/// without its suffix. Empty: other files hardly ever refer to it.
 std::string spoken_name(const Entry& file);
 
 bool is_program_text(const Entry& file);
 
-/// The largest files that others can refer to.
+/// Returns the largest files that others can refer to.
 std::vector<Entry> key_file_candidates(std::vector<Entry> files);
 
 }  // namespace repo_analyst

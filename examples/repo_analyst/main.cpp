@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 using repo_analyst::Measurement;
 using repo_analyst::Service;
 
-// In place on a terminal; elsewhere one line per phase.
+// Prints in place on a terminal; elsewhere one line per phase.
 class ProgressLine {
 public:
     explicit ProgressLine(std::string name) : name_(std::move(name)) {}

@@ -20,7 +20,7 @@ constexpr std::size_t kMatchBytesMax = 160;
 struct Language {
     std::string_view suffix;
     std::string_view name;
-    std::string_view comment;  ///< How a line of comment begins.
+    std::string_view comment;  ///< The text that starts a comment line.
 };
 
 constexpr std::array kLanguages{
@@ -57,8 +57,8 @@ bool is_left_out(const std::string& name) {
     return name.empty() || name.front() == '.' || kFolders.contains(name);
 }
 
-// How many bytes the UTF-8 character at the front of `text` has; 0 if there is none. (Lengths and continuation bytes
-// are enough here: a state is checked in full when it is parsed.)
+// Returns the number of bytes of the UTF-8 character at the front of `text`; 0 if there is none. (Lengths and
+// continuation bytes are enough here: a state is checked in full when it is parsed.)
 std::size_t character_bytes(std::string_view text) {
     const auto lead = static_cast<unsigned char>(text.front());
     std::size_t length = 0;
@@ -134,7 +134,7 @@ std::string introduction_of(std::string_view path, std::string_view text) {
 
 std::vector<Entry> SourceTree::list(const std::string& folder) const {
     std::vector<Entry> entries;
-    std::error_code ignored;  // What cannot be read is left out, as what is not there.
+    std::error_code ignored;  // Unreadable entries are left out, like missing ones.
     for (fs::directory_iterator item(root_ / folder, ignored), end; item != end; item.increment(ignored)) {
         const std::string name = item->path().filename().string();
         if (is_left_out(name) || !is_text(name) || item->is_symlink(ignored)) continue;

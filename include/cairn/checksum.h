@@ -8,7 +8,7 @@
 
 namespace cairn {
 
-/// XXH3-128 of some bytes. It may rule equality out and it detects damage; it never proves equality of two states.
+/// XXH3-128 of some bytes. It can rule out equality, and it detects damage. It never proves that two states are equal.
 struct Checksum {
     static constexpr std::size_t kBytes = 16;
 

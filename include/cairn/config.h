@@ -18,7 +18,7 @@
 
 namespace cairn {
 
-/// Every setting, typed. Defaults are those of a process without any variable set.
+/// All settings, typed. The defaults are those of a process without any variable set.
 struct Config {
     bool enable_optimized_persistence = false;    ///< ENABLE_OPTIMIZED_PERSISTENCE
     std::size_t cache_max_size = 1000;            ///< OPTIMIZED_PERSISTENCE_CACHE_SIZE
@@ -35,10 +35,10 @@ struct Config {
     bool ignore_key_order = false;                ///< CAIRN_IGNORE_KEY_ORDER
     BatchLimits batch_limits = {};                ///< CAIRN_BATCH_SAVES_MAX, CAIRN_BATCH_BYTES_MAX
     QueueLimits queue_limits = {};   ///< CAIRN_QUEUE_SAVES_MAX, CAIRN_QUEUE_BYTES_MAX, CAIRN_QUEUE_AGE_MAX_MS
-    RetentionPolicy retention = {};  ///< CAIRN_RETENTION_…: what `prune` deletes unless told. Off.
+    RetentionPolicy retention = {};  ///< CAIRN_RETENTION_…: the default policy of `prune`. Off.
     std::chrono::milliseconds timeout{30'000};  ///< CAIRN_TIMEOUT_MS
     LogLevel log_level = LogLevel::kWarning;    ///< CAIRN_LOG_LEVEL
-    std::uint32_t file_mode = 0600;             ///< CAIRN_FILE_MODE: of stores, outputs and event files that are made.
+    std::uint32_t file_mode = 0600;             ///< CAIRN_FILE_MODE: of new stores, outputs and event files.
 
     StateLimits state_limits() const { return {.bytes_max = state_bytes_max, .depth_max = state_depth_max}; }
 };
@@ -57,11 +57,11 @@ struct ConfigEntry {
 
 struct LoadedConfig {
     Config config;
-    std::vector<ConfigEntry> entries;  ///< Every variable, in the documentation's order.
-    /// Lines of `.env` that were skipped, each with its number, and variables that look like a setting misspelt.
+    std::vector<ConfigEntry> entries;  ///< All variables, in the documentation's order.
+    /// Skipped lines of `.env`, each with its number, and variables that look like a misspelt setting.
     std::vector<std::string> warnings;
-    std::vector<std::string> unknown;  ///< Other variables that begin as ours do, and are none of them.
-    std::string dotenv_ignored;  ///< Why `.env` was not read, whether it is there or not: "ENVIRONMENT=production".
+    std::vector<std::string> unknown;  ///< Other variables that begin like ours.
+    std::string dotenv_ignored;        ///< Reason for not reading `.env`, existing or not: "ENVIRONMENT=production".
 };
 
 /// Looks a variable up; `std::nullopt` if it is not set.
@@ -73,10 +73,10 @@ std::vector<std::string> process_environment_names();
 
 /// Reads every variable: from `environment` first, else from the file `dotenv` (which need not exist), else the
 /// default. An empty value counts as not set. In ENVIRONMENT=production or staging the file is not read.
-/// `.env` syntax: `NAME=value` lines, `export ` allowed before, `#` comments, values bare, 'single' (as is) or
-///   "double" quoted (\n \r \t \" \\ \$), quoted ones over several lines too, LF or CRLF; other names are allowed and
-///   ignored. A line that cannot be read and is not of one of these variables is skipped with a warning.
-/// `names`: all that is set in `environment`, to find what was misspelt. Whatever it is, it is no error.
+/// `.env` syntax: `NAME=value` lines, `export ` allowed before, `#` comments, values bare, 'single' (as is) or "double"
+///   quoted (\n \r \t \" \\ \$), quoted ones over several lines too, LF or CRLF; other names are allowed and ignored. A
+///   line that cannot be read, and is not for one of these variables, is skipped with a warning.
+/// `names`: all variables that are set in `environment`, to find misspelt ones. A misspelt variable is never an error.
 /// Errors: kInvalidConfig naming the variable, the value and what is accepted, or the file and line number.
 [[nodiscard]] Result<LoadedConfig> load_config(const EnvironmentLookup& environment = process_environment(),
                                                const std::filesystem::path& dotenv = ".env",

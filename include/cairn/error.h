@@ -10,8 +10,8 @@
 
 namespace cairn {
 
-/// What went wrong, sorted by what the caller can do next. One code, one next step; the step is in `error_info()`.
-/// Numbers and names are for ever: new codes come at the end.
+/// The kind of an error, chosen by what the caller can do next. Each code has one next step; `error_info()` gives it.
+/// Numbers and names never change: new codes come at the end.
 enum class ErrorCode : std::uint8_t {
     kInvalidArgument,  ///< A field of the call, or of what it read, is wrong: correct it.
     kInvalidState,     ///< The state is not one JSON object: correct it; the message names the place.
@@ -27,31 +27,31 @@ enum class ErrorCode : std::uint8_t {
     kReadOnly,         ///< The store, its file or its folder cannot be written: change that or open another.
     kIncompatible,     ///< The file is not a cairn store, or a newer cairn wrote it: use another path or upgrade.
     kClosed,           ///< The store or service was closed: open a new one.
-    kAgentFailed,      ///< An agent's own program failed, and says why: mend that, then go on from the last step.
+    kAgentFailed,      ///< An agent's own program failed, and says why: fix that, then go on from the last step.
     kInternal,         ///< A defect or an exhausted machine (memory): report it with the detail.
-    kUnauthenticated,  ///< The store's server does not accept who asks: correct the credentials.
-    kPermissionDenied  ///< The server knows who asks and does not let them do this: ask for the right to.
+    kUnauthenticated,  ///< The store's server does not accept the caller's identity: correct the credentials.
+    kPermissionDenied  ///< The server knows the caller but does not permit this: ask for the right to.
 };
 
 inline constexpr ErrorCode kLastErrorCode = ErrorCode::kPermissionDenied;
 
-/// Whether the same call may be made again.
+/// Says whether the same call may be made again.
 enum class Retry : std::uint8_t {
     kNo,             ///< The same call fails again.
     kYes,            ///< Nothing was applied: make the same call again, after a pause.
     kSameSnapshotId  ///< It may have been applied: a retry with the same snapshot id is safe, another id is not.
 };
 
-/// One row of the one error table. CLI, HTTP, Python, Node and the documentation all read it.
+/// One row of the error table, which CLI, HTTP, Python, Node and the documentation all read.
 struct ErrorInfo {
     ErrorCode code;
-    std::string_view name;  ///< Stable, snake_case: what `--json` output, logs and metrics call it.
+    std::string_view name;  ///< Stable, snake_case: the name in `--json` output, logs and metrics.
     Retry retry;
     int http_status;
     int exit_code;
     std::string_view python_exception;
     std::string_view node_code;
-    std::string_view advice;  ///< The caller's next step, one sentence.
+    std::string_view advice;  ///< The caller's next step, in one sentence.
 };
 
 /// Every error code once, in the order of the enumeration.
@@ -62,11 +62,11 @@ const ErrorInfo& error_info(ErrorCode code) noexcept;
 struct Error {
     ErrorCode code = ErrorCode::kInternal;
     std::string message;
-    std::string detail = {};                       ///< What the engine said ("SQLITE_FULL (13): …"); may be empty.
+    std::string detail = {};                       ///< The engine's own message ("SQLITE_FULL (13): …"); may be empty.
     std::shared_ptr<const Error> cause = nullptr;  ///< The error behind this one; may be null.
-    std::string advice = {};                       ///< The next step in this very case; empty: the code's.
+    std::string advice = {};                       ///< The next step in this particular case; empty: the code's.
 
-    /// The caller's next step, one sentence: `advice`, or what the code's row says.
+    /// The caller's next step, in one sentence: `advice`, or that of the code's row.
     std::string_view next_step() const noexcept;
 
     /// "name: message [detail] <- cause. advice": one line for a person.
@@ -77,7 +77,7 @@ template <class T>
 using Result = std::expected<T, Error>;
 using Status = Result<void>;
 
-/// `error` with its next step, where the code's general one does not fit.
+/// Adds a next step to `error`, for when the code's general one does not fit.
 inline Error advise(Error error, std::string advice) {
     error.advice = std::move(advice);
     return error;

@@ -1,6 +1,6 @@
 #pragma once
 
-// For tests of programs that save: a store that fails on demand. Not part of cairn.h.
+// A store that fails on demand, for tests of programs that save. Not part of cairn.h.
 
 #include <cairn/store.h>
 
@@ -24,17 +24,17 @@ namespace cairn {
 
 enum class StoreCall : std::uint8_t { kCommit, kHead, kGet, kHistory, kLease };
 
-/// What shall go wrong. `{.call = StoreCall::kCommit, .code = ErrorCode::kOutcomeUnknown, .after_effect = true}`: the
-/// next commit is applied and reported as unknown.
+/// A failure to inject. With `{.call = StoreCall::kCommit, .code = ErrorCode::kOutcomeUnknown, .after_effect = true}`,
+/// the next commit is applied and reported as unknown.
 struct Fault {
     StoreCall call = StoreCall::kCommit;
     ErrorCode code = ErrorCode::kUnavailable;
     std::uint64_t nth = 1;      ///< 1: the next call of its kind, counted from `inject`.
-    bool for_good = false;      ///< That call and all later ones, until `heal`; otherwise that call alone.
+    bool for_good = false;      ///< That call and all later ones fail, until `heal`; if false, only that call.
     bool after_effect = false;  ///< The call takes effect and then reports the error.
 };
 
-/// A store whose calls fail on demand, or take their time. Threads: safe to use and to program from several threads.
+/// A store whose calls fail, or are slow, on demand. Threads: safe to use and to program from several threads.
 class FaultyStore final : public ForwardingStore {
 public:
     using CommitHook = std::function<void(std::span<const RunBatch>)>;
@@ -51,30 +51,30 @@ public:
         const std::lock_guard lock(mutex_);
         faults_.clear();
     }
-    /// Called at the start of each commit, failing ones too, on the committing thread and under no lock: it may block,
-    /// or use the store. Replaces the hook before it; null for none.
+    /// Sets a hook that is called at the start of each commit, failing ones too, on the committing thread and under no
+    /// lock. The hook may block, or use the store. It replaces the previous hook; null: none.
     void before_commit(CommitHook hook) {
         const std::lock_guard lock(mutex_);
         before_commit_ = std::move(hook);
     }
-    /// Calls of a kind so far, failed ones included.
+    /// The number of calls of a kind so far, including failed ones.
     std::uint64_t calls(StoreCall call) const {
         const std::lock_guard lock(mutex_);
         return calls_[index(call)];
     }
-    /// Calls of a kind that a fault made fail.
+    /// The number of calls of a kind that failed because of a fault.
     std::uint64_t failures(StoreCall call) const {
         const std::lock_guard lock(mutex_);
         return failures_[index(call)];
     }
 
-    /// From now on each call of a kind takes so long before it does anything. What does not begin by its deadline fails
-    /// with kUnavailable then, and has done nothing.
+    /// From now on, each call of a kind waits for `duration` before it does anything. A call that does not begin by its
+    /// deadline fails with kUnavailable at its deadline, and has done nothing.
     void delay(StoreCall call, std::chrono::milliseconds duration) {
         const std::lock_guard lock(mutex_);
         delays_[index(call)] = duration;
     }
-    /// How many commits the store says that it takes at the same time; 0: as the store behind it.
+    /// Sets how many commits the store says that it takes at the same time; 0: as many as the store behind it.
     void set_commits_at_once(std::size_t commits) { commits_at_once_ = commits; }
 
     std::size_t commits_at_once() const noexcept override {
@@ -119,7 +119,7 @@ private:
         return before_commit_;
     }
 
-    // Counts the call and takes the fault that is due for it, if any.
+    // Counts the call and returns the fault that is due for it, if any.
     std::optional<Fault> next_fault(StoreCall call) {
         const std::lock_guard lock(mutex_);
         const std::uint64_t number = ++calls_[index(call)];
@@ -134,7 +134,7 @@ private:
         return fault;
     }
 
-    // False: the deadline came first.
+    // Returns false if the deadline came first.
     bool wait_for_delay(StoreCall call, Deadline deadline) const {
         std::chrono::milliseconds duration{0};
         {
@@ -162,7 +162,7 @@ private:
         if (!wait_for_delay(call, deadline)) return fail(ErrorCode::kUnavailable, "delayed by the test");
         if (!fault) return effect();
         if (fault->after_effect) {
-            // An effect that failed by itself keeps its own error: there is nothing to be in doubt about.
+            // An effect that failed by itself keeps its own error: nothing is in doubt then.
             if (Answer answer = effect(); !has_effect(answer)) return answer;
         }
         return fail(fault->code, "injected by the test");

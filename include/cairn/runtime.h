@@ -14,16 +14,16 @@
 
 namespace cairn {
 
-/// Where "now" comes from, and how long a pause is. Implementations must be safe to call from any thread.
+/// The source of the current time and of pauses. Implementations must be safe to call from any thread.
 class Clock {
 public:
     virtual ~Clock() = default;
     virtual Timestamp now() = 0;
-    /// Keeps the calling thread waiting before it tries again. By default that long.
+    /// Pauses the calling thread before it tries again. The default waits for `duration`.
     virtual void pause(std::chrono::microseconds duration);
 };
 
-/// Where random bytes come from. Implementations must be safe to call from any thread.
+/// The source of random bytes. Implementations must be safe to call from any thread.
 class RandomSource {
 public:
     virtual ~RandomSource() = default;
@@ -33,7 +33,7 @@ public:
 enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarning, kError };
 std::string_view to_string(LogLevel level) noexcept;
 
-/// One thing worth telling an operator. Never holds content of a state.
+/// One event that an operator may want to know about. It never holds content of a state.
 struct LogRecord {
     LogLevel level = LogLevel::kInfo;
     std::string_view event;  ///< Stable, snake_case: "save_fallback", "recovery", …
@@ -41,22 +41,23 @@ struct LogRecord {
     std::vector<std::pair<std::string_view, std::string>> fields = {};
 };
 
-/// Called from any thread, locks held or not: must not throw, nor call cairn; should be quick. Cairn prints nothing.
+/// Called from any thread, with or without locks held. It must not throw or call cairn, and should be quick. Cairn
+/// prints nothing.
 using LogSink = std::function<void(const LogRecord&)>;
 
-/// Everything that is not a function of the input, so that a seed replays any failure. Members left null get the
-/// system's: real clock, the kernel's random bytes, a silent log.
+/// All inputs that are not given by the caller, in one place, so that a seed replays any failure. A null member gets
+/// the system's: real clock, the kernel's random bytes, a silent log.
 struct Runtime {
     std::shared_ptr<Clock> clock = nullptr;
     std::shared_ptr<RandomSource> random = nullptr;
     LogSink log = nullptr;
 
-    /// This runtime with every null member filled in.
+    /// Returns this runtime with every null member filled in.
     Runtime with_defaults() const;
 };
 
-/// A new snapshot id: UUIDv7 (RFC 9562), lower case, 36 characters. Time first, so ids of one process sort by age
-/// roughly; nothing relies on that order.
+/// Makes a new snapshot id: UUIDv7 (RFC 9562), lower case, 36 characters. The time comes first, so ids of one process
+/// sort roughly by age; nothing relies on that order.
 std::string make_snapshot_id(Clock& clock, RandomSource& random);
 
 }  // namespace cairn

@@ -12,17 +12,17 @@
 
 namespace cairn {
 
-/// What a state may cost. Both are inclusive maxima; exceeding one is `kLimitExceeded`.
+/// Limits on one state. Both are inclusive maxima; exceeding one is `kLimitExceeded`.
 struct StateLimits {
     static constexpr std::uint64_t kBytesMaxUpper = 0xFFFF'FFFFULL - 64;  ///< No limit can be set higher (4 GiB).
 
-    std::uint64_t bytes_max = 64ULL << 20;  ///< Of the text as given.
+    std::uint64_t bytes_max = 64ULL << 20;  ///< Size of the text as given.
     std::uint32_t depth_max = 1024;         ///< Nested objects and arrays; the outermost object is depth 1.
 };
 
-/// One agent state: a JSON object held as its *normal text*, that is the text as given without insignificant white
-/// space. Every token (digits of numbers, escapes in strings) and the order and repetition of keys stay as written,
-/// so what is loaded is byte for byte what was saved.
+/// One agent state: a JSON object held as its *normal text*. That is the given text without insignificant white space.
+/// Every token (digits of numbers, escapes in strings) and the order and repetition of keys stay as written, so a
+/// loaded state is byte for byte the saved one.
 ///
 /// Threads: immutable; any number of threads may read one State or copies of it.
 /// Cost: copying shares the text (a reference count). Parsing validates at memory speed and copies the text once;
@@ -42,22 +42,23 @@ public:
         return parse(std::string_view(text), limits);
     }
 
-    /// Takes text that is known to be normal text, without looking at it: what a frame decoded to (its checksum was
-    /// verified), or what a trusted serialiser wrote. Anything else makes a State that lies.
+    /// Takes text that is known to be normal text, without checking it: a decoded frame (its checksum was verified), or
+    /// the output of a trusted serialiser. Any other text makes a State that breaks its promises.
     static State from_normal_text(std::string&& text);
 
     std::string_view text() const noexcept { return *text_; }
     std::size_t size_bytes() const noexcept { return text_->size(); }
 
-    /// Computed at each call, at 7 GB/s or more: keep it if you need it twice.
+    /// Computed at each call, at 7 GB/s or more: keep the result if you need it twice.
     Checksum checksum() const noexcept { return Checksum::of(*text_); }
 
     /// The normal text of a top-level member's value ("\"x\"", "12", "{…}"), or nothing. `key` is the unescaped key;
     /// a key that is written with escapes is found by its meaning. Of duplicate keys the last wins, as in most
-    /// readers. Scans the text: for a handful of look-ups, not for a loop over keys.
+    /// readers. Each call scans the text: use it for a handful of look-ups, not for a loop over keys.
     std::optional<std::string_view> member(std::string_view key) const;
 
-    /// Same normal text, byte for byte. The same keys in another order, or `1` and `1.0`, are other states.
+    /// Two states are equal if their normal texts are the same, byte for byte. Another order of keys, or `1` for `1.0`,
+    /// makes another state.
     friend bool operator==(const State& left, const State& right) {
         return left.text_ == right.text_ || *left.text_ == *right.text_;
     }

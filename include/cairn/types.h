@@ -10,18 +10,18 @@
 
 namespace cairn {
 
-/// Wall-clock time of a record, UTC. For people and for filters; order inside a run is by `version`, never by this.
+/// Wall-clock time of a record, UTC. It is for people and filters; order inside a run is by `version`, never by time.
 using Timestamp = std::chrono::sys_time<std::chrono::microseconds>;
 
-/// When a blocking call gives up.
+/// The time at which a blocking call gives up.
 using Deadline = std::chrono::steady_clock::time_point;
 
-/// "2026-11-23T16:07:47.123456Z"; of a time outside the years 0 to 9999 the nearest one within.
+/// "2026-11-23T16:07:47.123456Z". A time outside the years 0 to 9999 becomes the nearest one within.
 std::string format_timestamp(Timestamp time);
 /// Reads what `format_timestamp` prints; the fraction may have 0 to 6 digits and a bare date means midnight UTC.
 Result<Timestamp> parse_timestamp(std::string_view text);
 
-/// Why a snapshot was made. The documented names are constants; any other name is accepted and is critical.
+/// The reason for a snapshot. The documented names are constants; any other name is accepted and is critical.
 class CheckpointType {
 public:
     static const CheckpointType kManual, kRecovery, kPhaseTransition;     // critical
@@ -39,7 +39,7 @@ private:
     std::string name_;  ///< Part of the stored format.
 };
 
-/// Where the agent is in its work. The documented names are constants; any other name is as good; "" is "not said".
+/// The agent's place in its work. The documented names are constants; any other name is as good; "" is "not said".
 class AgentPhase {
 public:
     static const AgentPhase kInitialization, kTriage, kDataAnalysis, kOptimization, kActionPlanning, kReporting,
@@ -56,17 +56,17 @@ private:
     std::string name_;  ///< Part of the stored format.
 };
 
-/// What a save did. A save that failed returns an `Error` and is counted as `kFailed`.
+/// The effect of a save. A failed save returns an `Error` and is counted as `kFailed`.
 enum class Outcome : std::uint8_t { kPersisted, kDeduplicated, kFallback, kQueued, kFailed };
 
-/// The durability that a save has reached, never the one wished for.
+/// The durability that a save has reached, not the one requested.
 enum class Durability : std::uint8_t {
     kSync,   ///< The commit is on disk: survives process death and power loss.
-    kAsync,  ///< Queued, bounded lag.
+    kAsync,  ///< Queued; the delay is bounded.
     kExit    ///< Held until the pipeline ends or `flush`.
 };
 
-/// What a save does when another writer moved the head since this writer last saw it.
+/// The response of a save when another writer has moved the head since this writer last saw it.
 enum class OnConflict : std::uint8_t {
     kRebase,  ///< Save on top of the new head.
     kFail     ///< Return kConflict; nothing is applied.

@@ -13,7 +13,7 @@ bool Backoff::pause() {
     return std::chrono::steady_clock::now() < deadline_;
 }
 
-// Between nothing and the bound.
+// A random time between zero and the bound.
 std::chrono::microseconds Backoff::random_pause() {
     std::uint32_t random = 0;
     runtime_.random->fill(std::as_writable_bytes(std::span(&random, 1)));

@@ -19,14 +19,14 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 using Call = std::function<void()>;
 
-// So many threads work side by side as long as none of them is blocked.
+// This many threads work side by side as long as none of them is blocked.
 constexpr std::size_t kEager = 4;
 constexpr std::chrono::milliseconds kBlockedAfter{2};
 constexpr std::chrono::seconds kIdleFor{5};
 
 }  // namespace
 
-// Threads share it, so that a call may destroy the executor that makes it.
+// The threads share ownership of it, so that a call may destroy its own executor.
 struct CallExecutor::Shared {
     struct Ready {
         std::string key;
@@ -34,25 +34,25 @@ struct CallExecutor::Shared {
     };
 
     std::mutex mutex;
-    std::condition_variable work;   ///< For idle threads.
-    std::condition_variable pause;  ///< For those that wait whether the others are blocked.
+    std::condition_variable work;   ///< Idle threads wait here.
+    std::condition_variable pause;  ///< Threads wait here to see whether the others are blocked.
     std::condition_variable ended;
-    // All of it under the mutex:
-    std::deque<Ready> ready;  ///< The first call of each key that has none under way.
-    std::unordered_map<std::string, std::deque<Call>, TextHash, std::equal_to<>> behind;  ///< Of keys that have.
-    std::list<SteadyClock::time_point> begun;                                             ///< Of calls under way.
+    // Everything below is guarded by the mutex:
+    std::deque<Ready> ready;  ///< The first call of each key that has no running call.
+    std::unordered_map<std::string, std::deque<Call>, TextHash, std::equal_to<>> behind;  ///< Of keys that have one.
+    std::list<SteadyClock::time_point> begun;                                             ///< Of running calls.
     std::size_t threads = 0;
     std::size_t threads_max = 0;
     std::size_t idle = 0;
     std::size_t pausing = 0;
     bool is_ending = false;
 
-    /// How long to wait before another call is begun beside those under way; nothing: begin.
+    /// The time to wait before starting another call beside the running ones; nothing: start now.
     std::optional<SteadyClock::duration> pause_before_next() const;
     void finish(const std::string& key);
-    /// Makes the first ready call. The lock is held before and after.
+    /// Makes the first ready call. The caller holds the lock before and after.
     void make_one(std::unique_lock<std::mutex>& lock);
-    /// Waits for something to do. False: for too long, or there is nothing to come.
+    /// Waits for work. Returns false if the wait was too long, or no more work will come.
     bool wait_for_work(std::unique_lock<std::mutex>& lock);
 
     static void run(const std::shared_ptr<Shared>& shared);
@@ -61,14 +61,14 @@ struct CallExecutor::Shared {
 };
 
 namespace {
-thread_local const void* tls_executor = nullptr;  // whose thread this is
+thread_local const void* tls_executor = nullptr;  // the executor that this thread belongs to
 }  // namespace
 
 std::optional<SteadyClock::duration> CallExecutor::Shared::pause_before_next() const {
     const SteadyClock::time_point now = SteadyClock::now();
     std::size_t working = 0;
     std::optional<SteadyClock::time_point> first;
-    for (const SteadyClock::time_point begin : begun) {  // the oldest first
+    for (const SteadyClock::time_point begin : begun) {  // oldest first
         if (now - begin >= kBlockedAfter) continue;
         if (!first) first = begin;
         ++working;
@@ -94,7 +94,7 @@ void CallExecutor::Shared::make_one(std::unique_lock<std::mutex>& lock) {
     const auto place = begun.insert(begun.end(), SteadyClock::now());
     lock.unlock();
     next.call();
-    next.call = nullptr;  // what it holds may use the executor
+    next.call = nullptr;  // its captures may use the executor
     lock.lock();
     begun.erase(place);
     finish(next.key);
@@ -119,7 +119,7 @@ void CallExecutor::Shared::run(const std::shared_ptr<Shared>& shared) {
             --shared->pausing;
             continue;
         }
-        // Whatever comes next finds a thread, should this call block.
+        // The next call must find a thread, in case this one blocks.
         if (shared->ready.size() > 1) ensure_thread(shared);
         shared->make_one(lock);
     }

@@ -6,7 +6,7 @@
 
 namespace cairn {
 
-/// "1 byte", "2 bytes": for messages.
+/// Returns "1 byte", "2 bytes": for messages.
 std::string counted(std::uint64_t count, std::string_view word);
 
 }  // namespace cairn

@@ -7,13 +7,13 @@
 
 namespace cairn {
 
-/// Until when a call of the store may wait that nobody has given a time: one reading of a command, of a check.
+/// The deadline of one store call that nobody has given a time for, such as one reading of a command or of a check.
 inline Deadline default_deadline() {
     constexpr std::chrono::seconds kPatience(30);
     return std::chrono::steady_clock::now() + kPatience;
 }
 
-/// For one reading of something that may take until `deadline` as a whole.
+/// The deadline of one reading within an operation that may take until `deadline` as a whole.
 inline Deadline reading_deadline(Deadline deadline) {
     return std::min(deadline, default_deadline());
 }

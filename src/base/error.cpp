@@ -7,8 +7,8 @@
 namespace cairn {
 namespace {
 
-// In the order of the enumeration; a test fails on a gap. Exit code 1 is left to the unexpected, 2 to usage errors of
-// the command line, which are the caller's as kInvalidArgument is.
+// In the order of the enumeration; a test fails on a gap. Exit code 1 is reserved for unexpected failures. Exit code 2
+// is for usage errors of the command line, which are the caller's, like kInvalidArgument.
 constexpr std::array kErrorTable{
     ErrorInfo{ErrorCode::kInvalidArgument, "invalid_argument", Retry::kNo, 400, 2, "InvalidArgumentError",
               "CAIRN_INVALID_ARGUMENT", "Correct what the message names."},

@@ -6,7 +6,7 @@
 
 namespace cairn {
 
-/// The engine's words and the errors behind, in one line: for shapes that have no members for those.
+/// The engine's message and the causes, in one line: for formats that have no members for those.
 std::string full_detail(const Error& error);
 
 }  // namespace cairn

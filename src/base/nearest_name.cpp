@@ -35,7 +35,7 @@ bool differs_in_case_alone(std::string_view word, std::string_view name) {
 }  // namespace
 
 std::string nearest_name(std::string_view word, std::span<const std::string> names) {
-    constexpr std::size_t kLettersMax = 64;  // a longer word is no slip of the hand
+    constexpr std::size_t kLettersMax = 64;  // a longer word is not a typing error
     std::string nearest;
     std::size_t steps_min = std::min<std::size_t>(3, word.size() / 2 + 1);
     if (word.size() > kLettersMax) return nearest;

@@ -7,9 +7,9 @@
 
 namespace cairn {
 
-/// What all of a process share: one `T`, made at the first use. It is never destroyed, since static destructors may
-/// still need it. A forked child has one of its own: a lock that it inherits may be held for ever by a thread that is
-/// not there. Errors: those of making a `T`, std::bad_alloc. Threads: safe to call concurrently.
+/// One `T` that a whole process shares, made at the first use. It is never destroyed, since static destructors may
+/// still need it. A forked child gets its own: an inherited lock may be held for ever by a thread that does not exist
+/// there. Errors: those of making a `T`, std::bad_alloc. Threads: safe to call concurrently.
 template <class T>
 T& of_this_process() {
     struct Owned {

@@ -18,7 +18,7 @@ public:
     }
 };
 
-// Straight from the kernel: a generator of our own would repeat itself in a forked child.
+// Reads directly from the kernel: a generator of our own would repeat itself in a forked child.
 class SystemRandom final : public RandomSource {
 public:
     void fill(std::span<std::byte> bytes) override {

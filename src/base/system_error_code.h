@@ -4,7 +4,7 @@
 
 namespace cairn {
 
-/// What a system call's errno about a file means to the caller; `otherwise` if it is none of the usual ones.
+/// The error code for a system call's errno about a file; `otherwise` if it is not one of the usual ones.
 [[nodiscard]] ErrorCode code_of_system_error(int error_number, ErrorCode otherwise);
 
 }  // namespace cairn

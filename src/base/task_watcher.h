@@ -5,7 +5,7 @@
 
 namespace cairn {
 
-/// Follows a long task, and may stop it. The task works without one that says anything: this is it.
+/// Follows a long task, and may stop it. This base class does nothing: use it for a task that nobody watches.
 /// Threads: `advance` and `must_stop` are called from any thread of the task, `begin` from the one that started it.
 class TaskWatcher {
 public:
@@ -14,10 +14,10 @@ public:
     TaskWatcher(const TaskWatcher&) = delete;
     TaskWatcher& operator=(const TaskWatcher&) = delete;
 
-    /// A part of the task begins that has so many steps; 0: nobody knows.
+    /// A part of the task with this many steps begins; 0: unknown.
     virtual void begin(std::string_view /*activity*/, std::uint64_t /*steps*/) {}
     virtual void advance(std::uint64_t /*steps*/ = 1) {}
-    /// Whether the task should end at once, as far as it is.
+    /// Returns true if the task should end at once, with the work done so far.
     virtual bool must_stop() { return false; }
 };
 

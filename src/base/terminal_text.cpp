@@ -8,7 +8,8 @@
 namespace cairn {
 namespace {
 
-/// The C library's tables of Unicode, whatever the user's locale is. Only this thread's, and only for as long.
+/// Makes the C library use its Unicode tables, whatever the user's locale is. Affects only this thread, and only during
+/// this object's lifetime.
 class UnicodeTables {
 public:
     UnicodeTables() : before_(tables() == nullptr ? nullptr : ::uselocale(tables())) {}
@@ -31,13 +32,13 @@ bool is_ascii(char c) {
     return static_cast<unsigned char>(c) < 0x80;
 }
 
-// Within UnicodeTables.
+// Call it only within UnicodeTables.
 DisplayedCharacter character_at_front(std::string_view text) {
     if (is_ascii(text.front())) return {.bytes = 1, .columns = 1};
     wchar_t character = 0;
     std::mbstate_t state{};
     const std::size_t bytes = std::mbrtowc(&character, text.data(), text.size(), &state);
-    if (bytes == 0 || bytes > text.size()) return {.bytes = 1, .columns = 1};  // no character
+    if (bytes == 0 || bytes > text.size()) return {.bytes = 1, .columns = 1};  // not a character
     const int columns = ::wcwidth(character);
     return {.bytes = bytes, .columns = columns < 0 ? 1U : static_cast<std::size_t>(columns)};
 }

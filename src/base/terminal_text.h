@@ -13,15 +13,15 @@ struct DisplayedCharacter {
     std::size_t columns = 0;
 };
 
-/// The first one of a text that is not empty. A byte that is not UTF-8 is a character of one column.
+/// The first character of a text that is not empty. A byte that is not UTF-8 is a character of one column.
 DisplayedCharacter first_character(std::string_view text);
 
 std::size_t display_width(std::string_view text);
 
-/// `text` without anything that could steer a terminal: control characters become `?`.
+/// Returns `text` with control characters, which could steer a terminal, replaced by `?`.
 std::string printable(std::string_view text);
 
-/// What fits into so many columns of a terminal, then "…".
+/// Returns the part that fits into this many columns of a terminal, then "…".
 std::string shortened(std::string_view text, std::size_t columns);
 
 }  // namespace cairn

@@ -10,12 +10,12 @@
 namespace cairn {
 namespace {
 
-// 192 bytes, as XXH3's own secret has: each block of a text is mixed with other ones of them.
+// 192 bytes, like XXH3's own secret: each block of a text is mixed with different ones of them.
 class Secret {
 public:
     Secret() noexcept {
         if (getentropy(words_.data(), sizeof words_) == 0) return;
-        // Forbidden to ask the kernel: harder to guess than nothing.
+        // If asking the kernel is forbidden, this is still harder to guess than no secret.
         const auto time = static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
         const std::uint64_t seed = time ^ reinterpret_cast<std::uintptr_t>(this);
         for (std::uint64_t i = 0; i < words_.size(); ++i) words_[i] = XXH64(&i, sizeof i, seed);

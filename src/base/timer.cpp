@@ -11,12 +11,12 @@
 namespace cairn {
 namespace {
 
-/// The thread of a process, and what it waits for.
+/// The timer thread of a process, and the timers that it waits for.
 struct Alarm {
     std::mutex mutex;
-    std::condition_variable changed;  ///< Another timer is the first one.
-    std::condition_variable ended;    ///< A call was made.
-    // Under the mutex:
+    std::condition_variable changed;  ///< Another timer has become the first one.
+    std::condition_variable ended;    ///< A call has ended.
+    // Guarded by the mutex:
     std::multimap<Timer::Time, std::shared_ptr<Timer::Entry>> waiting;
     std::thread::id thread;  ///< None: not started yet.
 
@@ -28,7 +28,7 @@ struct Alarm {
 struct Timer::Entry {
     Alarm* alarm = nullptr;
     std::function<void()> call;
-    std::multimap<Time, std::shared_ptr<Entry>>::iterator place;                           ///< While it waits.
+    std::multimap<Time, std::shared_ptr<Entry>>::iterator place;  ///< Valid while the timer waits.
     enum class State : std::uint8_t { kWaiting, kCalled, kOver } state = State::kWaiting;  // under the alarm's mutex
 };
 

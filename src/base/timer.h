@@ -6,8 +6,8 @@
 
 namespace cairn {
 
-/// Calls back when a time has come. All timers of a process share one thread, which is started with the first of them
-/// and sleeps while there is nothing to wait for.
+/// Calls back at a given time. All timers of a process share one thread, which is started with the first timer and
+/// sleeps while there is nothing to wait for.
 ///
 /// Threads: safe to use concurrently. Calls are made one after the other, so each must be quick; it must not throw.
 class Timer {
@@ -16,9 +16,9 @@ public:
     struct Entry;
 
     Timer() = default;
-    /// Errors: std::system_error (there is no thread left).
+    /// Errors: std::system_error (no thread is left).
     Timer(Time time, std::function<void()> call);
-    /// Calls it off. If it is being made on another thread, waits until that has ended.
+    /// Cancels the call. If it is running on another thread, waits until it has ended.
     ~Timer() { cancel(); }
     Timer(Timer&&) noexcept = default;
     Timer& operator=(Timer&& other) noexcept;

@@ -23,7 +23,7 @@ const AgentPhase AgentPhase::kActionPlanning{"action_planning"};
 const AgentPhase AgentPhase::kReporting{"reporting"};
 const AgentPhase AgentPhase::kCompletion{"completion"};
 
-// Literals, not the constants above: a static object of another file may ask before those are made.
+// Uses literals, not the constants above: a static object of another file may call this before those are made.
 bool CheckpointType::is_critical() const noexcept {
     return name_ != "auto" && name_ != "intermediate" && name_ != "pipeline_complete";
 }
@@ -71,7 +71,7 @@ std::optional<RecoveryType> parse_recovery_type(std::string_view text) noexcept 
 std::string format_timestamp(Timestamp any) {
     constexpr Timestamp kFirst = std::chrono::sys_days(std::chrono::year(0) / 1 / 1);
     constexpr Timestamp kLast = std::chrono::sys_days(std::chrono::year(10'000) / 1 / 1) - std::chrono::microseconds(1);
-    const Timestamp time = std::clamp(any, kFirst, kLast);  // what can be read again
+    const Timestamp time = std::clamp(any, kFirst, kLast);  // only a time that can be read again
     const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
     const std::chrono::year_month_day date{std::chrono::floor<std::chrono::days>(time)};
     const std::chrono::hh_mm_ss clock{seconds - std::chrono::floor<std::chrono::days>(time)};
@@ -82,7 +82,7 @@ std::string format_timestamp(Timestamp any) {
 
 namespace {
 
-// Reads exactly `digits` digits off the front of `text`.
+// Reads exactly `digits` digits from the front of `text`.
 std::optional<int> take_number(std::string_view& text, std::size_t digits) {
     int value = 0;
     if (text.size() < digits) return std::nullopt;
@@ -100,7 +100,7 @@ bool take(std::string_view& text, char wanted) {
     return true;
 }
 
-// ".123" as microseconds; no fraction is 0.
+// Reads ".123" as microseconds; no fraction is 0.
 std::optional<int> take_fraction(std::string_view& text) {
     if (!take(text, '.')) return 0;
     int micros = 0;

@@ -18,7 +18,7 @@ std::string Cli::store_label() const {
 
 namespace {
 
-// A store that is not there was probably looked for at the wrong place.
+// A store that does not exist was probably looked for in the wrong place.
 Result<std::shared_ptr<Store>> open(const Cli& cli, OpenOptions options) {
     options.file_mode = cli.config().file_mode;
     options.runtime = cli.runtime;
@@ -43,7 +43,7 @@ Result<std::shared_ptr<Store>> Cli::open_existing_for_writing() const {
     return open(*this, {.create = false});
 }
 
-// Under any of its names, or under that of a file which the engine keeps beside it.
+// Compares the file with the store under any of its names, and with the files that the engine keeps beside it.
 Status Cli::check_output(const char* option, const std::string& path) const {
     constexpr std::string_view kScheme = "sqlite:";
     constexpr std::array<std::string_view, 5> kSuffixes{"", "-wal", "-shm", "-journal", "-lock"};

@@ -1,7 +1,7 @@
 #pragma once
 
-// What every command of the program shares. One file a command: each registers its options and, when chosen, sets
-// `Cli::action`; main loads the configuration and then runs it.
+// The part that all commands of the program share. Each command has a file of its own. It registers its options and,
+// when chosen, sets `Cli::action`; main loads the configuration and then runs the action.
 
 #include <cairn/cairn.h>
 
@@ -19,20 +19,20 @@ struct Cli {
     LoadedConfig loaded;       ///< With `--store` applied. Valid when the action runs.
     Runtime runtime;           ///< Logs to standard error at the configured level. Valid when the action runs.
     std::function<Status()> action;
-    int exit_code = 0;           ///< Of an action that ends without an error, but has more to say than that.
-    bool needs_settings = true;  ///< The action's: what explains the program works whatever the settings are.
+    int exit_code = 0;           ///< Set by an action that ends without an error, but not with plain success.
+    bool needs_settings = true;  ///< Set by the action: false for commands that only explain the program.
 
     const Config& config() const { return loaded.config; }
-    /// The store's URL for people: a password in it is hidden.
+    /// The store's URL for people, with any password hidden.
     std::string store_label() const;
 
-    /// Opens the configured store; commands that only read open it read-only, so that they never make one.
+    /// Opens the configured store; commands that only read open it read-only, so that they never make a store.
     Result<std::shared_ptr<Store>> open_for_reading() const;
     Result<std::shared_ptr<Store>> open_for_writing() const;
-    /// For commands that change what is there: a store that does not exist is kNotFound.
+    /// For commands that change existing data: a store that does not exist is kNotFound.
     Result<std::shared_ptr<Store>> open_existing_for_writing() const;
 
-    /// Before a file is written: that it is none of the store's own. `option` is the one that names it.
+    /// Checks, before a file is written, that it is not one of the store's own. `option` is the option that names it.
     Status check_output(const char* option, const std::string& path) const;
 };
 

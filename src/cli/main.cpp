@@ -91,7 +91,7 @@ void set_up(CLI::App& app, Cli& cli) {
     for (CLI::App* command : app.get_subcommands({})) refuse_empty_values(*command);
 }
 
-// `--store` is as good as CAIRN_STORE, and is shown as its value.
+// `--store` overrides CAIRN_STORE, and is shown as its value.
 void apply_store_option(Cli& cli) {
     if (cli.store_option.empty()) return;
     cli.loaded.config.store_url = cli.store_option;
@@ -147,16 +147,16 @@ int run(int argument_count, char** arguments) {
     return run_command(cli);
 }
 
-// A result that nobody received is no success: a full disk behind `cairn load … > file`.
+// A result that nobody received is not a success: for example, the disk is full behind `cairn load … > file`.
 int flush_output(int exit_code) {
     const bool is_written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
-    if (exit_code != 0 || is_written) return exit_code;  // an error has been told
+    if (exit_code != 0 || is_written) return exit_code;  // an error was printed already
     print_message(fmt::format("cairn: cannot write to standard output: {}\n", std::generic_category().message(errno)));
     return kUnexpected;
 }
 
-// Started without one of them (`2>&-`), the first file that is opened would get its number, and be written to. What
-// stands there instead cannot be used either.
+// If a standard descriptor is missing at the start (`2>&-`), the first opened file would get its number, and output
+// would be written to it. The replacement is also unusable: it only takes the number.
 void occupy_standard_descriptors() {
     for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
         if (fcntl(descriptor, F_GETFD) >= 0) continue;

@@ -22,7 +22,7 @@ struct Found {
     ConfigOrigin origin;
 };
 
-// An empty value counts as not set, so that `NAME= cairn …` takes a setting away.
+// An empty value counts as not set, so that `NAME= cairn …` removes a setting.
 std::optional<Found> find_value(std::string_view variable, const EnvironmentLookup& environment,
                                 const DotenvValues& dotenv) {
     auto value = environment(std::string(variable));
@@ -32,7 +32,7 @@ std::optional<Found> find_value(std::string_view variable, const EnvironmentLook
     return std::nullopt;
 }
 
-// Values come from anywhere: what an error message repeats of them is short and has no control characters.
+// Values come from anywhere: an error message repeats only a short part of them, without control characters.
 std::string for_message(std::string_view value) {
     constexpr std::size_t kCharactersMax = 80;
     std::string text(value.substr(0, kCharactersMax));
@@ -46,7 +46,7 @@ bool is_ours(std::string_view name) {
     return std::ranges::any_of(settings(), [name](const Setting& setting) { return setting.variable == name; });
 }
 
-// A line of ours must be readable; other programs may write theirs as they like.
+// A line of ours must be readable; other programs may write theirs in any way.
 Status look_at(const DotenvProblem& problem, const std::string& file, LoadedConfig& loaded) {
     const std::string text = fmt::format("{} line {}: {}", file, problem.line, problem.what);
     if (is_ours(problem.name)) {
@@ -71,7 +71,7 @@ Result<DotenvValues> read_file(const EnvironmentLookup& environment, const std::
     return std::move(file->values);
 }
 
-// What `command_agent` gives to its program, which may call a cairn, and what the project's own tools read.
+// Variables that `command_agent` gives its program, which may call a cairn, and those of the project's own tools.
 bool is_for_others(std::string_view name) {
     constexpr std::array<std::string_view, 7> kOfSteps{"CAIRN_RUN_ID",   "CAIRN_THREAD_ID", "CAIRN_USER_ID",
                                                        "CAIRN_PIPELINE", "CAIRN_STEP",      "CAIRN_ATTEMPT",
@@ -81,14 +81,14 @@ bool is_for_others(std::string_view name) {
            std::ranges::any_of(kOfTools, [&](std::string_view start) { return name.starts_with(start); });
 }
 
-// A setting misspelt is worth a word at every start. A name that only begins like ours may be somebody's own, who does
-// not want to hear of it each time.
+// A misspelt setting is reported at every start. A name that only begins like ours may be a user's own, who does not
+// want a report each time.
 void note_unknown(const std::string& name, LoadedConfig& loaded) {
     if (is_ours(name) || is_for_others(name)) return;
     std::vector<std::string> names;
     for (const Setting& setting : settings()) names.emplace_back(setting.variable);
     const std::string meant = nearest_name(name, names);
-    const bool is_near = !meant.empty() && meant.size() <= name.size() + 2;  // CAIRN is the beginning of many
+    const bool is_near = !meant.empty() && meant.size() <= name.size() + 2;  // many names begin with CAIRN
     if (is_near) {
         loaded.warnings.push_back(fmt::format("{} is no setting: did you mean {}?", for_message(name), meant));
     } else if (name.starts_with("CAIRN_") || name.starts_with("OPTIMIZED_PERSISTENCE_")) {

@@ -21,7 +21,7 @@ namespace {
 constexpr std::size_t kFileBytesMax = 1U << 20;
 constexpr std::string_view kBlank = " \t";
 
-// What is wrong with a line, for a person.
+// The problem of a line, for a person.
 using LineError = std::string_view;
 
 std::string_view trim(std::string_view text) {
@@ -42,7 +42,7 @@ bool is_blank_or_comment(std::string_view text) {
     return rest.empty() || rest.front() == '#';
 }
 
-// Up to the first `#` that follows white space. `NAME=a#b` keeps its `#`.
+// Reads up to the first `#` that follows white space. `NAME=a#b` keeps its `#`.
 std::string read_bare(std::string_view text) {
     for (std::size_t i = 1; i < text.size(); ++i) {
         if (text[i] == '#' && kBlank.contains(text[i - 1])) return std::string(trim(text.substr(0, i)));
@@ -50,7 +50,7 @@ std::string read_bare(std::string_view text) {
     return std::string(trim(text));
 }
 
-// What the escape `\c` stands for; an unknown one stays as it is written.
+// Returns the meaning of the escape `\c`; an unknown one stays as written.
 std::string unescape(char c) {
     switch (c) {
         case 'n':
@@ -68,13 +68,13 @@ std::string unescape(char c) {
     }
 }
 
-/// A value, and what follows its end.
+/// A value, and the text after its end.
 struct Value {
     std::string text;
     std::string_view rest;
 };
 
-// Takes the first line off `text`, without its LF or CRLF.
+// Removes the first line from `text` and returns it without its LF or CRLF.
 std::string_view take_line(std::string_view& text) {
     const auto end = text.find('\n');
     std::string_view line = text.substr(0, end);
@@ -83,7 +83,7 @@ std::string_view take_line(std::string_view& text) {
     return line;
 }
 
-// Up to the closing quote, over as many lines as it takes.
+// Reads up to the closing quote, over as many lines as needed.
 std::expected<Value, LineError> read_quoted(std::string_view text) {
     const char quote = text.front();
     std::string value;
@@ -117,10 +117,10 @@ std::string_view without_export(std::string_view line) {
     return exported ? trim(line.substr(kExport.size())) : line;
 }
 
-/// What stands before '=' of an assignment, or the whole of a line without one.
+/// The text before '=' of an assignment, or the whole of a line without one.
 struct Front {
     std::string_view name;
-    std::optional<std::string_view> value;  ///< All behind '=', the lines that follow too.
+    std::optional<std::string_view> value;  ///< All text after '=', including the following lines.
 };
 
 Front split(std::string_view text) {

@@ -31,7 +31,7 @@ std::optional<bool> read_flag(std::string_view text) {
     return std::nullopt;
 }
 
-// Decimal digits and nothing else.
+// Accepts only decimal digits.
 std::optional<std::uint64_t> read_number(std::string_view text) {
     std::uint64_t number = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -39,7 +39,7 @@ std::optional<std::uint64_t> read_number(std::string_view text) {
     return number;
 }
 
-// A number with an optional K, M or G (times 1024, 1024², 1024³).
+// Reads a number with an optional K, M or G (times 1024, 1024², 1024³).
 std::optional<std::uint64_t> read_bytes(std::string_view text) {
     constexpr std::string_view kUnits = "kmg";
     const auto unit = text.empty() ? std::string_view::npos : kUnits.find(lower_case(text.substr(text.size() - 1)));
@@ -50,7 +50,8 @@ std::optional<std::uint64_t> read_bytes(std::string_view text) {
     return *number * factor;
 }
 
-// In these, `member` leads from a Config to what the setting sets: a pointer to a member, or a function to one within.
+// In these functions, `member` leads from a Config to the value of the setting: a pointer to a member, or a function to
+// one within.
 template <class Member>
 Setting flag(std::string_view variable, Member member, std::string_view description) {
     return {
@@ -69,7 +70,7 @@ Setting flag(std::string_view variable, Member member, std::string_view descript
 
 using NumberReader = std::optional<std::uint64_t> (*)(std::string_view text);
 
-// What is common to `count` and `bytes`: a number in a range, whatever its type in Config.
+// The common part of `count` and `bytes`: a number in a range, whatever its type in Config.
 template <class Member>
 Setting number_in_range(std::string_view variable, Member member, std::uint64_t min, std::uint64_t max,
                         NumberReader read_text, const std::string& accepts, std::string_view description) {
@@ -105,7 +106,7 @@ Setting bytes(std::string_view variable, Member member, std::uint64_t min, std::
         description);
 }
 
-// A rule that can be off. `to_value` and `to_number` lead between the number and what Config holds.
+// A rule that can be off. `to_value` and `to_number` convert between the number and the value in Config.
 template <class Value, class ToValue, class ToNumber>
 Setting rule(std::string_view variable, std::optional<Value> RetentionPolicy::* member, std::uint64_t max,
              ToValue to_value, ToNumber to_number, std::string_view description) {
@@ -151,7 +152,7 @@ Setting store_url() {
         .description = "where snapshots are stored",
         .read =
             [](std::string_view text, Config& config) {
-                config.store_url = text;  // its scheme is looked at when it is opened
+                config.store_url = text;  // its scheme is checked when the store is opened
                 return true;
             },
         .print = [](const Config& config) { return without_password(config.store_url); },
@@ -289,7 +290,7 @@ std::span<const Setting> settings() {
     return kTable;
 }
 
-// Rather too much is hidden than too little: up to the last '@', and whatever calls itself a password.
+// Hides too much rather than too little: everything up to the last '@', and a parameter that calls itself a password.
 std::string without_password(std::string_view url) {
     std::string text(url);
     const auto authority = text.find("://");

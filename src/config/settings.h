@@ -1,6 +1,6 @@
 #pragma once
 
-// The one table of settings: what reads the environment, `cairn config` and the documentation all go through it.
+// The table of settings. The environment, `cairn config` and the documentation are all read through it.
 
 #include <cairn/config.h>
 
@@ -17,13 +17,13 @@ struct Setting {
     std::string accepts;
     std::string_view description;
     std::function<bool(std::string_view text, Config& config)> read;  ///< False: not accepted, nothing changed.
-    std::function<std::string(const Config& config)> print;           ///< Without secrets.
+    std::function<std::string(const Config& config)> print;           ///< Hides secrets.
 };
 
-/// Every setting, in the documentation's order.
+/// All settings, in the documentation's order.
 std::span<const Setting> settings();
 
-/// A store URL for people and logs: a password in it becomes `***`.
+/// Returns a store URL for people and logs: a password in it becomes `***`.
 std::string without_password(std::string_view url);
 
 }  // namespace cairn

@@ -24,7 +24,7 @@ ErrorCode code_of(int error_number, ErrorCode otherwise) {
     }
 }
 
-// The rows of the error table speak of runs and stores.
+// The advice in the error table is about runs and stores; this is about files.
 std::string next_step(int error_number, ErrorCode code) {
     const bool is_forbidden = error_number == EACCES || error_number == EPERM;
     if (is_forbidden && code != ErrorCode::kReadOnly) return "Let your user read the file and enter its folder.";

@@ -66,7 +66,7 @@ std::uint64_t LineReader::file_bytes() const {
     return static_cast<std::uint64_t>(status.st_size);
 }
 
-// What is there already, not a whole block: lines of a pipe are worked on as they come.
+// Reads only what is there already, not a whole block: lines of a pipe are processed as they come.
 Status LineReader::read_more() {
     buffer_.erase(0, begin_);
     scanned_ -= begin_;

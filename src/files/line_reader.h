@@ -9,7 +9,7 @@
 
 namespace cairn {
 
-/// Reads a file or a pipe line by line, each as soon as it is there, and holds little more than one.
+/// Reads a file or a pipe line by line. Each line is returned as soon as it is there; little more than one is held.
 class LineReader {
 public:
     struct Line {
@@ -26,12 +26,12 @@ public:
     LineReader& operator=(LineReader&&) = delete;
     ~LineReader();
 
-    /// Nothing: that was all. Errors: kLimitExceeded (a longer line), kInvalidArgument (not readable).
+    /// Nothing: the end. Errors: kLimitExceeded (a line that is too long), kInvalidArgument (not readable).
     [[nodiscard]] Result<std::optional<Line>> next();
 
     /// "standard input" or "file \"…\"".
     const std::string& name() const { return name_; }
-    /// 0 of what is no regular file.
+    /// 0 if it is not a regular file.
     std::uint64_t file_bytes() const;
 
 private:
@@ -45,8 +45,8 @@ private:
     std::string name_;
     std::uint64_t line_bytes_max_;
     std::string buffer_;
-    std::size_t begin_ = 0;    // of the line in the buffer
-    std::size_t scanned_ = 0;  // no newline before it
+    std::size_t begin_ = 0;    // start of the line in the buffer
+    std::size_t scanned_ = 0;  // there is no newline before this
     bool at_end_ = false;
 };
 

@@ -30,7 +30,7 @@ std::unexpected<Error> refuse(const std::string& path, std::string_view because)
                "Give the output another name."));
 }
 
-// `/dev/stdout` and its like are links to what is open already, a file perhaps, which is to be written on.
+// `/dev/stdout` and its like are links to an open file or pipe. A file must be written on there, not replaced.
 bool is_open_already(const std::string& path) {
     struct stat entry{};
     if (::lstat(path.c_str(), &entry) != 0 || !S_ISLNK(entry.st_mode)) return false;
@@ -40,7 +40,7 @@ bool is_open_already(const std::string& path) {
     return folder == "/dev/" || folder.starts_with("/proc/");
 }
 
-// Opened anew it would have a place of its own in the file, and write over what stands there.
+// A newly opened file would have a position of its own, and would overwrite what is already written.
 int open_shared(const std::string& path) {
     struct stat wanted{};
     struct stat entry{};
@@ -53,7 +53,7 @@ int open_shared(const std::string& path) {
     return -1;
 }
 
-// Nobody means to replace a database by a text.
+// Nobody wants to replace a database by a text.
 bool is_database(const std::string& path) {
     constexpr std::string_view kMark("SQLite format 3\0", 16);
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"), &std::fclose);

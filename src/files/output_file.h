@@ -1,7 +1,7 @@
 #pragma once
 
-// Results out into files. What a file had stays until all of the new is on the disk: a failure in between, a full disk
-// or a power cut leave the old one.
+// Results written to files. A file keeps its old content until all of the new content is on disk: a failure in between,
+// a full disk or a power cut leave the old content.
 
 #include <cairn/error.h>
 
@@ -13,15 +13,16 @@
 
 namespace cairn {
 
-/// Replaces what the file had, or changes nothing. Errors: as of `OutputFile`.
+/// Replaces the file's content, or changes nothing. Errors: as of `OutputFile`.
 [[nodiscard]] Status write_file(const std::string& path, std::string_view bytes, std::uint32_t mode = 0600);
 
 /// Bytes that go to a file, or to standard output, piece by piece. The file is written under another name beside its
-/// own, and takes its own when it is closed; if it never is, nothing has happened. A device or a pipe is written to as
-/// it is; one's own link is followed.
+/// own, and gets its own name when it is closed. If it is never closed, nothing has changed. A device or a pipe is
+/// written to directly; the user's own link is followed.
 class OutputFile {
 public:
-    /// "-" is standard output. `mode`: of a file that is made, whatever the umask is; one that is there keeps its own.
+    /// Opens the output. "-" is standard output. `mode`: of a new file, whatever the umask is; an existing file keeps
+    /// its own.
     /// Errors: kNotFound (no such folder), kInvalidArgument (a folder, a database, a pipe that nobody reads, a link or
     ///   pipe of another user), kReadOnly (the file or its folder), kStorageFull.
     [[nodiscard]] static Result<OutputFile> open(const std::string& path, std::uint32_t mode);
@@ -36,10 +37,10 @@ public:
     OutputFile& operator=(OutputFile&&) = delete;
     ~OutputFile();
 
-    /// Whether what is written now is a file beside the real one, to be taken away if this process ends early.
+    /// True if the bytes go to a file beside the real one, which must be removed if this process ends early.
     bool is_draft() const { return !draft_.empty(); }
 
-    /// Errors: kStorageFull, kUnavailable. So `close`, after which everything is where it belongs, and on the disk.
+    /// Errors: kStorageFull, kUnavailable; also of `close`, after which everything is in its place, and on disk.
     [[nodiscard]] Status write(std::string_view bytes);
     [[nodiscard]] Status close();
 
@@ -50,9 +51,9 @@ private:
     static Result<OutputFile> open_beside(const std::string& path, std::string final, std::uint32_t mode);
     Status take_its_name();
 
-    std::string path_;   // as it was given: for messages
-    std::string final_;  // the file's own name, all links followed
-    std::string draft_;  // what it is called until then; empty: it is written to directly
+    std::string path_;   // as given: for messages
+    std::string final_;  // the file's own name, with all links followed
+    std::string draft_;  // its name until it is closed; empty: it is written to directly
     std::FILE* file_;
 };
 

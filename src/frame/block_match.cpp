@@ -5,19 +5,20 @@
 #include <cstdint>
 #include <cstring>
 
-// The base is indexed by the hash of 16 bytes at every 32nd (or further) position; then 16 bytes at every position of
-// the text's middle are looked up, and what is found is extended both ways. So every equal range of stride + 15 bytes
-// or more is met, wherever it moved. The index is as small as the base asks for, since clearing it is a fixed cost.
+// The base is indexed by the hash of 16 bytes at every 32nd (or further) position. Then 16 bytes at every position of
+// the text's middle are looked up, and each match is extended in both directions. So every equal range of stride + 15
+// bytes or more is met, wherever it moved. The index is only as large as the base needs, since clearing it is a fixed
+// cost.
 
 namespace cairn {
 namespace {
 
 constexpr std::size_t kProbeBytes = 16;
 
-// A copy costs some 5 bytes of frame, and cuts literals apart that compress better together.
+// A copy costs some 5 bytes of frame. It also separates literals that compress better together.
 constexpr std::size_t kCopyBytesMin = 64;
 
-// A middle that is smaller goes to zstd as a whole, which sees the same bytes of the base and finds shorter matches.
+// A smaller middle goes to zstd as a whole, which sees the same bytes of the base and finds shorter matches.
 constexpr std::size_t kMiddleBytesMin = 2000;
 
 constexpr std::size_t kStrideMin = 32;
@@ -26,7 +27,7 @@ constexpr std::size_t kIndexEntriesMax = 128U << 10;
 constexpr unsigned kSlotBitsMin = 8;
 constexpr unsigned kSlotBitsMax = 18;
 
-// x86 and ARM load eight bytes at any address in one instruction; memcpy says that without undefined behaviour.
+// x86 and ARM load eight bytes at any address in one instruction; memcpy asks for that without undefined behaviour.
 std::uint64_t load8(const char* at) {
     std::uint64_t value = 0;
     std::memcpy(&value, at, sizeof value);
@@ -50,7 +51,7 @@ std::uint64_t probe_hash(const char* at) {
     return ((load8(at) * 0x9E3779B185EBCA87U) ^ ((load8(at + 8) * 0xC2B2AE3D27D4EB4FU) >> 3U)) * 0x9E3779B97F4A7C15U;
 }
 
-/// Where in the base some 16 bytes stand: the last indexed place of each hash.
+/// The places of 16-byte probes in the base: the last indexed place of each hash.
 class BaseIndex {
 public:
     void build(std::string_view base) {
@@ -65,7 +66,7 @@ public:
         stride_ = stride;
     }
 
-    /// A place in the base that holds the 16 bytes at `probe`, or null.
+    /// Returns a place in the base that holds the 16 bytes at `probe`, or null.
     const char* find(const char* probe) const {
         const std::uint32_t slot = slots_[probe_hash(probe) >> shift_];
         if (slot == 0) return nullptr;
@@ -81,13 +82,13 @@ private:
     std::string_view base_;
     std::size_t stride_ = 0;
     unsigned shift_ = 0;
-    std::vector<std::uint32_t> slots_;  ///< Number of the indexed place, from 1; at most 1 MiB is ever held.
+    std::vector<std::uint32_t> slots_;  ///< Number of the indexed place, counted from 1; at most 1 MiB is ever held.
 };
 
-/// Walks over the text between prefix and suffix and adds the copies found there. Returns where the last one ends.
+/// Walks over the text between prefix and suffix and adds the copies found there. Returns the end of the last one.
 std::size_t add_copies_between(const BaseIndex& index, std::string_view base, std::string_view text, std::size_t begin,
                                std::size_t end, std::vector<Copy>& copies) {
-    std::size_t literals = begin;  // where the literal bytes in front of the next copy begin
+    std::size_t literals = begin;  // start of the literal bytes in front of the next copy
     for (std::size_t at = begin; at + kProbeBytes <= end;) {
         const char* place = index.find(text.data() + at);
         if (place == nullptr) {

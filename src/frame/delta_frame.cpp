@@ -10,16 +10,16 @@
 namespace cairn {
 namespace {
 
-// Fewer new bytes do not get smaller by a zstd block, which begins with at least this much.
+// Fewer new bytes than this do not get smaller in a zstd block, which begins with at least this much.
 constexpr std::size_t kZstdBytesMin = 12;
 
-// To fill zstd's tables with a wide context takes longer than to compress less than this, and saves some bytes of it.
+// Filling zstd's tables with a wide context takes longer than compressing less than this, and saves some bytes of it.
 constexpr std::size_t kWideContextLiteralsMin = 512;
 
-// So much that is new hardly has to do with the base: it is bulk, and gets the effort that full frames get.
+// This much new text has hardly anything to do with the base. It is bulk, and gets the effort of full frames.
 constexpr std::size_t kBulkBytes = 256U << 10;
 
-constexpr std::size_t kMemoryKept = 1U << 20;  ///< Of a thread's working memory, between calls.
+constexpr std::size_t kMemoryKept = 1U << 20;  ///< The part of a thread's working memory that is kept between calls.
 
 /// Working memory of one thread.
 struct Workspace {

@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::size_t kCopyVarints = 3;
 
-// What context there is at the most. Stored format.
+// The largest context. Part of the stored format.
 struct ContextReach {
     std::size_t before = 0;
     std::size_t after = 0;
@@ -17,7 +17,7 @@ struct ContextReach {
 constexpr ContextReach kWide = {.before = 16U << 10, .after = 4U << 10};
 constexpr ContextReach kNear = {.before = 2U << 10, .after = 2U << 10};
 
-// 0, −1, 1, −2, … as 0, 1, 2, 3, …
+// Maps 0, −1, 1, −2, … to 0, 1, 2, 3, …
 std::uint64_t fold_sign(std::uint64_t difference) {
     return (difference << 1U) ^ (0 - (difference >> 63U));
 }
@@ -26,7 +26,7 @@ std::uint64_t unfold_sign(std::uint64_t folded) {
     return (folded >> 1U) ^ (0 - (folded & 1U));
 }
 
-/// Reads the copies. After the first thing that is wrong, nothing more is read.
+/// Reads the copies. After the first error, it reads nothing more.
 class CopyReader {
 public:
     CopyReader(std::string_view body, std::size_t base_bytes, std::uint64_t text_bytes)
@@ -71,7 +71,7 @@ private:
     std::string_view rest_;
     std::uint64_t base_bytes_;
     std::uint64_t text_left_;
-    std::uint64_t source_ = 0;  ///< Where the range before ends.
+    std::uint64_t source_ = 0;  ///< End of the previous range.
     bool good_ = true;
 };
 

@@ -11,7 +11,7 @@
 #include <stdexcept>
 #include <utility>
 
-// The layout of a full frame behind the header that all frames have (frame_header.h), part of the stored format:
+// The layout of a full frame after the header that all frames have (frame_header.h), part of the stored format:
 //
 //   bytes    field
 //   16       checksum of the decoded text: XXH3-128, canonical
@@ -19,8 +19,8 @@
 //     kFullPlain   the text
 //     kFullZstd    4 bytes: guard of what follows; then one zstd frame, which states its content size
 //
-// No bit of a frame is without a guard. The text's checksum guards the length and a plain body. A zstd frame has bits
-// that do not change what it decodes to, so a check of its own guards it; that also keeps damage away from zstd.
+// Every bit of a frame is guarded. The text's checksum guards the length and a plain body. A zstd frame has bits that
+// do not change its decoded text, so it has a check of its own, which also keeps damage away from zstd.
 
 namespace cairn {
 namespace {
@@ -43,7 +43,7 @@ std::string plain_frame(std::string_view text, const Checksum& checksum) {
     return frame;
 }
 
-// Empty if that is not smaller than the plain frame.
+// Returns an empty frame if it would not be smaller than the plain one.
 Result<std::string> zstd_frame(std::string_view text, const Checksum& checksum, int level) {
     const std::string header = full_header(FrameKind::kFullZstd, text, checksum);
     const std::size_t body_at = header.size() + kGuardBytes;
@@ -59,7 +59,7 @@ Result<std::string> zstd_frame(std::string_view text, const Checksum& checksum, 
     frame.resize(body_at + *compressed_bytes);
     std::ranges::copy(header, frame.begin());
     std::ranges::copy(guard_of(std::string_view(frame).substr(body_at)), frame.data() + header.size());
-    frame.shrink_to_fit();  // it was made as large as the text
+    frame.shrink_to_fit();  // it was allocated as large as the text
     return frame;
 }
 
@@ -73,7 +73,7 @@ Result<std::string> encode(std::string_view text, const Checksum& checksum, cons
 
 // ---- decoding ----
 
-// A limit is only told of a frame that is consistent: a damaged length is damage.
+// Only a consistent frame can exceed the limit: a damaged length is damage.
 Result<std::string> decode_plain(const ParsedFrame& frame, std::uint64_t bytes_max) {
     if (frame.body.size() != frame.header.text_bytes) {
         return corrupt_frame(

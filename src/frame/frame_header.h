@@ -1,6 +1,6 @@
 #pragma once
 
-// What all frames have in common: the header, the integers in it, and how damage is reported.
+// The common part of all frames: the header, the integers in it, and the reporting of damage.
 //
 // The layout, part of the stored format:
 //
@@ -25,19 +25,19 @@ namespace cairn {
 
 constexpr std::size_t kGuardBytes = 4;
 
-/// Guards bytes that the text's checksum does not: the low half of their XXH3-64, little endian.
+/// A guard for bytes that the text's checksum does not cover: the low half of their XXH3-64, little endian.
 std::array<char, kGuardBytes> guard_of(std::string_view bytes) noexcept;
 
 void put_varint(std::string& bytes, std::uint64_t value);
 
-/// Takes a varint off the front of `bytes`; nothing if it is cut off, longer than needed or beyond 64 bits.
+/// Takes a varint from the front of `bytes`; nothing if it is cut off, longer than needed or beyond 64 bits.
 std::optional<std::uint64_t> take_varint(std::string_view& bytes) noexcept;
 
 void put_frame_header(std::string& frame, FrameKind kind, std::uint64_t text_bytes);
 
 struct ParsedFrame {
     FrameHeader header;
-    std::string_view body;  ///< Of a full frame: behind the checksum.
+    std::string_view body;  ///< In a full frame: the bytes after the checksum.
 };
 
 /// Errors: kCorrupt, kIncompatible.
@@ -49,8 +49,8 @@ struct ParsedFrame {
 /// Errors: kCorrupt if `text` does not have the checksum.
 [[nodiscard]] Status check_text(std::string_view text, const Checksum& expected);
 
-/// As `resize`, but new bytes are not set: for a string that is overwritten at once. (The count that libstdc++ 12 hands
-/// to the operation of `resize_and_overwrite` can be larger than asked for, and the operation must not throw.)
+/// Like `resize`, but does not set new bytes: for a string that is overwritten at once. (libstdc++ 12 can pass a count
+/// to the operation of `resize_and_overwrite` that is larger than asked for, and the operation must not throw.)
 inline void resize_for_overwrite(std::string& bytes, std::size_t size) {
     bytes.resize_and_overwrite(size, [size](char*, std::size_t) { return size; });
 }

@@ -1,6 +1,6 @@
 #pragma once
 
-// Decoding of several deltas in a row without copying what they keep.
+// Decodes several deltas in a row without copying the parts that they keep.
 
 #include <cairn/checksum.h>
 #include <cairn/error.h>
@@ -17,10 +17,11 @@ namespace cairn {
 struct ContextRange;
 struct ParsedDelta;
 
-/// A text, and what it becomes by one delta frame after the other. It is held as a list of pieces: ranges of the base
-/// and what the deltas brought. So a delta costs a few microseconds however long the text is; only `text` copies all.
+/// A text, and its changes by one delta frame after the other. It is held as a list of pieces: ranges of the base, and
+/// the bytes that the deltas brought. So a delta costs a few microseconds however long the text is; only `text` copies
+/// everything.
 /// Threads: one at a time. Lifetime: the text given to the constructor must stay; frames need not.
-/// Memory: what the deltas brought, and at most about twice the current text beyond that.
+/// Memory: the bytes that the deltas brought, and at most about twice the current text beyond that.
 class TextChain {
 public:
     explicit TextChain(std::string_view base);
@@ -28,8 +29,8 @@ public:
     TextChain(const TextChain&) = delete;
     TextChain& operator=(const TextChain&) = delete;
 
-    /// Makes the text that `frame` describes on top of the current one the current one. Damage to the frame is found
-    /// here by its guard; that the base was the right one is found by `text`.
+    /// Replaces the current text by the one that `frame` describes on top of it. The frame's guard finds damage to the
+    /// frame here; `text` finds a wrong base.
     /// Errors, with the current text unchanged: kCorrupt, kIncompatible, kLimitExceeded (more than `bytes_max`),
     ///   kInternal (memory).
     [[nodiscard]] Status apply(std::string_view frame, std::uint64_t bytes_max);
@@ -39,16 +40,16 @@ public:
     /// The current text. Errors: kCorrupt if it does not have the checksum; kInternal (memory).
     [[nodiscard]] Result<std::string> text(const Checksum& expected) const;
 
-    /// The same, whatever its checksum is.
+    /// Does the same without checking the checksum.
     [[nodiscard]] Result<std::string> unverified_text() const;
 
-    /// What was copied so far to make the text one piece again: how the tests see what a chain costs.
+    /// The bytes copied so far to make the text one piece again. Tests see by it what a chain costs.
     std::uint64_t bytes_flattened() const noexcept { return bytes_flattened_; }
 
 private:
     struct Piece {
         const char* data = nullptr;
-        std::size_t end = 0;  ///< Where in the text it ends; it begins where the one before ends.
+        std::size_t end = 0;  ///< End of the piece in the text; it begins where the previous one ends.
     };
     using Pieces = std::vector<Piece>;
 
@@ -62,8 +63,8 @@ private:
     std::string whole_text() const;
 
     Pieces pieces_;
-    Pieces next_;                    ///< Only of use while a delta is applied; kept for its memory.
-    std::deque<std::string> owned_;  ///< What pieces point to, other than the base.
+    Pieces next_;                    ///< Only used while a delta is applied; kept for its memory.
+    std::deque<std::string> owned_;  ///< The texts that pieces point to, apart from the base.
     std::size_t owned_bytes_ = 0;
     std::uint64_t bytes_flattened_ = 0;
     std::string context_;

@@ -13,14 +13,14 @@
 namespace cairn {
 namespace {
 
-// A zstd block takes at least 4 bytes (header of 3, one repeated byte) and decodes to at most 128 KiB.
+// A zstd block takes at least 4 bytes (a header of 3, one repeated byte) and decodes to at most 128 KiB.
 constexpr std::uint64_t kBlockBytesMin = 4;
 constexpr std::uint64_t kBlockTextMax = 128U << 10;
 constexpr std::size_t kBlockHeaderBytes = 3;
 constexpr std::uint32_t kCompressedBlock = 2;
 constexpr std::string_view kDictionaryMagic = "\x37\xA4\x30\xEC";
 
-constexpr std::size_t kScratchBytesKept = 1U << 20;  ///< Of a thread's scratch memory, between calls.
+constexpr std::size_t kScratchBytesKept = 1U << 20;  ///< Scratch memory that a thread keeps between calls.
 
 struct FreeContext {
     void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
@@ -39,7 +39,7 @@ ZSTD_DCtx* decompression_context() {
     return context.get();
 }
 
-/// Memory of this thread, in which only whole zstd frames live, and only during a call.
+/// Memory of this thread. It holds only whole zstd frames, and only during a call.
 std::string& scratch() {
     thread_local std::string bytes;
     return bytes;
@@ -86,13 +86,13 @@ bool is_last_compressed(std::uint32_t header) {
 }
 
 // Small contexts are filled fastest in chains; zstd's own choice is rows. Older or newer versions may not know the
-// parameter, which costs time only.
+// parameter, which only costs time.
 void set_up(ZSTD_CCtx* context, int level) {
     ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
     ZSTD_CCtx_setParameter(context, ZSTD_c_useRowMatchFinder, ZSTD_ps_disable);
 }
 
-// The header that `zstd_compress_blocks` cut off, with the sizes in the widest form.
+// Restores the header that `zstd_compress_blocks` cut off, with the sizes in the widest form.
 void put_zstd_header(std::string& frame, std::uint64_t text_bytes) {
     constexpr std::string_view kMagicAndDescriptor{"\x28\xB5\x2F\xFD\xE0", 5};  // single segment, 8 bytes of size
     frame.assign(kMagicAndDescriptor);
@@ -105,7 +105,7 @@ void put_block_header(std::string& frame, std::size_t block_bytes) {
 }
 
 // `ZSTD_DCtx_refPrefix` makes a dictionary of 27 kB for every prefix, which can cost as much as decoding what follows.
-// The other way takes the prefix as it is, unless its first bytes say that it is a trained dictionary.
+// The other way takes the prefix directly, unless its first bytes mark it as a trained dictionary.
 std::size_t decompress_after(ZSTD_DCtx* context, std::string_view prefix, std::string_view frame, std::span<char> out) {
     if (!prefix.starts_with(kDictionaryMagic)) {
         return ZSTD_decompress_usingDict(context, out.data(), out.size(), frame.data(), frame.size(), prefix.data(),

@@ -1,6 +1,6 @@
 #pragma once
 
-// What the messages about pipelines have in common.
+// The common parts of messages about pipelines.
 
 #include <span>
 #include <string>
@@ -8,10 +8,10 @@
 
 namespace cairn {
 
-/// In quotes, bounded, and without what would garble a terminal.
+/// Returns the text in quotes, bounded, and without characters that would garble a terminal.
 [[nodiscard]] std::string in_quotes(std::string_view text);
 
-/// `"a", "b" and "c"`; of many the first few, and how many more.
+/// Returns `"a", "b" and "c"`; of many texts only the first few, and how many more there are.
 [[nodiscard]] std::string quoted_list(std::span<const std::string> texts);
 
 }  // namespace cairn

@@ -1,4 +1,4 @@
-// What a pipeline tells about itself.
+// Functions of `Pipeline` about itself.
 
 #include <cairn/checksum.h>
 #include <cairn/pipeline.h>
@@ -8,8 +8,8 @@
 namespace cairn {
 namespace {
 
-/// Writes fields one after another, each with its length before it and each list with its count, so that different
-/// pipelines never give one text.
+/// Writes fields one after another, each with its length before it, and each list with its count. So different
+/// pipelines never give the same text.
 class Description {
 public:
     Description& add(std::string_view field) {
@@ -46,7 +46,7 @@ private:
 
 }  // namespace
 
-// Stored with the snapshots of every run: what it is made of, and the numbers of the enumerations in it, never change.
+// Stored with the snapshots of every run: its composition, and the numbers of the enumerations in it, never change.
 std::string Pipeline::fingerprint() const {
     Description description;
     description.add("cairn pipeline 1").add(stages.size());

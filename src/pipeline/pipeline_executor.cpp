@@ -24,7 +24,7 @@ Status check_context(const std::string& run_id, const PipelineContext& context) 
     return check_id("context.user_id", context.user_id);
 }
 
-// There is nothing to do for it.
+// The result of a run that needs no execution.
 PipelineResult as_it_stands(ResumePoint&& point) {
     PipelineResult result{.status = point.progress.status,
                           .state = std::move(point.state),
@@ -67,7 +67,7 @@ EventDispatcher* PipelineExecutor::Impl::watched() {
     return dispatcher.get();
 }
 
-// The lease is taken for what was read: if the run has moved meanwhile, it is read again.
+// The lease is taken for the state that was read: if the run has moved meanwhile, it is read again.
 Result<PipelineResult> PipelineExecutor::Impl::execute(const Pipeline& pipeline, const State& state,
                                                        const std::string& run_id, const PipelineContext& context) {
     if (Status status = engine->check(pipeline); !status) return std::unexpected(std::move(status.error()));
@@ -81,7 +81,7 @@ Result<PipelineResult> PipelineExecutor::Impl::execute(const Pipeline& pipeline,
             find_resume_point(*service, *store, pipeline, state, run_id, context, deadline_of_call());
         if (!from) return std::unexpected(std::move(from.error()));
         if (from->is_completed(pipeline) || from->is_paused(pipeline)) return as_it_stands(*std::move(from));
-        // Nobody can tell yet whose a run with nothing saved is.
+        // Nobody can know yet who owns a run with nothing saved.
         lease_options.take_over = context.take_over && !from->is_new();
         Result<RunLease> lease = RunLease::acquire(store, run_id, deadline_of_call(), lease_options);
         if (!lease) return std::unexpected(cannot_take(*from, std::move(lease.error())));

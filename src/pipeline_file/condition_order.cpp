@@ -21,7 +21,7 @@ StageOfStep stages_of(const Pipeline& pipeline) {
     return stages;
 }
 
-// The way from `from` to `to` along what is waited for, both included; empty: there is none. Breadth first, so that a
+// The way from `from` to `to` along the awaited steps, both included; empty: there is none. Breadth first, so that a
 // long chain costs no stack.
 std::vector<std::string_view> way(const Awaited& awaited, std::string_view from, std::string_view to) {
     std::map<std::string_view, std::string_view> came_from{{from, {}}};

@@ -1,6 +1,6 @@
 #pragma once
 
-// What of a pipeline's file can only be judged when all of it has been read.
+// Checks of a pipeline's file that need the whole file.
 
 #include "pipeline_file/yaml_document.h"
 
@@ -11,15 +11,15 @@
 
 namespace cairn {
 
-/// A step's condition about another one.
+/// A step's condition about another step.
 struct StepCondition {
     std::string step;
     std::string awaited;
     YamlMark mark;
 };
 
-/// Throws YamlProblem at the first condition about a step that is not there, or not in an earlier stage; a circle of
-/// them is named.
+/// Throws YamlProblem at the first condition about a step that does not exist, or is not in an earlier stage; it names
+/// a circle of conditions.
 void check_conditions(const Pipeline& pipeline, const std::vector<StepCondition>& conditions);
 
 }  // namespace cairn

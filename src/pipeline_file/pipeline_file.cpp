@@ -21,7 +21,7 @@ constexpr std::uint64_t kFileBytesMax = 1U << 20;
 constexpr int kStepsMax = 10'000;
 constexpr int kAttemptsMax = 1'000;
 
-// What goes wrong inside is told with the name of what it is in.
+// Puts the name of the part in front of a problem inside it.
 template <class Read>
 auto in(const std::string& what, Read read) {
     try {
@@ -166,7 +166,7 @@ Condition::Step read_step_condition(const YamlNode& node) {
     return step;
 }
 
-// Walks the file in order, and remembers what later checks have to point at.
+// Walks the file in order, and remembers places that later checks report.
 class Reader {
 public:
     Reader(const std::string& path, PipelineFile& file) : folder_(fs::absolute(path).parent_path()), file_(file) {}
@@ -181,7 +181,7 @@ public:
     }
 
 private:
-    // An agent's own list stands instead.
+    // An agent's own list overrides this one.
     void pass_to_all(const std::set<std::string>& names) {
         for (auto& [name, agent] : file_.agents) {
             if (!agent.pass_environment) agent.pass_environment = names;
@@ -257,7 +257,7 @@ private:
         return step;
     }
 
-    // Where it stands in the work, and whether at all.
+    // Reads the step's phase, and the condition under which it runs.
     void read_place(const YamlFields& fields, Step& step) {
         if (const auto* value = fields.find("phase")) step.phase = AgentPhase(read_name(*value, "phase"));
         if (const auto* value = fields.find("when")) step.when = read_condition(*value, step.name);

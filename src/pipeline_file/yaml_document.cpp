@@ -19,13 +19,13 @@
 namespace cairn {
 namespace {
 
-constexpr std::size_t kDepthMax = 100;  // the library's own limit is 500, the reader's recursion needs one too
+constexpr std::size_t kDepthMax = 100;  // the library's own limit is 500; the reader's recursion needs one, too
 
 YamlMark to_mark(const YAML::Mark& mark) {
     return {.line = mark.line + 1, .column = mark.column + 1};
 }
 
-// Builds the tree from the library's events, because its own nodes have forgotten what was an alias.
+// Builds the tree from the library's events, because the library's own nodes do not show which were aliases.
 class TreeBuilder : public YAML::EventHandler {
 public:
     void OnDocumentStart(const YAML::Mark& mark) override {
@@ -63,7 +63,7 @@ public:
 private:
     struct Open {
         YamlNode node;
-        std::optional<YamlNode> key = std::nullopt;  ///< Of a map: it waits for its value.
+        std::optional<YamlNode> key = std::nullopt;  ///< In a map: waits for its value.
         std::set<std::string> keys = {};
     };
 
@@ -106,7 +106,7 @@ private:
         map.key = std::move(key);
     }
 
-    // The library says of a missing value where the next thing begins.
+    // For a missing value, the library gives the place of the next token.
     static void add_value(Open& map, YamlNode value) {
         YamlNode key = std::exchange(map.key, std::nullopt).value();
         if (value.kind == YamlNode::Kind::kNull) value.mark = key.mark;
@@ -133,7 +133,7 @@ bool is_forbidden(char c) {
     return (static_cast<unsigned char>(c) < 0x20 && c != '\t' && c != '\r') || c == 0x7F;
 }
 
-// The library would replace the one, and take some of the other for the end of the file.
+// The library would replace bytes that are not UTF-8, and take some control characters for the end of the file.
 void check_characters(const std::vector<std::string_view>& lines) {
     for (std::size_t i = 0; i < lines.size(); ++i) {
         const int line = static_cast<int>(i) + 1;
@@ -145,7 +145,7 @@ void check_characters(const std::vector<std::string_view>& lines) {
     }
 }
 
-// The library closes a string at the end of the file.
+// The library closes an unclosed string at the end of the file.
 void check_closed(const std::vector<std::string_view>& lines, const std::optional<YamlMark>& last_quoted) {
     if (!last_quoted) return;
     auto line = static_cast<std::size_t>(last_quoted->line) - 1;
@@ -164,7 +164,7 @@ void check_closed(const std::vector<std::string_view>& lines, const std::optiona
     throw YamlProblem(*last_quoted, fmt::format("a string that begins with {} and never ends", quote));
 }
 
-// What the library says in words that its users' users do not know.
+// Replaces the library's messages that users cannot understand.
 std::string_view in_our_words(std::string_view message) {
     using Words = std::pair<std::string_view, std::string_view>;
     constexpr std::array kWords{

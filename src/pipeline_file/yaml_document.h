@@ -1,7 +1,7 @@
 #pragma once
 
-// YAML as a tree that remembers where everything stands. No anchors, aliases, tags or second documents: a file says
-// what it says once, in the size that it has.
+// YAML as a tree that remembers the place of every node. Anchors, aliases, tags and second documents are refused: a
+// file says everything once, and costs what its size says.
 
 #include <cairn/error.h>
 
@@ -13,7 +13,7 @@
 
 namespace cairn {
 
-/// Both from 1; the column counts bytes.
+/// Both count from 1; the column counts bytes.
 struct YamlMark {
     int line = 1;
     int column = 1;
@@ -26,8 +26,8 @@ struct YamlNode {
 
     Kind kind = Kind::kNull;
     YamlMark mark = {};
-    std::string text = {};  ///< Of a scalar.
-    bool is_plain = false;  ///< It stands there without quotes, so that it may be a number.
+    std::string text = {};  ///< For a scalar.
+    bool is_plain = false;  ///< Written without quotes, so it may be a number.
     std::vector<YamlNode> items;
     std::vector<YamlMember> members;
 };
@@ -37,7 +37,7 @@ struct YamlMember {
     YamlNode value;
 };
 
-/// What is wrong, and where. Thrown by all that reads a file, and caught where it becomes an `Error`.
+/// A problem and its place. Every function that reads a file throws it; it is caught where it becomes an `Error`.
 class YamlProblem : public std::runtime_error {
 public:
     YamlProblem(YamlMark place, const std::string& message) : std::runtime_error(message), mark(place) {}
@@ -45,11 +45,11 @@ public:
     YamlMark mark;
 };
 
-/// The file's one document. Throws YamlProblem. Nesting is bounded, and what it costs grows with the text alone.
+/// Returns the file's one document. Throws YamlProblem. Nesting is bounded, and the cost grows only with the text.
 YamlNode parse_yaml(std::string_view text);
 
-/// Normal text of the JSON that the node means: plain scalars by YAML's core schema, numbers with the digits that they
-/// have there. Throws YamlProblem: `.nan`, `.inf`, a merge key.
+/// Returns the normal text of the JSON that the node means: plain scalars by YAML's core schema, numbers with their
+/// digits as written. Throws YamlProblem: `.nan`, `.inf`, a merge key.
 std::string to_json_text(const YamlNode& node);
 
 /// "a list", "nothing", "\"7 days\"": for messages.

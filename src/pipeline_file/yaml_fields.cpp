@@ -17,7 +17,7 @@ struct Unit {
     std::uint64_t factor;
 };
 
-// The number before a unit, multiplied; nothing if it is none, or too large.
+// Returns the number before a unit, multiplied; nothing if it is not a number, or too large.
 template <std::size_t kCount>
 std::optional<std::uint64_t> measured(std::string_view text, const std::array<Unit, kCount>& units,
                                       std::uint64_t most) {
@@ -97,7 +97,7 @@ int read_whole_number(const YamlNode& node, std::string_view key, int least, int
 
 std::chrono::milliseconds read_duration(const YamlNode& node, std::string_view key) {
     constexpr std::array kUnits{Unit{"ms", 1}, Unit{"s", 1'000}, Unit{"m", 60'000}, Unit{"h", 3'600'000}};
-    constexpr std::uint64_t kMonth = 30ULL * 24 * 3'600'000;  // as much as the engine takes
+    constexpr std::uint64_t kMonth = 30ULL * 24 * 3'600'000;  // the largest that the engine accepts
     const auto duration = is_scalar(node) ? measured(node.text, kUnits, kMonth) : std::nullopt;
     if (!duration) refuse(node, key, "a duration of at most 30 days: 500ms, 10s, 2m or 1h");
     return std::chrono::milliseconds(*duration);

@@ -1,7 +1,7 @@
 #pragma once
 
-// Typed values out of YAML: each reader accepts one kind and says of anything else what it would have accepted. All
-// throw YamlProblem.
+// Reads typed values from YAML. Each reader accepts one kind, and refuses anything else with the kind that it accepts.
+// All throw YamlProblem.
 
 #include "pipeline_file/yaml_document.h"
 
@@ -13,13 +13,13 @@
 
 namespace cairn {
 
-/// A map of which every member is known.
+/// A map whose members must all be known.
 class YamlFields {
 public:
     /// `what` is for messages: "a step".
     YamlFields(const YamlNode& map, std::string_view what, std::initializer_list<std::string_view> accepted);
 
-    /// Null: it is not there.
+    /// Null if it does not exist.
     const YamlNode* find(std::string_view key) const;
     const YamlNode& require(std::string_view key) const;
     const YamlMark& mark() const { return map_.mark; }
@@ -29,12 +29,12 @@ private:
     std::string_view what_;
 };
 
-/// "\"timeout\" is a list: give a duration": the one way to refuse a value.
+/// Throws "\"timeout\" is a list: give a duration": the one way to refuse a value.
 [[noreturn]] void refuse(const YamlNode& node, std::string_view key, std::string_view accepted);
 
 /// Text that is not empty.
 std::string read_text(const YamlNode& node, std::string_view key);
-/// 1 to 255 bytes without control characters: what the library accepts as a name.
+/// 1 to 255 bytes without control characters, as the library accepts names.
 std::string read_name(const YamlNode& node, std::string_view key);
 bool read_bool(const YamlNode& node, std::string_view key);
 int read_whole_number(const YamlNode& node, std::string_view key, int least, int most);

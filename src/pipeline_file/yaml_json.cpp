@@ -19,7 +19,8 @@ std::size_t digits_at(std::string_view text, std::size_t from) {
     return (end == std::string_view::npos ? text.size() : end) - from;
 }
 
-// "1", "-7", "+.5", "5.", "007", "1e3": as JSON wants it, the digits as they are. Nothing: no decimal number.
+// Reads "1", "-7", "+.5", "5.", "007", "1e3": returns the form that JSON wants, with the same digits. Nothing: not a
+// decimal number.
 std::optional<std::string> decimal(std::string_view text) {
     const bool is_signed = text.starts_with('-') || text.starts_with('+');
     std::string number = text.starts_with('-') ? "-" : "";
@@ -46,7 +47,7 @@ std::optional<std::string> decimal(std::string_view text) {
     return number.append(exponent);
 }
 
-// "0x1F" and "0o17".
+// Reads "0x1F" and "0o17".
 std::optional<std::string> other_base(const YamlNode& node) {
     const std::string_view text = node.text;
     const bool is_hexadecimal = text.starts_with("0x");

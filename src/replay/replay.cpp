@@ -29,10 +29,10 @@ struct Save {
 
 struct Load {
     double microseconds = 0;
-    std::optional<Error> error = {};  ///< It did not load, or loaded another state than was saved.
+    std::optional<Error> error = {};  ///< Set if it did not load, or loaded as a different state.
 };
 
-/// What happened to one run. Only the thread that replays the run writes it, so nothing is shared while time is taken.
+/// The results of one run. Only the thread that replays the run writes them, so nothing is shared during measurement.
 struct Ledger {
     std::vector<Save> saves;  ///< One a step.
     std::vector<Load> loads;
@@ -70,8 +70,8 @@ void save_run(const TrajectoryRun& run, StatePersistence& service, Ledger& ledge
     }
 }
 
-/// Byte for byte; only a save that shares a snapshot (deduplicated, or queued as one that is) may differ in key order,
-/// if that was asked for.
+/// True if the texts are the same byte for byte. Only a save that shares a snapshot (deduplicated, or queued as a
+/// duplicate) may differ in key order, if that was asked for.
 bool is_what_was_saved(const State& loaded, const State& saved, Outcome outcome, bool ignores_key_order) {
     const bool may_share = outcome == Outcome::kDeduplicated || outcome == Outcome::kQueued;
     return loaded == saved || (ignores_key_order && may_share && json_equal(loaded.text(), saved.text()));
@@ -139,7 +139,7 @@ void count_given(const std::vector<TrajectoryRun>& runs, ReplayFigures& figures)
 
 void count_outcome(const Receipt& receipt, ReplayFigures& figures) {
     figures.payload_bytes += receipt.frame_bytes;
-    // What was queued is on disk by now.
+    // Queued saves are on disk by now.
     if (receipt.outcome == Outcome::kPersisted || receipt.outcome == Outcome::kQueued) ++figures.persisted;
     if (receipt.outcome == Outcome::kDeduplicated) ++figures.deduplicated;
     if (receipt.outcome == Outcome::kFallback) ++figures.fallbacks;

@@ -13,9 +13,9 @@
 namespace cairn {
 
 struct ReplayOptions {
-    unsigned concurrency = 1;        ///< Threads; whole runs are shared out among them.
+    unsigned concurrency = 1;        ///< Threads; whole runs are divided among them.
     bool verify = false;             ///< Load every snapshot back, instead of every run's head.
-    bool ignores_key_order = false;  ///< The service takes states for equal that differ in that.
+    bool ignores_key_order = false;  ///< The service treats states as equal that differ only in the order of keys.
 };
 
 /// Exact quantiles of one kind of call, in microseconds; 0 if there was none.
@@ -25,7 +25,7 @@ struct Quantiles {
 };
 Quantiles quantiles_of(std::vector<double> microseconds);
 
-/// What one replay did and took.
+/// The results and times of one replay.
 struct ReplayFigures {
     std::string mode;
     std::string store;
@@ -33,18 +33,18 @@ struct ReplayFigures {
     std::uint64_t saves = 0;
     std::uint64_t persisted = 0;
     std::uint64_t deduplicated = 0;
-    std::uint64_t critical = 0;  ///< Steps that are critical, whatever was done with them.
+    std::uint64_t critical = 0;  ///< Critical steps, however they were saved.
     std::uint64_t fallbacks = 0;
     std::uint64_t failed = 0;
-    std::uint64_t state_bytes = 0;    ///< Normal texts of all states given to save.
+    std::uint64_t state_bytes = 0;    ///< Normal texts of all states passed to save.
     std::uint64_t payload_bytes = 0;  ///< Frames stored by this replay.
-    std::uint64_t store_bytes = 0;    ///< All that the store holds on disk afterwards.
-    double elapsed_s = 0;             ///< Of the saving alone.
+    std::uint64_t store_bytes = 0;    ///< Everything that the store has on disk afterwards.
+    double elapsed_s = 0;             ///< Only the saving.
     Quantiles save_us;                ///< Saves that wrote.
     Quantiles skip_us;                ///< Saves that were deduplicated.
     Quantiles load_us;
     std::uint64_t verified = 0;
-    std::uint64_t mismatches = 0;  ///< Snapshots that did not load, or loaded another state than was saved.
+    std::uint64_t mismatches = 0;  ///< Snapshots that did not load, or loaded as a different state.
     std::vector<Error> errors;     ///< Of failed saves, then of loads, in the order of runs and steps.
 
     double saves_per_s() const { return elapsed_s > 0 ? static_cast<double>(saves) / elapsed_s : 0; }

@@ -31,7 +31,7 @@ bool is_reserved(std::uint32_t code_point) {
     return code_point >= kFirstReserved && code_point <= kLastReserved;
 }
 
-/// The code point of the four-byte UTF-8 sequence at the start of `text`, if that begins like a reserved one.
+/// Returns the code point of the four-byte UTF-8 sequence at the start of `text`, if it begins like a reserved one.
 std::optional<std::uint32_t> reserved_at_start(std::string_view text) {
     if (text.size() < kReservedBytes || !text.starts_with("\xF4\x8F")) return std::nullopt;
     const auto low_bits = [&](std::size_t at) { return static_cast<unsigned char>(text[at]) & 0x3FU; };
@@ -47,7 +47,7 @@ void append_four_bytes(std::string& out, std::uint32_t code_point) {
     out += static_cast<char>(0x80U | (code_point & 0x3FU));
 }
 
-/// The unit of a `\uXXXX` escape at the start of `text`.
+/// Returns the unit of a `\uXXXX` escape at the start of `text`.
 std::optional<std::uint32_t> unicode_escape(std::string_view text) {
     if (text.size() < 6 || text[0] != '\\' || text[1] != 'u') return std::nullopt;
     std::uint32_t unit = 0;
@@ -59,7 +59,7 @@ std::optional<std::uint32_t> unicode_escape(std::string_view text) {
     return unit;
 }
 
-/// Whether a library that holds 64-bit integers prints `token` as it is written.
+/// Says whether a library that holds 64-bit integers prints `token` as it is written.
 bool prints_as_written(std::string_view token) {
     if (token == "0") return true;
     if (token.starts_with('-')) token.remove_prefix(1);
@@ -89,7 +89,7 @@ public:
     }
 
 private:
-    /// White space, punctuation, literals. False if that nests too deep.
+    /// Handles white space, punctuation and literals. Returns false if the nesting is too deep.
     bool other(char next) {
         if (next == '{' || next == '[') ++depth_;
         if ((next == '}' || next == ']') && depth_ > 0) --depth_;
@@ -155,7 +155,7 @@ private:
     std::string out_;
 };
 
-/// Puts back the token that `code_point`, at the start of `rest`, stands for. Returns how much of `rest` is done.
+/// Restores the token that `code_point`, at the start of `rest`, stands for. Returns how much of `rest` is done.
 std::size_t restore_one(std::string& out, std::uint32_t code_point, std::string_view rest) {
     if (rest.starts_with(kEscapeMark)) {
         out += rest.substr(kReservedBytes, kReservedBytes);
@@ -179,7 +179,7 @@ Result<std::string> shield_tokens(std::string_view text, std::uint32_t depth_max
 
 std::string restore_tokens(std::string_view printed) {
     std::string out;
-    // The placeholders of surrogates grow by two bytes each, which are rare: one more allocation then.
+    // Placeholders of surrogates grow by two bytes each. They are rare, and only cost one more allocation.
     out.reserve(printed.size());
     for (std::size_t at = 0; at < printed.size();) {
         const std::size_t next = std::min(printed.find('\xF4', at), printed.size());

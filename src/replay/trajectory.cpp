@@ -17,13 +17,13 @@ using Json = nlohmann::ordered_json;  // keeps the order of keys, as every state
 
 /// The document is printed recursively, so deeper ones are refused whatever the state limit is.
 constexpr std::uint32_t kDepthMax = 10'000;
-constexpr std::uint32_t kDepthOfValueMax = 5;  ///< Run, steps, step, patch, operation: what a value stands in.
+constexpr std::uint32_t kDepthOfValueMax = 5;  ///< Run, steps, step, patch, operation: the levels around a value.
 
 Error broken(std::string message) {
     return {.code = ErrorCode::kInvalidState, .message = std::move(message)};
 }
 
-/// `error`, with the place it happened at in front.
+/// Puts the place in front of an error.
 Error at_place(std::string_view place, Error error) {
     error.message = fmt::format("{}: {}", place, error.message);
     return error;
@@ -49,7 +49,7 @@ Result<std::string> text_member(const Json& object, const char* name) {
 
 Status apply_one(Json& document, Json operation);
 
-/// Moving is removing and adding. Apart, because the library checks less of a move than of the two.
+/// A move is a removal and an addition. It is done in two parts because the library checks less of a move.
 Status apply_move(Json& document, const Json& operation) {
     const std::string& from = operation.at("from").get_ref<const std::string&>();
     Json value = document.at(Json::json_pointer(from));
@@ -58,14 +58,14 @@ Status apply_move(Json& document, const Json& operation) {
     return apply_one(document, {{"op", "add"}, {"path", operation.at("path")}, {"value", std::move(value)}});
 }
 
-/// The library's own `test` wants keys in the same order; RFC 6902 does not.
+/// The library's own `test` requires keys in the same order; RFC 6902 does not.
 Status apply_test(const Json& document, const Json& operation) {
     const Json& actual = document.at(Json::json_pointer(operation.at("path").get<std::string>()));
     if (nlohmann::json(actual) == nlohmann::json(operation.at("value"))) return {};
     return std::unexpected(broken("the test failed"));
 }
 
-/// The library only asserts that a value is added to an object or an array.
+/// The library only asserts that the target of an addition is an object or an array.
 Status require_container(const Json& document, const Json& operation) {
     const Json::json_pointer path(operation.at("path").get<std::string>());
     if (path.empty() || document.at(path.parent_pointer()).is_structured()) return {};
@@ -116,7 +116,7 @@ Status apply_operation(Json& document, Json operation) {
     }
 }
 
-/// "operation 2 (replace /a/b)": as much of it as can be read.
+/// Returns "operation 2 (replace /a/b)": as much of it as can be read.
 std::string operation_place(std::size_t index, const Json& operation) {
     if (!operation.is_object()) return fmt::format("operation {}", index + 1);
     const auto text = [&](const char* name) { return text_member(operation, name).value_or("?"); };
@@ -160,7 +160,6 @@ Result<TrajectoryStep> expand_step(Json& document, Json& step, const StateLimits
     return TrajectoryStep{*std::move(state), std::move(type), AgentPhase(*phase)};
 }
 
-/// Reads who owns the run.
 Result<TrajectoryRun> read_owner(const Json& line) {
     TrajectoryRun run;
     for (const auto& [name, target] : {std::pair{"run_id", &run.run_id}, std::pair{"thread_id", &run.thread_id},

@@ -15,7 +15,7 @@
 
 namespace cairn {
 
-/// One recorded checkpoint of a run: its whole state, and what it was.
+/// One recorded checkpoint of a run: its whole state, and its description.
 struct TrajectoryStep {
     State state;
     CheckpointType checkpoint_type;
@@ -33,20 +33,20 @@ struct TrajectoryRun {
 struct ExpandOptions {
     std::size_t runs_max = std::numeric_limits<std::size_t>::max();
     StateLimits state_limits = {};
-    std::function<void(std::uint64_t)> on_bytes_read = nullptr;  ///< Called after each run, with its share.
+    std::function<void(std::uint64_t)> on_bytes_read = nullptr;  ///< Called after each run, with the run's share.
 };
 
-/// The trajectory files that `paths` name: files as they are, folders with every *.jsonl below them, sorted.
+/// Returns the trajectory files that `paths` name: files as they are, and for folders every *.jsonl below them, sorted.
 /// Errors: kNotFound (no such path, or a folder without any).
 [[nodiscard]] Result<std::vector<std::filesystem::path>> find_trajectory_files(const std::vector<std::string>& paths);
 
-/// Expands one line of a trajectory file: the base state, then one JSON Patch (RFC 6902) a step. Numbers and lone
-/// surrogate escapes stay as written; other escapes are printed the shortest way. A `test` operation compares numbers
-/// as they are written. `final_sha256` is not checked (expand.py, beside the public trajectories, does).
+/// Expands one line of a trajectory file: the base state, then one JSON Patch (RFC 6902) per step. Numbers and lone
+/// surrogate escapes stay as written; other escapes are printed in the shortest form. A `test` operation compares
+/// numbers as written. `final_sha256` is not checked (expand.py, beside the public trajectories, does).
 /// Errors: kInvalidState (names the step and the operation that failed), kLimitExceeded.
 [[nodiscard]] Result<TrajectoryRun> expand_run(std::string_view line, const StateLimits& limits = {});
 
-/// Reads and expands all runs of `files`, one a line. All their states are then in memory.
+/// Reads and expands all runs of `files`, one per line. All their states are then in memory.
 /// Errors: those of `expand_run`, with file and line named, and kNotFound, kUnavailable (a file that cannot be read).
 [[nodiscard]] Result<std::vector<TrajectoryRun>> expand_trajectories(const std::vector<std::filesystem::path>& files,
                                                                      const ExpandOptions& options = {});

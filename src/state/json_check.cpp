@@ -16,10 +16,11 @@
 namespace cairn {
 namespace {
 
-/// For each open container whether it is an object: one bit a level, because the usual depth then fits two cache lines.
+/// For each open container, one bit that says whether it is an object: with one bit per level, the usual depth fits two
+/// cache lines.
 class ContainerStack {
 public:
-    /// False: out of memory.
+    /// Returns false if memory runs out.
     bool reserve(std::size_t depth_max) noexcept {
         if (depth_max <= inline_.size() * 64) return true;
         large_.reset(new (std::nothrow) std::uint64_t[depth_max / 64 + 1]);
@@ -47,8 +48,8 @@ private:
     std::size_t depth_ = 0;
 };
 
-/// Walks over the tokens and knows at each which ones may follow. The stack is not part of it, so that nobody but the
-/// walk has the walk's address, and the compiler can keep it in registers.
+/// Walks over the tokens and knows at each which ones may follow. The stack is not a member, so that only the walk has
+/// the walk's address, and the compiler can keep it in registers.
 class GrammarWalk {
 public:
     GrammarWalk(std::string_view text, std::span<const std::uint32_t> positions, std::size_t depth_max,
@@ -67,7 +68,7 @@ public:
     }
 
 private:
-    // What may come next.
+    // The tokens that may come next.
     static constexpr std::uint8_t kValue = 1;
     static constexpr std::uint8_t kKey = 2;
     static constexpr std::uint8_t kColon = 4;
@@ -75,7 +76,7 @@ private:
     static constexpr std::uint8_t kEndOfObject = 16;
     static constexpr std::uint8_t kEndOfArray = 32;
 
-    /// One token from `begin` on, the next one being at `next`.
+    /// Accepts one token that starts at `begin`; the next one starts at `next`.
     bool accept(std::uint32_t begin, std::uint32_t next) {
         switch (const char first = text_[begin]) {
             case '"':
@@ -175,7 +176,7 @@ private:
 
 constexpr std::size_t kBlockBytes = 64;
 
-/// Bit i: whether byte i of the block is a backslash.
+/// Bit i says whether byte i of the block is a backslash.
 std::uint64_t backslashes_of_block(const char* block) {
     std::uint64_t mask = 0;
 #if defined(__SSE2__)
@@ -191,9 +192,10 @@ std::uint64_t backslashes_of_block(const char* block) {
     return mask;
 }
 
-/// Whether every backslash starts an escape. The whole text at once: outside of strings the walk lets none pass.
+/// Says whether every backslash starts an escape. Checks the whole text at once: outside of strings the walk accepts no
+/// backslash.
 bool escapes_are_right(std::string_view text) {
-    std::size_t done = 0;  // Below lies nothing but what was looked at: a block's first bytes may belong to an escape.
+    std::size_t done = 0;  // Everything before this was checked: a block's first bytes may belong to an escape.
     const auto check_block = [&](const char* block, std::size_t block_at) {
         for (std::uint64_t mask = backslashes_of_block(block); mask != 0; mask &= mask - 1) {
             const std::size_t at = block_at + static_cast<std::size_t>(std::countr_zero(mask));

@@ -1,7 +1,7 @@
 #pragma once
 
-// The fast judgement on a JSON text: right or not, without a reason. `diagnose()` finds the reason, for the few texts
-// that are refused.
+// The fast check of a JSON text: right or not, without a reason. `diagnose()` finds the reason, for the few texts that
+// are refused.
 
 #include <cstddef>
 #include <cstdint>
@@ -15,7 +15,7 @@ struct JsonCheck {
     enum class Outcome : std::uint8_t { kAccepted, kRefused, kOutOfMemory };
 
     Outcome outcome = Outcome::kRefused;
-    std::size_t white_space_bytes = 0;  ///< Insignificant ones; of an accepted text only.
+    std::size_t white_space_bytes = 0;  ///< Insignificant white space; only for an accepted text.
 };
 
 /// Accepts one JSON object (RFC 8259, UTF-8) nested at most `depth_max` deep, with optional white space around it.

@@ -22,14 +22,14 @@ std::string_view without_quotes(std::string_view string_token) {
     return string_token.size() < 2 ? std::string_view() : string_token.substr(1, string_token.size() - 2);
 }
 
-// JSON Pointer's escapes for the character that `token` stands for; any other token stays.
+// Returns JSON Pointer's escape for the character that `token` stands for; returns any other token unchanged.
 std::string_view pointer_escape(std::string_view token) {
     if (token == "~" || token == "\\u007e" || token == "\\u007E") return "~0";
     if (token == "/" || token == "\\/" || token == "\\u002f" || token == "\\u002F") return "~1";
     return token;
 }
 
-// `text` as a step of a JSON Pointer.
+// Returns `text` as a step of a JSON Pointer.
 std::string pointer_step(std::string_view text) {
     std::string step = "/";
     for (const char c : text) {
@@ -42,7 +42,7 @@ std::string pointer_step(std::string_view text) {
     return step;
 }
 
-// The same of what has the escapes of a JSON string, which stay.
+// Does the same for text with the escapes of a JSON string, which stay.
 std::string pointer_step_as_written(std::string_view text) {
     std::string step = "/";
     while (!text.empty()) {
@@ -54,8 +54,8 @@ std::string pointer_step_as_written(std::string_view text) {
     return step;
 }
 
-// "/key" as JSON Pointer writes it, as it then stands between the quotes of a JSON string. A key with lone surrogates
-// has no UTF-8 form: it stays as it is written.
+// Returns "/key" as JSON Pointer writes it, and as it then stands between the quotes of a JSON string. A key with lone
+// surrogates has no UTF-8 form: it stays as written.
 std::string path_step(std::string_view key_token) {
     const std::string meaning = unescaped_key(key_token);
     if (!is_utf8(meaning)) return pointer_step_as_written(without_quotes(key_token));
@@ -63,7 +63,7 @@ std::string path_step(std::string_view key_token) {
     return std::string(without_quotes(quoted));
 }
 
-/// One of the two texts; values are named by their first token.
+/// One of the two texts. A value is identified by its first token.
 class Side {
 public:
     explicit Side(std::string_view text) : tree_(text) {}
@@ -84,8 +84,7 @@ private:
     std::optional<ValueHashes> hashes_;
 };
 
-/// Walks both trees side by side, without recursion: `pairs_` is a stack of what is still to be told, the next one
-/// last.
+/// Walks both trees side by side, without recursion. `pairs_` is a stack of the pairs to report, the next one last.
 class Differ {
 public:
     Differ(const Side& before, const Side& after, const OnJsonChange& on_change)
@@ -116,7 +115,7 @@ private:
         std::uint32_t index = 0;  ///< In a list.
     };
 
-    /// Two objects, or two lists, that are under way.
+    /// Two objects, or two lists, that are being compared.
     struct Level {
         Pair pair;
         bool is_object = false;
@@ -136,7 +135,7 @@ private:
         levels_.push_back(level);
     }
 
-    // Texts that differ, though no member does.
+    // Reports texts that differ although no member does.
     void end(const Level& level) {
         if (level.is_object && changes_ == level.changes_before) tell_change(level.pair, true);
     }
@@ -153,7 +152,7 @@ private:
                     .keys_only = keys_only});
     }
 
-    // False if a key occurs twice: a path could then mean either.
+    // Returns false if a key occurs twice: a path could then mean either.
     bool pair_members(const Pair& pair) {
         before_.tree().list_members(pair.before, old_members_);
         after_.tree().list_members(pair.after, new_members_);
@@ -189,7 +188,7 @@ private:
         const auto right_count = static_cast<std::uint32_t>(right_.size());
         const std::uint32_t common = std::min(left_count, right_count);
         for (std::uint32_t i = 0; i < common; ++i) add_if_different(left_[i], right_[i], i);
-        // From the end, so that each removal leaves the places of the others alone.
+        // Backwards, so that each removal leaves the positions of the others unchanged.
         for (std::uint32_t i = left_count; i-- > common;) pairs_.push_back({.before = left_[i], .index = i});
         for (std::uint32_t i = common; i < right_count; ++i) pairs_.push_back({.after = right_[i], .index = i});
     }

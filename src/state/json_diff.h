@@ -1,7 +1,7 @@
 #pragma once
 
-// The differences of two states, found in their normal texts: tokens are compared as they are written, so a number
-// that no JSON library can hold, a lone surrogate or `1` against `1.0` is never taken for equal.
+// The differences of two states, found in their normal texts. Tokens are compared as written, so a number that no JSON
+// library can hold, a lone surrogate or `1` against `1.0` is never taken for equal.
 
 #include <cstdint>
 #include <functional>
@@ -17,17 +17,17 @@ struct JsonChange {
     std::string_view path;    ///< JSON Pointer (RFC 6901), escaped as it stands between the quotes of a JSON string.
     std::string_view before;  ///< Normal text inside the first state; empty if added.
     std::string_view after;   ///< Normal text inside the second state; empty if removed.
-    bool keys_only = false;   ///< An object replaced because only the order or the spelling of its keys changed.
+    bool keys_only = false;   ///< The object was replaced only because the order or the spelling of its keys changed.
 };
 
-/// Is told of the changes, one by one: their paths are only there meanwhile, since all of them could be much longer
-/// than both texts.
+/// Receives the changes, one by one. A change's path is valid only during its call, since all paths together could be
+/// much longer than both texts.
 using OnJsonChange = std::function<void(const JsonChange&)>;
 
-/// The changes that lead from `before` to `after`, both normal text, in an order in which they can be applied. None if
-/// and only if the texts are the same. The order of an object's keys is a change only if it is the only one there.
-/// Of arrays, equal elements at both ends are kept and the rest is compared place by place. Linear in the texts (and in
-/// the paths that are told), at any depth and whatever the keys. Safe with any text.
+/// Finds the changes that lead from `before` to `after`, both normal text, in an order in which they can be applied.
+/// There are none if and only if the texts are the same. The order of an object's keys is a change only if it is the
+/// object's only one. In arrays, equal elements at both ends are kept, and the rest is compared position by position.
+/// Linear in the texts (and in the reported paths), at any depth and whatever the keys. Safe with any text.
 void diff_json(std::string_view before, std::string_view after, const OnJsonChange& on_change);
 
 /// The change as an operation of a JSON Patch (RFC 6902).

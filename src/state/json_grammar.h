@@ -1,6 +1,6 @@
 #pragma once
 
-// The leaves of the JSON grammar that the fast check, the diagnosis and the look-up of members share.
+// The leaves of the JSON grammar. The fast check, the diagnosis and the look-up of members share them.
 
 #include <cstddef>
 #include <string_view>
@@ -15,7 +15,7 @@ constexpr bool is_digit(char byte) {
     return byte >= '0' && byte <= '9';
 }
 
-/// -1 for what is no hexadecimal digit.
+/// -1 if it is not a hexadecimal digit.
 constexpr int hex_digit(char byte) {
     if (is_digit(byte)) return byte - '0';
     const char lower = static_cast<char>(byte | 0x20);
@@ -26,15 +26,15 @@ constexpr bool is_literal(std::string_view token) {
     return token == "true" || token == "false" || token == "null";
 }
 
-/// How many of `text`'s first bytes are digits.
+/// The number of digits at the front of `text`.
 constexpr std::size_t digits_at_front(std::string_view text) {
     std::size_t count = 0;
     while (count < text.size() && is_digit(text[count])) ++count;
     return count;
 }
 
-/// The bytes of the number at the front of `text`, and whether it is a whole one. A fragment is what can still become
-/// a number if the right byte follows: "-", "1.", "2e+".
+/// The bytes of the number at the front of `text`, and whether the number is complete. An incomplete one ("-", "1.",
+/// "2e+") can still become a number if the right byte follows.
 struct NumberPrefix {
     std::size_t bytes = 0;
     bool complete = false;

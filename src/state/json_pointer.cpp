@@ -28,7 +28,7 @@ std::string unescaped_step(std::string_view step) {
     return key;
 }
 
-/// Nothing for what is no index: only digits, and no zero in front of others.
+/// Returns nothing if it is not an index: an index has only digits, and no zero in front of others.
 std::optional<std::uint64_t> index_of(std::string_view step) {
     std::uint64_t index = 0;
     if (step.empty() || digits_at_front(step) != step.size() || (step.size() > 1 && step[0] == '0')) return {};

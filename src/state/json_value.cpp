@@ -6,7 +6,7 @@
 
 namespace cairn {
 
-// A member of an object that has no other one: text such as `1,"b":2` gives it a neighbour.
+// The value must be the object's only member: text such as `1,"b":2` adds another.
 Result<std::string> normal_json_value(std::string_view text, const StateLimits& limits) {
     Result<State> object = State::parse(fmt::format("{{\"\":{}}}", text), limits);
     if (object) {

@@ -6,9 +6,8 @@
 
 namespace cairn {
 
-/// The border that text from a store crosses: what passes is one JSON object in normal text, as `State::parse` makes
-/// it, so that all that stands behind may trust it. Any nesting passes: a limit of today says nothing about what was
-/// stored.
+/// Checks text that comes from a store. Accepted text is one JSON object in normal text, as `State::parse` makes it, so
+/// all code behind this check may trust it. Any nesting is accepted: today's limit says nothing about stored text.
 /// Errors: kCorrupt (without content), kInternal (memory).
 [[nodiscard]] Status check_stored_text(std::string_view text);
 

@@ -15,13 +15,13 @@
 namespace cairn {
 namespace {
 
-/// Memory that the work on one text needs besides the result.
+/// Memory for the work on one text, apart from the result.
 struct Workspace {
     StructuralIndex index;
     std::string scratch;
 };
 
-/// Up to here a thread keeps its workspace for the next state (5 bytes for each byte); more is returned at once.
+/// Up to this size a thread keeps its workspace for the next state (5 bytes per byte); a larger one is freed at once.
 constexpr std::size_t kKeptTextBytesMax = 1 << 20;
 
 template <class Use>
@@ -38,7 +38,7 @@ Error out_of_memory(std::size_t text_bytes) {
     return {.message = fmt::format("out of memory for a state of {} bytes", text_bytes)};
 }
 
-/// The number of white space bytes to leave out.
+/// Returns the number of white space bytes to leave out.
 Result<std::size_t> check(std::string_view text, const StateLimits& limits, StructuralIndex& index) {
     const std::uint64_t bytes_max = std::min(limits.bytes_max, StateLimits::kBytesMaxUpper);
     if (text.size() > bytes_max) {
@@ -53,8 +53,8 @@ Result<std::size_t> check(std::string_view text, const StateLimits& limits, Stru
     return fail(ErrorCode::kInternal, "a state was refused and the diagnosis finds no reason");
 }
 
-/// simdjson trusts its input to be JSON, which `check` has made sure of. It wants room behind its output: hence the
-/// scratch, and a copy of the size that the text has.
+/// simdjson trusts its input to be JSON, which `check` has made sure of. It needs room behind its output. That is why
+/// there is a scratch buffer, and then a copy of the text's size.
 std::string without_white_space(std::string_view text, std::string& scratch) {
     scratch.resize_and_overwrite(text.size() + simdjson::SIMDJSON_PADDING, [&](char* out, std::size_t) {
         std::size_t bytes = 0;
@@ -64,7 +64,7 @@ std::string without_white_space(std::string_view text, std::string& scratch) {
     return std::string(std::string_view(scratch));
 }
 
-/// `text` is the caller's string or a view on it: what has no white space is taken as it is.
+/// `text` is the caller's string or a view of it: a string without white space is taken over as it is.
 template <class Text>
 Result<State> parse_text(Text&& text, const StateLimits& limits) try {
     return with_workspace(text.size(), [&](Workspace& workspace) -> Result<State> {

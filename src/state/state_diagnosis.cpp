@@ -16,7 +16,7 @@ constexpr std::uint8_t byte_of(char c) {
     return static_cast<std::uint8_t>(c);
 }
 
-/// What stands at `offset`, by its kind: values are never repeated in a message.
+/// The kind of the token at `offset`: messages never repeat values.
 std::string kind_of_token(std::string_view text, std::size_t offset) {
     if (offset >= text.size()) return "the end of the text";
     const std::string_view rest = text.substr(offset);

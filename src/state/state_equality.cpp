@@ -1,5 +1,5 @@
-// Equality up to the order of keys: exact, and nearly free where the answer is usual. What costs is only asked of texts
-// that differ and whose bytes are permutations of each other, as keys in another order make them.
+// Equality up to the order of keys. It is exact, and nearly free in the usual cases. Expensive work is only done for
+// texts that differ and whose bytes are permutations of each other, as when the keys have another order.
 
 #include "state/state_equality.h"
 
@@ -13,7 +13,7 @@
 namespace cairn {
 namespace {
 
-/// The length of what two texts of one size have in common at their front.
+/// The length of the common front of two texts of one size.
 std::size_t common_prefix_bytes(std::string_view left, std::string_view right) {
     constexpr std::size_t kBlockBytes = 256;
     for (std::size_t at = 0; at < left.size(); at += kBlockBytes) {
@@ -26,7 +26,7 @@ std::size_t common_prefix_bytes(std::string_view left, std::string_view right) {
     return left.size();
 }
 
-/// The same for every order of the same bytes. Squares, because plain sums do not tell "13" from "22".
+/// The same for every order of the same bytes. It sums squares, because plain sums are the same for "13" and "22".
 std::uint32_t sum_of_squares(std::string_view bytes) {
     std::uint32_t sum = 0;
     for (const char c : bytes) {
@@ -37,7 +37,7 @@ std::uint32_t sum_of_squares(std::string_view bytes) {
 }
 
 /// Compares two trees without recursion: `to_compare_` holds the pairs of values that must still be found equal. Each
-/// token is compared once, so the cost is that of reading both texts and of sorting members that change their order.
+/// token is compared once. So the cost is that of reading both texts and of sorting members whose order changes.
 class Comparison {
 public:
     Comparison(const TokenTree& left, const TokenTree& right) : left_(left), right_(right) {}

@@ -17,10 +17,10 @@
 namespace cairn {
 namespace {
 
-/// nlohmann's printer calls itself for each level, so a document that is deeper than this is not given to it.
+/// nlohmann's printer calls itself for each level, so it never gets a document deeper than this.
 constexpr std::uint32_t kPrintedDepthMax = 10'000;
 
-/// Finds what the printer would turn into something else (NaN into null), refuse, or not survive (depth).
+/// Finds values that the printer would change (NaN into null), refuse, or not survive (depth).
 template <class Json>
 class PrintableCheck {
 public:
@@ -37,7 +37,7 @@ public:
     }
 
 private:
-    /// An open container: what comes next in it.
+    /// An open container, and its next value.
     struct Level {
         const Json* container;
         typename Json::const_iterator next;
@@ -105,7 +105,7 @@ private:
     std::vector<JsonPathStep> path_;
 };
 
-/// Finds the number that nlohmann's reader did not take: the first that is infinite as a double.
+/// Finds the number that nlohmann's reader refused: the first that is infinite as a double.
 std::string place_of_huge_number(std::string_view text) {
     StructuralIndex index;
     if (index.index(text) != StructuralIndex::Outcome::kIndexed) return "an unknown place";
@@ -143,7 +143,7 @@ template <class Json>
 Result<Json> state_to_json(const State& state) try {
     return Json::parse(state.text());
 } catch (const nlohmann::detail::parse_error& error) {
-    // Its own message repeats what it read, and ours never repeat what a state holds.
+    // The library's message repeats its input; our messages never repeat content of a state.
     return refuse_at(place_in_state(state.text(), error.byte == 0 ? 0 : error.byte - 1), "a lone surrogate escape");
 } catch (const nlohmann::detail::out_of_range&) {
     return refuse_at(place_of_huge_number(state.text()), "a number beyond the range of a double");

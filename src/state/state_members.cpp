@@ -61,7 +61,7 @@ Utf8 utf8_of(std::uint32_t code_point) {
     return {{lead(0xF0, 18), tail(12), tail(6), tail(0)}, 4};
 }
 
-/// Takes the escape at the front of `raw` off and returns what it means; nothing if there is none.
+/// Removes the escape at the front of `raw` and returns its meaning; nothing if there is none.
 Utf8 take_escape(std::string_view& raw) {
     if (escape_at_front(raw) == 0) return {};
     const char letter = raw[1];
@@ -87,7 +87,7 @@ std::string_view take(std::string_view& text, std::size_t bytes) {
     return taken;
 }
 
-/// A value that begins as a whole other value does, and ends there, is that value.
+/// A value that starts with a whole other value, and ends there, is that value.
 std::string_view take_value_at_front(std::string_view& text, std::string_view guess) {
     const bool is_guessed =
         !guess.empty() && guess.size() < text.size() && ends_value(text[guess.size()]) && text.starts_with(guess);

@@ -17,13 +17,13 @@ namespace {
 
 constexpr std::uint32_t kNone = 0xFFFF'FFFF;
 
-/// What the patch does to one key: its member, and the first token of the value in the base, if there is one.
+/// The change of one key by the patch: the patch's member, and the first token of the base's value, if any.
 struct Change {
     TokenMember patch;
     std::uint32_t base = kNone;
 };
 
-/// The changes of one object by key; of duplicates the last.
+/// The changes of one object, by key; of duplicates the last counts.
 class Changes {
 public:
     explicit Changes(const std::vector<TokenMember>& members) {
@@ -46,7 +46,7 @@ private:
     std::vector<Change> all_;
 };
 
-/// Writes the patched text front to back, without recursion: `to_write_` is what is still to come, last piece first.
+/// Writes the patched text front to back, without recursion: `to_write_` holds the remaining pieces, the next one last.
 class PatchWriter {
 public:
     PatchWriter(const TokenTree& base, const TokenTree& patch, const std::stop_token& stop)
@@ -68,7 +68,7 @@ private:
     /// A member, or the end of an object.
     struct Piece {
         std::string_view key = {};    ///< Empty: the object ends.
-        std::string_view value = {};  ///< Unless there is a patch:
+        std::string_view value = {};  ///< Used unless there is a patch:
         std::uint32_t base = kNone;   ///< the object that the patch is applied to, if there is one,
         std::uint32_t patch = kNone;  ///< and the patch, an object.
     };

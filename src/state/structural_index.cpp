@@ -40,7 +40,7 @@ bool StructuralIndex::reserve(std::size_t bytes) noexcept {
     if (parser && parser->capacity() >= bytes) return true;
     const std::size_t capacity =
         std::min(std::bit_ceil(std::max(bytes, kReserveBytesMin)), std::size_t{simdjson::SIMDJSON_MAXSIZE_BYTES});
-    constexpr std::size_t kDepthUnused = 1;  // Only the second stage has a use for it.
+    constexpr std::size_t kDepthUnused = 1;  // Only the second stage uses it.
     const auto& implementation = simdjson::get_active_implementation();
     return implementation->create_dom_parser_implementation(capacity, kDepthUnused, parser) == simdjson::SUCCESS;
 }

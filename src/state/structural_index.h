@@ -1,7 +1,7 @@
 #pragma once
 
-// Where the tokens of a JSON text start: the first stage of simdjson, at 5 to 15 GB/s. Its second stage is not used,
-// because it refuses what a state may hold (lone surrogate escapes, integers and exponents of any size).
+// The positions of the tokens in a JSON text: the first stage of simdjson, at 5 to 15 GB/s. Its second stage is not
+// used, because it refuses what a state may hold (lone surrogate escapes, integers and exponents of any size).
 
 #include <cstddef>
 #include <cstdint>
@@ -22,13 +22,14 @@ public:
     StructuralIndex(const StructuralIndex&) = delete;
     StructuralIndex& operator=(const StructuralIndex&) = delete;
 
-    /// Refuses what is not UTF-8, raw control characters in strings, an unclosed string, and text without any token.
+    /// Refuses text that is not UTF-8, raw control characters in strings, an unclosed string, and text without any
+    /// token.
     /// Never reads beyond the text. `text` must be shorter than 4 GiB.
     Outcome index(std::string_view text) noexcept;
 
-    /// Of the text indexed last: the position of each `{ } [ ] : ,`, of each opening quote and of the first byte of
-    /// every other run of bytes; then the text's size as an end mark. Between the end of a token and the next position
-    /// there is white space or nothing.
+    /// Positions in the text that was indexed last: each `{ } [ ] : ,`, each opening quote, and the first byte of every
+    /// other run of bytes; then the text's size as an end mark. Between the end of a token and the next position there
+    /// is only white space or nothing.
     std::span<const std::uint32_t> positions() const noexcept;
 
 private:

@@ -14,7 +14,7 @@ std::size_t hash_of(std::span<const std::uint32_t> parts) {
     return TextHash()({reinterpret_cast<const char*>(parts.data()), parts.size_bytes()});
 }
 
-/// Of a container, from those of what it holds.
+/// The hash of a container, made from the hashes of its content.
 class ContainerHash {
 public:
     ContainerHash(const TokenTree& tree, const std::vector<std::uint32_t>& hashes) : tree_(tree), hashes_(hashes) {}
@@ -22,7 +22,7 @@ public:
     std::size_t in_order(std::uint32_t container) {
         parts_.assign(1, static_cast<std::uint32_t>(tree_.first_byte(container)));
         const std::uint32_t end = tree_.after(container) - 1;
-        // Keys and colons are values of one token here, commas are left out.
+        // Keys and colons count as values of one token here; commas are left out.
         for (std::uint32_t token = container + 1; token < end; token = tree_.after(token)) {
             if (tree_.first_byte(token) != ',') parts_.push_back(hashes_[token]);
         }
@@ -47,7 +47,7 @@ private:
 
 }  // namespace
 
-// From the last token to the first: what a container holds stands behind its bracket.
+// From the last token to the first: a container's content comes after its bracket.
 ValueHashes::ValueHashes(const TokenTree& tree, KeyOrder key_order) : hashes_(tree.size()) {
     ContainerHash container(tree, hashes_);
     for (std::uint32_t token = tree.size(); token-- > 0;) {

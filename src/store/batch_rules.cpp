@@ -78,7 +78,7 @@ Status check_epoch(std::string_view run_id, const LeaseWrite& write) {
                             lease.epoch, write.expected.epoch, is_taken ? "a larger" : "no smaller"));
 }
 
-// ---- what the facts speak against ----
+// ---- the batch against the facts ----
 
 std::unexpected<Error> conflict(const SnapshotWrite& write, std::int64_t head_version) {
     return fail(ErrorCode::kConflict, fmt::format("run \"{}\" is at version {}, not at the expected {}",
@@ -116,7 +116,7 @@ std::unexpected<Error> is_another_run(std::string_view run_id, const RunDeletion
                             deletion.version));
 }
 
-// One answer for both: who asks learns nothing of whose it is.
+// The answer is the same for thread and user: a caller learns nothing about the owner.
 Status check_owner(const SnapshotWrite& write, std::string_view thread_id, std::string_view user_id) {
     const SnapshotInfo& info = write.snapshot.info;
     if (info.thread_id == thread_id && info.user_id == user_id) return {};
@@ -140,7 +140,7 @@ bool has_state(const KnownSnapshot& known, const std::optional<Checksum>& wanted
     return !wanted || *wanted == known.checksum;
 }
 
-/// What a run will hold once a batch is applied.
+/// A run as it will be once a batch is applied.
 class Outlook {
 public:
     Outlook(const RunBatch& batch, const RunFacts& facts)
@@ -164,7 +164,7 @@ private:
     std::set<std::int64_t> removed_;
 };
 
-// Null: it is not there.
+// Returns null if there is none.
 const KnownSnapshot* Outlook::find(std::int64_t version) const {
     if (const auto changed = changed_.find(version); changed != changed_.end()) return &changed->second;
     const auto found = facts_.snapshots.find(version);
@@ -193,7 +193,7 @@ Status Outlook::write(const SnapshotWrite& write) {
     }
     head_version_ = info.version;
     const bool is_all = batch_.rewrites.empty() && batch_.deletions.empty() && !batch_.run_deletion;
-    if (is_all && &write == &batch_.writes.back()) return {};  // nothing that follows asks for it
+    if (is_all && &write == &batch_.writes.back()) return {};  // nothing after it needs it
     changed_[info.version] = {
         .snapshot_id = info.snapshot_id, .base_version = info.base_version, .checksum = info.checksum};
     return {};

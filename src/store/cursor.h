@@ -1,6 +1,6 @@
 #pragma once
 
-// Cursors of the pages that `Store::runs` and `Store::threads` return: text that the store made and gets back.
+// Cursors of the pages that `Store::runs` and `Store::threads` return. A cursor is text that the store made.
 
 #include <cairn/error.h>
 #include <cairn/store.h>
@@ -11,9 +11,9 @@
 
 namespace cairn {
 
-/// The last run of a page, as far as the order of its list needs it.
+/// The last run of a page: only what the order of its list needs.
 struct RunCursor {
-    std::int64_t created_at = 0;  ///< In microseconds. Of a list by creation; the same for all runs of a list by id.
+    std::int64_t created_at = 0;  ///< Microseconds, in a list by creation; in a list by id, the same for all runs.
     std::string run_id = {};
 };
 std::string encode_run_cursor(RunQuery::Order order, std::int64_t created_at, std::string_view run_id);

@@ -17,7 +17,7 @@ SchemeTable& scheme_table() {
         for (StoreScheme scheme : {sqlite_scheme(), memory_scheme()}) {
             [[maybe_unused]] const Status added = made->add(std::move(scheme));
         }
-        return made.release();  // stores are opened until the very end of a process
+        return made.release();  // never destroyed: stores are opened until the very end of a process
     }();
     return table;
 }

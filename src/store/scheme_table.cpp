@@ -35,7 +35,7 @@ Status SchemeTable::add(StoreScheme scheme) {
     return {};
 }
 
-// What stands behind a scheme is not shown: it can hold a password.
+// The text after the scheme is not shown: it can hold a password.
 Result<StoreScheme> SchemeTable::find(std::string_view url) const {
     const std::size_t colon = url.find(':');
     const std::lock_guard lock(mutex_);

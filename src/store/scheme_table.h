@@ -1,6 +1,6 @@
 #pragma once
 
-// Which engine opens which URL: one table, in which every engine has a row. The library's own rows stand in
+// The table that says which engine opens which URL: every engine has one row. The library's own rows are in
 // open_store.cpp; other libraries and programs add theirs with `register_store_scheme`.
 
 #include <cairn/error.h>
@@ -20,20 +20,20 @@ public:
     /// Errors: as `register_store_scheme`.
     Status add(StoreScheme scheme);
 
-    /// The row of `url`'s scheme. Errors: kInvalidArgument (no scheme, or none that is here; names those that are).
+    /// The row of `url`'s scheme. Errors: kInvalidArgument (no scheme, or an unknown one; names the known ones).
     Result<StoreScheme> find(std::string_view url) const;
 
 private:
     std::string usages() const;
 
     mutable std::mutex mutex_;
-    std::vector<StoreScheme> schemes_;  // guarded by mutex_; in the order in which they came
+    std::vector<StoreScheme> schemes_;  // guarded by mutex_; in the order in which they were added
 };
 
-/// That of this process, with the library's own engines.
+/// The table of this process, with the library's own engines.
 SchemeTable& scheme_table();
 
-/// Whether `url` can name a store, as far as that can be seen without opening it. Errors: kInvalidArgument, kNotFound.
+/// Checks that `url` can name a store, as far as possible without opening it. Errors: kInvalidArgument, kNotFound.
 [[nodiscard]] Status check_store_url(std::string_view url);
 
 }  // namespace cairn

@@ -54,7 +54,7 @@ Status Importer::enter_run(const std::string& run_id) {
     return {};
 }
 
-// The store refuses a taken id too, but knows no lines.
+// The store refuses a taken id too, but does not know the line.
 Status Importer::check_new(const SnapshotInfo& info, std::uint64_t line) {
     if (!position_.head_before) return {};
     const auto found = store_.get(info.run_id, info.snapshot_id, until());
@@ -109,7 +109,7 @@ Status Importer::hold(LoadedState snapshot, std::uint64_t line) {
     return is_full ? flush() : Status{};
 }
 
-// As the optimised service would: critical snapshots depend on no other.
+// Critical snapshots depend on no other, as in the optimised service.
 Result<EncodedState> Importer::encode(const LoadedState& snapshot) {
     const FrameOptions frame_options{.compression = options_.compression};
     if (!options_.compression || is_critical(snapshot.info)) return encode_full(snapshot.state, frame_options);
@@ -118,7 +118,8 @@ Result<EncodedState> Importer::encode(const LoadedState& snapshot) {
     return encode_against(*position_.base, snapshot.state, frame_options, options_.chain_limits);
 }
 
-// After snapshots that were there already. One that cannot be read is no base, and no reason to give up.
+// Loads a base after snapshots that were there already. A snapshot that cannot be read is not a base, and is no reason
+// to stop.
 Status Importer::load_base() {
     if (position_.base || position_.snapshot_id.empty()) return {};
     auto loaded = load_snapshot(store_, {.run_id = position_.run_id, .snapshot_id = position_.snapshot_id},
@@ -131,7 +132,7 @@ Status Importer::load_base() {
     return {};
 }
 
-// Tried once: an import that failed is made again as a whole, and finds what was imported there.
+// Tried once: a failed import is repeated as a whole, and finds what it has imported already.
 Status Importer::flush() {
     const std::vector<RunBatch> batches = std::exchange(batches_, {});
     held_ = 0;

@@ -1,6 +1,6 @@
 #pragma once
 
-// Snapshots from elsewhere into a store, under their own ids and versions.
+// Imports snapshots into a store, under their own ids and versions.
 
 #include "persistence/reading/chain.h"
 #include "persistence/timeouts.h"
@@ -18,38 +18,38 @@
 namespace cairn {
 
 struct ImportOptions {
-    bool compression = true;  ///< And delta frames.
+    bool compression = true;  ///< Also turns delta frames on or off.
     ChainLimits chain_limits = {};
     StateLimits state_limits = {};
-    std::chrono::milliseconds timeout{30'000};  ///< Of one transaction.
+    std::chrono::milliseconds timeout{30'000};  ///< Limit of one transaction.
 };
 
-/// Takes the snapshots of a run in the order of their versions and commits many at a time. What is there already is
-/// left as it is, so that an import that was interrupted can be made again.
+/// Takes the snapshots of a run in the order of their versions and commits many at a time. Snapshots that are there
+/// already are left as they are, so an interrupted import can be repeated.
 class Importer {
 public:
     Importer(Store& store, const ImportOptions& options) : store_(store), options_(options) {}
 
-    /// Holds or commits it. `line`, where it comes from, stands in messages.
+    /// Holds or commits it. `line`, its origin, appears in messages.
     /// Errors: kAlreadyExists (another snapshot has its id or its version), kConflict (the run is beyond that version
     ///   and does not have it, or was changed meanwhile), kInvalidArgument (the run belongs to others), the store's.
     Status add(LoadedState snapshot, std::uint64_t line);
 
-    /// Commits what is held. To be called at the end, and for what came before an error.
+    /// Commits the held snapshots. Call it at the end, and for the snapshots before an error.
     Status flush();
 
     std::uint64_t imported() const { return imported_; }
-    std::uint64_t skipped() const { return skipped_; }  ///< Were there already.
+    std::uint64_t skipped() const { return skipped_; }  ///< Snapshots that were there already.
     const std::set<std::string>& runs() const { return runs_; }
 
 private:
-    /// The run that snapshots are coming of.
+    /// The run whose snapshots are being added.
     struct Position {
         std::string run_id;
-        std::optional<Head> head_before;  ///< In the store, when its first snapshot came.
-        std::int64_t version = 0;         ///< Of the newest snapshot, in the store or held.
-        std::string snapshot_id;          ///< Of that one, or of the one that was skipped last,
-        std::optional<DeltaBase> base;    ///< and its state, if it is at hand.
+        std::optional<Head> head_before;  ///< In the store, when the run's first snapshot came.
+        std::int64_t version = 0;         ///< Version of the newest snapshot, in the store or held.
+        std::string snapshot_id;          ///< Id of that one, or of the one that was skipped last,
+        std::optional<DeltaBase> base;    ///< and its state, if available.
     };
 
     Status enter_run(const std::string& run_id);
@@ -65,10 +65,10 @@ private:
     Store& store_;
     const ImportOptions options_;
     Position position_;
-    std::vector<RunBatch> batches_;  // held; in each the snapshots of one run
+    std::vector<RunBatch> batches_;  // held; each has the snapshots of one run
     std::size_t held_ = 0;           // snapshots in them
     std::uint64_t held_bytes_ = 0;
-    std::uint64_t first_line_ = 0;  // of what is held
+    std::uint64_t first_line_ = 0;  // of the held snapshots
     std::uint64_t last_line_ = 0;
     std::uint64_t imported_ = 0;
     std::uint64_t skipped_ = 0;

@@ -12,8 +12,7 @@
 namespace cairn {
 namespace {
 
-/// Reads the members of an object one after the other and remembers what was wrong with the first that is not as it
-/// should be.
+/// Reads the members of an object one after the other and remembers the error of the first wrong one.
 class Members {
 public:
     explicit Members(State object) : object_(std::move(object)) {}
@@ -51,7 +50,7 @@ public:
         return time(name);
     }
 
-    // As it is written; empty for null.
+    // The member as written; empty for null.
     std::string object_or_null(std::string_view name) {
         const std::string_view written = object_.member(name).value_or("");
         if (written == "null") return {};
@@ -62,7 +61,7 @@ public:
     const Status& status() const { return status_; }
 
 private:
-    // An object, which is never right here, could have so many keys that building it takes hours.
+    // An object is never right here, and could have so many keys that building it takes hours.
     Json read(std::string_view name) const {
         const std::string_view written = object_.member(name).value_or("");
         return Json::parse(written.starts_with('{') || written.starts_with('[') ? "" : written, nullptr, false);
@@ -93,7 +92,7 @@ SnapshotInfo read_info(Members& members) {
             .metadata = members.object_or_null("metadata")};
 }
 
-// What is saved in the usual way would be checked so too.
+// The usual way of saving makes the same checks.
 Status check(const SnapshotInfo& info, const State& state, const StateLimits& limits) {
     if (info.parent_version >= info.version) {
         return fail(ErrorCode::kInvalidArgument, "\"parent_version\" is not before \"version\"");
@@ -108,7 +107,7 @@ Status check(const SnapshotInfo& info, const State& state, const StateLimits& li
                               limits);
 }
 
-// Apart from the state, which may be large, so that looking for the other members costs nothing.
+// Separate from the state, which may be large, so that looking for the other members is cheap.
 Members members_beside(const State& line, std::string_view state_text) {
     const auto from = static_cast<std::size_t>(state_text.data() - line.text().data());
     std::string rest(line.text().substr(0, from));
@@ -150,7 +149,7 @@ std::string to_transfer_line(const TransferEnd& end) {
     return to_line({{"end", true}, {"snapshots", end.snapshots}});
 }
 
-// A state, a context and metadata that are as large, and the other members.
+// Allows a state, a context and metadata of that size, and the other members.
 std::uint64_t transfer_line_bytes_max(const StateLimits& limits) {
     constexpr std::uint64_t kOthers = 64U << 10;
     return std::min(3 * limits.bytes_max + kOthers, StateLimits::kBytesMaxUpper);

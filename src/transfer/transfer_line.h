@@ -11,23 +11,23 @@
 
 namespace cairn {
 
-/// The last line: without it a file has been cut off.
+/// The last line. A file without it has been cut off.
 struct TransferEnd {
-    std::uint64_t snapshots = 0;  ///< How many lines stand before it.
+    std::uint64_t snapshots = 0;  ///< The number of lines before it.
 };
 
 using TransferLine = std::variant<LoadedState, TransferEnd>;
 
-/// Without the newline. State, context and metadata stand in it as they are, byte for byte.
+/// Returns the line without the newline. State, context and metadata are in it as they are, byte for byte.
 std::string to_transfer_line(const LoadedState& snapshot);
 std::string to_transfer_line(const TransferEnd& end);
 
-/// How long a line may be if its state keeps within `limits`.
+/// The longest line whose state is within `limits`.
 std::uint64_t transfer_line_bytes_max(const StateLimits& limits);
 
-/// Reads a line and holds its state against its checksum.
-/// Errors: kInvalidState (not a JSON object), kInvalidArgument (names the member), kCorrupt (another state than the
-///   one that the checksum is of), kLimitExceeded.
+/// Reads a line and compares its state with its checksum.
+/// Errors: kInvalidState (not a JSON object), kInvalidArgument (names the member), kCorrupt (the checksum is of another
+///   state), kLimitExceeded.
 [[nodiscard]] Result<TransferLine> parse_transfer_line(std::string&& line, const StateLimits& limits);
 
 }  // namespace cairn

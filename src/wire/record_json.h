@@ -1,7 +1,7 @@
 #pragma once
 
-// The JSON objects of the public types, as commands print them and events carry them. Part of the interface: add,
-// never rename.
+// The JSON objects of the public types, as commands print them and events carry them. Part of the interface: add
+// members, never rename them.
 
 #include "wire/json_line.h"
 
@@ -14,12 +14,12 @@
 
 namespace cairn {
 
-/// One line each: what a snapshot is wherever it is stored, and `more`, what it is in this store.
+/// One line each. `info` is the same wherever the snapshot is stored; `more` belongs to this store.
 std::string to_json(const SnapshotInfo& info, const Json& more);
-/// A parent that is gone has no id.
+/// A missing parent has no id.
 std::string to_json(const SnapshotInfo& info, const std::optional<std::string>& parent_snapshot_id);
 std::string to_json(const RecoveryRecord& record);
-/// `more`: how it stands.
+/// `more`: the run's status.
 std::string to_json(const RunInfo& run, const Json& more);
 std::string to_json(const ThreadInfo& thread);
 

@@ -1,5 +1,5 @@
-// repo_agent: three agents of the pipeline beside, in one program. Each reads the state on standard input and prints
-// what it changes, as a JSON Merge Patch.
+// repo_agent: the three agents of the pipeline beside it, in one program. Each reads the state on standard input and
+// prints its changes as a JSON Merge Patch.
 //
 //   repo_agent survey|rank_files|report
 
@@ -34,7 +34,7 @@ std::string variable(const char* name) {
     return value == nullptr ? "" : value;
 }
 
-// So that a demonstration can show who ran how often. It is no part of the state.
+// Lets a demonstration show which agents ran, and how often. It is not part of the state.
 void write_journal() {
     const std::string path = variable("REPO_ANALYST_JOURNAL");
     if (path.empty()) return;

@@ -48,7 +48,7 @@ void print_text(const CheckReport& report, bool deep) {
                     report.findings.empty() ? "all is well" : fmt::format("findings: {}", report.findings.size())));
 }
 
-/// Shows how many snapshots have been read of those that the store says it has.
+/// Shows how many of the store's snapshots have been read.
 class WatchedStore final : public ForwardingStore {
 public:
     using ForwardingStore::ForwardingStore;
@@ -73,7 +73,7 @@ Result<CheckReport> check_all_states(const Cli& cli, std::shared_ptr<Store> stor
     return check_deep(watched, Deadline::max(), cli.config().state_limits());
 }
 
-// A state that is too large for this program is no damage: whoever has a larger limit may read it.
+// A state that is too large for this program is not damage: a reader with a larger limit may read it.
 Status verdict(const Cli& cli, const CheckReport& report) {
     const auto too_large = std::ranges::count(report.findings, ErrorCode::kLimitExceeded, &CheckReport::Finding::code);
     const auto damaged = std::ssize(report.findings) - too_large;

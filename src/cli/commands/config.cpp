@@ -8,13 +8,13 @@
 namespace cairn::cli {
 namespace {
 
-// The command line is an origin that only the program knows.
+// Only the program knows the command line as an origin.
 std::string origin_of(const Cli& cli, const ConfigEntry& entry) {
     const bool given = entry.variable == "CAIRN_STORE" && !cli.store_option.empty();
     return given ? "--store" : std::string(to_string(entry.origin));
 }
 
-// Why the store cannot work, as far as that can be seen without opening it; empty: nothing speaks against it.
+// The reason that the store cannot work, as far as it can be seen without opening it; empty: none.
 std::string problem_of_store(const std::string& url) {
     const Status usable = check_store_url(url);
     return usable ? "" : usable.error().message;
@@ -24,7 +24,7 @@ std::string problem_of(const Cli& cli, const ConfigEntry& entry) {
     return entry.variable == "CAIRN_STORE" ? problem_of_store(cli.config().store_url) : "";
 }
 
-// `.env` might be looked at by whoever wonders why a setting does not count.
+// A user who wonders why a setting has no effect might look at `.env`.
 void print_notes(const Cli& cli) {
     if (!cli.loaded.dotenv_ignored.empty()) {
         print_message(printable(fmt::format("note: .env is not read, because of {}", cli.loaded.dotenv_ignored)) +

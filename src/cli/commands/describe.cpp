@@ -1,5 +1,5 @@
-// A hidden command: the program writes its own manual page and completions, so that they never say anything else than
-// it does. The build calls it; `make install` puts the results where they belong.
+// A hidden command: the program writes its own manual page and completions, so that they always match the program. The
+// build calls it; `make install` installs the results.
 
 #include "cli/command.h"
 #include "cli/terminal/output.h"

@@ -22,7 +22,7 @@ struct DiffOptions {
     Owner owner;
 };
 
-using SnapshotIds = std::array<std::optional<std::string>, 2>;  // none: the head
+using SnapshotIds = std::array<std::optional<std::string>, 2>;  // empty: the head
 
 Result<SnapshotIds> newest_two(Store& store, const DiffOptions& options) {
     const auto page = store.history(
@@ -36,7 +36,7 @@ Result<SnapshotIds> newest_two(Store& store, const DiffOptions& options) {
     return SnapshotIds{(*page)[1].snapshot_id, (*page)[0].snapshot_id};
 }
 
-// Which two to compare: both as given, one against the head, or the head against the one before.
+// Chooses the two to compare: both as given, one against the head, or the head against the one before.
 Result<SnapshotIds> choose(Store& store, const DiffOptions& options) {
     if (options.snapshots.empty()) return newest_two(store, options);
     SnapshotIds ids;

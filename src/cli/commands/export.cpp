@@ -46,7 +46,7 @@ struct ExportCounts {
     std::uint64_t too_large = 0;  // for this reader's limit
 };
 
-// The run created first comes first.
+// The run that was created first comes first.
 Result<std::vector<ExportedRun>> list_runs(Store& store, const Owner& owner) {
     std::vector<ExportedRun> runs;
     RunQuery query{
@@ -87,7 +87,7 @@ public:
         Status done = visit_snapshots(store_, run_id, [&](const SnapshotInfo& info) { return export_snapshot(info); });
         if (done && !run.damage.empty()) tell_damage(run, exported);
         if (done || !is_damage(done.error())) return done;
-        leave_out({.run_id = run_id}, done.error());  // what is left of the run
+        leave_out({.run_id = run_id}, done.error());  // skips the rest of the run
         return {};
     }
     Status end() { return write(to_transfer_line(TransferEnd{.snapshots = counts_.snapshots})); }
@@ -109,7 +109,8 @@ private:
         return write(to_transfer_line(*loaded));
     }
 
-    // The run's record or its lease, which are not exported. If that hides its snapshots, they are left out.
+    // Reports damage of the run's record or lease, which are not exported. If the damage hides the run's snapshots,
+    // they are left out.
     void tell_damage(const ExportedRun& run, std::uint64_t exported_before) {
         if (counts_.snapshots == exported_before) {
             leave_out({.run_id = run.run_id}, {.code = ErrorCode::kCorrupt, .message = run.damage});
@@ -118,7 +119,7 @@ private:
         }
     }
 
-    // What can be read is worth having.
+    // Records a snapshot that is left out; everything readable is still exported.
     void leave_out(const SnapshotInfo& info, const Error& error) {
         const bool is_too_large = error.code == ErrorCode::kLimitExceeded;
         ++(is_too_large ? counts_.too_large : counts_.damaged);
@@ -154,9 +155,9 @@ Result<ExportCounts> write_runs(const Cli& cli, Store& store, const std::vector<
     return exporter.counts();
 }
 
-/// As `write_runs`; if it is interrupted the program ends here, with what was written gone.
+/// Calls `write_runs`. If it is interrupted, the program ends here and removes what was written.
 Result<ExportCounts> export_runs(const Cli& cli, Store& store, const std::vector<ExportedRun>& runs, OutputFile file) {
-    std::optional<Interruption> interruption;  // without a draft there is nothing to take away
+    std::optional<Interruption> interruption;  // without a draft there is nothing to remove
     if (file.is_draft()) interruption.emplace();
     auto counts = write_runs(cli, store, runs, std::move(file));
     Interruption::end_program();
@@ -171,7 +172,7 @@ void print_counts(const ExportCounts& counts, std::size_t runs, bool json) {
          : print_line(fmt::format("exported {} of {}", counted(counts.snapshots, "snapshot"), counted(runs, "run")));
 }
 
-// What was named on the way, in one sentence.
+// The errors reported on the way, in one sentence.
 Status left_out(const Cli& cli, const ExportCounts& counts) {
     if (counts.damaged != 0) {
         return fail(ErrorCode::kCorrupt,

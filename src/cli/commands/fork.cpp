@@ -35,7 +35,7 @@ Result<LoadedState> load_source(StatePersistence& service, Store& store, const F
         {.run_id = options.run_id, .snapshot_id = *std::move(id), .user_id = options.user_id});
 }
 
-// The source's state as the new head of its own run.
+// Saves the source's state as the new head of its own run.
 void grow_from(const SnapshotInfo& source, StatePersistenceRequest& request) {
     request.run_id = source.run_id;
     request.thread_id = source.thread_id;
@@ -43,7 +43,7 @@ void grow_from(const SnapshotInfo& source, StatePersistenceRequest& request) {
     request.parent_snapshot_id = source.snapshot_id;
 }
 
-// The source's state as the beginning of a run of its own, of the same user: a state does not change hands.
+// Saves the source's state as the start of a new run, of the same user: a state never changes its owner.
 void begin_run(const SnapshotInfo& source, const ForkOptions& options, StatePersistenceRequest& request) {
     request.run_id = options.to_run_id;
     request.thread_id = options.new_thread_id.value_or(source.thread_id);
@@ -81,7 +81,7 @@ Status fork_in(const std::shared_ptr<Store>& store, const ForkOptions& options, 
     if (!options.to_run_id.empty()) {
         const auto copied = copy_group(*service, source->info, request);
         if (!copied) return std::unexpected(copied.error());
-        if (*copied) {  // the run is there by now
+        if (*copied) {  // the copy has made the run already
             request.on_conflict = OnConflict::kRebase;
             request.expected_version.reset();
         }

@@ -1,4 +1,4 @@
-// `cairn help` and `cairn version`: for those who look for a word where other programs have one.
+// `cairn help` and `cairn version`: for users who expect a word, as other programs have one.
 
 #include "base/nearest_name.h"
 #include "cli/command.h"
@@ -12,7 +12,7 @@
 namespace cairn::cli {
 namespace {
 
-// `App::help` would tell of the command that was chosen, which is this one.
+// `App::help` would print the help of the chosen command, which is this one.
 std::string help_of(const CLI::App& command, const std::string& name) {
     return command.get_formatter()->make_help(&command, name, CLI::AppFormatMode::Normal);
 }

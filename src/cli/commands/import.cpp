@@ -32,7 +32,7 @@ public:
     Transfer(LineReader& lines, Importer& importer, const StateLimits& limits)
         : lines_(lines), importer_(importer), limits_(limits) {}
 
-    // What stands before an error is imported all the same.
+    // Lines before an error are imported all the same.
     Status run() {
         const Status read = read_lines();
         const Status flushed = importer_.flush();
@@ -63,7 +63,7 @@ private:
         return importer_.add(std::get<LoadedState>(*std::move(parsed)), line_ + 1);
     }
 
-    // Exports may follow one another in one file.
+    // Several exports may follow one another in one file.
     Status finish(const TransferEnd& end) {
         const std::uint64_t found = std::exchange(snapshots_, 0);
         is_complete_ = true;
@@ -89,12 +89,12 @@ private:
     LineReader& lines_;
     Importer& importer_;
     const StateLimits limits_;
-    std::uint64_t line_ = 0;  // how many are done
+    std::uint64_t line_ = 0;  // number of lines processed
     std::uint64_t snapshots_ = 0;
     bool is_complete_ = false;
 };
 
-// Loads every snapshot of the runs that the import touched; loading holds it against its checksum.
+// Loads every snapshot of the imported runs; loading compares each with its checksum.
 Result<std::uint64_t> verify(Store& store, const std::set<std::string>& runs, const StateLimits& limits) {
     Progress progress("Verifying");
     std::uint64_t verified = 0;

@@ -53,7 +53,7 @@ Result<std::chrono::minutes> read_age(const std::string& text) {
                             text, kNumberMax));
 }
 
-// Rules on the command line stand instead of all of those in the settings: nothing goes that nobody here asked for.
+// Rules on the command line replace all rules in the settings: nothing is deleted that nobody here asked for.
 Result<RetentionPolicy> to_policy(const PruneOptions& options, const RetentionPolicy& settings) {
     RetentionPolicy policy;
     if (!options.has_rule()) policy = settings;

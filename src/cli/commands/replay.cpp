@@ -50,7 +50,7 @@ struct Arguments {
     ReplayOptions replay;
 };
 
-/// A folder for stores that are only measured; gone with the object.
+/// A folder for stores that are only measured; removed with the object.
 class ScratchFolder {
 public:
     /// Errors: kReadOnly (no folder can be made in `parent`).
@@ -99,7 +99,7 @@ Result<std::vector<TrajectoryRun>> expand(const Arguments& arguments, const Conf
     return expand_trajectories(*files, options);
 }
 
-/// Replays through the service that `mode` names; the flag of the configuration does not choose here.
+/// Replays through the service that `mode` names; the configuration's flag is ignored here.
 Result<ReplayFigures> replay_into(const std::shared_ptr<Store>& store, std::string_view mode,
                                   const std::vector<TrajectoryRun>& runs, const Arguments& arguments, const Cli& cli) {
     Config config = cli.config();
@@ -114,7 +114,7 @@ Result<ReplayFigures> replay_into(const std::shared_ptr<Store>& store, std::stri
     return figures;
 }
 
-/// A store that already holds runs is fine, but part of what is reported is then not this replay's.
+/// A store that already holds runs is fine, but part of the report is then not this replay's.
 Status note_if_not_empty(Store& store) {
     const auto runs = store.runs({.limit = 1}, default_deadline());
     if (!runs) return std::unexpected(runs.error());
@@ -134,7 +134,7 @@ Result<ReplayFigures> replay_configured(const std::vector<TrajectoryRun>& runs, 
     return figures;
 }
 
-/// Where a fresh store for `mode` goes: of the configured store's kind, and on its disk.
+/// The place of a fresh store for `mode`: the same kind as the configured store, and on its disk.
 std::filesystem::path folder_of_store(std::string_view url) {
     if (!url.starts_with(kSqliteScheme)) return ".";
     const std::filesystem::path parent = std::filesystem::path(url.substr(kSqliteScheme.size())).parent_path();
@@ -172,7 +172,7 @@ Result<std::vector<ReplayFigures>> replay_all(const std::vector<TrajectoryRun>& 
     return replays;
 }
 
-/// As `replay_all`; if it is interrupted the program ends here, with all scratch folders gone.
+/// Calls `replay_all`. If it is interrupted, the program ends here, with all scratch folders removed.
 Result<std::vector<ReplayFigures>> replay_uninterrupted(const std::vector<TrajectoryRun>& runs,
                                                         const Arguments& arguments, const Cli& cli) {
     const Interruption interruption;
@@ -199,7 +199,7 @@ void print_first_errors(const ReplayFigures& figures) {
     if (shown < figures.errors.size()) print_message(fmt::format("… and {} more\n", figures.errors.size() - shown));
 }
 
-/// The report stands on standard output; this is what the exit code says.
+/// The report is on standard output; this decides the exit code.
 Status verdict(const ReplayFigures& figures) {
     if (figures.failed > 0) {
         return fail(figures.errors.front().code,

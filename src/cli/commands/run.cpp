@@ -24,7 +24,7 @@
 namespace cairn::cli {
 namespace {
 
-// It is neither done nor has it failed: a person has to decide (docs/pipelines.md).
+// The run has neither completed nor failed: a person has to decide (docs/pipelines.md).
 constexpr int kPausedExitCode = 20;
 
 struct RunOptions {
@@ -53,7 +53,7 @@ Result<std::shared_ptr<const ExecutionEngine>> make_engine(const PipelineFile& f
     return engine;
 }
 
-// A store that is not there has no runs, and a rehearsal makes none.
+// A store that does not exist has no runs, and a dry run does not make one.
 Status dry_run(const Cli& cli, const RunOptions& options, const PipelineFile& file) {
     auto store = cli.open_for_reading();
     if (!store && store.error().code != ErrorCode::kNotFound) return std::unexpected(std::move(store.error()));
@@ -75,7 +75,7 @@ struct Parts {
     std::shared_ptr<RunProgress> progress;
 };
 
-// The executor is gone when this returns, and with it the last event has been told.
+// The executor is destroyed on return, so the last event has been delivered by then.
 Result<PipelineResult> execute(const Cli& cli, const RunOptions& options, const Parts& parts, const PipelineFile& file,
                                const ChosenRun& run, const State& input) {
     PipelineExecutor executor(
@@ -98,7 +98,7 @@ Result<PipelineResult> execute(const Cli& cli, const RunOptions& options, const 
                                       .resume_only = options.wish.resume && !options.wish.start_if_missing});
 }
 
-// Whatever became of the store, what the agents have worked out is not lost.
+// Whatever happened to the store, the agents' work is not lost.
 Result<std::string> rescue_unsaved(const PipelineResult& result, const std::string& run_id) {
     if (result.is_saved || !result.save_error) return "";
     auto name = rescue(result.state.text(), run_id);
@@ -109,7 +109,7 @@ Result<std::string> rescue_unsaved(const PipelineResult& result, const std::stri
     return name;
 }
 
-/// Whoever reads standard error or the events may go away: writing then fails, and the pipeline goes on.
+/// The reader of standard error or of the events may go away. Writing then fails, and the pipeline goes on.
 class WatchersMayLeave {
 public:
     WatchersMayLeave() : before_(std::signal(SIGPIPE, SIG_IGN)) {}
@@ -199,7 +199,7 @@ void add_options(CLI::App& command, RunOptions& options) {
         ->type_name("THREAD");
     command.add_option("--user", options.wish.user_id, "The user who owns it (default: your login name)")
         ->type_name("USER");
-    // As they were called here before; every other command has the words above.
+    // The old names of these options. All other commands use the names above.
     command.add_option("--run-id", options.wish.run_id)->type_name("RUN")->group("");
     command.add_option("--thread-id", options.wish.thread_id)->type_name("THREAD")->group("");
     command.add_option("--user-id", options.wish.user_id)->type_name("USER")->group("");

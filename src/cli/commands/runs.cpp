@@ -45,7 +45,7 @@ std::chrono::microseconds age_of(const RunInfo& run, const Runtime& runtime) {
     return now - std::clamp(run.updated_at, Timestamp{}, now);
 }
 
-// "35 s", "12 min", "5 h", "3 d": of a run's last checkpoint.
+// "35 s", "12 min", "5 h", "3 d": the age of a run's last checkpoint.
 std::string format_age(std::chrono::microseconds age) {
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(age).count();
     if (seconds < 120) return fmt::format("{} s", seconds);
@@ -53,7 +53,7 @@ std::string format_age(std::chrono::microseconds age) {
     return seconds < 48L * 3600 ? fmt::format("{} h", seconds / 3600) : fmt::format("{} d", seconds / 86'400);
 }
 
-// "paused at publish": there is something to do.
+// "paused at publish": a person has something to do.
 std::string status_text(const PipelineRunStatus& status) {
     const std::string text(to_string(status.status));
     return status.waiting_for.empty() ? text : fmt::format("{} at {}", text, status.waiting_for);
@@ -75,7 +75,7 @@ void add_row(Table& table, const RunInfo& run, const Runtime& runtime) {
     table.add(std::move(cells));
 }
 
-// How its pipeline stands; null for a run that is no pipeline's.
+// The status of the run's pipeline; null for a run that belongs to none.
 std::string to_json(const RunInfo& run, const Runtime& runtime) {
     const auto status = status_now(run, runtime);
     Json members{{"pipeline", nullptr},          {"status", nullptr}, {"steps_completed", nullptr},
@@ -110,7 +110,7 @@ void add_row(Table& table, const ThreadInfo& thread, const Runtime& /*runtime*/)
                format_seconds(thread.updated_at)});
 }
 
-// What is wrong stands below the table.
+// Damage is reported below the table.
 void warn_of_damage(const RunInfo& run) {
     if (!run.damage.empty())
         print_message(printable(fmt::format("warning: run \"{}\": {}", run.run_id, run.damage)) + "\n");

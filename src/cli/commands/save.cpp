@@ -29,7 +29,7 @@ struct SaveOptions {
     std::string file = "-";
 };
 
-// A state's error, with where the state came from in front.
+// Puts the origin of the state in front of the state's error.
 std::unexpected<Error> in(const std::string& place, Error error) {
     error.message = place + ": " + error.message;
     return std::unexpected(std::move(error));

@@ -12,12 +12,12 @@
 namespace cairn::cli {
 namespace {
 
-// 0 of an empty store.
+// Returns 0 for an empty store.
 double divided(std::uint64_t bytes, std::uint64_t by) {
     return by == 0 ? 0 : static_cast<double>(bytes) / static_cast<double>(by);
 }
 
-// How many times larger than the stored frames the states are.
+// Size of the states as a multiple of the stored frames.
 double ratio_of(const StoreStats& stats) {
     return divided(stats.state_bytes, stats.payload_bytes);
 }
@@ -54,7 +54,7 @@ void print_text(const Cli& cli, const StoreStats& stats) {
     table.print();
 }
 
-/// Where the bytes of a store go.
+/// The use of a store's bytes.
 struct Storage {
     explicit Storage(const StoreStats& stats)
         : full_frames(stats.snapshots - stats.delta_frames),
@@ -66,7 +66,7 @@ struct Storage {
 
     std::uint64_t full_frames;
     std::uint64_t full_bytes;
-    std::uint64_t overhead_bytes;  ///< All on disk that is no frame.
+    std::uint64_t overhead_bytes;  ///< All bytes on disk that belong to no frame.
     double overhead_per_snapshot;
     double state_to_payload;
     double state_to_store;

@@ -43,7 +43,7 @@ std::vector<std::string> HistoryGraph::end() {
     return end_lanes_above(0);
 }
 
-// Versions fall: what has not come by now has been deleted.
+// Versions fall, so a snapshot that has not come by now has been deleted.
 std::vector<std::string> HistoryGraph::end_lanes_above(std::int64_t version) {
     const auto first = waiting_.upper_bound(version);
     std::set<std::size_t> lanes;
@@ -58,7 +58,7 @@ std::vector<std::string> HistoryGraph::end_lanes_above(std::int64_t version) {
     return lines;
 }
 
-// The lanes that wait for the same snapshot, the rightmost first. Those that are not drawn join in one line.
+// Joins the lanes that wait for the same snapshot, the rightmost first. Lanes that are not drawn join in one line.
 std::vector<std::string> HistoryGraph::join_lanes(std::size_t into, const std::set<std::size_t>& lanes) {
     std::vector<std::string> lines;
     for (auto lane = lanes.rbegin(); lane != lanes.rend(); ++lane) {
@@ -68,7 +68,7 @@ std::vector<std::string> HistoryGraph::join_lanes(std::size_t into, const std::s
     return lines;
 }
 
-// "|/", or past lanes that go on "|_|/".
+// Returns "|/", or "|_|/" across lanes that continue.
 std::string HistoryGraph::joining_line(std::size_t into, std::size_t lane) const {
     std::string line = lanes_line(lane, ' ');
     const std::size_t end = is_drawn(lane) ? 2 * lane - 1 : kColumnsDrawn;
@@ -84,7 +84,7 @@ std::string HistoryGraph::joining_line(std::size_t into, std::size_t lane) const
     return without_end_blanks(std::move(line));
 }
 
-// The leftmost of those that wait for it, which is taken out of them; else one that is free.
+// Takes the leftmost waiting lane, or else a free one.
 std::size_t HistoryGraph::take_lane(std::set<std::size_t>& waiting) {
     if (!waiting.empty()) return waiting.extract(waiting.begin()).value();
     const std::size_t lane = free_.empty() ? goes_on_.size() : free_.extract(free_.begin()).value();

@@ -1,6 +1,6 @@
 #pragma once
 
-// The tree of a run's history as lines of ASCII, the newest snapshot first. Knows versions only.
+// Draws the tree of a run's history as lines of ASCII, the newest snapshot first. Knows versions only.
 
 #include <cstddef>
 #include <cstdint>
@@ -11,31 +11,31 @@
 
 namespace cairn::cli {
 
-/// A lane (two columns) stands for the way from a snapshot down to its parent:
+/// A lane (two columns) is the way from a snapshot down to its parent:
 ///
 ///     *     5, from 4
 ///     *     4, from 2: a fork
 ///     | *   3, from 2
 ///     |/
 ///     *     2
-///     ~     and what it grew from is gone
+///     ~     and its parent is gone
 ///
-/// A lane keeps its place until it ends, and a place that has just become free stays so for one line: what stands
-/// below each other belongs together. Of many lanes the first kLanesDrawn are drawn, and `...` for the others: a star
-/// behind it is in one of those, a `/` says that some of them join. So a history takes O(n log n), whatever its shape.
+/// A lane keeps its place until it ends, and a place that was just freed stays free for one line: lines below each
+/// other belong together. Of many lanes the first kLanesDrawn are drawn, with `...` for the others: a star behind it is
+/// in one of those, and a `/` says that some of them join. So a history takes O(n log n), whatever its shape.
 class HistoryGraph {
 public:
     static constexpr std::size_t kLanesDrawn = 40;
 
     struct Lines {
-        std::vector<std::string> before;  ///< Of lanes that end: they come first.
-        std::string node;                 ///< The snapshot's own.
+        std::vector<std::string> before;  ///< Lines of lanes that end: they come first.
+        std::string node;                 ///< Line of the snapshot itself.
     };
 
-    /// Versions fall from call to call; a `parent` of 0 is none.
+    /// Versions must fall from call to call; a `parent` of 0 is none.
     Lines add(std::int64_t version, std::int64_t parent);
 
-    /// After the whole history: what is still waited for is gone. Empty if nothing is.
+    /// Call it after the whole history: snapshots that a lane still waits for are gone. Empty if there are none.
     std::vector<std::string> end();
 
 private:
@@ -47,8 +47,8 @@ private:
     std::string lanes_line(std::size_t marked, char mark) const;
 
     std::map<std::int64_t, std::set<std::size_t>> waiting_;  // the lanes that wait for a version
-    std::vector<bool> goes_on_;                              // whether a lane does
-    std::size_t hidden_ = 0;                                 // so many go on beyond those that are drawn
+    std::vector<bool> goes_on_;                              // true while a lane continues
+    std::size_t hidden_ = 0;                                 // number of lanes that continue beyond the drawn ones
     std::set<std::size_t> free_;
     std::vector<std::size_t> just_freed_;
 };

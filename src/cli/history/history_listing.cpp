@@ -25,7 +25,7 @@ class Listing {
 public:
     virtual ~Listing() = default;
     virtual Status add(std::span<const SnapshotInfo> page) = 0;
-    /// Errors cannot happen any more. `more`: the limit came before the end.
+    /// Errors are no longer possible. `more`: the limit came before the end.
     virtual void end(bool more) = 0;
 };
 
@@ -35,7 +35,7 @@ const std::vector<Table::Column> kColumns{
     {"VERSION", Align::kRight}, {"SNAPSHOT"}, {"TYPE"}, {"PHASE"}, {"STEP"}, {"CREATED"}, {"STATE", Align::kRight},
     {"STORED", Align::kRight}};
 
-// That was finished with this snapshot, if a pipeline saved it: of a group each step has one of its own.
+// The step that finished with this snapshot, if a pipeline saved it; in a group each step has its own snapshot.
 std::string step_of(const SnapshotInfo& info) {
     constexpr std::size_t kWidthMax = 32;
     const auto progress = RunProgress::parse(info.metadata);
@@ -121,7 +121,7 @@ public:
     void end(bool /*more*/) override { array_.end(); }
 
 private:
-    // The parent is usually the next.
+    // The parent is usually the next snapshot.
     Result<std::optional<std::string>> parent_id_of(const SnapshotInfo& info, std::span<const SnapshotInfo> next) {
         if (info.parent_version == 0) return std::nullopt;
         if (!next.empty() && next.front().version == info.parent_version) return next.front().snapshot_id;

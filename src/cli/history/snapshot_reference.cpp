@@ -11,7 +11,7 @@
 namespace cairn::cli {
 namespace {
 
-// Nothing if it cannot be a version.
+// Returns nothing if it cannot be a version.
 std::optional<std::int64_t> as_version(const std::string& reference) {
     std::int64_t version = 0;
     const char* end = reference.data() + reference.size();

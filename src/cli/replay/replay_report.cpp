@@ -86,7 +86,7 @@ std::vector<Row> table_rows() {
             {"mismatches", "", [](Figures of) { return count(of.mismatches); }}};
 }
 
-/// "x0.13": the second replay's value as a multiple of the first one's; nothing where that says nothing.
+/// Returns "x0.13": the second replay's value as a multiple of the first one's; nothing where that has no meaning.
 std::string multiple(const Row& row, std::span<const ReplayFigures> replays) {
     const double first = row.value(replays[0]);
     const double second = row.value(replays[1]);

@@ -7,13 +7,14 @@
 
 namespace cairn::cli {
 
-/// One replay's figures as a JSON object. Its members, their names and their order are fixed for ever.
+/// Returns one replay's figures as a JSON object. Its members, their names and their order never change.
 std::string replay_json(const ReplayFigures& figures);
 
-/// Several replays of the same runs: `{"standard":{…},"optimized":{…}}`.
+/// Returns several replays of the same runs: `{"standard":{…},"optimized":{…}}`.
 std::string replay_json(std::span<const ReplayFigures> replays);
 
-/// A table for people: a column a replay, and of two replays also the second's figures as multiples of the first's.
+/// Prints a table for people with one column per replay. For two replays it also shows the second's figures as
+/// multiples of the first's.
 void print_replay_table(std::span<const ReplayFigures> replays);
 
 }  // namespace cairn::cli

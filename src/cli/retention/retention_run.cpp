@@ -38,7 +38,7 @@ void print_text(const Cli& cli, const RetentionReport& report, bool dry_run) {
     if (dry_run) print_line("Nothing was changed: the same command with --yes does it.");
 }
 
-// Of one run, the snapshots that are gone are what moves.
+// For a single run, the number of deleted snapshots shows the progress.
 void show(Progress& progress, const RetentionProgress& state) {
     state.runs == 1 ? progress.show(state.snapshots_deleted, 0) : progress.show(state.runs_done, state.runs);
 }

@@ -1,6 +1,6 @@
 #pragma once
 
-// What `prune` and `delete` have in common.
+// The common part of `prune` and `delete`.
 
 #include "cli/command.h"
 
@@ -10,11 +10,11 @@
 
 namespace cairn::cli {
 
-/// Deletes from the store as the options say.
+/// Deletes from the store according to the options.
 using Deletion = std::function<Result<RetentionReport>(Store& store, const RetentionOptions& options)>;
 
-/// Runs `deletion` and prints its report: only a rehearsal unless `confirmed`. Ctrl-C stops it between two
-/// transactions; the report then says so, and the program ends as the signal asks.
+/// Runs `deletion` and prints its report; it is a dry run unless `confirmed`. Ctrl-C stops it between two transactions.
+/// The report then says so, and the program ends by the signal.
 [[nodiscard]] Status run_deletion(const Cli& cli, bool confirmed, const Deletion& deletion);
 
 void add_confirmation_option(CLI::App& command, bool& confirmed);

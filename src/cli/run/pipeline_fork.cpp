@@ -11,7 +11,7 @@
 namespace cairn::cli {
 namespace {
 
-// A snapshot that was deleted is left out: the executor can do without (its step runs again).
+// A deleted snapshot is left out: the executor can do without it (its step runs again).
 Result<bool> copy(StatePersistence& service, const SnapshotInfo& source, const std::string& snapshot_id,
                   const std::string& base, StatePersistenceRequest request) {
     auto loaded = service.load_agent_state({.run_id = source.run_id, .snapshot_id = snapshot_id});

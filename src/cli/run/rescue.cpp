@@ -16,7 +16,7 @@
 namespace cairn::cli {
 namespace {
 
-constexpr std::size_t kNameBytesMax = 200;  // a file's name has at most 255, with the number and the ending
+constexpr std::size_t kNameBytesMax = 200;  // a file's name has at most 255, including the number and the ending
 constexpr int kFilesMax = 10'000;
 constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
 

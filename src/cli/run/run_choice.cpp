@@ -15,7 +15,7 @@ namespace {
 
 constexpr const char* kDefaultThread = "cli";
 
-// The head of a run as `Store::runs` would list it, as far as its standing goes.
+// Returns the head of a run as `Store::runs` would list it, as far as its status needs.
 Result<std::optional<RunInfo>> find_run(Store& store, const std::string& run_id) {
     const auto history = store.history({.run_id = run_id, .limit = 1}, default_deadline());
     if (!history) return std::unexpected(history.error());
@@ -40,7 +40,8 @@ ChosenRun going_on(const RunInfo& run, const RunWish& wish, std::optional<Pipeli
             .before = std::move(before)};
 }
 
-// One that others are at, or that waits for a person, only if there is no other: the executor then says so.
+// A run that others execute, or that waits for a person, is chosen only if there is no other; the executor then says
+// so.
 Result<std::optional<ChosenRun>> newest_unfinished(Store& store, const std::string& pipeline, const RunWish& wish,
                                                    const Runtime& runtime) {
     std::optional<ChosenRun> other;
@@ -75,7 +76,7 @@ bool is_owned(const RunInfo& run, const RunWish& wish) {
     return wish.thread_id.value_or(run.thread_id) == run.thread_id && wish.user_id.value_or(run.user_id) == run.user_id;
 }
 
-// Nothing is told of a run to who does not own it, and nobody goes on with it for them.
+// Nobody but its owner learns anything about a run, or can resume it.
 std::unexpected<Error> not_theirs(const RunInfo& run, const RunWish& wish) {
     if (wish.resume && !wish.start_if_missing) return nothing_to_resume({}, wish);
     return fail(ErrorCode::kInvalidArgument,

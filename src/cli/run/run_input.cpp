@@ -14,7 +14,7 @@
 namespace cairn::cli {
 namespace {
 
-// Where the value or key that begins at `from` of a normal text ends.
+// Returns the end of the value or key that begins at `from` of a normal text.
 std::size_t end_of_value(std::string_view text, std::size_t from) {
     std::size_t depth = 0;
     bool in_string = false;
@@ -38,7 +38,7 @@ bool means(std::string_view key_text, const std::string& key) {
     return written.is_string() && written.get_ref<const std::string&>() == key;
 }
 
-// VALUE's normal text: as it is written, if it is JSON.
+// Returns VALUE's normal text: as written, if it is JSON.
 std::string value_text(std::string_view value, const StateLimits& limits) {
     const auto wrapped = State::parse(fmt::format("{{\"v\":{}}}", value), limits);
     const auto text = wrapped ? wrapped->member("v") : std::nullopt;

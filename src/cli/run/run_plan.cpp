@@ -45,14 +45,14 @@ std::string timeout_of(const Step& step) {
     return step.timeout.count() == 0 ? "" : format_duration(step.timeout);
 }
 
-// "7" for a step on its own, "7 | fail" for the steps of a group: what happens at a conflict.
+// "7" for a single step, "7 | fail" for the steps of a group, with its policy for a conflict.
 std::string stage_label(std::size_t number, const Stage& stage) {
     if (stage.steps.size() == 1) return std::to_string(number);
     const std::string limit = stage.at_once_max == 0 ? "" : fmt::format(", {} at once", stage.at_once_max);
     return fmt::format("{} | {}{}", number, policy_of(stage), limit);
 }
 
-// Nothing of one that waits for a person.
+// Empty for a step that waits for a person.
 std::vector<std::string> command_of(const PipelineFile& file, const Step& step) {
     return step.needs_approval ? std::vector<std::string>{} : file.agents.at(step.agent).command;
 }

@@ -1,6 +1,6 @@
 #pragma once
 
-// How a run of a pipeline gets on, for the person in front of it.
+// Shows the progress of a pipeline's run to the person in front of it.
 
 #include <cairn/pipeline_events.h>
 
@@ -15,16 +15,16 @@
 
 namespace cairn::cli {
 
-/// Prints events to standard error: each thing of note as a line, and on a terminal below them what is under way, with
-/// its time, drawn anew a few times a second. Counts whether it prints or not.
+/// Prints events to standard error: each notable event as a line, and on a terminal the running steps below, with their
+/// times, redrawn a few times a second. Counts whether it prints or not.
 class RunProgress : public EventSink {
 public:
     enum class Show : std::uint8_t { kNothing, kLines, kLive };
     struct Totals {
         std::uint64_t saves = 0;
-        std::uint64_t skips = 0;  ///< Saves that were deduplicated.
+        std::uint64_t skips = 0;  ///< Deduplicated saves.
         std::uint64_t bytes_stored = 0;
-        std::uint64_t dropped = 0;  ///< Events that did not arrive: so much may be missing above.
+        std::uint64_t dropped = 0;  ///< Events that did not arrive: the counts above may lack as many.
     };
 
     explicit RunProgress(Show show);
@@ -43,7 +43,7 @@ private:
         Time since;
     };
 
-    void note(const PipelineEvent& event);  // The next four under mutex_.
+    void note(const PipelineEvent& event);  // The next four are called under mutex_.
     std::vector<std::string> live_lines() const;
     void erase_live();
     void draw_live();
@@ -58,10 +58,10 @@ private:
     std::size_t steps_total_ = 0;
     Time started_ = std::chrono::steady_clock::now();
     std::size_t lines_drawn_ = 0;
-    std::jthread redrawing_;  // last: it uses what stands above
+    std::jthread redrawing_;  // last: it uses the members above
 };
 
-/// "[2/5] scan completed, 1.2 s"; empty for what is not of note.
+/// Returns "[2/5] scan completed, 1.2 s"; empty for an event that is not notable.
 std::string line_of(const PipelineEvent& event);
 
 /// "350 ms", "1.2 s", "2 min 03 s".

@@ -1,6 +1,6 @@
 #pragma once
 
-// What `cairn run` tells at its end.
+// The final output of `cairn run`.
 
 #include "cli/command.h"
 #include "cli/run/run_choice.h"
@@ -19,15 +19,15 @@ struct RunOutcome {
     const PipelineResult& result;
     RunProgress::Totals totals;
     std::chrono::microseconds duration{0};
-    std::string unsaved_file = {};  ///< Where the state went that could not be saved; empty: nowhere.
+    std::string unsaved_file = {};  ///< The file with the state that could not be saved; empty: none.
 };
 
 void print_outcome(const Cli& cli, const RunOutcome& outcome);
 
-/// An error about a step, with the step's place in the file in front.
+/// Puts the step's place in the file in front of an error about a step.
 Error with_place(const PipelineFile& file, Error error);
 
-/// Why the run did not complete, or is not saved, with the step's place in the file in front.
+/// The reason that the run did not complete, or is not saved, with the step's place in the file in front.
 std::optional<Error> error_of(const RunOutcome& outcome);
 
 }  // namespace cairn::cli

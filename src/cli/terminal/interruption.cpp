@@ -15,10 +15,10 @@ namespace {
 std::atomic<int> requested_signal = 0;
 static_assert(std::atomic<int>::is_always_lock_free, "a signal handler writes it");
 
-// Where the first signal is told, if anybody waits for it; the second then ends the program.
+// The descriptor that is told of the first signal, if anybody waits for it. The second signal then ends the program.
 std::atomic<int> listener = -1;
 
-// What a shell makes of a process that a signal ended.
+// Exits with the code that a shell reports for a process that a signal ended.
 [[noreturn]] void leave(int signal) {
     _exit(128 + signal);
 }
@@ -27,14 +27,14 @@ void note(int signal) {
     const int error_number = errno;
     const bool is_first = requested_signal.exchange(signal) == 0;
     const int told = listener;
-    // A terminal that is closed says so more than once.
+    // A closed terminal sends SIGHUP more than once.
     if (told >= 0 && !is_first && signal != SIGHUP) leave(signal);
     if (told >= 0 && is_first) [[maybe_unused]]
         const ssize_t written = write(told, "!", 1);
     errno = error_number;
 }
 
-// Waits for the first byte; "." means that nothing came.
+// Waits for the first byte; "." means that no signal came.
 void wait_for_signal(int wake, const std::function<void()>& stop) {
     char byte = '.';
     while (read(wake, &byte, 1) < 0 && errno == EINTR) {
@@ -73,8 +73,8 @@ void Interruption::end_program() {
     leave(signal);  // process 1, or a parent that blocked the signal
 }
 
-// A child's end is told (it is not to whoever inherits an ignored SIGCHLD), `cairn log … | head` ends quietly, and a
-// file that may not grow any more (ulimit -f) is an error of the write.
+// The end of a child must be reported (an inherited, ignored SIGCHLD prevents that). `cairn log … | head` must end
+// quietly. A file that may not grow any more (ulimit -f) must give an error of the write.
 void prepare_signals() {
     std::signal(SIGCHLD, SIG_DFL);
     std::signal(SIGPIPE, SIG_DFL);

@@ -6,8 +6,8 @@
 
 namespace cairn::cli {
 
-/// While one lives, Ctrl-C (SIGINT), SIGTERM and SIGHUP (the terminal was closed) only set a flag, so that what was
-/// made for the time being can be removed. The program must then stop soon and call `end_program`.
+/// While an object lives, Ctrl-C (SIGINT), SIGTERM and SIGHUP (the terminal was closed) only set a flag, so that
+/// temporary files can be removed. The program must then stop soon and call `end_program`.
 class Interruption {
 public:
     Interruption();
@@ -17,7 +17,8 @@ public:
 
     static bool requested() noexcept;
 
-    /// Ends the program by the signal that came, as the shell expects: exit code 128 + signal. Returns if none did.
+    /// Ends the program by the received signal, with exit code 128 + signal as shells expect. Returns if there was
+    /// none.
     static void end_program();
 
 private:
@@ -26,12 +27,12 @@ private:
     struct sigaction hang_up_before_{};
 };
 
-/// For the beginning of the program: makes signals mean what this program relies on, whatever the parent process set
-/// and even as process 1 of a container, for which the kernel knows no default actions.
+/// Call it when the program starts. It gives signals the meaning that this program relies on, whatever the parent
+/// process set. It even works as process 1 of a container, for which the kernel has no default actions.
 void prepare_signals();
 
-/// While one lives, the first such signal calls `stop` (from a thread of its own), so that what is under way can be
-/// ended well; a second one but SIGHUP ends the program at once with exit code 128 + signal.
+/// While an object lives, the first such signal calls `stop` (on a thread of its own), so that running work can end
+/// well. A second one, except SIGHUP, ends the program at once with exit code 128 + signal.
 class StopAtInterruption {
 public:
     explicit StopAtInterruption(std::function<void()> stop);

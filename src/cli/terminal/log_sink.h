@@ -4,7 +4,7 @@
 
 namespace cairn::cli {
 
-/// Logs to standard error, one line a record, from `level` on.
+/// Logs to standard error, one line per record, from `level` on.
 LogSink make_log_sink(LogLevel level);
 
 }  // namespace cairn::cli

@@ -14,7 +14,7 @@
 namespace cairn::cli {
 namespace {
 
-// What an agent has written keeps its lines, and the next step then stands on one of its own.
+// An agent's text keeps its lines; the next step then has a line of its own.
 std::string error_text(const Error& error) {
     std::string text = "cairn: " + error.to_string();
     if (!text.contains('\n')) return printable(text);

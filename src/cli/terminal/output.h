@@ -1,6 +1,6 @@
 #pragma once
 
-// What commands print: text and JSON on standard output, errors on standard error.
+// The output of commands: text and JSON on standard output, errors on standard error.
 
 #include "base/terminal_text.h"
 #include "wire/json_line.h"
@@ -15,30 +15,30 @@
 
 namespace cairn::cli {
 
-/// To standard output; a failure to write is noticed when the program ends.
+/// Prints to standard output; a failure to write is noticed when the program ends.
 void print(std::string_view text);
 void print_line(std::string_view text);
 
-/// To standard error. It is what nobody may be reading: that it cannot be written is no reason to fail.
+/// Prints to standard error. A failure to write is ignored, since perhaps nobody is reading.
 void print_message(std::string_view text);
 
-/// "cairn: name: message …", the lines of a message kept, or `{"error":{"code","message","detail","advice"}}`, to
-/// standard error.
+/// Prints "cairn: name: message …", with the lines of a message kept, or
+/// `{"error":{"code","message","detail","advice"}}`, to standard error.
 void print_error(const Error& error, bool json);
 
-/// As `printable`, the lines kept: all but the first are indented.
+/// Like `printable`, but keeps the lines: all but the first are indented.
 std::string printable_lines(std::string_view text);
 
-/// `word` as a shell takes it.
+/// Returns `word` quoted for a shell.
 std::string shell_word(const std::string& word);
 
-/// Tells a person whose `path` is the keyboard ("-") how to end the state.
+/// If `path` is the keyboard ("-"), tells the person how to end the state.
 void mention_keyboard(const std::string& path);
 
 std::string format_bytes(std::uint64_t bytes);  ///< "512 B", "1.4 KiB"
 std::string format_seconds(Timestamp time);     ///< "2026-11-23T16:07:47Z"
 
-/// An array of objects, one a line, printed as the elements come.
+/// An array of objects, one per line, printed as the elements come.
 class JsonArray {
 public:
     void add(std::string_view element);
@@ -59,7 +59,7 @@ public:
 
     explicit Table(std::vector<Column> columns);
     void add(std::vector<std::string> cells);
-    /// Prints the rows added since the last time, under the titles the first time.
+    /// Prints the rows added since the last time; the first time with the titles above.
     void print();
 
 private:

@@ -8,21 +8,21 @@
 
 namespace cairn::cli {
 
-/// A progress bar on standard error, and only if that is a terminal; otherwise it prints nothing at all.
-/// Threads: `advance` may be called from any thread. The bar is taken away when the object goes.
+/// A progress bar on standard error, only if that is a terminal; otherwise nothing is printed.
+/// Threads: `advance` may be called from any thread. The destructor removes the bar.
 class Progress {
 public:
     Progress(std::string label, std::uint64_t total);
-    /// Of something whose end is not known yet: `show` may tell it later.
+    /// For a task whose total is not known yet: `show` may set it later.
     explicit Progress(std::string label);
     ~Progress();
     Progress(const Progress&) = delete;
     Progress& operator=(const Progress&) = delete;
 
-    /// `steps` more of `total` are done. Cheap: it draws a few times a second at the most.
+    /// Adds `steps` to the finished steps. Cheap: it draws a few times a second at the most.
     void advance(std::uint64_t steps = 1);
 
-    /// So many of `total` are done, 0 of a total that is not known. As cheap.
+    /// Sets the finished steps and the total; 0 is an unknown total. It is as cheap.
     void show(std::uint64_t done, std::uint64_t total);
 
 private:
@@ -34,10 +34,10 @@ private:
     std::atomic<std::uint64_t> done_{0};
 
     std::mutex drawing_;
-    std::chrono::steady_clock::time_point next_draw_{};  // under drawing_
+    std::chrono::steady_clock::time_point next_draw_{};  // guarded by drawing_
 };
 
-/// "Saving        [##########----------]  50 %  100/200": what the bar shows, at most 79 columns. Of an unknown
+/// Returns the bar's text: "Saving        [##########----------]  50 %  100/200", at most 79 columns. For an unknown
 /// total (0): "Saving        100".
 std::string progress_line(const std::string& label, std::uint64_t done, std::uint64_t total);
 

@@ -4,7 +4,7 @@
 
 namespace cairn::cli {
 
-/// What a save did: "persisted 0190… (version 3, sync)", or an object.
+/// Prints the effect of a save: "persisted 0190… (version 3, sync)", or an object.
 void print_receipt(const Receipt& receipt, bool json);
 
 }  // namespace cairn::cli

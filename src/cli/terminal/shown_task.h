@@ -11,7 +11,7 @@
 
 namespace cairn::cli {
 
-/// A task whose progress is shown, and that stops where an `Interruption` was requested.
+/// A task that shows its progress, and stops when an `Interruption` was requested.
 class ShownTask final : public TaskWatcher {
 public:
     void begin(std::string_view activity, std::uint64_t steps) override {
@@ -23,7 +23,7 @@ public:
     }
     bool must_stop() override { return Interruption::requested(); }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     void end() { progress_.reset(); }
 
 private:

@@ -47,7 +47,7 @@ CommandModel model_of_command(const CLI::App& command) {
     CommandModel model{
         .name = command.get_name(), .description = command.get_description(), .footer = command.get_footer()};
     for (const CLI::Option* option : command.get_options()) {
-        if (option->get_group().empty()) continue;  // an old name, for those who know it
+        if (option->get_group().empty()) continue;  // an old name, for users who know it
         (option->nonpositional() ? model.options : model.arguments).push_back(model_of(*option));
     }
     return model;

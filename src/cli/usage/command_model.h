@@ -1,7 +1,7 @@
 #pragma once
 
-// What the program's command line accepts, as plain data: the manual page and the completions are made of it, so they
-// say what the program does.
+// The program's command line as plain data. The manual page and the completions are made from it, so they match the
+// program.
 
 #include <CLI/CLI.hpp>
 
@@ -14,11 +14,11 @@ namespace cairn::cli {
 struct OptionModel {
     enum class Value : std::uint8_t { kNone, kText, kFile, kCommand, kChoice };
 
-    std::vector<std::string> names = {};  ///< "--run", "-h"; of a positional argument its name in capitals.
+    std::vector<std::string> names = {};  ///< "--run", "-h"; for a positional argument its name in capitals.
     std::string description = {};
     Value value = Value::kNone;
     std::string value_name = {};            ///< "RUN"
-    std::vector<std::string> choices = {};  ///< Of kChoice.
+    std::vector<std::string> choices = {};  ///< Only for kChoice.
     bool is_required = false;
     bool is_repeatable = false;
 };
@@ -27,7 +27,7 @@ struct CommandModel {
     std::string name = {};
     std::string description = {};
     std::vector<OptionModel> options = {};
-    std::vector<OptionModel> arguments = {};  ///< By their place.
+    std::vector<OptionModel> arguments = {};  ///< In positional order.
     std::string footer = {};
 };
 
@@ -36,10 +36,10 @@ struct ProgramModel {
     std::vector<CommandModel> commands;
 };
 
-/// The values that an option accepts, if there are only so many.
+/// Returns the values that an option accepts, if it accepts only certain ones.
 std::vector<std::string> choices_of(const CLI::Option& option);
 
-/// Without what is hidden.
+/// Hidden commands and options are left out.
 ProgramModel model_of(const CLI::App& app);
 
 }  // namespace cairn::cli

@@ -18,7 +18,7 @@ std::string replaced(std::string_view text, std::string_view what, std::string_v
     return result;
 }
 
-// One word of a shell, in single quotes.
+// Returns one word of a shell, in single quotes.
 std::string shell_word(std::string_view text) {
     std::string word = "'";
     for (const char c : text) word += c == '\'' ? std::string("'\\''") : std::string(1, c);
@@ -31,7 +31,7 @@ std::string command_names(const ProgramModel& model) {
     return names;
 }
 
-// What may stand for the value.
+// The possible values.
 std::string candidates(const OptionModel& option, const ProgramModel& model) {
     if (option.value == Value::kChoice) return fmt::format("{}", fmt::join(option.choices, " "));
     return option.value == Value::kCommand ? command_names(model) : "";

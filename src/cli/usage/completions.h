@@ -6,7 +6,7 @@
 
 namespace cairn::cli {
 
-// Completion of the command line, each as the shell reads it.
+// The completion of the command line, in the form that each shell reads.
 std::string bash_completion(const ProgramModel& model);
 std::string zsh_completion(const ProgramModel& model);
 std::string fish_completion(const ProgramModel& model);

@@ -23,7 +23,7 @@ std::uint32_t code_point_at(std::string_view text, std::size_t& at) {
     return point;
 }
 
-// As the formatter reads it: its own characters escaped, and nothing but ASCII.
+// Returns the text as the formatter reads it: its own characters escaped, and only ASCII.
 std::string roff(std::string_view text) {
     std::string escaped;
     for (std::size_t at = 0; at < text.size();) {
@@ -63,7 +63,7 @@ std::string tagged(const std::string& title, std::string_view text) {
     return fmt::format(".TP\n{}\n{}\n", title, roff(text));
 }
 
-// Paragraphs are filled; what is indented, and the line above it, stays as it is.
+// Paragraphs are filled; an indented line, and the line above it, stays as it is.
 std::string prose(std::string_view text) {
     std::string page;
     while (!text.empty()) {

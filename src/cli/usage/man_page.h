@@ -6,7 +6,7 @@
 
 namespace cairn::cli {
 
-/// The page cairn(1) in the language of man(7).
+/// Returns the page cairn(1) in the language of man(7).
 std::string man_page(const ProgramModel& model);
 
 }  // namespace cairn::cli

@@ -22,7 +22,7 @@ std::string check_whole_number(const std::string& text) {
     return plain ? "" : "\"" + text + "\" is not a whole number, 0 or more";
 }
 
-// What a value is in the metadata, as it is written there: "3" and "true" are JSON, "eu" is a string.
+// Returns a value as metadata writes it: "3" and "true" are JSON, "eu" is a string.
 Result<std::string> metadata_value(const std::string& text) {
     if (!Json::accept(text)) return to_line(Json(text));
     const auto object = State::parse("{\"value\":" + text + "}");

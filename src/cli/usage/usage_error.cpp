@@ -55,7 +55,7 @@ bool has_option(const CLI::App& command, const std::string& name) {
     return command.get_option_no_throw(name) != nullptr;
 }
 
-// The first word that looks like an option and is none of the command's.
+// Returns the first word that looks like an option and is not one of the command's.
 std::optional<std::string> unknown_option(const CLI::App& command, std::span<const std::string> words,
                                           std::span<const std::string> left_over) {
     for (const std::string& word : words) {
@@ -68,7 +68,7 @@ std::optional<std::string> unknown_option(const CLI::App& command, std::span<con
     return std::nullopt;
 }
 
-// A word where none belongs; mostly the run, whose option was forgotten.
+// An unexpected word; mostly it is the run, without its option.
 std::string unexpected_argument(const CLI::App& command, const std::string& name, const std::string& word) {
     const CLI::Option* run = command.get_option_no_throw("--run");
     const bool is_run = run != nullptr && run->count() == 0;
@@ -89,7 +89,7 @@ std::optional<std::string> wrong_choice(const CLI::App& command, std::string_vie
     return fmt::format("{}: \"{}\" is none of {}{}", name, value, fmt::join(choices, ", "), meant(value, choices));
 }
 
-// CLI11 looks for what is missing before it looks at what is too much; a person has mistyped one word.
+// CLI11 looks for missing options before it looks at superfluous ones; a person has mistyped one word.
 std::string problem(const CLI::App& app, const CLI::ParseError& error, std::span<const std::string> words) {
     const CLI::App* command = chosen_command(app);
     const CLI::App& accepts = command == nullptr ? app : *command;

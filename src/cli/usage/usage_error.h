@@ -7,7 +7,7 @@
 
 namespace cairn::cli {
 
-/// What is wrong with a command line that CLI11 refused, and what was meant perhaps.
+/// Explains the error in a command line that CLI11 refused, with a suggestion if there is one.
 Error usage_error(const CLI::App& app, const CLI::ParseError& error, std::span<const std::string> words);
 
 }  // namespace cairn::cli

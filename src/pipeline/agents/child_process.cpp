@@ -36,7 +36,7 @@ struct Pipe {
     Descriptor write_end;
 };
 
-// The child puts descriptors in the places of the standard ones: none may be there before.
+// The child puts descriptors in the places of the standard ones, so none may be there before.
 Descriptor above_standard(Descriptor descriptor) {
     if (!descriptor || descriptor.get() > STDERR_FILENO) return descriptor;
     return Descriptor(::fcntl(descriptor.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
@@ -58,7 +58,7 @@ Result<Pipe> make_output_pipe() {
     return pipe;
 }
 
-// A file in memory that nobody can change any more.
+// Makes a file in memory that nobody can change any more.
 Result<Descriptor> make_input(std::string_view bytes) {
     Descriptor file = above_standard(Descriptor(::memfd_create("cairn-state", MFD_CLOEXEC | MFD_ALLOW_SEALING)));
     if (!file || write_all(file.get(), bytes) != 0) return unavailable("no memory for the state");
@@ -75,7 +75,7 @@ std::string_view path_of(const std::vector<std::string>& environment) {
     return found == environment.end() ? "/usr/local/bin:/usr/bin:/bin" : std::string_view(*found).substr(kName.size());
 }
 
-// Where the program may be, in the order of PATH.
+// The possible paths of the program, in the order of PATH.
 std::vector<std::string> candidates_for(const Program& program) {
     const std::string& name = program.command.front();
     if (name.find('/') != std::string::npos) return {name};
@@ -98,14 +98,14 @@ std::vector<char*> pointers_to(std::vector<std::string>& texts) {
     return pointers;
 }
 
-// Why the child could not become the program: what it writes before it ends.
+// The reason that the child could not become the program. The child writes it before it ends.
 struct Failure {
     enum class Stage : std::uint8_t { kFolder, kExecution, kOther };
     Stage stage = Stage::kOther;
     int error_number = 0;
 };
 
-/// All that the child needs, made before the fork: between fork and exec it may only make system calls.
+/// Everything that the child needs, made before the fork: between fork and exec it may only make system calls.
 class Launch {
 public:
     explicit Launch(const Program& program)
@@ -135,18 +135,18 @@ public:
 private:
     Failure try_to(const Descriptors& descriptors) const noexcept {
         if (::setpgid(0, 0) != 0 || ::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return {Failure::Stage::kOther, errno};
-        if (::getppid() != parent_) end();  // it died before the line above
+        if (::getppid() != parent_) end();  // the parent died before the line above
         if (::dup2(descriptors.input, STDIN_FILENO) < 0 || ::dup2(descriptors.output, STDOUT_FILENO) < 0 ||
             ::dup2(descriptors.errors, STDERR_FILENO) < 0) {
             return {Failure::Stage::kOther, errno};
         }
-        ::close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);  // also what others forgot to mark
+        ::close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);  // also those that others forgot to mark
         if (!folder_.empty() && ::chdir(folder_.c_str()) != 0) return {Failure::Stage::kFolder, errno};
         reset_signals();
         return {Failure::Stage::kExecution, execute()};
     }
 
-    // A process inherits which signals are ignored and which are blocked.
+    // A process inherits the sets of ignored and of blocked signals.
     static void reset_signals() noexcept {
         struct sigaction standard{};
         standard.sa_handler = SIG_DFL;
@@ -156,7 +156,7 @@ private:
         ::sigprocmask(SIG_SETMASK, &none, nullptr);
     }
 
-    // Returns only the error: that of a file which is there, if one is.
+    // Returns only an error: that of a file that exists, if there is one.
     int execute() const noexcept {
         int error_number = ENOENT;
         for (const std::string& candidate : candidates_) {
@@ -167,7 +167,7 @@ private:
         return error_number;
     }
 
-    // Not _exit(), which the library is held not to call anywhere.
+    // Does not use _exit(): a test makes sure that the library calls it nowhere.
     [[noreturn]] static void end() noexcept {
         while (true) ::syscall(SYS_exit_group, 127);
     }
@@ -181,7 +181,7 @@ private:
     pid_t parent_;
 };
 
-/// No handler of this process may run in the child, so signals wait while it is made.
+/// No handler of this process may run in the child, so signals are blocked while it is made.
 class SignalsBlocked {
 public:
     SignalsBlocked() noexcept {
@@ -204,7 +204,7 @@ pid_t fork_into(const Launch& launch, const Launch::Descriptors& descriptors) {
     return pid;
 }
 
-// The descriptor's other end is closed by a successful exec.
+// A successful exec closes the descriptor's other end.
 std::optional<Failure> read_failure(const Descriptor& from) {
     Failure failure;
     ssize_t count = 0;
@@ -283,8 +283,8 @@ bool has_nul(const std::string& text) {
     return text.find('\0') != std::string::npos;
 }
 
-// Whether the kernel will tell how a child ended. Otherwise a program that did its work could not be told from one that
-// failed, so it is not started.
+// Checks that the kernel will report how a child ended. Otherwise a program that succeeded could not be told from one
+// that failed, so none is started.
 Status check_children_are_told() {
     struct sigaction action{};
     if (::sigaction(SIGCHLD, nullptr, &action) != 0) return {};
@@ -295,7 +295,7 @@ Status check_children_are_told() {
                 "to SIG_DFL (it may be inherited from the parent process)");
 }
 
-// What the kernel would cut short or not take.
+// Checks for input that the kernel would cut short or refuse.
 Status check(const Program& program) {
     if (program.command.empty() || program.command.front().empty()) {
         return fail(ErrorCode::kInvalidArgument, "command names no program");
@@ -337,7 +337,7 @@ Result<ChildProcess> ChildProcess::start(const Program& program, std::string_vie
     child.guard_.guard(pid);
     failure->write_end.close();
     if (const auto reason = read_failure(failure->read_end)) return start_error(program, *reason);
-    // By its number: the header of some C libraries declares the function without extern "C".
+    // Called by number: the header of some C libraries declares the function without extern "C".
     child.end_ = Descriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     if (!child.end_) return unavailable("no descriptor");
     return child;
@@ -355,13 +355,13 @@ ChildProcess::ChildProcess(ChildProcess&& other) noexcept
       end_(std::move(other.end_)),
       guard_(std::move(other.guard_)) {}
 
-// The group's number is not given away as long as its leader is not reaped.
+// The group's id is not reused as long as its leader is not reaped.
 void ChildProcess::signal_group(int signal) const noexcept {
     if (pid_ != 0) ::kill(-pid_, signal);
 }
 
 std::optional<int> ChildProcess::reap() noexcept {
-    guard_.dismiss();  // while the group's number is still its own
+    guard_.dismiss();  // while the group's id is still its own
     int status = 0;
     pid_t reaped = 0;
     do {

@@ -17,7 +17,7 @@
 namespace cairn {
 namespace {
 
-// What an agent is told wins over what its command is given, and that over what this process has.
+// The call's variables override the command's, and these override the variables of this process.
 std::vector<std::string> environment_for(const CommandOptions& options, const AgentCall& call) {
     std::map<std::string, std::string> variables{{"CAIRN_RUN_ID", call.run_id},
                                                  {"CAIRN_THREAD_ID", call.thread_id},
@@ -48,7 +48,7 @@ Status check(const CommandOptions& options) {
                 fmt::format("environment: \"{}\" is no variable's name (one without \"=\")", found->first));
 }
 
-// "exited with code 3", "was ended by SIGSEGV"
+// Returns "exited with code 3", "was ended by SIGSEGV".
 std::string describe(std::optional<int> wait_status) {
     if (!wait_status) return "ended, but another part of this process took its exit code (SIGCHLD must not be ignored)";
     if (WIFEXITED(*wait_status)) return fmt::format("exited with code {}", WEXITSTATUS(*wait_status));
@@ -92,7 +92,7 @@ Result<State> result_of(const CommandOptions& options, const State& state, Progr
     if (end.wait_status != 0) return bad_exit(program, end, errors);
     Result<State> output = parse_output(options, std::move(end.output));
     if (!output || options.output == CommandOptions::Output::kState) return output;
-    // The save has the limit of states.
+    // The save enforces the limits of states.
     return merge_patch(state, *output, {.bytes_max = StateLimits::kBytesMaxUpper}, stop);
 }
 

@@ -22,7 +22,7 @@ public:
         return *this;
     }
 
-    /// -1 if there is none, which poll(2) passes over.
+    /// -1 if there is none; poll(2) skips it.
     int get() const noexcept { return number_; }
     explicit operator bool() const noexcept { return number_ >= 0; }
     void close() noexcept {

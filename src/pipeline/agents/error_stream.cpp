@@ -17,7 +17,7 @@ std::string_view trimmed(std::string_view text) {
     return text.substr(first, text.find_last_not_of(kWhiteSpace) + 1 - first);
 }
 
-// Without the rest of a character whose front was cut off.
+// Removes the rest of a character whose front was cut off.
 std::string_view from_character(std::string_view text) {
     const auto continues = [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U; };
     const auto first = std::ranges::find_if_not(text.substr(0, kCharacterBytesMax - 1), continues);
@@ -57,7 +57,7 @@ void ErrorStream::keep_tail(std::string_view block) {
     tail_.append(block);
 }
 
-// A few bytes more than are told, so that a character at the cut is seen whole.
+// Keeps a few bytes more than are reported, so that a character at the cut is seen whole.
 void ErrorStream::add_to_line(std::string_view part) {
     line_.append(part.substr(0, kLineBytesMax + kCharacterBytesMax - line_.size()));
 }

@@ -7,10 +7,10 @@
 
 namespace cairn {
 
-/// What a program writes to its standard error: each line is told as progress, and the end is kept.
+/// The standard error of a program: each line is reported as progress, and the end is kept.
 class ErrorStream {
 public:
-    static constexpr std::size_t kLineBytesMax = 1024;  ///< What is longer is cut.
+    static constexpr std::size_t kLineBytesMax = 1024;  ///< Longer lines are cut.
     static constexpr std::size_t kTailBytes = 4096;
 
     using Progress = std::function<void(std::string_view line)>;
@@ -18,9 +18,9 @@ public:
     explicit ErrorStream(Progress progress) : progress_(std::move(progress)) {}
 
     void add(std::string_view block);
-    /// Tells the last line, if it has no line break.
+    /// Reports the last line, if it has no line break.
     void finish();
-    /// The last of it, readable, without white space around.
+    /// The end of the output, readable, without surrounding white space.
     std::string tail() const;
 
 private:
@@ -29,9 +29,9 @@ private:
     void end_line();
 
     Progress progress_;
-    std::string line_;  ///< The one that has not ended, as far as it is told.
+    std::string line_;  ///< The unfinished line, up to the length that is reported.
     std::string tail_;
-    bool is_cut_ = false;  ///< The tail's front.
+    bool is_cut_ = false;  ///< The tail's front was cut off.
 };
 
 }  // namespace cairn

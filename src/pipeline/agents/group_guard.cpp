@@ -17,11 +17,11 @@
 namespace cairn {
 namespace {
 
-// Lives through what is sent to stop this process and all others: only the line tells it what to do.
+// The shell survives signals that stop this process and all others: only the line controls it.
 constexpr char kScript[] =
     "trap '' HUP INT QUIT TERM; read -r group || exit 0; read -r end || kill -s KILL -- \"-$group\"";
 
-// In a process group of its own, so that what the terminal sends does not reach it either. 0: it cannot be started.
+// Runs in a process group of its own, so that the terminal's signals do not reach it either. 0: it cannot be started.
 pid_t start_shell(int line) noexcept {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attributes;
@@ -84,7 +84,7 @@ void GroupGuard::guard(pid_t group) const noexcept {
 
 void GroupGuard::dismiss() noexcept {
     if (pid_ == 0) return;
-    write_line(line_, "\nend\n");  // the first line, if it has none yet
+    write_line(line_, "\nend\n");  // also ends the first line, if none was written yet
     line_.close();
     const pid_t pid = std::exchange(pid_, 0);
     while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {

@@ -6,9 +6,9 @@
 
 namespace cairn {
 
-/// Kills a process group when this process dies, whatever it dies of (the kernel's PR_SET_PDEATHSIG reaches only the
-/// leader). It is a shell that waits for the other end of a line to be closed. Where none can be had (no /bin/sh, no
-/// process left), the group is not guarded.
+/// Kills a process group when this process dies, for whatever reason (the kernel's PR_SET_PDEATHSIG reaches only the
+/// group's leader). The guard is a shell that waits for the other end of a line to be closed. If no shell can be
+/// started (no /bin/sh, no process left), the group is not guarded.
 class GroupGuard {
 public:
     GroupGuard() noexcept;
@@ -23,7 +23,7 @@ public:
 
 private:
     pid_t pid_ = 0;    ///< 0: there is none.
-    Descriptor line_;  ///< Which nobody else holds.
+    Descriptor line_;  ///< Nobody else holds this end.
 };
 
 }  // namespace cairn

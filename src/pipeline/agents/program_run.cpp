@@ -19,10 +19,10 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-constexpr std::chrono::hours kGraceMax{24};      // so that reckoning with it is safe
-constexpr std::size_t kBlockBytes = 64U << 10U;  // as much as a pipe holds
+constexpr std::chrono::hours kGraceMax{24};      // so that computing with it is safe
+constexpr std::size_t kBlockBytes = 64U << 10U;  // the capacity of a pipe
 
-/// A descriptor that becomes readable when `stop` is asked for.
+/// A descriptor that becomes readable when `stop` is requested.
 class StopSignal {
 public:
     explicit StopSignal(const std::stop_token& stop)
@@ -54,7 +54,7 @@ public:
 
     ProgramEnd finish() {
         while (!has_ended_) serve();
-        process_.signal_group(SIGKILL);  // its children, of which one may hold the pipes open
+        process_.signal_group(SIGKILL);  // its children: one of them may hold the pipes open
         read_rest(process_.output(), &ProgramRun::read_output);
         read_rest(process_.errors(), &ProgramRun::read_errors);
         end_.wait_status = process_.reap();
@@ -67,7 +67,7 @@ private:
         const int stop = stopped_at_ ? -1 : stop_.event().get();
         std::array watched{pollfd{process_.output().get(), POLLIN, 0}, pollfd{process_.errors().get(), POLLIN, 0},
                            pollfd{process_.end().get(), POLLIN, 0}, pollfd{stop, POLLIN, 0}};
-        if (::poll(watched.data(), watched.size(), patience_ms()) < 0) return;  // a signal
+        if (::poll(watched.data(), watched.size(), patience_ms()) < 0) return;  // interrupted by a signal
         if (watched[0].revents != 0) read_output();
         if (watched[1].revents != 0) read_errors();
         has_ended_ = watched[2].revents != 0;
@@ -76,7 +76,7 @@ private:
         if (stopped_at_ && !is_killed_ && SteadyClock::now() - *stopped_at_ >= grace_) kill();
     }
 
-    // How long poll(2) may wait: rounded up, lest it wakes in vain.
+    // Timeout for poll(2), rounded up so that it does not wake too early.
     int patience_ms() const {
         if (!stopped_at_ || is_killed_) return -1;
         const auto left = grace_ - (SteadyClock::now() - *stopped_at_);
@@ -97,7 +97,7 @@ private:
 
     std::size_t read_output() {
         const std::string_view block = read_block(process_.output());
-        if (end_.cause != ProgramEnd::Cause::kItself) return block.size();  // nobody wants it any more
+        if (end_.cause != ProgramEnd::Cause::kItself) return block.size();  // the output is not wanted any more
         if (block.size() <= output_bytes_max_ - end_.output.size()) {
             end_.output.append(block);
         } else {
@@ -114,7 +114,8 @@ private:
         return block.size();
     }
 
-    // What was in the pipe when the program ended. Its end may never come: who has left the group may still have it.
+    // Reads what was in the pipe when the program ended. The pipe may never end: a process that has left the group may
+    // still hold it.
     void read_rest(const Descriptor& pipe, std::size_t (ProgramRun::*read)()) {
         std::size_t rest = bytes_in(pipe);
         while (rest > 0) {
@@ -130,7 +131,7 @@ private:
         return static_cast<std::size_t>(count);
     }
 
-    // Closes the pipe at its end.
+    // Reads one block, and closes the pipe at its end.
     std::string_view read_block(Descriptor& from) {
         const ssize_t count = ::read(from.get(), block_.data(), block_.size());
         const bool may_come = count < 0 && (errno == EAGAIN || errno == EINTR);

@@ -6,7 +6,7 @@
 
 namespace cairn {
 
-/// `text` as UTF-8, each byte that is none replaced by U+FFFD; whole characters of at most `bytes_max` bytes in all.
+/// Returns `text` as UTF-8, with each other byte replaced by U+FFFD: as many whole characters as fit into `bytes_max`.
 std::string readable_text(std::string_view text, std::size_t bytes_max);
 
 }  // namespace cairn

@@ -25,7 +25,7 @@ constexpr std::chrono::hours kPatienceMax{24};  // so that adding it to a time i
 
 }  // namespace
 
-/// The way to one sink. Its thread owns it too, so that it lasts as long as the sink is being told.
+/// The queue and thread of one sink. The thread shares ownership, so that it lasts as long as the sink is being called.
 class EventDispatcher::Lane : public std::enable_shared_from_this<Lane> {
 public:
     Lane(std::shared_ptr<EventSink> sink, std::size_t index, LogSink log)
@@ -38,7 +38,7 @@ public:
                 thread_ = std::thread([self = shared_from_this()] { self->deliver(); });
             }
             queue_.push(event);
-        } catch (const std::exception&) {  // no thread, or no memory, to be had
+        } catch (const std::exception&) {  // no thread or no memory is left
             queue_.count_drop();
         }
         changed_.notify_all();
@@ -59,7 +59,7 @@ public:
         changed_.notify_all();
     }
 
-    /// After `close`. Afterwards nothing more is delivered.
+    /// Call it after `close`. Nothing is delivered afterwards.
     void end(SteadyClock::time_point deadline) {
         Lock lock(mutex_);
         if (!thread_.joinable()) return;
@@ -91,7 +91,7 @@ private:
         changed_.notify_all();
     }
 
-    // A sink whose reader has gone gets an error from its write(2), not the process its end.
+    // If the reader of a sink has gone, the sink gets an error from its write(2), instead of the process being ended.
     static void block_broken_pipes() noexcept {
         sigset_t broken_pipe;
         sigemptyset(&broken_pipe);
@@ -116,7 +116,7 @@ private:
                   .event = "event_sink_failed",
                   .message = fmt::format("a sink of events failed: {}; this is said once", reason),
                   .fields = {{"sink", fmt::to_string(index_)}}});
-        } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): no memory left to say so
+        } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): no memory left to log it
         }
     }
 
@@ -134,14 +134,14 @@ private:
     }
 
     const std::shared_ptr<EventSink> sink_;
-    const std::size_t index_;  ///< Of the sinks, for the log.
+    const std::size_t index_;  ///< Index of the sink, for the log.
     const LogSink log_;
-    bool is_failure_logged_ = false;  ///< Only the thread looks at it.
+    bool is_failure_logged_ = false;  ///< Used only by the thread.
 
     std::mutex mutex_;  // guards all below
     std::condition_variable changed_;
     EventQueue queue_;
-    std::uint64_t in_delivery_ = 0;  ///< An event's number; 0: none.
+    std::uint64_t in_delivery_ = 0;  ///< Number of the event being delivered; 0: none.
     std::uint64_t dropped_logged_ = 0;
     bool is_closing_ = false;    ///< Deliver what is queued, then end.
     bool is_abandoned_ = false;  ///< Deliver nothing more.

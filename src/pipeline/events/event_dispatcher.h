@@ -1,6 +1,6 @@
 #pragma once
 
-// Tells sinks of events without ever waiting for one.
+// Delivers events to sinks without ever waiting for a sink.
 
 #include <cairn/pipeline_events.h>
 #include <cairn/runtime.h>
@@ -11,23 +11,23 @@
 
 namespace cairn {
 
-/// Each sink has a thread of its own, started with its first event, and a queue (`EventQueue`). A sink that throws is
-/// logged once (`event_sink_failed`) and goes on to be told.
-/// Threads: safe to use concurrently, by several executions. What one thread publishes arrives in that order.
+/// Each sink has a thread of its own, started with its first event, and a queue (`EventQueue`). If a sink throws, that
+/// is logged once (`event_sink_failed`), and it still gets later events.
+/// Threads: safe to use concurrently, by several executions. Events that one thread publishes arrive in that order.
 class EventDispatcher {
 public:
-    /// Sinks that are null are passed over.
+    /// Null sinks are skipped.
     EventDispatcher(const std::vector<std::shared_ptr<EventSink>>& sinks, const Runtime& runtime);
-    /// Waits one second at the most for what is queued. The thread of a sink that is stuck is abandoned: it ends when
-    /// the sink returns, and keeps the sink until then.
+    /// Waits one second at the most for queued events. The thread of a stuck sink is abandoned: it ends when the sink
+    /// returns, and keeps the sink until then.
     ~EventDispatcher();
     EventDispatcher(const EventDispatcher&) = delete;
     EventDispatcher& operator=(const EventDispatcher&) = delete;
 
     void publish(const PipelineEvent& event) noexcept;
 
-    /// Waits until all that was published before this call is delivered or dropped, or until `patience` is over, and
-    /// logs what was dropped since the last time (`events_dropped`).
+    /// Waits until all events published before this call are delivered or dropped, or until `patience` is over. Then
+    /// logs the events dropped since the last time (`events_dropped`).
     void drain(std::chrono::milliseconds patience);
 
 private:

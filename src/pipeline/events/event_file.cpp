@@ -18,7 +18,7 @@
 namespace cairn {
 namespace {
 
-/// One write(2) an event, so that lines of several processes never mix.
+/// Makes one write(2) per event, so that lines of several processes never mix.
 class EventFile final : public EventSink {
 public:
     explicit EventFile(Descriptor file) : file_(std::move(file)) {}
@@ -37,7 +37,7 @@ private:
         } while (written < 0 && errno == EINTR);
         const int error_number = written < 0 ? errno : ENOSPC;
         const bool is_whole = written == static_cast<ssize_t>(line.size());
-        // The disk is full: the next event that fits begins a line of its own.
+        // The disk is full: the next event that fits starts a new line.
         if (written > 0) ends_inside_line_ = !is_whole;
         if (!is_whole) throw std::system_error(error_number, std::generic_category(), "event file");
     }

@@ -43,7 +43,7 @@ bool EventQueue::make_room() {
     return true;
 }
 
-// What the event had to say of drops before it, the one after it says now.
+// The next event takes over the drop count of the dropped one.
 void EventQueue::drop(const Entries::const_iterator& entry) {
     const std::uint64_t gap = entry->event.dropped + 1;
     const auto next = events_.erase(entry);

@@ -1,6 +1,6 @@
 #pragma once
 
-// The events of one execution, numbered.
+// Numbers and publishes the events of one execution.
 
 #include "pipeline/events/event_dispatcher.h"
 
@@ -18,14 +18,14 @@ namespace cairn {
 /// Threads: safe to call concurrently; the order of the numbers is the order of delivery.
 class RunEvents {
 public:
-    /// `common` holds what all events of the execution have.
+    /// `common` holds the members that all events of the execution share.
     RunEvents(EventDispatcher* dispatcher, Runtime runtime, PipelineEvent common)
         : dispatcher_(dispatcher), runtime_(std::move(runtime)), common_(std::move(common)) {}
 
-    /// What all further events say.
+    /// Sets a member of all further events.
     void set_steps_completed(std::size_t count) { steps_completed_ = count; }
 
-    /// `fill` sets what is special to this event. Not called if nobody watches.
+    /// `fill` sets the members of this event. It is not called if there is no dispatcher.
     template <class Fill>
     void tell(PipelineEvent::Type type, const Fill& fill) {
         if (dispatcher_ == nullptr) return;

@@ -35,7 +35,7 @@ std::string first_line(const std::filesystem::path& path) {
     return line;
 }
 
-// Process ids mean something only inside one boot of one machine, and one namespace of it. Empty: unknown.
+// Identifies the machine, boot and namespace: process ids have a meaning only inside these. Empty: unknown.
 std::string this_machine() {
     std::error_code no_namespace;
     const std::filesystem::path names = std::filesystem::read_symlink("/proc/self/ns/pid", no_namespace);
@@ -44,14 +44,14 @@ std::string this_machine() {
     return boot + names.string();
 }
 
-// What the kernel says of a process. Empty: there is none, or not for us to see.
+// The kernel's line about a process. Empty: there is none, or we may not see it.
 std::string stat_of(std::string_view process) {
     return first_line(fmt::format("/proc/{}/stat", process));
 }
 
-// When the process was started, in the kernel's ticks: its id may be another's later. Empty: it has ended and waits for
-// its parent. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html: after the name, which may hold anything, come
-// the state (field 3) and so on; the start is field 22.
+// The start of the process, in the kernel's ticks. It is needed because a process id can be reused. Empty: the process
+// has ended and waits for its parent. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html: after the name, which
+// may contain anything, come the state (field 3) and so on; the start is field 22.
 std::string start_in(const std::string& line) {
     std::istringstream fields(line.substr(std::min(line.size(), line.rfind(')') + 1)));
     std::string state;
@@ -97,7 +97,7 @@ const Owner& this_process() {
     return self;
 }
 
-/// The executions of this process: one that could not give its lease up is over all the same.
+/// The executions of this process. One that has ended is not in here, even if it could not release its lease.
 class Executions {
 public:
     static Executions& here() { return of_this_process<Executions>(); }
@@ -127,7 +127,7 @@ bool has_process(const std::string& number) {
     return error == std::errc() && process > 0 && (::kill(process, 0) == 0 || errno != ESRCH);
 }
 
-// Unknown of other machines, and of processes of other users where /proc hides them (hidepid).
+// Unknown for other machines, and for processes of other users where /proc hides them (hidepid).
 Life life_of(const Owner& owner, const std::string& text) {
     const Owner& self = this_process();
     if (owner.machine.empty() || owner.machine != self.machine || owner.started.empty()) return Life::kUnknown;

@@ -1,6 +1,6 @@
 #pragma once
 
-// Which process executes a run, so that another one on the same machine can see at once that it is gone.
+// Identifies the process that executes a run, so that others on the same machine see at once when it is gone.
 
 #include <cairn/runtime.h>
 #include <cairn/store.h>
@@ -11,7 +11,8 @@
 
 namespace cairn {
 
-/// A lease's owner for one execution in this process: unique. The process knows that it executes as long as this lives.
+/// The owner of a lease for one execution in this process; it is unique. While this object lives, the process counts
+/// the execution as alive.
 class ExecutorIdentity {
 public:
     explicit ExecutorIdentity(Runtime& runtime);
@@ -28,10 +29,10 @@ private:
 /// "process 4711 on build-7", for people.
 std::string describe_owner(const std::string& owner);
 
-/// Whether somebody executes the run: not if nobody holds the lease. On the same machine its process is asked: there,
-/// it is never silent, whatever the clock says. Otherwise the last heartbeat counts, unless it is further from `now`
-/// than `silence`: clocks of two machines differ a little, but one that was set back leaves heartbeats far in the
-/// future, and they prove no life.
+/// Says whether somebody executes the run. False if nobody holds the lease. On the same machine the holder's process is
+/// examined: it counts as alive however silent it is, whatever the clock says. Otherwise the last heartbeat counts,
+/// unless it is further from `now` than `silence`. (Clocks of two machines differ a little, but a clock that was set
+/// back leaves heartbeats far in the future, and these are no sign of life.)
 bool is_alive(const LeaseInfo& lease, Timestamp now, std::chrono::milliseconds silence);
 
 }  // namespace cairn

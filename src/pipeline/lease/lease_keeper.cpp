@@ -25,7 +25,7 @@ using SteadyClock = std::chrono::steady_clock;
 using Time = SteadyClock::time_point;
 using Lock = std::unique_lock<std::mutex>;
 
-/// Before a round that had no memory to begin with is begun again.
+/// Pause before a round is retried that had no memory to begin with.
 constexpr std::chrono::milliseconds kPauseWithoutMemory{100};
 
 }  // namespace
@@ -34,14 +34,14 @@ struct LeaseEntry {
     explicit LeaseEntry(KeptLease&& lease) : kept(std::move(lease)) {}
 
     const KeptLease kept;
-    // Under the keeper's mutex:
-    Time renewed = SteadyClock::now();  ///< Taking it was the first time.
+    // Guarded by the keeper's mutex:
+    Time renewed = SteadyClock::now();  ///< Taking the lease was the first renewal.
     Time due = {};
-    bool is_kept = false;        ///< False again once it is lost or nobody wants it any more.
-    bool is_superseded = false;  ///< By another lease of this process on the same run.
+    bool is_kept = false;        ///< False again once the lease is lost or no longer wanted.
+    bool is_superseded = false;  ///< Superseded by another lease of this process on the same run.
 };
 
-/// What the thread and the handles share, so that the thread may outlive the handles.
+/// The state that the thread and the handles share, so that the thread may outlive the handles.
 class LeaseKeeper {
 public:
     /// Errors: std::system_error.
@@ -57,7 +57,7 @@ public:
 private:
     using Entries = std::vector<std::shared_ptr<LeaseEntry>>;
 
-    /// Who is renewed in a round, and who is told afterwards that the lease is lost.
+    /// The leases to renew in a round, and the leases whose loss is reported afterwards.
     struct Round {
         Entries renewed;
         Entries lost;
@@ -72,7 +72,7 @@ private:
         void end() noexcept;
         void run() noexcept;
 
-        /// False: nothing is to be renewed any more. The lock is held before and after.
+        /// Returns false if nothing is to be renewed any more. The caller holds the lock before and after.
         bool wait_until_due(Lock& lock);
         Time next_due() const;
         Round collect();
@@ -82,10 +82,10 @@ private:
         void log_outage(const Round& round, const Answers& answers) noexcept;
 
         const std::shared_ptr<Store> store;
-        bool is_failing = false;  ///< The thread's own.
+        bool is_failing = false;  ///< Used only by the thread.
         std::mutex mutex;
         std::condition_variable changed;
-        // Under the mutex:
+        // Guarded by the mutex:
         Entries entries;
         bool is_ending = false;
     };
@@ -112,7 +112,7 @@ void LeaseKeeper::Rounds::run() noexcept {
         lock.unlock();
         log_outage(*round, answers);
         for (const auto& entry : round->lost) entry->kept.lost.request_stop();
-        round = Round{};  // perhaps the last to own an entry
+        round = Round{};  // may destroy the last owner of an entry
         lock.lock();
     }
 }
@@ -136,8 +136,8 @@ Time LeaseKeeper::Rounds::next_due() const {
     return first;
 }
 
-// What is due within half a heartbeat goes along: of two leases with the same one, one comes so soon after the other,
-// and from then on they are together.
+// Leases that are due within half a heartbeat are renewed, too. So two leases with the same heartbeat meet in one
+// round, and stay together from then on.
 LeaseKeeper::Round LeaseKeeper::Rounds::collect() {
     Round round;
     round.renewed.reserve(entries.size());
@@ -161,7 +161,7 @@ LeaseKeeper::Answers LeaseKeeper::Rounds::renew(const Entries& renewed) const {
     std::chrono::milliseconds wait{0};
     for (const auto& entry : renewed) {
         const KeptLease& kept = entry->kept;
-        wait = std::max(wait, kept.wait_max);  // whoever is in a hurry does not make the others fail
+        wait = std::max(wait, kept.wait_max);  // a short wait of one must not make the others fail
         const LeaseWrite renewal{
             .lease = kept.lease, .heartbeat_at = kept.runtime.clock->now(), .expected = kept.lease};
         batches.push_back({.run_id = kept.run_id, .lease = renewal});
@@ -169,7 +169,7 @@ LeaseKeeper::Answers LeaseKeeper::Rounds::renew(const Entries& renewed) const {
     return store->commit(batches, SteadyClock::now() + wait);
 }
 
-// Only a run's own answer says that its lease is another's. Whatever else went wrong may pass: it is tried again.
+// Only a run's own answer shows that its lease is another's. Any other failure may pass, so the renewal is tried again.
 void LeaseKeeper::Rounds::judge(Round& round, const Answers& answers) noexcept {
     const Time now = SteadyClock::now();
     for (std::size_t i = 0; i < round.renewed.size(); ++i) {
@@ -184,7 +184,7 @@ void LeaseKeeper::Rounds::judge(Round& round, const Answers& answers) noexcept {
             entry.renewed = now;
         } else if (is_taken || is_too_old) {
             erase(entry);
-            round.lost.push_back(round.renewed[i]);  // there is room
+            round.lost.push_back(round.renewed[i]);  // room was reserved
         }
     }
 }
@@ -204,7 +204,7 @@ void LeaseKeeper::Rounds::log_outage(const Round& round, const Answers& answers)
     });
 }
 
-// ---- what is renewed ----
+// ---- the leases to renew ----
 
 // The first renewal comes with the next round, if that has not begun.
 void LeaseKeeper::Rounds::add(const std::shared_ptr<LeaseEntry>& entry) {
@@ -244,7 +244,7 @@ LeaseKeeper::LeaseKeeper(std::shared_ptr<Store> store)
     : rounds_(std::make_shared<Rounds>(std::move(store))),
       thread_(std::make_unique<std::thread>([rounds = rounds_] { rounds->run(); })) {}
 
-// In a forked child there is no such thread, and its lock may be held for ever: all of it stays as it is.
+// In a forked child the thread does not exist, and its lock may be held for ever: nothing is touched.
 LeaseKeeper::~LeaseKeeper() {
     if (!is_of_this_process()) {
         [[maybe_unused]] std::thread* const of_parent = thread_.release();

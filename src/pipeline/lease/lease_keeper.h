@@ -1,6 +1,6 @@
 #pragma once
 
-// Renews the leases that this process holds: one thread and one commit a heartbeat for all on one store.
+// Renews the leases that this process holds, with one thread and one commit per heartbeat for all leases on one store.
 
 #include <cairn/runtime.h>
 #include <cairn/store.h>
@@ -13,31 +13,32 @@
 
 namespace cairn {
 
-/// A lease, and how it is renewed.
+/// A lease, and the settings of its renewal.
 struct KeptLease {
     std::string run_id;
     Lease lease;
     std::chrono::milliseconds heartbeat;                ///< More than 0.
-    std::chrono::milliseconds wait_max;                 ///< How long a renewal may wait for the store.
-    std::optional<std::chrono::milliseconds> patience;  ///< As `LeaseOptions::patience`.
-    Runtime runtime;                                    ///< With its defaults.
-    std::stop_source lost;                              ///< Is told when the lease is lost.
+    std::chrono::milliseconds wait_max;                 ///< The longest time that a renewal may wait for the store.
+    std::optional<std::chrono::milliseconds> patience;  ///< The same as `LeaseOptions::patience`.
+    Runtime runtime;                                    ///< Its defaults must be filled in.
+    std::stop_source lost;                              ///< Stop is requested when the lease is lost.
 };
 
 class LeaseKeeper;
 struct LeaseEntry;
 
-/// Renews a lease as long as this lives. Of two leases of one run only that of the larger epoch is renewed, and the
-/// other one is lost at once.
+/// Renews a lease as long as this object lives. Of two leases of one run, only the one with the larger epoch is
+/// renewed, and the other one is lost at once.
 ///
-/// Threads: each object by one thread at a time; `lost` is told by the renewing thread, which holds no lock then.
+/// Threads: each object by one thread at a time. The renewing thread requests the stop of `lost`, and holds no lock
+/// then.
 class LeaseRenewal {
 public:
     LeaseRenewal() = default;
-    /// Errors: std::system_error (there is no thread left), std::bad_alloc.
+    /// Errors: std::system_error (no thread is left), std::bad_alloc.
     LeaseRenewal(std::shared_ptr<Store> store, KeptLease lease);
-    /// After it `lost` is not told any more, except by a round that has begun to. The last one on a store waits for the
-    /// thread, and so for a commit under way, unless it is destroyed by that thread.
+    /// Afterwards `lost` is not requested any more, except by a round that has begun to do so. The last one on a store
+    /// waits for the thread, and so for a running commit, unless that thread itself destroys it.
     ~LeaseRenewal() { stop(); }
     LeaseRenewal(LeaseRenewal&&) noexcept = default;
     LeaseRenewal& operator=(LeaseRenewal&& other) noexcept;

@@ -87,10 +87,10 @@ struct RunLease::Impl {
     const ExecutorIdentity identity;
     const Lease lease;
     std::stop_source lost;
-    std::atomic<bool> is_over = true;             ///< Nothing to release: it is not taken yet, or not any more.
-    std::atomic<bool> was_release_tried = false;  ///< And failed: the destructor does not wait for the store again.
+    std::atomic<bool> is_over = true;  ///< Nothing to release: the lease is not taken yet, or not held any more.
+    std::atomic<bool> was_release_tried = false;  ///< Then the destructor does not wait for the store again.
     std::mutex mutex;
-    LeaseRenewal renewal;  // under the mutex
+    LeaseRenewal renewal;  // guarded by the mutex
 };
 
 RunLease::Impl::Impl(std::shared_ptr<Store> the_store, std::string run, LeaseOptions&& the_options, std::int64_t epoch)
@@ -171,12 +171,12 @@ Result<RunLease> RunLease::acquire(std::shared_ptr<Store> store, const std::stri
     });
 }
 
-// ---- holding and giving up ----
+// ---- holding and releasing ----
 
 Status RunLease::Impl::renew(Deadline deadline) {
     if (Status here = check_process(); !here) return here;
     Status renewed = explained(write(lease, lease, deadline), deadline);
-    std::stop_source told = lost;  // whoever is told may destroy this
+    std::stop_source told = lost;  // a stop callback may destroy this object
     if (!renewed && is_over) told.request_stop();
     return renewed;
 }
@@ -199,7 +199,7 @@ Status RunLease::Impl::release(Deadline deadline) {
     return released;
 }
 
-// The conflict of a write: to whom the lease was lost, unless the store says that it is still there.
+// Explains the conflict of a write: says who has the lease now, unless the store says that it is still ours.
 Status RunLease::Impl::explained(Status written, Deadline deadline) {
     if (written || written.error().code != ErrorCode::kConflict) return written;
     const Result<std::optional<LeaseInfo>> held = held_now(deadline);
@@ -209,7 +209,7 @@ Status RunLease::Impl::explained(Status written, Deadline deadline) {
     return is_lost(run_id, describe_loss(lease, *held, options.runtime.clock->now()));
 }
 
-// Not under the lock: the renewing thread may be waiting for it, and is waited for here.
+// Does not hold the lock: the renewing thread may be waiting for it, and we wait for that thread here.
 void RunLease::Impl::stop_renewing() {
     const LeaseRenewal ending = [&] {
         const std::lock_guard lock(mutex);
@@ -226,7 +226,7 @@ RunLease& RunLease::operator=(RunLease&& other) noexcept {
     return *this;
 }
 
-// In a forked child all of it stays as it is: its thread is the parent's, and locks may be held for ever.
+// In a forked child nothing is touched: the thread is the parent's, and locks may be held for ever.
 RunLease::~RunLease() {
     if (impl_ && impl_->process != ::getpid()) [[maybe_unused]]
         Impl* const of_parent = impl_.release();

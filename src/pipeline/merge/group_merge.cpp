@@ -41,7 +41,7 @@ Decision refuse(const MemberConflict& conflict) {
                             in_quotes(conflict.member)));
 }
 
-/// Mergers are the caller's code: what they throw ends here.
+/// Calls the merger, which is the caller's code, and catches its exceptions.
 Decision call(const Merger& merger, const MemberConflict& conflict) {
     try {
         return merger(conflict);
@@ -84,7 +84,7 @@ private:
     StateLimits limits_;
 };
 
-/// The one state that differs from the base, the base if there is none, nothing if there are several.
+/// Returns the one state that differs from the base, the base if none does, or nothing if several do.
 std::optional<State> only_changed(const State& base, std::span<const Changed> results) {
     const State* changed = nullptr;
     for (const Changed& result : results) {

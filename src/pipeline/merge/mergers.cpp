@@ -29,7 +29,7 @@ std::string_view inside(std::string_view list) {
     return list.substr(1, list.size() - 2);
 }
 
-/// A list and where its elements start.
+/// A list and the positions of its elements.
 class List {
 public:
     explicit List(std::string_view text) : text_(text), tree_(text) {}
@@ -40,7 +40,7 @@ public:
         return true;
     }
 
-    /// Whether it starts with the elements of `other`.
+    /// Says whether it starts with the elements of `other`.
     bool starts_with(const List& other) const {
         if (elements_.size() < other.elements_.size()) return false;
         for (std::size_t i = 0; i < other.elements_.size(); ++i) {
@@ -49,7 +49,7 @@ public:
         return true;
     }
 
-    /// The elements from the one of this index, with the commas between them.
+    /// The elements from this index on, with the commas between them.
     std::string_view elements_from(std::size_t index) const {
         if (index == elements_.size()) return {};
         const char* begin = tree_.value(elements_[index]).data();

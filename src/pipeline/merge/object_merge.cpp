@@ -1,5 +1,5 @@
-// The merger `merge`. Each text is read once, into a tree; the trees are then walked side by side, without recursion,
-// and where two values differ their hashes say so. So no level reads again what another one has read.
+// The merger `merge`. Each text is read once, into a tree. The trees are then walked side by side, without recursion;
+// hashes show where two values differ. So no level is read again at another level.
 
 #include "pipeline/merge/mergers.h"
 #include "pipeline/messages.h"
@@ -25,7 +25,7 @@ namespace {
 
 constexpr std::uint32_t kNone = 0xFFFF'FFFF;
 
-/// A text to be merged; values are named by their first token.
+/// A text to merge. A value is identified by its first token.
 class MergedText {
 public:
     explicit MergedText(std::string_view text) : tree_(text) {}
@@ -45,13 +45,13 @@ private:
     std::optional<ValueHashes> hashes_;
 };
 
-/// What one of the copies has made of a member; no value: removed it.
+/// The change that one copy has made to a member; no value: removed.
 struct Change {
     std::size_t copy = 0;
     std::uint32_t value = kNone;
 };
 
-/// A value that copies have changed, each in its own way.
+/// A value that copies have changed differently.
 struct Contest {
     std::uint32_t before = kNone;
     std::vector<Change> changes = {};
@@ -82,10 +82,10 @@ public:
     }
 
 private:
-    /// A member, or the end of an object. What is still to be written is a stack of them, the next one last.
+    /// A member, or the end of an object. The remaining pieces are a stack, the next one last.
     struct Piece {
         std::string_view key = {};    ///< Empty: the object ends.
-        std::string_view value = {};  ///< Unless it is contested.
+        std::string_view value = {};  ///< Set unless the member is contested.
         Contest contest = {};
     };
 
@@ -129,7 +129,7 @@ private:
         return {};
     }
 
-    /// Those from before, then new ones copy by copy; of duplicate keys the last counts.
+    /// The old members, then new ones copy by copy; of duplicate keys the last counts.
     std::vector<Member> members_of(const Contest& contest) {
         std::vector<Member> members;
         KeyNumbers keys;
@@ -172,7 +172,7 @@ private:
         }
     }
 
-    /// All hashes are asked before any bytes: what turns out to be contested is compared again further down.
+    /// Compares all hashes before any bytes: a contested value is compared again further down.
     bool is_contested(const std::vector<Change>& changes) const {
         const auto differs_from_first = [&](const auto& is_equal) {
             return std::ranges::any_of(changes, [&](const Change& change) {
@@ -206,7 +206,7 @@ private:
     }
 
     const MemberConflict& conflict_;
-    const std::string key_;  ///< Only shown.
+    const std::string key_;  ///< Only for messages.
     MergedText before_;
     std::deque<MergedText> copies_;
     std::string text_;

@@ -74,7 +74,7 @@ private:
         }
     }
 
-    /// Most members are the same bytes, which memcmp says fastest.
+    /// Most members are the same bytes, and memcmp is the fastest way to see that.
     static bool is_same(std::string_view left, std::string_view right) {
         return left == right || json_equal(left, right);
     }
@@ -98,7 +98,7 @@ private:
     KeyNumbers keys_;
     std::vector<Member> members_;
     std::size_t copies_ = 0;
-    std::size_t bytes_max_ = 0;  ///< Of a copy: about what comes out.
+    std::size_t bytes_max_ = 0;  ///< The largest copy: about the size of the result.
 };
 
 }  // namespace

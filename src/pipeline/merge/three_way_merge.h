@@ -15,23 +15,23 @@
 
 namespace cairn {
 
-/// A member that several copies have changed, each in its own way.
+/// A member that several copies have changed differently.
 struct ContestedMember {
     struct Candidate {
         std::size_t copy = 0;
         std::optional<std::string_view> value = {};  ///< Nothing: removed.
     };
     std::string_view key;                    ///< As written, with its quotes.
-    std::optional<std::string_view> before;  ///< Nothing: it was not there.
+    std::optional<std::string_view> before;  ///< Nothing: it did not exist.
     std::vector<Candidate> candidates;       ///< In the order of the copies.
 };
 
-/// The member's normal text, or nothing to remove it.
+/// Returns the member's normal text, or nothing to remove it.
 using DecideMember = std::function<Result<std::optional<std::string>>(const ContestedMember& member)>;
 
-/// The text of the merged object. A value counts as changed if it is another JSON than before: with the keys inside it
-/// in another order it is not. The same change made twice is no contest; of duplicate keys the last counts. Members
-/// keep the order of `before`; new ones follow, copy by copy. Linear in the sizes; what is unchanged costs a memcmp.
+/// Returns the text of the merged object. A value counts as changed if it is different JSON: another order of the keys
+/// inside it is no change. The same change made twice is no contest. Of duplicate keys the last counts. Members keep
+/// the order of `before`; new ones follow, copy by copy. Linear in the sizes; an unchanged member costs a memcmp.
 /// Errors: those of `decide`, which is called once for each contested member; kUnavailable (`stop` was requested).
 [[nodiscard]] Result<std::string> merge_copies(std::string_view before, std::span<const std::string_view> copies,
                                                const DecideMember& decide, const std::stop_token& stop = {});

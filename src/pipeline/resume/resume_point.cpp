@@ -39,7 +39,7 @@ bool has_step(const Stage& stage, std::string_view name) {
     return std::ranges::find(stage.steps, name, &Step::name) != stage.steps.end();
 }
 
-// The stages that are completed in a pipeline that was changed: up to the one with the last completed step.
+// The number of completed stages in a changed pipeline: up to the stage with the last completed step.
 Result<std::size_t> stages_completed(const Pipeline& pipeline, const std::string& step) {
     if (step.empty()) return 0;
     for (std::size_t i = 0; i < pipeline.stages.size(); ++i) {
@@ -60,7 +60,8 @@ StepsDigest steps_of(const Pipeline& pipeline, std::size_t stages) {
     return digest;
 }
 
-// The one step because of which the first `stages` of the changed pipeline are not what the run has completed.
+// Finds the single step that explains why the first `stages` of the changed pipeline differ from what the run has
+// completed.
 std::optional<std::string> odd_step(const Pipeline& pipeline, std::size_t stages, const StepsDigest& ended) {
     const StepsDigest claimed = steps_of(pipeline, stages);
     for (std::size_t i = 0; i < pipeline.stages.size(); ++i) {
@@ -75,7 +76,7 @@ std::optional<std::string> odd_step(const Pipeline& pipeline, std::size_t stages
     return std::nullopt;
 }
 
-// What a changed pipeline takes for completed must be what the run has completed.
+// Checks that the steps that a changed pipeline counts as completed are those that the run has completed.
 Status check_ended(const Pipeline& pipeline, std::size_t stages, const std::string& run_id,
                    const RunProgress& progress) {
     if (progress.ended == steps_of(pipeline, stages)) return {};
@@ -94,7 +95,7 @@ Status check_ended(const Pipeline& pipeline, std::size_t stages, const std::stri
                                            : "an early version did not note which steps were completed before it"));
 }
 
-// What is known of steps that are not completed any more, because the pipeline was changed, is forgotten.
+// Forgets exceptions of steps that are not completed any more, because the pipeline was changed.
 void forget_others(RunProgress& progress, const Pipeline& pipeline) {
     const std::size_t known = std::min(progress.stages_completed + 1, pipeline.stages.size());
     std::erase_if(progress.exceptions, [&](const auto& exception) {
@@ -103,7 +104,7 @@ void forget_others(RunProgress& progress, const Pipeline& pipeline) {
     });
 }
 
-// Metadata is the caller's, and so may be anybody's.
+// Metadata belongs to the caller, so anybody may have written it.
 std::unexpected<Error> claims_too_much(const Pipeline& pipeline, const std::string& run_id,
                                        const RunProgress& progress) {
     return fail(ErrorCode::kCorrupt,
@@ -112,7 +113,7 @@ std::unexpected<Error> claims_too_much(const Pipeline& pipeline, const std::stri
                             run_id, progress.stages_completed, pipeline.name, pipeline.stages.size()));
 }
 
-// What the saved progress means for the pipeline as it is now.
+// Adapts the saved progress to the pipeline as it is now.
 Status adapt(RunProgress& progress, const Pipeline& pipeline, const std::string& run_id, bool accept_changes) {
     const std::string fingerprint = pipeline.fingerprint();
     if (progress.fingerprint != fingerprint || progress.pipeline != pipeline.name) {
@@ -131,7 +132,8 @@ Status adapt(RunProgress& progress, const Pipeline& pipeline, const std::string&
     return {};
 }
 
-// The last checkpoint of an execution that ended has the same state; that of a step of the group has not.
+// The last checkpoint of an execution that ended has the base's state; the checkpoint of a group's step has another
+// one.
 Status load_base(StatePersistence& service, LoadRequest request, ResumePoint& point) {
     request.snapshot_id = point.progress.group_base;
     Result<LoadedState> base = service.load_agent_state(request);
@@ -150,8 +152,8 @@ Status load_base(StatePersistence& service, LoadRequest request, ResumePoint& po
     return {};
 }
 
-// Results of steps that are not in the stage under way, because the pipeline was changed, are left out, and so are
-// those that were deleted: their steps run again.
+// Some results are left out, and their steps run again: those of steps that are not in the current stage because the
+// pipeline was changed, and those that were deleted.
 Status load_group(StatePersistence& service, const Pipeline& pipeline, LoadRequest request, ResumePoint& point) {
     if (Status status = load_base(service, request, point); !status) return status;
     if (point.progress.stages_completed >= pipeline.stages.size()) return {};
@@ -224,8 +226,8 @@ Result<ResumePoint> find_resume_point(StatePersistence& service, Store& store, c
     return point;
 }
 
-// Every execution since the checkpoint has tried the steps of this stage once at least, and so has the one that saved
-// it, unless that was its end: then it has counted its attempts.
+// Every execution since the checkpoint has tried the steps of this stage at least once. So has the execution that saved
+// it, unless it was that execution's last one: then its attempts are counted already.
 std::map<std::string, int, std::less<>> attempts_before(const ResumePoint& point, const Pipeline& pipeline,
                                                         std::int64_t epoch) {
     const RunProgress& progress = point.progress;

@@ -36,7 +36,7 @@ bool member_holds(const Condition::Member& member, const State& state) {
     return false;
 }
 
-/// How many values a test takes.
+/// The number of values that a test takes.
 struct Arity {
     std::size_t min = 0;
     std::size_t max = 0;

@@ -8,15 +8,15 @@
 
 namespace cairn {
 
-/// How the steps of the earlier stages ended, by name.
+/// The outcomes of the steps of earlier stages, by name.
 using StepOutcomes = std::map<std::string, StepOutcome, std::less<>>;
 
-/// Whether all that the condition asks for is so. A member that is not there equals nothing, is in nothing, and is
-/// different from every value. A step that is not among `outcomes` has no outcome. The condition was checked.
+/// Says whether the condition holds. A missing member equals nothing, is in nothing, and differs from every value. A
+/// step that is not in `outcomes` has no outcome. The condition must have been checked.
 [[nodiscard]] bool holds(const Condition& condition, const State& state, const StepOutcomes& outcomes);
 
-/// Errors: kInvalidArgument naming the pointer and what is accepted: it is no JSON Pointer, a value is no normal text
-///   of a JSON value, or there are too few or too many of them.
+/// Errors: kInvalidArgument naming the pointer and what is accepted: it is not a JSON Pointer, a value is not the
+/// normal text of a JSON value, or there are too few or too many values.
 [[nodiscard]] Status check_condition(const Condition& condition);
 
 }  // namespace cairn

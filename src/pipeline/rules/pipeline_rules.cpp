@@ -49,13 +49,13 @@ Status check_retry(const Step& step) {
                              in_quotes(step.name), retry.backoff.count(), retry.backoff_max.count()));
 }
 
-/// An error about a part of a step, which says whose.
+/// Adds the step's name to an error about a part of the step.
 Status of_step(const Step& step, Status status) {
     if (!status) status.error().message = fmt::format("step {}: {}", in_quotes(step.name), status.error().message);
     return status;
 }
 
-// A person has no attempts and no timeout, and is asked about one state.
+// A person has no attempts and no timeout, and decides about one state.
 Status check_approval(const Step& step, const Stage& stage) {
     const std::string name = in_quotes(step.name);
     if (stage.steps.size() > 1) return wrong(fmt::format("step {} needs approval: give it a stage of its own", name));
@@ -133,7 +133,7 @@ Result<StepTable> table_of(const Pipeline& pipeline) {
     return table;
 }
 
-/// The steps of the pipeline that each step's conditions ask about.
+/// For each step, the steps that its conditions ask about.
 std::vector<std::vector<std::size_t>> awaited_steps(const StepTable& table) {
     std::vector<std::vector<std::size_t>> awaited(table.steps.size());
     for (std::size_t i = 0; i < table.steps.size(); ++i) {

@@ -1,6 +1,6 @@
 #pragma once
 
-// What a pipeline must look like before it is run.
+// The rules that a pipeline must satisfy before it is run.
 
 #include <cairn/pipeline.h>
 
@@ -10,14 +10,14 @@
 
 namespace cairn {
 
-/// What an engine knows, by name.
+/// The names that an engine knows.
 struct KnownNames {
     std::set<std::string, std::less<>> agents;
     std::set<std::string, std::less<>> mergers;
 };
 
-/// As `ExecutionEngine::check` promises.
-/// Errors: kInvalidArgument naming the step or stage, what is wrong with it and what is accepted.
+/// Checks what `ExecutionEngine::check` promises.
+/// Errors: kInvalidArgument naming the step or stage, the problem and what is accepted.
 [[nodiscard]] Status check_pipeline(const Pipeline& pipeline, const KnownNames& known);
 
 }  // namespace cairn

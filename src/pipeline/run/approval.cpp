@@ -1,4 +1,4 @@
-// What a person decides about a paused run: a save of its own, so that it is as durable as any and in the history.
+// Saves a person's decision about a paused run. It is a normal save, so the decision is durable and in the history.
 
 #include "persistence/guarded.h"
 #include "persistence/save/request_rules.h"
@@ -21,7 +21,7 @@ std::unexpected<Error> wrong(const ApprovalDecision& decision, const std::string
     return fail(ErrorCode::kInvalidArgument, fmt::format("run \"{}\" {}", decision.run_id, what));
 }
 
-// Whether the run waits for this decision.
+// Checks that the run waits for this decision.
 Status check_waiting(const std::optional<RunProgress>& progress, const ApprovalDecision& decision) {
     if (!progress) return wrong(decision, "is no pipeline's, and waits for nobody's approval");
     const std::optional<Approval>& approval = progress->approval;
@@ -51,7 +51,7 @@ void decide(RunProgress& progress, const ApprovalDecision& decision) {
     if (!decision.is_approved) progress.error = rejection_of(*progress.approval).message;
 }
 
-// Counts only on top of what was looked at.
+// The decision counts only on top of the state that was looked at.
 Result<Receipt> save(StatePersistence& service, const LoadedState& paused, const RunProgress& progress,
                      const ApprovalDecision& decision) {
     Result<State> state = decision.change && decision.is_approved ? decision.change(paused.state) : paused.state;
@@ -83,7 +83,7 @@ Result<Receipt> decide_on_head(StatePersistence& service, const ApprovalDecision
     if (Status status = check_id("step", decision.step); !status) return std::unexpected(std::move(status.error()));
     if (Status status = check_id("by", decision.by); !status) return std::unexpected(std::move(status.error()));
     Result<Receipt> decided = decide_once(service, decision);
-    // The head has moved, or the run has just been deleted: another look tells.
+    // The head has moved, or the run has just been deleted: reading again shows which.
     for (int reads = 1; reads < kReadsMax && !decided && decided.error().code == ErrorCode::kConflict; ++reads) {
         decided = decide_once(service, decision);
     }

@@ -1,5 +1,5 @@
-// Steps at the same time: the part of an execution that has several threads. Each result is saved when it is there, as
-// a snapshot of its own that grows from the group's base: whatever happens next, no finished step runs again.
+// Runs steps at the same time: the part of an execution that has several threads. Each result is saved as soon as it is
+// there, as a snapshot of its own that grows from the group's base. So no finished step ever runs again.
 
 #include "pipeline/merge/group_merge.h"
 #include "pipeline/run/pipeline_run.h"
@@ -36,7 +36,7 @@ void PipelineRun::run_group(const Stage& stage) {
     complete_stage(stage);
 }
 
-// Those that have not finished in an earlier execution, and whose condition holds.
+// The steps that have not finished in an earlier execution, and whose condition holds.
 std::vector<const Step*> PipelineRun::steps_to_run(const Stage& stage) {
     std::vector<const Step*> steps;
     for (const Step& step : stage.steps) {
@@ -52,8 +52,8 @@ std::vector<const Step*> PipelineRun::steps_to_run(const Stage& stage) {
     return steps;
 }
 
-// One step and then whichever is `next`, until there is none. None begins once the run has ended: they would have to
-// run again anyway if the others cannot be merged, and what is finished is saved.
+// Runs one step and then each `next` one, until there is none. No step begins once the run has ended: it would have to
+// run again anyway if the others cannot be merged, and finished steps are saved.
 void PipelineRun::run_in_turn(const std::vector<const Step*>& steps, std::size_t first, std::atomic<std::size_t>& next,
                               std::size_t& under_way) {
     for (std::size_t turn = first; turn < steps.size(); turn = next++) {
@@ -72,7 +72,7 @@ void PipelineRun::run_in_group(const Step& step, std::size_t& under_way) {
     note_in_group(step, guarded([&] { return Result<StepRun>(run(step)); }), under_way);
 }
 
-// The last one's result is saved with the merged state, unless there will be none. An error: the step did not run.
+// The last result is saved with the merged state, unless there will be none. An error in `ran`: the step did not run.
 void PipelineRun::note_in_group(const Step& step, Result<StepRun> ran, std::size_t& under_way) {
     if (!ran) {
         ran.error().message = fmt::format("step \"{}\": {}", step.name, ran.error().message);
@@ -108,7 +108,7 @@ bool PipelineRun::merge_group(const Stage& stage) {
     return true;
 }
 
-// The state that all steps of the group start from, on disk before the first of their results.
+// Saves the state that all steps of the group start from. It is on disk before the first of their results.
 bool PipelineRun::save_base() {
     if (state_id_.empty()) {
         const bool saved = save({.type = CheckpointType::kIntermediate,
@@ -147,7 +147,7 @@ bool PipelineRun::save_group_result(const std::string& step, const State& result
     return saved;
 }
 
-// What is not saved of a group that cannot be completed.
+// Saves the unsaved results of a group that cannot be completed.
 void PipelineRun::save_group() {
     if (progress_.group_base.empty() && !save_base()) return;
     for (const auto& [step, result] : group_results_) {

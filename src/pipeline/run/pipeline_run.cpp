@@ -81,7 +81,8 @@ void PipelineRun::supersede() {
     stop_.request_stop();
 }
 
-// The steps of completed stages, then the first checkpoint of a new run: its input is on disk before anything runs.
+// Restores the steps of completed stages. Then saves a new run's first checkpoint: its input is on disk before anything
+// runs.
 void PipelineRun::begin() {
     progress_.steps_completed = 0;
     for (std::size_t i = 0; i < progress_.stages_completed; ++i) {
@@ -139,7 +140,7 @@ bool PipelineRun::is_decided(const Step& step) const {
            progress_.approval->is_decided();
 }
 
-// The decision stands until its stage is completed, and so it does in every execution that comes to it.
+// The decision holds until its stage is completed, in every execution that reaches it.
 void PipelineRun::follow_decision(const Step& step) {
     const bool is_approved = progress_.approval->decision == Approval::Decision::kApproved;
     StepRun decided{.state = state_};
@@ -148,8 +149,8 @@ void PipelineRun::follow_decision(const Step& step) {
     note(step, decided);
 }
 
-// A step that was skipped has nothing to save but the phase that begins behind it: the next checkpoint says that it was
-// skipped. The last stage's checkpoint is the run's.
+// A skipped step has nothing to save except a phase that begins after it: the next checkpoint says that it was skipped.
+// The run's final checkpoint is also the last stage's.
 void PipelineRun::complete_stage(const Stage& stage) {
     ++progress_.stages_completed;
     for (const Step& step : stage.steps) progress_.ended->add(step.name);
@@ -179,7 +180,7 @@ void PipelineRun::complete_stage(const Stage& stage) {
     }
 }
 
-// Of what comes next; the one so far if that says none.
+// The phase of the next stage; the current one if the next stage sets none.
 AgentPhase PipelineRun::next_phase() const {
     if (progress_.stages_completed < pipeline_.stages.size()) {
         for (const Step& step : pipeline_.stages[progress_.stages_completed].steps) {
@@ -274,7 +275,8 @@ void PipelineRun::end_cancelled() {
               .message = fmt::format("run \"{}\" was cancelled: execute it again to go on", call_.run_id)});
 }
 
-// The first reason counts, but a step's failure more than that others were stopped, and a pause less than anything.
+// The first reason counts. But a step's failure counts more than the stopping of others, and a pause counts less than
+// anything.
 void PipelineRun::end(PipelineStatus status, std::optional<Error> error) {
     const bool counts_more = (result_.status == PipelineStatus::kInterrupted && status == PipelineStatus::kFailed) ||
                              result_.status == PipelineStatus::kPaused;
@@ -307,7 +309,8 @@ bool PipelineRun::is_taken_over() const {
     return held && !*held;
 }
 
-// The last checkpoint. It is on disk when it returns, whatever the others were, and has all that they had.
+// Saves the last checkpoint. It is on disk on return, whatever the durability of the others, and includes all that they
+// had.
 void PipelineRun::finish() {
     if (is_superseded_) return end(PipelineStatus::kInterrupted, taken_over(call_.run_id));
     const bool is_completed = !has_ended();

@@ -1,6 +1,6 @@
 #pragma once
 
-// One execution of a pipeline: stage after stage, a checkpoint after each.
+// One execution of a pipeline: stage after stage, with a checkpoint after each.
 
 #include "pipeline/events/run_events.h"
 #include "pipeline/resume/resume_point.h"
@@ -31,7 +31,7 @@ public:
         const ExecutorOptions& options;
         StatePersistence& service;
         RunEvents& events;
-        AgentCall call;  ///< What every agent is told.
+        AgentCall call;  ///< The input that every agent gets.
         const RunLease& lease;
     };
 
@@ -40,9 +40,9 @@ public:
     PipelineRun& operator=(const PipelineRun&) = delete;
     ~PipelineRun() = default;
 
-    /// Once.
+    /// Call it once.
     PipelineResult execute();
-    /// Another executor has taken the run: ends it, saving nothing more. From any thread.
+    /// Call it when another executor has taken the run: ends the run and saves nothing more. From any thread.
     void supersede();
 
 private:
@@ -73,7 +73,7 @@ private:
     bool is_wanted(const Step& step);
     StepRun run(const Step& step);
     int attempts_before(const Step& step) const;
-    /// What the end of a step means. True: its result counts.
+    /// Records the end of a step. Returns true if its result counts.
     bool note(const Step& step, const StepRun& run);
     void decide(const Step& step, StepResult result);
     void end_by(const Step& step, const StepRun& run);
@@ -82,7 +82,7 @@ private:
     bool is_taken_over() const;
     bool has_ended() const { return result_.status != PipelineStatus::kRunning; }
 
-    /// False: the run has to end.
+    /// Returns false if the run has to end.
     bool save(const Checkpoint& checkpoint);
     bool saves_once() const { return options_.config.durability == Durability::kExit; }
     AgentPhase next_phase() const;
@@ -95,7 +95,7 @@ private:
     const RunLease& lease_;
     const Pipeline& pipeline_;
     const bool is_new_;
-    const std::map<std::string, int, std::less<>> attempts_before_;  // at steps of the stage that was under way
+    const std::map<std::string, int, std::less<>> attempts_before_;  // at steps of the stage that was current
     const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 
     std::stop_source stop_;
@@ -106,9 +106,9 @@ private:
     // Guarded by mutex_ while the steps of a group run:
     RunProgress progress_;
     State state_;                           // after the last completed stage
-    std::string state_id_;                  // its snapshot; empty: it is not saved
+    std::string state_id_;                  // its snapshot; empty: not saved
     AgentPhase saved_phase_;                // of the last checkpoint
-    std::optional<std::string> grew_from_;  // what the next checkpoint of it grows from, if not from the head
+    std::optional<std::string> grew_from_;  // parent of the state's next checkpoint, if not the head
     std::map<std::string, State, std::less<>> group_results_;
     std::map<std::string, StepResult, std::less<>> decided_;
     Checkpointer checkpointer_;

@@ -15,10 +15,11 @@
 namespace cairn {
 namespace {
 
-using Json = nlohmann::ordered_json;  // what is written keeps its order;
-using ReadJson = nlohmann::json;      // what others may have written is not searched key by key for each key
+using Json = nlohmann::ordered_json;  // written members keep their order
+using ReadJson = nlohmann::json;      // text that others may have written is not searched key by key for each key
 
-// Anybody may have saved metadata that looks like a pipeline's: the library would convert whatever is there.
+// Anybody may have saved metadata that looks like a pipeline's. The library would convert wrong numbers instead of
+// refusing them.
 struct NoSuchNumber : std::exception {};
 
 constexpr std::int64_t kCountMax = 1'000'000'000;
@@ -55,7 +56,7 @@ void read_names(const ReadJson& document, StepOutcome outcome, RunProgress& prog
     for (const ReadJson& name : *found) progress.exceptions.emplace(name.get<std::string>(), outcome);
 }
 
-// An unknown decision is none: the run then waits for one.
+// An unknown decision counts as none: the run then waits for one.
 Approval read_approval(const ReadJson& document) {
     Approval approval{.step = document.at("step").get<std::string>(), .by = document.value("by", "")};
     for (const auto decision : {Approval::Decision::kApproved, Approval::Decision::kRejected}) {
@@ -131,7 +132,7 @@ std::optional<StepsDigest> StepsDigest::parse(std::string_view hex) {
     return digest;
 }
 
-// What is empty is left out: this is stored with every step.
+// Empty members are left out: this is stored with every step.
 State RunProgress::to_metadata() const {
     Json document = {{"pipeline", pipeline},
                      {"status", to_string(status)},

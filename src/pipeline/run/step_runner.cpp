@@ -19,7 +19,7 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-/// True if `stop` was requested meanwhile.
+/// Returns true if `stop` was requested meanwhile.
 bool pause_for(std::chrono::milliseconds duration, const std::stop_token& stop) {
     std::mutex mutex;
     std::condition_variable_any woken;
@@ -27,7 +27,7 @@ bool pause_for(std::chrono::milliseconds duration, const std::stop_token& stop) 
     return woken.wait_for(lock, stop, duration, [&] { return stop.stop_requested(); });
 }
 
-/// Asks an attempt to stop, for the run's sake or when its time is up.
+/// Asks an attempt to stop, when the run is stopped or the step times out.
 class AttemptStop {
 public:
     AttemptStop(const std::stop_token& run, std::chrono::milliseconds timeout)
@@ -46,10 +46,10 @@ private:
     std::stop_source source_;
     std::atomic<bool> is_late_ = false;
     std::stop_callback<std::function<void()>> passed_on_;
-    Timer timer_;  // last: it uses what stands above
+    Timer timer_;  // last: it uses the members above
 };
 
-// What an agent throws is its own error, told in its own words.
+// An exception of an agent becomes the agent's own error, in its own words.
 Result<State> call_agent(const Agent& agent, const State& state, const AgentCall& call) {
     try {
         return agent(state, call);

@@ -1,6 +1,6 @@
 #pragma once
 
-// One run in memory, and what a batch has to know of it.
+// One run in memory, and the facts that a batch needs to know of it.
 
 #include "store/batch_rules.h"
 
@@ -17,7 +17,7 @@ namespace cairn {
 struct MemoryRun {
     std::string thread_id;
     std::string user_id;
-    std::map<std::int64_t, Snapshot> snapshots;                 // by version; the last is the head; without bases
+    std::map<std::int64_t, Snapshot> snapshots;  // by version; the last is the head; their `bases` are empty
     std::map<std::string, std::int64_t, std::less<>> versions;  // by snapshot id
     Timestamp created_at;                                       // of its first snapshot
 
@@ -25,15 +25,15 @@ struct MemoryRun {
 };
 
 using MemoryRuns = std::map<std::string, MemoryRun, std::less<>>;
-using MemoryLeases = std::map<std::string, LeaseInfo, std::less<>>;  // by run, which need not have snapshots
+using MemoryLeases = std::map<std::string, LeaseInfo, std::less<>>;  // by run; the run need not have snapshots
 
 /// The snapshot with the frames that it needs. Errors: kCorrupt (one is missing).
 [[nodiscard]] Result<Snapshot> with_bases(const MemoryRun& run, const Snapshot& snapshot);
 
-/// How many frames each of the run's snapshots needs, its own included: the most of them.
+/// The number of frames that the snapshot with the longest chain needs, its own included.
 std::uint64_t chain_frames_max(const MemoryRun& run);
 
-/// What `batch` has to know of its run (null: there is none) and of the lease on it.
+/// The facts that `batch` needs to know of its run (null: there is none) and of the run's lease.
 RunFacts facts_of(const MemoryRun* run, const Lease& lease, const RunBatch& batch);
 
 }  // namespace cairn

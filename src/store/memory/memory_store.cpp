@@ -21,7 +21,7 @@
 namespace cairn {
 namespace {
 
-/// A commit waits for nothing but a lock: so many callers may bring theirs at a time.
+/// A commit waits for nothing but a lock, so this many callers may commit at a time.
 constexpr std::size_t kCommitsAtOnce = 8;
 
 template <class T>
@@ -66,7 +66,7 @@ void count(const Snapshot& snapshot, StoreStats& stats) {
 
 using MemoryRecoveries = std::map<std::string, std::vector<RecoveryRecord>, std::less<>>;  // by run, oldest first
 
-/// Where a run stands in a list of runs.
+/// A run's place in a list of runs.
 struct RunPlace {
     Timestamp created_at;
     std::string_view run_id;
@@ -78,7 +78,7 @@ bool comes_before(RunQuery::Order order, const RunPlace& one, const RunPlace& ot
     return std::tie(one.created_at, one.run_id) > std::tie(other.created_at, other.run_id);
 }
 
-// The first `limit` of `items`, and whether there are more.
+// Cuts `items` to the first `limit`, and says whether there were more.
 template <class T>
 bool cut(std::vector<T>& items, std::size_t limit) {
     const bool more = items.size() > limit;
@@ -109,7 +109,7 @@ public:
     Status close() override;
 
 private:
-    // `answer` under the reader's lock, as a value: an exhausted machine is an error too.
+    // Calls `answer` under the reader's lock. If memory runs out, that is returned as an error, too.
     template <class T, class Answer>
     Result<T> read(Answer answer) {
         const std::shared_lock lock(mutex_);
@@ -124,7 +124,7 @@ private:
     static std::unexpected<Error> closed() { return fail(ErrorCode::kClosed, "the memory store was closed"); }
     static std::unexpected<Error> out_of_memory() { return fail(ErrorCode::kInternal, "memory store: no memory"); }
 
-    // These expect the lock to be held.
+    // The caller must hold the lock.
     const MemoryRun* find_run(std::string_view run_id) const;
     std::optional<LeaseInfo> find_lease(std::string_view run_id) const;
     Status commit_one(RunBatch batch);
@@ -166,10 +166,10 @@ void append(MemoryRun& run, Snapshot snapshot) {
     run.snapshots.emplace(version, std::move(snapshot));
 }
 
-// Neither takes memory.
+// Neither function allocates memory.
 void put(MemoryRuns& into, MemoryRuns added) {
     into.merge(added);
-    for (auto& [run_id, more] : added) {  // it is there already
+    for (auto& [run_id, more] : added) {  // the run is there already
         MemoryRun& run = into.find(run_id)->second;
         run.versions.merge(more.versions);
         run.snapshots.merge(more.snapshots);
@@ -197,7 +197,7 @@ void MemoryStore::remove(MemoryRun& run, const SnapshotDeletion& deletion) {
     run.snapshots.erase(found);
 }
 
-// All memory is taken before anything changes.
+// All memory is allocated before anything changes.
 void MemoryStore::apply(RunBatch batch) {
     MemoryRuns runs;
     for (SnapshotWrite& write : batch.writes) append(runs[batch.run_id], std::move(write.snapshot));
@@ -416,7 +416,7 @@ Result<StoreStats> MemoryStore::stats(Deadline /*deadline*/) {
     });
 }
 
-// There is no engine that could have damaged anything.
+// There is no engine that could damage anything.
 Result<CheckReport> MemoryStore::check(Deadline /*deadline*/) {
     return read<CheckReport>([&] {
         CheckReport report;
@@ -426,7 +426,7 @@ Result<CheckReport> MemoryStore::check(Deadline /*deadline*/) {
     });
 }
 
-// What is deleted is freed at once.
+// Deleted snapshots are freed at once.
 Result<std::uint64_t> MemoryStore::reclaim(Deadline /*deadline*/) {
     return read<std::uint64_t>([&]() -> Result<std::uint64_t> {
         if (read_only_) return fail(ErrorCode::kReadOnly, "the memory store was opened read-only");

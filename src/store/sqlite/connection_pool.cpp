@@ -6,7 +6,7 @@
 namespace cairn::sqlite {
 namespace {
 
-/// How long a caller waits before none that comes later is served first.
+/// After this wait, a caller is served before all that come later.
 constexpr std::chrono::milliseconds kPatience{5};
 
 }  // namespace
@@ -30,7 +30,7 @@ Result<Loan> ConnectionPool::acquire(Deadline deadline) {
     return loan;
 }
 
-/// Who waits for a connection.
+/// A caller that waits for a connection.
 struct ConnectionPool::Caller {
     std::condition_variable may_try;
     std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
@@ -38,8 +38,9 @@ struct ConnectionPool::Caller {
     bool is_patient() const { return std::chrono::steady_clock::now() - since < kPatience; }
 };
 
-// Whoever comes while one is free takes it, even if others wait: to hand each to the longest waiting caller would cost
-// a change of threads a call. A caller that has waited for long is served before all that come later.
+// A caller that comes while a connection is free takes it, even if others wait: handing each one to the caller that
+// waited longest would cost a thread switch per call. A caller that has waited for long is served before all that come
+// later.
 bool ConnectionPool::take_turn(Deadline deadline) {
     std::unique_lock lock(mutex_);
     if (lent_ < connections_max_ && (waiting_.empty() || waiting_.front()->is_patient())) {
@@ -61,7 +62,7 @@ void ConnectionPool::wake_next() {
     if (!waiting_.empty() && lent_ < connections_max_) waiting_.front()->may_try.notify_one();
 }
 
-// An idle connection whose file was moved or deleted would serve, and acknowledge, what nobody can find again.
+// Skips idle connections whose file was moved or deleted: nobody could find again what they would acknowledge.
 std::unique_ptr<Connection> ConnectionPool::take_idle(std::uint64_t& generation) {
     while (true) {
         std::unique_ptr<Connection> connection;
@@ -76,7 +77,7 @@ std::unique_ptr<Connection> ConnectionPool::take_idle(std::uint64_t& generation)
     }
 }
 
-// What cannot be logged, for want of memory above all, is not worth the call that just ends.
+// A failure to log, mostly for lack of memory, must not fail the call that is just ending.
 void ConnectionPool::log_discarded() const noexcept {
     try {
         log_({.level = LogLevel::kWarning,
@@ -91,7 +92,7 @@ void ConnectionPool::give_back(std::unique_ptr<Connection> connection, std::uint
         connection.reset();
         log_discarded();
     }
-    std::unique_ptr<Connection> closed;  // not under the lock
+    std::unique_ptr<Connection> closed;  // closed outside the lock
     const std::lock_guard lock(mutex_);
     if (generation != generation_) closed = std::move(connection);
     if (connection != nullptr) idle_.push_back(std::move(connection));

@@ -23,7 +23,7 @@ namespace cairn::sqlite {
 
 class ConnectionPool;
 
-/// A connection on loan. A broken one is closed when it is given back, and the next caller gets a new one.
+/// A borrowed connection. A broken one is closed when it is returned, and the next caller gets a new one.
 class Loan {
 public:
     ~Loan();
@@ -43,8 +43,8 @@ private:
     explicit Loan(ConnectionPool& pool) : pool_(&pool) {}
 
     ConnectionPool* pool_;                    // null once moved from
-    std::unique_ptr<Connection> connection_;  // null until it is found or opened
-    std::uint64_t generation_ = 0;            // of the pool, when it was lent
+    std::unique_ptr<Connection> connection_;  // null until one is found or opened
+    std::uint64_t generation_ = 0;            // the pool's generation when it was lent
 };
 
 /// Threads: safe to use concurrently.
@@ -54,17 +54,17 @@ public:
 
     ConnectionPool(std::size_t connections_max, Opener opener, LogSink log)
         : connections_max_(connections_max), opener_(std::move(opener)), log_(std::move(log)) {
-        idle_.reserve(connections_max);  // giving back must not fail
+        idle_.reserve(connections_max);  // so that returning one cannot fail
     }
 
-    /// A sound connection to the file that the path names now, which waits for locks until `deadline` too.
+    /// Lends a sound connection to the file that the path names now. It, too, waits for locks until `deadline`.
     /// Errors: kUnavailable (all were in use until `deadline`, or the file is gone), and those of opening.
     [[nodiscard]] Result<Loan> acquire(Deadline deadline);
     /// Puts a connection that was opened elsewhere into the pool.
     void adopt(std::unique_ptr<Connection> connection);
     /// Closes all connections that are not on loan.
     void close();
-    /// Closes all connections, those on loan when they are given back: none that is open now is lent again.
+    /// Closes all connections; a lent one is closed when it is returned. No connection that is open now is lent again.
     void discard();
 
 private:
@@ -85,8 +85,8 @@ private:
     // Guarded by mutex_:
     std::vector<std::unique_ptr<Connection>> idle_;
     std::size_t lent_ = 0;
-    std::uint64_t generation_ = 0;  // of connections: those of an earlier one are not lent again
-    std::deque<Caller*> waiting_;   // first come first
+    std::uint64_t generation_ = 0;  // of connections: those of an earlier generation are not lent again
+    std::deque<Caller*> waiting_;   // first come, first served
 };
 
 }  // namespace cairn::sqlite

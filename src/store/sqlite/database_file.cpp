@@ -33,12 +33,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// 8 KB pages: rows of 1 to 4 KB leave 400 bytes less of each page unused than with 4 KB, at the same time a commit.
+// 8 KB pages: with rows of 1 to 4 KB, each page has 400 bytes less unused than with 4 KB, at the same time per commit.
 constexpr char kNewDatabase[] = "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL";
 
-// What is deleted is overwritten (secure_delete), whatever the engine was built with. No memory map: a file that
-// shrinks or fails under one kills the process. The log is kept at its working size (autocheckpoint x page), since
-// writing over old blocks is cheaper than growing a file; a burst's excess is cut off.
+// secure_delete overwrites deleted data, whatever the engine was built with. There is no memory map: a file that
+// shrinks or fails under one kills the process. autocheckpoint x page keeps the log at its working size, since writing
+// over old blocks is cheaper than growing a file; the excess of a burst is cut off.
 constexpr char kEachConnection[] = R"sql(
 PRAGMA trusted_schema = OFF;
 PRAGMA cell_size_check = ON;
@@ -51,7 +51,7 @@ PRAGMA wal_autocheckpoint = 1000;
 PRAGMA journal_size_limit = 33554432;
 )sql";
 
-// What we look for in the database's header (https://sqlite.org/fileformat.html).
+// The fields that we read in the database's header (https://sqlite.org/fileformat.html).
 constexpr std::string_view kMagic("SQLite format 3\0", 16);
 constexpr std::size_t kWriteFormatOffset = 18;
 constexpr std::size_t kApplicationIdOffset = 68;
@@ -66,7 +66,7 @@ std::int64_t read_big_endian(std::string_view bytes, std::size_t offset) {
     return value;
 }
 
-// A database that never got a table: its first page is an empty leaf, and no log can hold more.
+// A database that never had a table: its first page is an empty leaf, and no log can hold more.
 bool is_blank_database(std::string_view header) {
     return read_big_endian(header, kApplicationIdOffset) == 0 && header[kWriteFormatOffset] == 1 &&
            header.substr(kFirstPageOffset, 1) == "\x0D" && header[kFirstPageOffset + 3] == 0 &&
@@ -91,7 +91,7 @@ Status check_name(const fs::path& path) {
     if (path.native().find('\0') != std::string::npos) {
         return fail(ErrorCode::kInvalidArgument, "the store's path holds a NUL character");
     }
-    // The engine has a limit of its own; leave room for the suffixes of log files and of a new database.
+    // The engine has a limit of its own. Leave room for the suffixes of log files and of a new database.
     const auto bytes_max = static_cast<std::size_t>(sqlite3_vfs_find(nullptr)->mxPathname) - 64;
     if (path.native().size() > bytes_max) {
         return fail(ErrorCode::kInvalidArgument, fmt::format("the store's path has {} bytes: give one of at most {}",
@@ -109,7 +109,7 @@ ErrorCode code_for(int system_error) {
     return code_of_system_error(system_error, ErrorCode::kUnavailable);
 }
 
-// Whether there is a file, and that nothing else is there.
+// Says whether the file exists. Anything but a file there is an error.
 Result<bool> is_there(const fs::path& path) {
     std::error_code problem;
     const fs::file_status status = fs::status(path, problem);
@@ -136,12 +136,12 @@ fs::path with_suffix(fs::path path, std::string_view suffix) {
     return path += suffix;
 }
 
-// Gives `draft` the name `path`, which nothing may have. Returns 0 or the system's error.
+// Gives `draft` the name `path`, which must be free. Returns 0 or the system's error.
 int publish(const fs::path& draft, const fs::path& path) {
-    // In one step: whoever dies after it leaves no second name behind.
+    // One step: a process that dies after it leaves no second name behind.
     if (::renameat2(AT_FDCWD, draft.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0) return 0;
     if (errno == EEXIST) return EEXIST;
-    // Some file systems can only do so.
+    // Some file systems support only this.
     return ::link(draft.c_str(), path.c_str()) == 0 ? 0 : errno;
 }
 
@@ -152,7 +152,7 @@ constexpr std::string_view kDraftMark = ".new-";
 constexpr std::string_view kLockSuffix = "-lock";
 constexpr std::array<std::string_view, 5> kDraftSuffixes{"", "-journal", "-wal", "-shm", kLockSuffix};
 
-// Named beforehand: there may be no memory for it at the end. The lock comes last.
+// The names are made in advance: there may be no memory for them at the end. The lock comes last.
 std::vector<fs::path> files_of_draft(const fs::path& draft) {
     std::vector<fs::path> files;
     files.reserve(kDraftSuffixes.size());
@@ -164,8 +164,8 @@ void unlink_all(const std::vector<fs::path>& files) {
     for (const fs::path& file : files) ::unlink(file.c_str());
 }
 
-/// A database that is being made. A file beside it is locked for as long, so that others can tell whether its maker
-/// lives. (A lock on the draft itself would not do: closing it takes the engine's locks of the finished store.)
+/// A database that is being made. A file beside it is locked meanwhile, so that others can tell whether its maker is
+/// alive. (A lock on the draft itself would not do: closing it drops the engine's locks of the finished store.)
 class Draft {
 public:
     Draft(const fs::path& final_path, std::uint32_t mode) : mode_(mode) {
@@ -185,8 +185,8 @@ public:
     const fs::path& path() const { return path_; }
 
 private:
-    // By one of the dead, by somebody who removes what they left, or by what somebody has put there to lead us
-    // elsewhere. Where no lock can be had, nobody removes anything.
+    // The name may be taken by a dead maker's draft, by someone who removes it, or by something that was put there to
+    // lead us elsewhere. Where no lock can be had, nobody removes anything.
     bool is_taken() {
         const fs::path lock = with_suffix(path_, kLockSuffix);
         lock_ = create_file(lock.c_str(), O_RDWR, kFileModeDefault);
@@ -201,8 +201,8 @@ private:
         return true;
     }
 
-    // States are private: a new store is its owner's alone, and the engine gives its other files the same mode. False:
-    // something has one of the names already. Any other problem is left to the engine, which says it.
+    // States are private: a new store belongs to its owner alone, and the engine gives its other files the same mode.
+    // Returns false if one of the names is taken. Any other problem is left to the engine, which reports it.
     bool make_file() const {
         for (const std::string_view suffix : {"-journal", "-wal", "-shm"}) {
             struct stat unused{};
@@ -230,7 +230,7 @@ bool is_lock_of_draft(std::string_view name, std::string_view store) {
 }
 
 void remove_if_dead(const fs::path& lock) {
-    // Whatever else has such a name neither keeps us waiting nor leads us elsewhere.
+    // Anything else with such a name neither makes us wait nor leads us elsewhere.
     const int descriptor = ::open(lock.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (descriptor < 0) return;
     struct stat status{};
@@ -257,12 +257,12 @@ bool has_draft(const fs::path& path) {
     return !locks_of_drafts(path).empty();
 }
 
-// What makers of this store left behind that were killed.
+// Removes drafts of this store whose makers were killed.
 void remove_drafts_of_the_dead(const fs::path& path) {
     for (const fs::path& lock : locks_of_drafts(path)) remove_if_dead(lock);
 }
 
-// A maker that died, or is about to go on, can have left its draft's name beside the new one (`publish`).
+// A maker that died, or is about to go on, may have left its draft's name beside the new one (`publish`).
 Status check_only_name_but_drafts(const fs::path& path, Deadline deadline) {
     constexpr std::chrono::milliseconds kPatience(500);
     const Deadline until = std::min(deadline, std::chrono::steady_clock::now() + kPatience);
@@ -275,7 +275,7 @@ Status check_only_name_but_drafts(const fs::path& path, Deadline deadline) {
     }
 }
 
-// A pipe there would keep the engine waiting beyond any deadline.
+// A pipe there would make the engine wait beyond any deadline.
 Status check_logs(const fs::path& path) {
     for (const std::string_view suffix : {"-journal", "-wal", "-shm"}) {
         const fs::path file = with_suffix(path, suffix);
@@ -288,7 +288,7 @@ Status check_logs(const fs::path& path) {
     return {};
 }
 
-// A failed opening says what the engine saw; the file system often says why.
+// The error of a failed opening tells what the engine saw. The file system often knows the reason.
 Error explain(Error error, const fs::path& path, Access access) {
     const bool writing = access == Access::kWrite || access == Access::kCreate;
     if (error.code != ErrorCode::kUnavailable && error.code != ErrorCode::kReadOnly) return error;
@@ -317,7 +317,7 @@ Status use_log(Connection& connection) {
                 fmt::format("the file system cannot hold a write-ahead log (journal mode stays \"{}\")", *mode));
 }
 
-// Whether a log beside the file says that it is ours. Leaves a log that is not ours as it is.
+// Says whether a log beside the file shows that the file is ours. Leaves a log that is not ours as it is.
 bool is_ours_by_its_log(Connection& connection, const fs::path& path) {
     static constexpr char kReadApplicationId[] = "PRAGMA application_id";
     std::error_code missing;
@@ -329,12 +329,12 @@ bool is_ours_by_its_log(Connection& connection, const fs::path& path) {
     return application_id == kApplicationId;
 }
 
-// Another process may be making a store of an empty file: while its journal is there, the file is half written. So a
-// file is refused only if it had no journal before and after it was read, or one that stays: some other program left
-// it.
+// Another process may be making a store of an empty file: while its journal exists, the file is half written. So a file
+// is refused in two cases only: it had no journal before and after it was read, or its journal stays (some other
+// program left it).
 Result<Content> open_content(Connection& connection, const fs::path& path) {
     const fs::path journal = with_suffix(path, "-journal");
-    bool had_journal = true;  // before the first look, which nobody knows
+    bool had_journal = true;  // unknown before the first look
     for (int looks = 0;; ++looks) {
         const Result<std::string> header = connection.peek(kPeekBytes);
         if (!header) return std::unexpected(header.error());
@@ -345,7 +345,7 @@ Result<Content> open_content(Connection& connection, const fs::path& path) {
         if (content) return content;
         const bool has_journal = fs::exists(journal, unknown);
         if (looks == kLooksAtJournalMax || !(had_journal || has_journal)) {
-            // Power lost while the log was being copied over the first page leaves rubbish there, and the page in the
+            // A power loss while the log was being copied over the first page leaves rubbish there, and the page in the
             // log.
             if (is_ours_by_its_log(connection, path)) return Content::kStore;
             return content;
@@ -403,8 +403,8 @@ Result<std::unique_ptr<Connection>> DatabaseFile::connect_as(Access access, Dead
     return connection;
 }
 
-// Beside writers if at all possible. Where not even the lock files can be made, nobody can write either, and the file
-// is all there is; unless a log with content lies beside it, which cannot be read without the lock files.
+// Opens beside writers if at all possible. Where not even the lock files can be made, nobody can write either, and the
+// file holds everything. The exception is a log with content beside it: that cannot be read without the lock files.
 Result<std::unique_ptr<Connection>> DatabaseFile::connect_read_only(Deadline deadline) {
     Result<std::unique_ptr<Connection>> connection = connect_as(Access::kRead, deadline);
     if (connection || ::access(path_.parent_path().c_str(), W_OK) == 0) return connection;
@@ -442,7 +442,7 @@ Status DatabaseFile::make(std::uint32_t mode, Deadline deadline) const {
             if (::access(path_.parent_path().c_str(), W_OK) != 0) {
                 return fail_with(code_for(errno), path_, "its folder cannot be written", errno);
             }
-            // The draft is our own affair: tell it of the file that was asked for.
+            // The draft is internal: the message names the file that was asked for.
             if (error.message.starts_with(draft.path().native())) {
                 error.message.replace(0, draft.path().native().size(), path_.native());
             }

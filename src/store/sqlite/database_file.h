@@ -1,6 +1,6 @@
 #pragma once
 
-// The file under a store: whether it is ours, how it is made, and how connections to it are opened.
+// The file under a store: it checks that the file is ours, makes it, and opens connections to it.
 
 #include "store/sqlite/fork_guard.h"
 #include "store/sqlite/sqlite_connection.h"
@@ -20,10 +20,10 @@ namespace cairn::sqlite {
 
 class DatabaseFile {
 public:
-    /// Makes the file if it is missing and the options' `create` is on, brings it up to date unless they say
-    /// `read_only`, and gives it back with its first connection, one that can write unless `read_only`.
-    /// A new database is made beside its place under another name and appears there complete or not at all, so that
-    /// neither a crash nor several processes that make it at once can leave half of one.
+    /// Makes the file if it is missing and the options' `create` is on. Brings it up to date unless the options say
+    /// `read_only`. Returns it with its first connection, which can write unless `read_only`.
+    /// A new database is made beside its place under another name and appears there complete or not at all. So neither
+    /// a crash nor several processes that make it at once can leave half of one.
     /// Errors: as `open_store`.
     struct Opened;
     [[nodiscard]] static Result<Opened> open(const std::filesystem::path& path, const OpenOptions& options,
@@ -43,7 +43,7 @@ private:
     [[nodiscard]] Result<std::unique_ptr<Connection>> connect_read_only(Deadline deadline);
     [[nodiscard]] Status make(std::uint32_t mode, Deadline deadline) const;
 
-    // Absolute, so that no name means anything special to the engine, and without links.
+    // Absolute, so that no name has a special meaning to the engine, and without links.
     std::filesystem::path path_;
     Access access_;
     std::span<const Migration> known_;

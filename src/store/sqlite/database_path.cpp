@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Blanks, tabs, line ends and backslashes of a path stand in the table of mounts as three octal digits.
+// In the table of mounts, blanks, tabs, line ends and backslashes of a path are written as three octal digits.
 std::string as_in_table_of_mounts(std::string_view path) {
     std::string written;
     for (const char character : path) {
@@ -66,7 +66,7 @@ Result<fs::path> resolve(const fs::path& path) {
 
 Status check_only_name(const fs::path& path) {
     struct stat status{};
-    if (::stat(path.c_str(), &status) != 0) return {};  // gone again: opening says so
+    if (::stat(path.c_str(), &status) != 0) return {};  // deleted meanwhile: opening reports it
     if (status.st_nlink > 1) {
         return fail(ErrorCode::kInvalidArgument,
                     fmt::format("{} has {} names (hard links), and whoever uses another of them writes another log: "

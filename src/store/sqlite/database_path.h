@@ -1,8 +1,8 @@
 #pragma once
 
-// The one name of a database. The engine keeps the log and the lock file beside the name by which it was opened;
-// whoever opens the same file by another name gets another log, and both sides write into one database without knowing
-// of each other.
+// The one name of a database. The engine keeps the log and the lock file beside the name by which the file was opened.
+// A program that opens the same file by another name gets another log, and both sides write into one database without
+// knowing of each other.
 
 #include <cairn/error.h>
 
@@ -10,7 +10,7 @@
 
 namespace cairn::sqlite {
 
-/// The path without links and "..": beside it are the log and the lock file. Its last part need not exist.
+/// Returns the path without links and "..": the log and the lock file are beside it. Its last part need not exist.
 /// Errors: kNotFound, kReadOnly, kUnavailable.
 [[nodiscard]] Result<std::filesystem::path> resolve(const std::filesystem::path& path);
 

@@ -28,7 +28,8 @@ namespace {
 
 constexpr std::string_view kLockFileSuffix = "-shm";
 
-// Where connections that use the log have a shared lock as long as they are open. https://sqlite.org/walformat.html
+// The bytes on which connections that use the log have a shared lock as long as they are open.
+// https://sqlite.org/walformat.html
 constexpr off_t kDatabaseLocks = 0x40000002;
 constexpr off_t kDatabaseLocksCount = 510;
 constexpr off_t kLockFileInUse = 128;
@@ -37,12 +38,12 @@ constexpr off_t kLockFileInUse = 128;
 struct LockedFile {
     dev_t device = 0;
     ino_t inode = 0;
-    int descriptor = -1;           // none unless
-    bool led = false;              // false: it stays with the process's own locks, which closing one would drop
-    std::size_t engine_files = 0;  // descriptors of the engine's
+    int descriptor = -1;           // set only if `led`
+    bool led = false;              // false: it keeps the process's own locks, which closing a descriptor would drop
+    std::size_t engine_files = 0;  // number of the engine's descriptors
 };
 
-/// What the engine would call.
+/// The calls that the engine would make.
 struct SystemCalls {
     int (*open)(const char*, int, int) = nullptr;
     int (*close)(int) = nullptr;
@@ -51,12 +52,12 @@ struct SystemCalls {
 
 struct Table {
     SystemCalls system;  // written once
-    // Taken last of all locks and held over no lock call. Guards the rest:
+    // Taken last of all locks and never held during a lock call. Guards the rest:
     std::mutex mutex;
-    std::vector<std::string> databases;  // one entry for each store that is open
+    std::vector<std::string> databases;  // one entry for each open store
     std::vector<std::unique_ptr<LockedFile>> files;
-    std::vector<LockedFile*> by_descriptor;  // the engine's; null: not looked at yet
-    // Made beforehand, since for want of memory the engine would open a file read-only.
+    std::vector<LockedFile*> by_descriptor;  // by the engine's descriptor; null: not looked at yet
+    // Made in advance: without memory, the engine would open a file read-only.
     std::vector<std::unique_ptr<LockedFile>> spares;
 };
 
@@ -65,7 +66,7 @@ Table& table() {
     return *kTable;
 }
 
-// Stands in `by_descriptor` for files that are not ours.
+// The mark in `by_descriptor` for files that are not ours.
 LockedFile& not_ours() {
     static LockedFile file;
     return file;
@@ -93,7 +94,7 @@ LockedFile* find(const std::string& path) {
     return ::stat(path.c_str(), &status) == 0 ? find(status.st_dev, status.st_ino) : nullptr;
 }
 
-// Not below 3, where whatever writes to "standard error" would write into it.
+// Returns no descriptor below 3, where a write to "standard error" would go into the file.
 int open_beyond_standard_streams(const char* path) {
     int descriptor = ::open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (descriptor < 0) descriptor = ::open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -103,8 +104,8 @@ int open_beyond_standard_streams(const char* path) {
     return higher;
 }
 
-// Whether this process has a lock of its own on a file, which the system's list says: a lock call only tells of one
-// that is in the way, and that may be another process's on the same bytes.
+// Says whether this process has a lock of its own on a file. The system's list shows it. A lock call only shows a lock
+// that is in the way, which may be another process's on the same bytes.
 bool has_own_lock(ino_t inode) {
     const std::string own = fmt::format("{}", ::getpid());
     const std::string ending = fmt::format(":{}", inode);
@@ -119,15 +120,15 @@ bool has_own_lock(ino_t inode) {
     return false;
 }
 
-// Not where the system has no such locks, nor where this process has locks of the other kind on the file already: its
-// own connections of before would be in our way.
+// Returns false where the system has no such locks, and where this process has locks of the other kind on the file
+// already: its earlier connections would be in our way.
 bool can_be_led(int descriptor, ino_t inode) {
     struct flock conflict = whole_file(F_WRLCK);
     if (::fcntl(descriptor, F_OFD_GETLK, &conflict) != 0) return false;
     return conflict.l_type == F_UNLCK || (conflict.l_pid != ::getpid() && !has_own_lock(inode));
 }
 
-// For a database and its lock file.
+// Makes room for a database and its lock file.
 void prepare() {
     constexpr std::size_t kDescriptors = 1'024;
     constexpr std::size_t kFilesOfAStore = 2;
@@ -137,7 +138,7 @@ void prepare() {
     all.files.reserve(all.files.size() + all.spares.size());
 }
 
-// The file behind `descriptor`, the engine's. Null: it cannot be opened once more, which errno explains.
+// Adds the file behind the engine's `descriptor`. Null: it cannot be opened once more; see errno.
 LockedFile* add(const char* path, int descriptor, const struct stat& status) {
     if (table().spares.empty()) prepare();
     std::unique_ptr<LockedFile>& file = table().spares.back();
@@ -147,7 +148,7 @@ LockedFile* add(const char* path, int descriptor, const struct stat& status) {
     struct stat opened = status;
     if (file->led &&
         (::fstat(file->descriptor, &opened) != 0 || opened.st_dev != status.st_dev || opened.st_ino != status.st_ino)) {
-        ::close(file->descriptor);  // the name has just become another file's
+        ::close(file->descriptor);  // another file has just got this name
         return &not_ours();
     }
     file->device = status.st_dev;
@@ -157,7 +158,7 @@ LockedFile* add(const char* path, int descriptor, const struct stat& status) {
     return added;
 }
 
-// The file behind a descriptor of the engine's. `path`: null if it is not being opened just now. Null: errno explains.
+// Finds the file behind an engine's descriptor. `path`: null unless it is being opened now. Null with errno on failure.
 LockedFile* file_of(int descriptor, const char* path) {
     auto& files = table().by_descriptor;
     const auto index = static_cast<std::size_t>(descriptor);
@@ -180,7 +181,7 @@ void forget(int descriptor) {
     if (descriptor < 0 || index >= table().by_descriptor.size()) return;
     LockedFile* const file = std::exchange(table().by_descriptor[index], nullptr);
     if (file == nullptr || file == &not_ours() || --file->engine_files != 0) return;
-    // Unlocked first: a child of a kind that runs no handlers (vfork) may share it for a moment.
+    // Unlocked first: a child that runs no fork handlers (vfork) may share it for a moment.
     struct flock unlocked = whole_file(F_UNLCK);
     if (file->led) {
         ::fcntl(file->descriptor, F_OFD_SETLK, &unlocked);
@@ -189,12 +190,12 @@ void forget(int descriptor) {
     std::erase_if(table().files, [&](const auto& other) { return other.get() == file; });
 }
 
-// ---- in the place of the engine's system calls, which are C ----
+// ---- replacements of the engine's system calls, which are C ----
 
 constexpr int kItsOwn = -1;
 constexpr int kFailed = -2;
 
-// The descriptor that takes the locks of this one. A bad_alloc is the caller's.
+// Returns the descriptor that takes the locks of this one. The caller handles bad_alloc.
 int lock_descriptor_of(int descriptor, const char* path) {
     const std::lock_guard lock(table().mutex);
     if (table().databases.empty() && table().files.empty()) return kItsOwn;
@@ -219,7 +220,7 @@ int open_file(const char* path, int flags, int mode) noexcept {
 
 int close_file(int descriptor) noexcept {
     {
-        const std::lock_guard lock(table().mutex);  // first: as soon as it is closed, another file may get its number
+        const std::lock_guard lock(table().mutex);  // first: once the file is closed, another file may get its number
         forget(descriptor);
     }
     return table().system.close(descriptor);
@@ -257,7 +258,7 @@ int control_file(int descriptor, int command, ...) {  // NOLINT(cert-dcl50-cpp):
     return table().system.fcntl(descriptor, command, argument);
 }
 
-// The engine would call into nowhere if our code were unloaded.
+// Keeps our code loaded: the engine calls into it.
 void stay_loaded() {
     Dl_info where{};
     if (::dladdr(reinterpret_cast<void*>(&open_file), &where) != 0 && where.dli_fname != nullptr) {
@@ -281,7 +282,7 @@ bool install() {
     return true;
 }
 
-// Whether a lock of this type would be refused. Nothing if it cannot be told.
+// Says whether a lock of this type would be refused. Nothing if it cannot be told.
 std::optional<bool> is_locked_by_another(const LockedFile* file, off_t start, off_t count, short type = F_WRLCK) {
     if (file == nullptr || !file->led) return std::nullopt;
     struct flock conflict{.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = count, .l_pid = 0};

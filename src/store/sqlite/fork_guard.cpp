@@ -20,23 +20,23 @@ namespace cairn::sqlite {
 namespace {
 
 struct OpenFiles {
-    // Not held while a process forks, so that the child does not inherit it locked.
+    // Not held during a fork, so that the child does not inherit it locked.
     std::mutex mutex;
-    // Guarded by mutex. One entry a store; entries of the parent stay in the child for ever.
+    // Guarded by mutex. One entry per store; the parent's entries stay in the child for ever.
     std::vector<std::tuple<dev_t, ino_t, pid_t>> entries;
 };
 
-// The engine's own locks for the whole process, in the order in which it takes them itself: the name of a temporary
-// file is made under VFS1 and wants random bytes, the first of those want a VFS from the list under MAIN, as does a
-// shared cache under OPEN; pages and memory are had under any of them. https://sqlite.org/c3ref/c_mutex_fast.html
+// The engine's own process-wide locks, in the order in which the engine takes them: it names a temporary file under
+// VFS1, which needs random bytes; the first of those need a VFS from the list under MAIN, and so does a shared cache
+// under OPEN; pages and memory are allocated under any of them. https://sqlite.org/c3ref/c_mutex_fast.html
 constexpr std::array kEngineMutexes{SQLITE_MUTEX_STATIC_OPEN, SQLITE_MUTEX_STATIC_VFS1, SQLITE_MUTEX_STATIC_PRNG,
                                     SQLITE_MUTEX_STATIC_MAIN, SQLITE_MUTEX_STATIC_LRU,  SQLITE_MUTEX_STATIC_PMEM,
                                     SQLITE_MUTEX_STATIC_MEM};
 
 OpenFiles& open_files();
 
-// A lock that another thread holds while a process forks stays locked in the child for ever: no store could be opened
-// there. So the forking thread takes them all.
+// A lock that another thread holds during a fork stays locked in the child for ever, and the child could then open no
+// store. So the forking thread takes them all.
 void before_fork() {
     open_files().mutex.lock();
     for (const int mutex : kEngineMutexes) sqlite3_mutex_enter(sqlite3_mutex_alloc(mutex));

@@ -1,9 +1,9 @@
 #pragma once
 
-// Forks and the engine: a child inherits the engine's notes about the locks of files that its parent had open, but not
-// the locks. A connection that it opened to such a file would believe in locks that nobody holds, and another process
-// could then delete the log from under it. So the same file cannot be opened in the child. (What the locks themselves
-// are: file_locks.h.)
+// Forks and the engine. A child inherits the engine's notes about the locks of its parent's open files, but not the
+// locks. A connection that it opened to such a file would rely on locks that nobody holds, and another process could
+// then delete the log from under it. So the child cannot open the same file. (For the locks themselves, see
+// file_locks.h.)
 
 #include <cairn/error.h>
 
@@ -14,7 +14,7 @@
 
 namespace cairn::sqlite {
 
-/// Notes that this process has a file open, until `leave` or the end of its life.
+/// Records that this process has a file open, until `leave` or the end of the process.
 class ForkGuard {
 public:
     /// `path` must be canonical.
@@ -26,8 +26,8 @@ public:
     ForkGuard(const ForkGuard&) = delete;
     ForkGuard& operator=(const ForkGuard&) = delete;
 
-    /// Whether this is another process than the one that entered. Takes no lock: in a forked child, a lock may be held
-    /// by a thread that is not there.
+    /// Says whether this is another process than the one that entered. Takes no lock: in a forked child, a lock may be
+    /// held by a thread that does not exist there.
     bool forked() const;
     void leave();
 

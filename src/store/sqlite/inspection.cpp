@@ -33,13 +33,13 @@ SELECT (SELECT count(*) FROM runs),
 FROM snapshots WHERE run_key > 0
 )sql";
 
-// A base comes before those that need it.
+// A base comes before the snapshots that need it.
 constexpr char kChains[] =
     "SELECT run_key, version, base_steps FROM snapshots WHERE run_key > 0 ORDER BY run_key, version";
 
 constexpr char kIntegrity[] = "PRAGMA integrity_check";
 
-// Rows that must not be there, as (run id, snapshot id, problem).
+// Queries for rows that must not exist, as (run id, snapshot id, problem).
 constexpr std::array kRules{
     "SELECT '', s.snapshot_id, 'the snapshot''s run is missing' FROM snapshots s "
     "WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.run_key = s.run_key) AND (s.run_key <> 0 OR s.version <> 0)",
@@ -87,14 +87,14 @@ constexpr std::array kRules{
     "FROM snapshots s JOIN runs r ON r.run_key = s.run_key WHERE length(s.checksum) <> 16",
 };
 
-// The engine stopped here: damage is what we are looking for, and anything else is an error.
+// The engine stopped here: damage is a finding, and anything else is an error.
 Status note(CheckReport& report, Error error) {
     if (error.code != ErrorCode::kCorrupt) return std::unexpected(std::move(error));
     report.findings.push_back({.problem = fmt::format("{} [{}]", error.message, error.detail)});
     return {};
 }
 
-// The engine lists a page that it could not read among the damaged ones, with its result code in the text.
+// The engine lists an unreadable page as damaged, with its result code in the text.
 std::optional<int> result_code_in(std::string_view problem) {
     constexpr std::string_view kBefore = "error code=";
     const std::size_t at = problem.find(kBefore);
@@ -133,8 +133,8 @@ Status check_rule(Connection& connection, const char* rule, CheckReport& report)
     }
 }
 
-// What the listings say of damage, as far as no rule has named it yet; what is wrong with a run's own record is told
-// once and not of each snapshot.
+// Adds the damage that the listings report, unless a rule has named it already. Damage of a run's own record is
+// reported once, not for each snapshot.
 Status check_records(Connection& connection, CheckReport& report) {
     std::set<std::pair<std::string, std::string>> named;
     std::set<std::pair<std::string, std::string>> of_runs;
@@ -180,7 +180,7 @@ Result<CheckReport> inspect_once(Connection& connection, const std::filesystem::
     return report;
 }
 
-// The engine's own check tells of some pages that it could not read as if they were damaged.
+// The engine's own check reports some unreadable pages as damaged. So all pages are read first.
 Status read_all(Connection& connection) {
     constexpr std::size_t kPiece = 1 << 20;
     for (std::uint64_t offset = 0; offset < connection.file_bytes(); offset += kPiece) {
@@ -221,7 +221,7 @@ Result<std::uint64_t> chain_frames_max(Connection& connection) {
         if (std::exchange(current_run, cursor.integer(0)) != cursor.integer(0)) frames.clear();
         const std::int64_t version = cursor.integer(1);
         const std::int64_t steps = cursor.integer(2);
-        const bool has_base = steps > 0 && steps < version;  // anything else is for `check`
+        const bool has_base = steps > 0 && steps < version;  // `check` reports anything else
         const std::uint64_t count = 1 + (has_base ? frames[version - steps] : 0);
         frames[version] = count;
         longest = std::max(longest, count);

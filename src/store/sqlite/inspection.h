@@ -1,6 +1,6 @@
 #pragma once
 
-// Looking at the store as a whole: how much there is, and whether it is sound.
+// Statistics and checks of a whole store.
 
 #include "store/sqlite/sqlite_connection.h"
 
@@ -12,17 +12,17 @@
 
 namespace cairn::sqlite {
 
-/// Counts and sums; not `store_bytes` nor `chain_frames_max`.
+/// Counts and sums, except `store_bytes` and `chain_frames_max`.
 [[nodiscard]] Result<StoreStats> count_rows(Connection& connection);
 
-/// How many frames each snapshot needs, its own included: the most of them.
+/// The number of frames that the snapshot with the longest chain needs, its own included.
 [[nodiscard]] Result<std::uint64_t> chain_frames_max(Connection& connection);
 
-/// Of the database and its log, as the file system has them. The lock file (-shm) is no storage and is not counted.
+/// Size of the database and its log in the file system. The lock file (-shm) is no storage and is not counted.
 [[nodiscard]] std::uint64_t bytes_on_disk(const std::filesystem::path& database);
 
-/// Damage that stops a part of the inspection is a finding; the rest goes on. Only what two readings of the file agree
-/// on is damage; a page that cannot be read is an error.
+/// Checks the whole store. If damage stops a part of the inspection, it is a finding, and the rest goes on. Only damage
+/// that two readings of the file agree on counts; a page that cannot be read is an error.
 [[nodiscard]] Result<CheckReport> inspect(Connection& connection, const std::filesystem::path& database);
 
 }  // namespace cairn::sqlite

@@ -13,7 +13,7 @@ constexpr std::size_t kLabelsAtOnce = 1000;
 constexpr char kLabels[] = "SELECT label_key FROM labels";
 constexpr char kNewestRow[] = "SELECT ifnull(max(sequence), 0) FROM snapshots";
 
-// Run 0 is nobody's: see the schema.
+// Run 0 belongs to nobody: see the schema.
 constexpr char kOlderRows[] =
     "SELECT sequence, label_key, run_key FROM snapshots WHERE sequence < ? ORDER BY sequence DESC LIMIT ?";
 constexpr char kNewerRows[] = "SELECT label_key FROM snapshots WHERE sequence > ? AND run_key > 0";
@@ -30,7 +30,7 @@ Status LabelSweep::begin(Connection& connection) {
         if (!*row) break;
         unseen_.insert(labels.integer(0));
     }
-    // After the labels: what is used by then has a row up to here.
+    // Read after the labels: a label that was in use by then has a row up to this one.
     const Result<std::int64_t> newest = connection.query_integer(kNewestRow);
     if (!newest) return std::unexpected(newest.error());
     begun_at_ = *newest;

@@ -1,11 +1,11 @@
 #pragma once
 
-// Deleting the words that no snapshot has any more, beside writers that use them.
+// Deletes unused labels while writers use labels.
 //
-// Labels have no index of their uses, which every save would pay for. So the uses are found by reading `snapshots`, the
-// newest first, a few thousand rows at a time and without a lock, until every label has been seen: soon, as a rule.
-// What was not seen may still have been used meanwhile, but only by rows that are newer than where the reading began
-// (`sequence` never goes back and a row's label never changes). The transaction that deletes looks at those.
+// Labels have no index of their uses: every save would pay for it. So the uses are found by reading `snapshots`, the
+// newest first, a few thousand rows at a time and without a lock, until every label has been seen. That is usually
+// soon. A label that was not seen may have been used meanwhile, but only by rows newer than the start of the reading
+// (`sequence` never goes back, and a row's label never changes). The transaction that deletes looks at those rows.
 
 #include "store/sqlite/sqlite_connection.h"
 
@@ -18,11 +18,11 @@ namespace cairn::sqlite {
 
 class LabelSweep {
 public:
-    /// Looks at some more snapshots. Each call may be on another connection.
+    /// Reads some more snapshots. Each call may be on another connection.
     [[nodiscard]] Status look_on(Connection& connection);
     bool has_looked_at_all() const { return has_looked_at_all_; }
 
-    /// Then: deletes some of what nobody uses, in a transaction of its own.
+    /// Call it after all have been read: deletes some unused labels, in a transaction of its own.
     [[nodiscard]] Status remove_some(Connection& connection);
     bool has_removed_all() const { return unseen_.empty(); }
 

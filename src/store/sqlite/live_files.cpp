@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// In the index: two copies of a header, then what is in the database already.
+// Layout of the index: two copies of a header, then the number of frames already in the database.
 constexpr std::size_t kIndexHeaderBytes = 48;
 constexpr std::size_t kPageSizeOffset = 14;
 constexpr std::size_t kFramesOffset = 16;
@@ -36,8 +36,8 @@ std::array<std::uint32_t, kIndexHeaderBytes / 4> load_header(const void* memory,
     return words;
 }
 
-// They have another database open that had this name. (A reader that may not write the lock file has only the database
-// locked.)
+// True if others have another database open that had this name. (A reader that may not write the lock file has only the
+// database locked.)
 bool others_have_another_lock_file(const fs::path& database, Deadline deadline) {
     return !comes_true(deadline, [&] {
         const file_locks::Others others = file_locks::others_on(database);
@@ -85,7 +85,7 @@ bool LiveFiles::log_fits(const std::optional<LogIndex>& index) const {
            salts_of_log(database_) == std::string_view(index->salts.data(), index->salts.size());
 }
 
-// Looked at again when somebody was writing. An index that changes all the time is one that somebody writes to.
+// Looks again if somebody was writing. If the index changes all the time, somebody is writing to it.
 bool LiveFiles::log_fits_index() const {
     constexpr std::chrono::milliseconds kPatience(10);
     bool is_in_use = false;
@@ -121,7 +121,7 @@ Status LiveFiles::remember(std::string_view database_header, Deadline deadline) 
     return {};
 }
 
-// A first page that is rubbish is in the log, whole.
+// A first page that is rubbish is whole in the log.
 bool LiveFiles::header_goes_back(std::string_view header) {
     if (header == header_) return false;
     const bool was_sound = is_header_of_store(header_);
@@ -151,7 +151,7 @@ LiveFiles::Finding LiveFiles::look(std::string_view database_header) {
     return look_at_log();
 }
 
-// The index first: others may write to the log, or give its space back, between the two.
+// Reads the index first: others may write to the log, or give its space back, between the two reads.
 LiveFiles::Finding LiveFiles::look_at_log() const {
     constexpr int kLooks = 100;
     for (int look = 0; look < kLooks; ++look) {

@@ -1,8 +1,8 @@
 #pragma once
 
-// The three files under a connection, as long as it is open: whether its database, log and lock file are still those
-// that others find at their names. A commit into a log that nobody finds again is lost, and so is the database that two
-// connections write with two logs. The engine looks at none of this.
+// The three files under an open connection. This checks that its database, log and lock file are still those that
+// others find at their names. A commit into a log that nobody finds again is lost. So is a database that two
+// connections write with two logs. The engine checks none of this.
 
 #include <cairn/error.h>
 #include <cairn/types.h>
@@ -19,45 +19,45 @@
 
 namespace cairn::sqlite {
 
-/// What the engine's index in shared memory (the lock file) says of the log. https://sqlite.org/walformat.html
+/// The log's state according to the engine's index in shared memory (the lock file). https://sqlite.org/walformat.html
 struct LogIndex {
     std::uint32_t frames = 0;
     std::uint32_t frames_in_database = 0;
     std::uint32_t page_size = 0;
     std::array<char, 8> salts = {};
 
-    /// Whether the next commit may begin the log anew. Told by whoever holds the write lock.
+    /// Says whether the next commit may start the log anew. The caller must hold the write lock.
     bool may_begin_anew() const { return frames == frames_in_database; }
     std::uint64_t bytes_of_log() const;
 
     friend bool operator==(const LogIndex&, const LogIndex&) = default;
 };
 
-/// Nothing while somebody is changing it.
+/// Nothing while another connection is changing it.
 [[nodiscard]] std::optional<LogIndex> read_index(const void* shared_memory);
 
 class LiveFiles {
 public:
     enum class State : std::uint8_t {
         kSound,
-        kLogRemoved,  ///< Nobody can have written to another one yet.
-        kMoved,       ///< The database itself: its name is gone or another file's.
-        kReplaced,    ///< The lock file: what this connection knows may not be what others know.
-        kLost         ///< The content of the log or the database: what was acknowledged may be gone.
+        kLogRemoved,  ///< Nobody can have written to another log yet.
+        kMoved,       ///< The database itself: its name is gone, or is another file's.
+        kReplaced,    ///< The lock file: this connection and others may not know the same.
+        kLost         ///< The content of the log or the database: acknowledged commits may be gone.
     };
     struct Finding {
         State state = State::kSound;
         std::string_view what = {};
     };
 
-    /// `shared_memory` is the first part of the engine's index, mapped as long as the connection is open.
+    /// `shared_memory` is the first part of the engine's index. It stays mapped as long as the connection is open.
     LiveFiles(std::filesystem::path database, const void* shared_memory);
 
-    /// Notes which files they are. Errors: kUnavailable (they do not fit together, not even at the deadline).
+    /// Records which files they are. Errors: kUnavailable (they do not fit together, not even at the deadline).
     [[nodiscard]] Status remember(std::string_view database_header, Deadline deadline);
-    /// Whether they are as they were. `database_header` is what the connection's own file has now.
+    /// Checks that they are the same. `database_header` is the current header of the connection's own file.
     [[nodiscard]] Finding look(std::string_view database_header);
-    /// So, of the log alone.
+    /// Does the same for the log alone.
     [[nodiscard]] Finding look_at_log() const;
 
     bool log_is_empty() const;
@@ -85,10 +85,10 @@ private:
     Id database_id_;
     Id log_id_;
     Id lock_file_id_;
-    std::string header_;  // as last seen
+    std::string header_;  // the last one seen
 };
 
-/// The error that a finding is: what happened to the store at `database`, and what to do.
+/// The error of a finding: what happened to the store at `database`, and what to do.
 [[nodiscard]] std::unexpected<Error> not_the_same_files(const std::filesystem::path& database, std::string_view what);
 
 }  // namespace cairn::sqlite

@@ -26,9 +26,9 @@ namespace fs = std::filesystem;
 constexpr std::size_t kHeaderBytes = 32;
 constexpr std::size_t kFrameHeaderBytes = 24;
 constexpr std::size_t kSaltsBytes = 8;
-constexpr std::uint32_t kMagic = 0x377f0682;  // its lowest bit: the checksums are of big-endian words
+constexpr std::uint32_t kMagic = 0x377f0682;  // its lowest bit: the checksums are over big-endian words
 
-// In the header of a database.
+// The fields of a database's header.
 constexpr std::string_view kDatabaseMagic("SQLite format 3\0", 16);
 constexpr std::size_t kPageSizeOffset = 16;
 constexpr std::size_t kWriteFormatOffset = 18;
@@ -49,7 +49,7 @@ std::uint32_t little_endian(std::string_view bytes, std::size_t offset) {
     return __builtin_bswap32(big_endian(bytes, offset));
 }
 
-/// The log's running checksum: each frame's continues that of the frame before.
+/// The log's running checksum: each frame's checksum continues that of the frame before.
 struct Checksum {
     std::uint32_t first = 0;
     std::uint32_t second = 0;
@@ -73,7 +73,7 @@ bool is_page_size(std::uint32_t size) {
     return size >= 512 && size <= 65'536 && std::has_single_bit(size);
 }
 
-/// The engine never locks the log, so that it may be opened and closed beside it.
+/// Reads the log. The engine never locks the log, so it may be opened and closed beside the engine.
 class LogReader {
 public:
     explicit LogReader(const fs::path& path)
@@ -91,7 +91,7 @@ public:
         return ::fstat(descriptor_, &status) == 0 && S_ISREG(status.st_mode);
     }
 
-    /// Whether there were so many bytes. `into` then holds them.
+    /// Returns whether there were this many bytes; `into` then holds them.
     bool read(std::string& into, std::size_t bytes, std::uint64_t offset) {
         into.resize(bytes);
         for (std::size_t done = 0; done < bytes;) {
@@ -110,7 +110,7 @@ private:
     int problem_;
 };
 
-/// Goes through the frames once.
+/// Scans the frames once.
 class LogScan {
 public:
     LogScan(LogReader& reader, std::uint32_t page_size) : reader_(reader), page_size_of_database_(page_size) {}
@@ -130,7 +130,7 @@ public:
         return std::move(content_);
     }
 
-    /// Whether the database has each page as the last whole commit leaves it, before or behind the damage.
+    /// Says whether the database has each page as the last whole commit leaves it, before or behind the damage.
     Result<bool> is_in(const DatabaseReader& read, std::uint32_t page_size) {
         std::string in_log;
         for (const auto& [page, offset] : pages_) {
@@ -142,7 +142,7 @@ public:
     }
 
 private:
-    // A damaged header is damage before the first frame, of which the rest can be told all the same.
+    // A damaged header counts as damage before the first frame. The rest of the log can still be read.
     void begin(std::string_view header) {
         is_big_endian_ = (big_endian(header, 0) & 1U) != 0;
         content_.page_size = big_endian(header, 8);
@@ -200,8 +200,8 @@ private:
     const std::uint32_t page_size_of_database_;
     LogContent content_;
     std::vector<std::string> uncommitted_;
-    std::uint64_t commits_in_doubt_ = 0;            // from the damage on, the damaged among them
-    std::map<std::uint32_t, std::uint64_t> pages_;  // where the log has the last content of each
+    std::uint64_t commits_in_doubt_ = 0;            // from the damage on, including damaged ones
+    std::map<std::uint32_t, std::uint64_t> pages_;  // offset in the log of each page's last content
     std::map<std::uint32_t, std::uint64_t> uncommitted_pages_;
     Checksum before_;
     bool is_big_endian_ = false;
@@ -271,18 +271,18 @@ Result<std::optional<LogContent>> read_log(const fs::path& database, std::string
 
 namespace {
 
-// Whether the first commit can be one to a database of so many pages: it holds all that it adds, but one that the
-// engine never uses.
+// Says whether the first commit can be a commit to a database of this many pages. It must hold all pages that it adds,
+// except one that the engine never uses.
 bool may_grow_from(std::uint32_t pages, const LogContent& log) {
     return std::uint64_t{pages} + log.frames_of_first_commit + 1 >= log.pages_after_first_commit;
 }
 
 }  // namespace
 
-// An older cairn, or another program, may have begun the log without the first page, or with a counter that its last
-// log has had already (the engine counts on only after it has read the page anew).
+// Two cases are exceptions: an older cairn, or another program, may have started the log without the first page, or
+// with a counter that its last log has had already (the engine counts on only after it has read the page anew).
 bool belongs_to(const LogContent& log, std::string_view database_header) {
-    if (log.commits_sound == 0) return true;  // nothing would be replayed
+    if (log.commits_sound == 0) return true;  // the engine would replay nothing
     if (page_size_of(database_header) != log.page_size) return false;
     const std::uint32_t counter = change_counter(database_header);
     const bool says_its_size = big_endian(database_header, kPagesValidForOffset) == counter;

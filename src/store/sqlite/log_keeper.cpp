@@ -34,8 +34,8 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kDamagedMark = ".damaged-";
 
-// A power cut in the middle of a commit can leave that one's last pages whole behind others that are not, so one commit
-// need never have been acknowledged. The next commit begins only when the last is on disk.
+// A power cut in the middle of a commit can leave the commit's last pages whole behind others that are not. So one
+// commit behind damage need never have been acknowledged. The next commit begins only when the last is on disk.
 constexpr std::uint64_t kCommitsAcknowledged = 2;
 
 Error failed(const fs::path& path, std::string_view what, int system_error) {
@@ -62,8 +62,8 @@ fs::path lock_file_of(const fs::path& database) {
     return fs::path(database) += "-shm";
 }
 
-// It holds nothing but an index of the log, which whoever opens the log first makes anew; unless somebody still has it
-// open with another database that had this name.
+// The lock file holds only an index of the log, which the first to open the log makes anew. But somebody may still have
+// it open with another database that had this name.
 void remove_lock_file(const fs::path& database) {
     ::unlink(lock_file_of(database).c_str());
 }
@@ -75,19 +75,19 @@ void tell(const LogSink& log, const fs::path& database, const fs::path& kept, st
          .fields = {{"store", database.native()}, {"kept", kept.native()}}});
 }
 
-// As well as that is possible: the name has been given.
+// A failure is ignored: the name has been given.
 void sync_folder_of(const fs::path& file) {
     static_cast<void>(sync_folder(file.parent_path().c_str()));
 }
 
-// "agents.db-wal.stale-20260401T093000Z", with a number behind it if there is one of that second already.
+// Renames to "agents.db-wal.stale-20260401T093000Z", with a number added if that name is taken.
 Result<fs::path> rename_aside(const fs::path& file) {
     const std::time_t now = std::time(nullptr);
     const std::string name = fmt::format("{}.stale-{:%Y%m%dT%H%M%SZ}", file.native(), fmt::gmtime(now));
     for (int number = 1;; ++number) {
         fs::path aside = number == 1 ? name : fmt::format("{}-{}", name, number);
         int problem = ::renameat2(AT_FDCWD, file.c_str(), AT_FDCWD, aside.c_str(), RENAME_NOREPLACE) == 0 ? 0 : errno;
-        if (problem == EINVAL) {  // a file system that cannot do so
+        if (problem == EINVAL) {  // the file system cannot do this
             problem = ::access(aside.c_str(), F_OK) == 0 ? EEXIST : 0;
             if (problem == 0 && ::rename(file.c_str(), aside.c_str()) != 0) problem = errno;
         }
@@ -118,7 +118,7 @@ int copy_all(int from, int to, off_t bytes) {
     return ::fsync(to) == 0 ? 0 : errno;
 }
 
-// A new file of the same mode, on disk when it returns 0, the system's error otherwise.
+// Makes a new file of the same mode. Returns 0 when it is on disk, the system's error otherwise.
 int copy_log(const fs::path& from, const fs::path& to) {
     ::unlink(to.c_str());
     const int source = ::open(from.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -134,7 +134,7 @@ int copy_log(const fs::path& from, const fs::path& to) {
     return problem;
 }
 
-// Named after what it holds, so that it is kept once however often the log is met.
+// The name is made from the content, so that the log is kept once, however often it is met.
 fs::path name_of_damaged_copy(const fs::path& database, const LogContent& log) {
     std::string salts;
     for (const char byte : log.salts) salts += fmt::format("{:02x}", static_cast<unsigned char>(byte));
@@ -159,9 +159,9 @@ Status keep_damaged(const fs::path& database, const LogContent& log, const LogSi
     return {};
 }
 
-// Whether those who use the log have a lock file that others find. Whoever has just begun to open the store has made
-// none yet, nor do those need one who keep everybody else out: they are waited for, and then the engine says that it is
-// busy.
+// Checks that the programs that use the log have a lock file that others find. A program that has just begun to open
+// the store has not made one yet, and a program that keeps all others out does not need one. So we wait for both; if
+// the second stays, the engine then reports that it is busy.
 Status check_lock_file(Connection& connection, const fs::path& database) {
     enum class Seen : std::uint8_t { kNothing, kAlone, kLost };
     Seen seen = Seen::kNothing;
@@ -185,7 +185,7 @@ Status check_lock_file(Connection& connection, const fs::path& database) {
                 fmt::format("{}: other programs were opening it until the deadline", database.native()));
 }
 
-// Nobody else has the database open, in this process or another. Who may not write may not lock either.
+// Says whether nobody else has the database open, in this process or another. A reader may not lock.
 bool is_alone(Connection& connection, const fs::path& database, bool may_write) {
     const file_locks::Others others = file_locks::others_on(database);
     if (others.on_database.value_or(false)) return false;
@@ -216,11 +216,11 @@ bool has_lost_commits(const LogContent& log) {
     return log.commits_behind_damage >= kCommitsAcknowledged && !log.is_in_database;
 }
 
-// Why the log cannot be this database's; empty if it can.
+// The reason that the log cannot be this database's; empty if it can.
 std::string_view why_not(const std::optional<LogContent>& log, std::string_view header) {
     if (header.empty()) return "the log (-wal) was left by another database, and this one is empty";
     if (!log) return {};
-    // The engine would replay what comes before the damage, over what is newer.
+    // The engine would replay the frames before the damage over newer content.
     if (log->is_in_database)
         return log->frames_sound == 0 ? "" : "the log (-wal) is damaged, and the database has all of it";
     if (!log->has_sound_header && log->commits_behind_damage == 0)
@@ -231,7 +231,7 @@ std::string_view why_not(const std::optional<LogContent>& log, std::string_view 
     return {};
 }
 
-// Not for a first page that says nothing (it may be in the log, whole), nor for other programs' databases.
+// A first page that says nothing is not judged (it may be in the log, whole), nor are other programs' databases.
 bool is_to_be_judged(std::string_view header) {
     return header.empty() || is_header_of_store(header);
 }
@@ -247,7 +247,7 @@ FolderLock::FolderLock(const fs::path& folder, Deadline deadline)
 
 FolderLock::~FolderLock() {
     if (descriptor_ < 0) return;
-    ::flock(descriptor_, LOCK_UN);  // a forked child may have it too
+    ::flock(descriptor_, LOCK_UN);  // a forked child may have the descriptor too
     ::close(descriptor_);
 }
 
@@ -259,7 +259,7 @@ Status keep_log(Connection& connection, const fs::path& database, bool may_write
     }
     if (Status status = check_lock_file(connection, database); !status) return status;
     if (!has_bytes(path) && !has_bytes(lock_file_of(database))) return {};
-    // Whoever is alone may look at the log in any case; the lock spares others the sight of it being moved.
+    // Being alone is enough to look at the log. The lock hides from others that the log is being moved.
     constexpr std::chrono::seconds kPatience(2);
     const FolderLock lock(database.parent_path(),
                           std::min(connection.deadline(), std::chrono::steady_clock::now() + kPatience));
@@ -296,7 +296,7 @@ Result<std::vector<std::string>> problems_of_log(Connection& connection, const f
     const Result<std::string> header = connection.peek(kDatabaseHeaderBytes);
     if (!header) return std::unexpected(header.error());
     std::vector<std::string> problems;
-    // A log that is written meanwhile can look damaged, but not twice in the same place.
+    // A log that is being written can look damaged, but not twice in the same place.
     constexpr int kLooks = 5;
     std::optional<LogContent> before;
     for (int look = 0; look < kLooks; ++look) {

@@ -1,9 +1,9 @@
 #pragma once
 
-// A log is used only with the database that it belongs to. The engine replays whatever lies at the log's name: one that
-// was left when its database was deleted, one beside a backup that was copied over its database, one with a damaged
-// frame in its middle, behind which it forgets all. Here each of these is kept under another name, and told, before the
-// engine looks at it.
+// Makes sure that a log is used only with its own database. The engine replays any file that it finds at the log's
+// name: a log left by a deleted database, a log beside a backup that was copied over its database, a log with a damaged
+// frame in its middle, of which it forgets everything behind the damage. This code keeps each of these under another
+// name, and reports it, before the engine looks at it.
 
 #include "store/sqlite/sqlite_connection.h"
 
@@ -19,12 +19,12 @@
 
 namespace cairn::sqlite {
 
-/// Held while logs of the databases in a folder are looked at and a database is given its name. Waits for others until
-/// the deadline, and not at all where a folder cannot be locked.
+/// A lock that is held while logs of the databases in a folder are examined, and while a database gets its name. Waits
+/// for others until the deadline; does not wait where a folder cannot be locked.
 class FolderLock {
 public:
     FolderLock(const std::filesystem::path& folder, Deadline deadline);
-    /// Somebody else still had it at the deadline.
+    /// True if another holder still had it at the deadline.
     bool is_anothers() const { return is_anothers_; }
     ~FolderLock();
     FolderLock(const FolderLock&) = delete;
@@ -35,15 +35,15 @@ private:
     bool is_anothers_ = false;
 };
 
-/// For a connection that has been opened and has not read yet. Does nothing while others use the database: then its log
-/// is theirs. Errors: kReadOnly (the log would have to be set aside, and `may_write` is off), kUnavailable.
+/// Call it for a connection that has been opened and has not read yet. Does nothing while others use the database: the
+/// log is theirs then. Errors: kReadOnly (the log would have to be set aside, and `may_write` is off), kUnavailable.
 [[nodiscard]] Status keep_log(Connection& connection, const std::filesystem::path& database, bool may_write,
                               const LogSink& log);
 
-/// For a database that is about to get its name: what lies there cannot be its. Under a FolderLock only.
+/// Call it for a database that is about to get its name: a log there cannot belong to it. Only under a FolderLock.
 [[nodiscard]] Status set_aside_leftovers(const std::filesystem::path& database, const LogSink& log);
 
-/// What `check` is to say of the log.
+/// The problems of the log that `check` reports.
 [[nodiscard]] Result<std::vector<std::string>> problems_of_log(Connection& connection,
                                                                const std::filesystem::path& database);
 

@@ -7,7 +7,7 @@
 
 namespace cairn::sqlite {
 
-/// Looks, with pauses, until `look` says true. False: it did not by `deadline`, not even in a last look.
+/// Calls `look`, with pauses, until it returns true. False: it did not by `deadline`, not even in a last call.
 template <class Look>
 bool comes_true(Deadline deadline, const Look& look) {
     constexpr std::chrono::milliseconds kPause(1);

@@ -21,12 +21,12 @@ constexpr char kDelete[] = "DELETE FROM snapshots WHERE sequence = ?";
 
 constexpr char kCountDeleted[] = "UPDATE runs SET snapshots = snapshots - ? WHERE run_key = ?";
 
-// From the index alone. Between two versions, since what is deleted together mostly stands together.
+// Reads the index alone. The versions are an interval, since snapshots that are deleted together are mostly neighbours.
 constexpr char kDependants[] =
     "SELECT version, base_steps FROM snapshots "
     "WHERE run_key = ?1 AND version > ?2 AND base_steps > 0 AND version - base_steps BETWEEN ?2 AND ?3";
 
-// See the schema: the newest row of the table stays, so that `sequence` never goes back.
+// See the schema: the table's newest row stays, so that `sequence` never goes back.
 constexpr char kEmptyNewest[] =
     "UPDATE snapshots SET run_key = 0, version = 0, parent_steps = 1, base_steps = 0, expires_at = NULL, "
     "snapshot_id = '', execution_context = NULL, metadata = NULL, frame = x'' "
@@ -43,7 +43,7 @@ constexpr char kDeleteRecoveries[] = "DELETE FROM recovery_log WHERE run_id = ?"
 
 constexpr char kDeleteLease[] = "DELETE FROM leases WHERE run_id = ?";
 
-// A few milliseconds of work.
+// This takes a few milliseconds.
 constexpr char kGiveBackPages[] = "PRAGMA incremental_vacuum(64)";
 constexpr char kPageCount[] = "PRAGMA page_count";
 constexpr char kPageSize[] = "PRAGMA page_size";
@@ -59,14 +59,14 @@ Status read_snapshot(Connection& connection, std::int64_t version, RunReading& r
     if (!*found) return {};
     run.sequences[version] = row.integer(0);
     const std::int64_t steps = row.integer(1);
-    const bool has_base = steps > 0 && steps < version;  // anything else is for `check`
+    const bool has_base = steps > 0 && steps < version;  // `check` reports anything else
     run.facts.snapshots[version] = {.snapshot_id = stored_id_at(row, 2),
                                     .base_version = has_base ? version - steps : 0,
                                     .checksum = stored_checksum_at(row, 3)};
     return {};
 }
 
-// What needs one of `going`, which is sorted.
+// Reads the snapshots that need one of `going`, which is sorted.
 Status read_dependants(Connection& connection, const std::vector<std::int64_t>& going, RunReading& run) {
     if (going.empty()) return {};
     Cursor dependants = connection.use(kDependants);

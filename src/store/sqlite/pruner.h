@@ -1,6 +1,6 @@
 #pragma once
 
-// Making snapshots independent, and deleting them: the later members of a batch.
+// Making snapshots independent, and deleting them: this applies the later members of a batch.
 
 #include "store/sqlite/run_reading.h"
 #include "store/sqlite/sqlite_connection.h"
@@ -12,20 +12,20 @@
 
 namespace cairn::sqlite {
 
-/// Whether a batch has any of them.
+/// Says whether a batch has any of these members.
 bool prunes(const RunBatch& batch);
 
-/// What they have to know of a run that is there: the snapshots that they name, and those that need one to be deleted.
+/// Reads the facts that they need of an existing run: the snapshots that they name, and those that need a deleted one.
 [[nodiscard]] Status read_facts_for_pruning(Connection& connection, const RunBatch& batch, RunReading& run);
 
-/// `batch.rewrites`, `batch.deletions` and `batch.run_deletion`, in that order, once `check_batch` has passed them.
+/// Applies `batch.rewrites`, `batch.deletions` and `batch.run_deletion`, in that order, after `check_batch`.
 [[nodiscard]] Status prune(Connection& connection, const RunBatch& batch, const RunReading& run);
 
-/// Gives a few free pages at the end of the file back, in a transaction of its own, and returns their bytes; 0 once
+/// Gives a few free pages at the end of the file back, in a transaction of its own. Returns their bytes, or 0 once
 /// there are none. The file itself gets shorter at the next checkpoint.
 [[nodiscard]] Result<std::uint64_t> give_back_pages(Connection& connection);
 
-/// How much room the database needs to take in what its log holds.
+/// The room that the database needs to take in the content of its log.
 [[nodiscard]] Result<std::uint64_t> bytes_missing_for_log(Connection& connection);
 
 }  // namespace cairn::sqlite

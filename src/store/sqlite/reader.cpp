@@ -27,7 +27,7 @@ constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
     "s.state_bytes, length(s.frame), s.checksum, s.execution_context, s.metadata"
 #define CAIRN_LABELS " LEFT JOIN labels l ON l.label_key = s.label_key "
 
-// One look-up takes 2.7 us; `PRAGMA data_version`, which would only tell whether to repeat it, takes 2.0 us. So nothing
+// One look-up takes 2.7 us. `PRAGMA data_version`, which would only tell whether to repeat it, takes 2.0 us. So nothing
 // is remembered between calls, and the answer is right by construction.
 constexpr char kHead[] =
     "SELECT thread_id, user_id, head_snapshot_id, head_version, head_state_bytes, head_checksum, head_expires_at "
@@ -65,9 +65,9 @@ constexpr char kGetFrame[] =
 constexpr char kHistoryNewestFirst[] = CAIRN_HISTORY "ORDER BY s.version DESC LIMIT ?12";
 constexpr char kHistoryOldestFirst[] = CAIRN_HISTORY "ORDER BY s.version LIMIT ?12";
 
-// A page is chosen first, so that the rest is looked up for its runs alone. One statement a filter, so that each is
-// answered from its own index; by time of creation there is none, and all runs that the filter lets through are read.
-// ?1 and ?2: the last run of the page before (?1 NULL: there is none).
+// A page is chosen first, so that the rest is looked up for its runs alone. Each filter has its own statement, so that
+// each is answered from its own index. There is no index by time of creation: that order reads all runs that pass the
+// filter. ?1 and ?2: the last run of the page before (?1 NULL: there is none).
 #define CAIRN_RUNS(after, condition, order)                                                        \
     "SELECT r.run_id, r.thread_id, r.user_id, r.head_version, r.head_snapshot_id, "                \
     "l.checkpoint_type, l.agent_phase, r.created_at, r.created_at, s.created_after, r.snapshots, " \
@@ -89,7 +89,7 @@ constexpr char kRunsById[] = CAIRN_RUNS_BY_ID(CAIRN_ANY);
 constexpr char kRunsOfThreadById[] = CAIRN_RUNS_BY_ID(CAIRN_OF_THREAD);
 constexpr char kRunsOfUserById[] = CAIRN_RUNS_BY_ID(CAIRN_OF_USER);
 
-// A row a run; the threads are put together from them as far as a page needs.
+// One row per run; the threads are put together from these rows as far as a page needs.
 #define CAIRN_THREADS(condition)                                                             \
     "SELECT r.thread_id, r.user_id, r.snapshots, r.created_at, s.created_after FROM runs r " \
     "LEFT JOIN snapshots s ON s.sequence = r.head_sequence "                                 \
@@ -103,7 +103,7 @@ constexpr char kThreadsOfUser[] = CAIRN_THREADS("r.user_id = ?3");
 constexpr char kRecoveryLog[] =
     "SELECT " CAIRN_RECOVERY_COLUMNS " FROM recovery_log WHERE run_id = ? ORDER BY recovery_key DESC LIMIT ?";
 
-// All records there are, for who looks for damage.
+// All records, for finding damage.
 constexpr char kAllRuns[] =
     "SELECT r.run_id, r.thread_id, r.user_id, r.head_version, r.head_snapshot_id, r.snapshots, g.owner, g.epoch, "
     "g.heartbeat_at FROM runs r LEFT JOIN leases g ON g.run_id = r.run_id";
@@ -115,7 +115,7 @@ constexpr char kOtherLeases[] =
     "WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.run_id = g.run_id)";
 
 SnapshotInfo read_info(RowReader& row) {
-    // A braced list is evaluated from left to right: in the order of the columns.
+    // A braced list is evaluated from left to right, so in the order of the columns.
     SnapshotInfo info{.run_id = row.text(),
                       .thread_id = row.text(),
                       .user_id = row.text(),
@@ -142,7 +142,7 @@ LeaseInfo read_lease(RowReader& row) {
 }
 
 RunInfo read_run(RowReader& row) {
-    std::string damage;  // of the head's metadata: for who loads it
+    std::string damage;  // of the head's metadata: it matters only to those who load it
     RunInfo run{.run_id = row.text(),
                 .thread_id = row.text(),
                 .user_id = row.text(),
@@ -156,11 +156,11 @@ RunInfo read_run(RowReader& row) {
                 .metadata = row.object("metadata", damage),
                 .lease = row.is_null() ? std::nullopt : std::optional(read_lease(row))};
     run.damage = row.damage();
-    if (!row.is_sound()) run.lease.reset();  // nothing that can be relied on
+    if (!row.is_sound()) run.lease.reset();  // a damaged row's lease is unreliable
     return run;
 }
 
-// As far as one of its runs tells.
+// The thread as far as one of its runs shows it.
 ThreadInfo read_thread(RowReader& row) {
     ThreadInfo thread{.thread_id = row.text(),
                       .user_id = row.text(),
@@ -193,7 +193,7 @@ BaseFrame read_frame(RowReader& row) {
     return frame;
 }
 
-// The rows of `cursor` as `read` makes them, those that `wanted` wants, up to `limit`. One that is damaged says so
+// Reads the rows of `cursor` with `read`, and keeps those that `wanted` accepts, up to `limit`. A damaged row reports
 // itself: it must not hide the others.
 template <class Item, class Read, class Wanted>
 Result<std::vector<Item>> collect(Cursor& cursor, Read read, std::size_t limit, Wanted wanted) {
@@ -209,13 +209,13 @@ Result<std::vector<Item>> collect(Cursor& cursor, Read read, std::size_t limit, 
     return items;
 }
 
-// All of them.
+// Collects all rows.
 template <class Item, class Read>
 Result<std::vector<Item>> collect(Cursor& cursor, Read read) {
     return collect<Item>(cursor, read, std::numeric_limits<std::size_t>::max(), [](const Item&) { return true; });
 }
 
-// One row more than the page is asked for, to know whether it is the last.
+// Asks for one row more than the page, to know whether it is the last page.
 std::int64_t one_more_than(std::size_t limit) {
     const std::int64_t rows = to_column(limit);
     return rows == kLargest ? rows : rows + 1;
@@ -228,7 +228,7 @@ bool cut(std::vector<Item>& items, std::size_t limit) {
     return limit != 0;
 }
 
-// The versions that come after the last page, as an interval.
+// The interval of versions that come after the last page.
 std::pair<std::int64_t, std::int64_t> versions_after(const HistoryQuery& query) {
     const bool newest_first = query.order == HistoryQuery::Order::kNewestFirst;
     if (!query.after_version) return {1, kLargest};
@@ -242,12 +242,12 @@ std::optional<std::string_view> name_of(const auto& named) {
     return std::string_view(named->name());
 }
 
-// A base is nearly always the version before, so a chain is read in one scan. A row of it takes 0.35 us, also one that
-// is stepped over because it does not belong to the chain; a look-up takes 1 us.
+// A base is nearly always the version before, so a chain is read in one scan. The scan takes 0.35 us per row, also for
+// rows that are skipped because they do not belong to the chain. A look-up takes 1 us.
 constexpr std::int64_t kNearVersions = 3;
 
-/// Adds the frame of `version` and those that it needs, the newest first, as far as each is near the one before.
-/// Afterwards `version` is the next that is needed, or 0.
+/// Adds the frame of `version` and the frames that it needs, the newest first, as long as each is near the one before.
+/// Afterwards `version` is the next one that is needed, or 0.
 Status scan_bases(Connection& connection, std::int64_t run_key, Snapshot& snapshot, std::int64_t& version) {
     Cursor cursor = connection.use(kGetBases);
     cursor.bind(run_key, version);
@@ -273,7 +273,7 @@ Status scan_bases(Connection& connection, std::int64_t run_key, Snapshot& snapsh
     return {};
 }
 
-// The frames that `snapshot` needs. Looked up within the statement that found it, and so at the same moment.
+// Reads the frames that `snapshot` needs. Runs inside the statement that found it, and so at the same moment.
 Status read_bases(Connection& connection, std::int64_t run_key, Snapshot& snapshot) {
     for (std::int64_t version = snapshot.info.base_version; version != 0;) {
         if (Status status = scan_bases(connection, run_key, snapshot, version); !status) return status;
@@ -311,7 +311,7 @@ void add_run(ThreadInfo& thread, ThreadInfo run) {
     if (thread.damage.empty()) thread.damage = std::move(run.damage);
 }
 
-/// Runs, and where the last of the page stands: as it is stored, which need not be a text.
+/// Runs, and the place of the page's last run in its stored form, which need not be a text.
 struct ListedRuns {
     std::vector<RunInfo> items;
     std::int64_t created_at = 0;
@@ -333,13 +333,13 @@ Result<ListedRuns> collect_runs(Cursor& cursor, std::size_t page) {
     }
 }
 
-/// Threads, and their ids as they are stored, which need not be texts.
+/// Threads, and their ids in their stored form, which need not be texts.
 struct ListedThreads {
     std::vector<ThreadInfo> items;
     std::vector<ThreadCursor> keys;
 };
 
-// The first `count` threads of rows that are ordered by thread.
+// Collects the first `count` threads from rows that are ordered by thread.
 Result<ListedThreads> collect_threads(Cursor& cursor, std::size_t count) {
     ListedThreads threads;
     while (true) {
@@ -487,7 +487,7 @@ Result<Page<ThreadInfo>> threads(Connection& connection, const ThreadQuery& quer
     if (!cut(page.items, query.limit)) return page;
     const ThreadCursor& last = listed->keys[query.limit - 1];
     const bool goes_on = std::tie(last.thread_id, last.user_id) > std::tie(after.thread_id, after.user_id);
-    if (goes_on) page.next_cursor = encode_thread_cursor(last.thread_id, last.user_id);  // or it is no text
+    if (goes_on) page.next_cursor = encode_thread_cursor(last.thread_id, last.user_id);  // or the id is not a text
     return page;
 }
 

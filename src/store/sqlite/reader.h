@@ -30,8 +30,8 @@ namespace cairn::sqlite {
 [[nodiscard]] Result<std::vector<RecoveryRecord>> recovery_log(Connection& connection, std::string_view run_id,
                                                                std::size_t limit);
 
-/// Told of a record that is damaged: its run, its snapshot (empty: the run's own record, or another one of it), and
-/// how.
+/// Receives a damaged record: its run, its snapshot (empty: the run's own record, or another record of the run), and
+/// the damage.
 using DamageVisit =
     std::function<void(const std::string& run_id, const std::string& snapshot_id, const std::string& damage)>;
 

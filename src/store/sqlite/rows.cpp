@@ -143,7 +143,7 @@ std::int64_t RowReader::epoch() {
     return value;
 }
 
-// So far from all clocks that it may be subtracted from any.
+// A time so far from all clocks that it can be subtracted from any.
 Timestamp RowReader::heartbeat() {
     constexpr std::int64_t kFarthest = std::int64_t{1} << 61U;
     const std::int64_t value = integer();
@@ -185,7 +185,7 @@ std::int64_t RowReader::parent_version(std::int64_t version) {
 
 std::int64_t RowReader::base_version(std::int64_t version) {
     const std::int64_t steps = integer();
-    const bool is_sound = steps >= 0 && (steps == 0 || steps < version);  // or a chain would not end
+    const bool is_sound = steps >= 0 && (steps == 0 || steps < version);  // otherwise a chain would not end
     require(is_sound, "an impossible base");
     return is_sound && steps != 0 ? version - steps : 0;
 }

@@ -1,6 +1,6 @@
 #pragma once
 
-// How values of the public types are stored in columns, and read back. A row that cannot have been written by cairn is
+// Values of the public types as columns: how they are stored and read back. A row that cairn cannot have written is
 // kCorrupt.
 
 #include "store/sqlite/sqlite_connection.h"
@@ -18,7 +18,7 @@
 
 namespace cairn::sqlite {
 
-/// A snapshot id as it is bound: 16 bytes for a lower-case UUID, text for anything else.
+/// A snapshot id in the form in which it is bound: 16 bytes for a lower-case UUID, text for anything else.
 class StoredId {
 public:
     explicit StoredId(std::string_view snapshot_id);
@@ -34,10 +34,10 @@ private:
     bool is_uuid_;
 };
 
-/// The snapshot id that a row's column holds, as a caller would give it.
+/// The snapshot id in a row's column, in the form in which a caller gives it.
 std::string stored_id_at(const Cursor& row, int column);
 
-/// A checksum as it is bound.
+/// A checksum in the form in which it is bound.
 class StoredChecksum {
 public:
     explicit StoredChecksum(const Checksum& checksum) : bytes_(checksum.to_bytes()) {}
@@ -67,14 +67,14 @@ public:
     std::int64_t integer() { return cursor_.integer(column_++); }
     std::uint64_t count();
     bool flag() { return integer() != 0; }
-    /// UTF-8, as all text is that cairn writes. Of other text, what can be shown.
+    /// Text is UTF-8, as cairn always writes it. Of other text, returns the printable part.
     std::string text();
-    /// The normal text of a JSON object, or empty. What is neither is left out, and noted in `damage` as `name`.
+    /// The normal text of a JSON object, or empty. Anything else is left out, and recorded in `damage` as `name`.
     std::string object(std::string_view name, std::string& damage);
     std::string blob() { return std::string(cursor_.blob(column_++)); }
-    /// Text of a table that the row refers to: NULL if it is missing there.
+    /// Text from a table that the row refers to: NULL if it is missing there.
     std::string joined_text();
-    /// A flag of such a table: set if it is missing there, so that nobody does what it would forbid.
+    /// A flag from such a table. A missing one reads as set, so that nobody does what it would forbid.
     bool joined_flag() { return is_null() ? skip(), true : flag(); }
     std::int64_t epoch();
     Timestamp heartbeat();
@@ -84,19 +84,19 @@ public:
     std::optional<Timestamp> optional_time();
     std::string snapshot_id();
     std::int64_t version();
-    /// The parent of `version` from its `parent_steps`.
+    /// Computes the parent of `version` from its `parent_steps`.
     std::int64_t parent_version(std::int64_t version);
-    /// The base of `version` from its `base_steps`.
+    /// Computes the base of `version` from its `base_steps`.
     std::int64_t base_version(std::int64_t version);
     Checksum checksum();
     RecoveryType recovery_type();
-    /// Whether the next column holds nothing.
+    /// Says whether the next column is NULL.
     bool is_null() const { return cursor_.is_null(column_); }
     void skip() { ++column_; }
 
-    /// Whether all columns so far could be read.
+    /// Says whether all columns so far could be read.
     bool is_sound() const { return problem_.empty(); }
-    /// What is wrong with the row, for who lists it all the same; empty: nothing.
+    /// The damage of the row, for callers that list it all the same; empty: none.
     std::string damage() const;
     /// Errors: kCorrupt (a value that no column of its kind can have).
     [[nodiscard]] Status finish() const;

@@ -1,6 +1,7 @@
 #pragma once
 
-// What a batch has read of its run: the facts that decide whether it may be applied, and where its rows are.
+// The result of reading a batch's run: the facts that decide whether the batch may be applied, and the places of its
+// rows.
 
 #include "store/batch_rules.h"
 
@@ -13,12 +14,12 @@ namespace cairn::sqlite {
 
 struct RunReading {
     RunFacts facts = {};
-    std::int64_t run_key = 0;  ///< 0: there is no such run.
+    std::int64_t run_key = 0;  ///< 0: the run does not exist.
     std::int64_t head_sequence = 0;
     Timestamp created_at = {};
-    std::map<std::int64_t, std::int64_t> sequences = {};  ///< By version: of what is to be rewritten or deleted.
+    std::map<std::int64_t, std::int64_t> sequences = {};  ///< By version, for the snapshots to rewrite or delete.
 
-    /// Later members of the batch may concern it.
+    /// Records a written snapshot, since later members of the batch may concern it.
     void note_written(const SnapshotInfo& info, std::int64_t sequence) {
         head_sequence = sequence;
         sequences[info.version] = sequence;

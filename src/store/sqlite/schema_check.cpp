@@ -20,7 +20,7 @@ constexpr char kObjects[] = "SELECT type, name, tbl_name, sql FROM main.sqlite_m
 struct Object {
     std::string type;
     std::string name;
-    std::string table;  // that it belongs to
+    std::string table;  // the table that it belongs to
     std::string sql;
 };
 using Schema = std::vector<Object>;
@@ -39,7 +39,7 @@ Result<Schema> read_schema(Connection& connection) {
     }
 }
 
-// As an empty database gets it.
+// Makes the schema that an empty database gets.
 Result<Schema> make_schema(int version, std::span<const Migration> known) {
     const Result<std::unique_ptr<Connection>> scratch = Connection::open(":memory:", Access::kCreate);
     if (!scratch) return std::unexpected(scratch.error());
@@ -50,7 +50,7 @@ Result<Schema> make_schema(int version, std::span<const Migration> known) {
     return read_schema(**scratch);
 }
 
-// Those of cairn's own migrations are made once a process.
+// The schemas of cairn's own migrations are made once per process.
 Result<std::shared_ptr<const Schema>> schema_of(int version, std::span<const Migration> known) {
     static std::mutex mutex;
     static auto* const kMade = new std::map<int, std::shared_ptr<const Schema>>;
@@ -77,7 +77,8 @@ const Object* find(const Schema& schema, std::string_view name) {
     return found == schema.end() ? nullptr : &*found;
 }
 
-// "CREATE INDEX mine ON snapshots(expires_at, version)": over columns alone, it neither refuses a row nor computes.
+// "CREATE INDEX mine ON snapshots(expires_at, version)": an index over columns alone neither refuses a row nor
+// computes.
 bool is_plain_index(std::string_view sql) {
     constexpr std::string_view kStart = "CREATE INDEX ";
     const std::size_t open = sql.find('(');
@@ -92,7 +93,7 @@ bool is_harmless(const Object& object) {
     return object.type != "trigger";
 }
 
-// Names come from the file: nothing in them may garble a terminal.
+// Names come from the file: they must not garble a terminal.
 std::string shown(std::string_view name) {
     constexpr std::size_t kShownMax = 60;
     std::string text(name.substr(0, kShownMax));

@@ -25,12 +25,12 @@ constexpr char kWriteFirstPage[] = "PRAGMA application_id = 1129467441";
 static_assert(kApplicationId == 1129467441);
 constexpr char kJournalMode[] = "PRAGMA journal_mode";
 
-// An empty view may have no address, and the engine takes that for NULL.
+// An empty view may have a null address, which the engine takes for NULL.
 const char* address_of(std::string_view bytes) {
     return bytes.empty() ? "" : bytes.data();
 }
 
-// The only way to say "immutable" is a URI, in which every byte of the path that could mean something is escaped.
+// "Immutable" can only be said in a URI. Every byte of the path that could have a meaning there is escaped.
 std::string immutable_uri(const std::filesystem::path& path) {
     std::string uri = "file://";
     for (const char character : path.native()) {
@@ -57,15 +57,15 @@ int flags_for(Access access) {
     return common;
 }
 
-// So many of the engine's steps are a millisecond or less.
+// This many of the engine's steps take a millisecond or less.
 constexpr int kStepsBetweenLooks = 10'000;
 
 int on_progress(void* connection) {
     return static_cast<const Connection*>(connection)->is_overdue() ? 1 : 0;
 }
 
-// What a file says must not be more than data: no trigger or view in it is obeyed (temporary views of ours are), and
-// nothing that SQL can do to a file breaks it.
+// A file's content must be data only: no trigger or view in it is obeyed (our temporary views are), and no SQL can
+// break the file.
 void distrust(sqlite3* database) {
     sqlite3_db_config(database, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
     sqlite3_db_config(database, SQLITE_DBCONFIG_ENABLE_VIEW, 0, nullptr);
@@ -104,8 +104,8 @@ void Cursor::bind_one(int index, Blob value) {
     keep(sqlite3_bind_blob64(statement_, index, address_of(value.bytes), value.bytes.size(), SQLITE_STATIC));
 }
 
-// The engine gives up on some locks without asking the busy handler, so waiting is done here too; only before the
-// first row, when starting again changes nothing.
+// The engine gives up on some locks without calling the busy handler, so we wait here too. We do so only before the
+// first row, when a restart changes nothing.
 int Cursor::step_once() {
     if (result_code_ != SQLITE_OK) return result_code_;
     int result_code = sqlite3_step(statement_);
@@ -170,7 +170,8 @@ void Connection::Finalize::operator()(sqlite3_stmt* statement) const noexcept {
 
 Result<std::unique_ptr<Connection>> Connection::open(const std::filesystem::path& path, Access access) {
     const std::string name = access == Access::kImmutable ? immutable_uri(path) : path.native();
-    // First, so that what the engine gives has an owner. It gives a handle even when it fails, unless memory is short.
+    // First, so that the engine's handle has an owner. The engine gives a handle even when it fails, unless memory is
+    // short.
     std::unique_ptr<Connection> connection(new Connection(path));
     const int result_code = sqlite3_open_v2(name.c_str(), &connection->database_, flags_for(access), nullptr);
     if (result_code != SQLITE_OK) return std::unexpected(connection->error(result_code));
@@ -178,7 +179,7 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::filesystem::path
     distrust(database);
     sqlite3_busy_handler(database, on_busy, connection.get());
     sqlite3_progress_handler(database, kStepsBetweenLooks, on_progress, connection.get());
-    // Only a writer moves a log; a reader could be led to delete one of which it can read nothing.
+    // Only a writer moves a log; a reader could be led to delete a log that it cannot read.
     if (access == Access::kRead) connection->checkpoint_on_close(false);
     connection->jitter_ = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(database) >> 4U) | 1U;
     return connection;
@@ -233,8 +234,8 @@ Result<std::string> Connection::query_text(const char* sql) {
     return *row ? std::string(cursor.text(0)) : std::string();
 }
 
-// Through the engine's own file: opening and closing the file ourselves would drop the locks that other connections of
-// this process hold on it (POSIX locks belong to the process).
+// Uses the engine's own file: if we opened and closed the file ourselves, other connections of this process would lose
+// their locks on it (POSIX locks belong to the process).
 Result<std::string> Connection::peek(std::size_t bytes, std::uint64_t offset) {
     sqlite3_file* file = nullptr;
     int result_code = sqlite3_file_control(database_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file));
@@ -274,7 +275,7 @@ void Connection::unlock() {
     }
 }
 
-// The index must not be asked for before the engine uses it: that would make one. A reader that may not use it has
+// The index must not be asked for before the engine uses it, because asking makes one. A reader that may not use it has
 // none.
 Result<LiveFiles> Connection::note_files() {
     constexpr int kFirstPartBytes = 32'768;
@@ -362,8 +363,8 @@ Status Connection::act_on(const LiveFiles::Finding& finding) {
     return error;
 }
 
-// The engine would delete by name what is at the log's name, and move a log into a database that it does not belong to.
-// A log without a name is moved into its database while it can be had.
+// The engine would delete whatever has the log's name, and would move a log into a database that it does not belong to.
+// A log whose name is gone is moved into its database while it can still be read.
 void Connection::leave_other_files_alone() {
     if (!files_) return;
     try {
@@ -450,7 +451,7 @@ std::uint64_t Connection::file_bytes() const {
     sqlite3_file* file = nullptr;
     sqlite3_int64 bytes = 0;
     sqlite3_file_control(database_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file));
-    if (file != nullptr && file->pMethods != nullptr) {  // a database in memory has none
+    if (file != nullptr && file->pMethods != nullptr) {  // a database in memory has no methods
         file->pMethods->xFileSize(file, &bytes);
     }
     return static_cast<std::uint64_t>(bytes);
@@ -467,8 +468,8 @@ int Connection::end_transaction(const char* sql) {
     return result_code;
 }
 
-// From 0.05 ms, doubling up to 6.4 ms, each between a half and the whole of it, so that writers of several processes
-// do not wake in step.
+// The pause starts at 0.05 ms and doubles up to 6.4 ms. Each pause is between half and all of that, so that writers of
+// several processes do not wake at the same time.
 bool Connection::wait_for_lock(int attempt) {
     const auto now = std::chrono::steady_clock::now();
     if (now >= deadline_) return false;
@@ -485,7 +486,7 @@ Status Transaction::begin(std::string_view kind) {
     return kind == kWrite ? begin_writing() : connection_.use(kRead).run();
 }
 
-// The engine counts on from the first page as it has last read it, so that is read anew.
+// The engine increments the counter of the first page as it last read it, so that page is read anew.
 Status Transaction::begin_writing() {
     for (bool has_forgotten = false;; has_forgotten = true) {
         if (Status status = connection_.use(kWrite).run(); !status) return status;
@@ -502,7 +503,7 @@ int Transaction::commit() {
 }
 
 void Transaction::rollback() noexcept {
-    // Some failures roll back by themselves; a rollback that fails leaves a connection that nobody may use.
+    // Some failures roll back by themselves. A rollback that fails leaves a connection that nobody may use.
     try {
         const bool open = connection_.in_transaction();
         if (open && connection_.end_transaction(kRollback) != SQLITE_OK) connection_.mark_broken();

@@ -1,6 +1,6 @@
 #pragma once
 
-// One connection to a database file, its prepared statements and its patience with locks. Nothing here knows cairn's
+// One connection to a database file, with its prepared statements and its waiting for locks. Nothing here knows cairn's
 // schema.
 
 #include "store/sqlite/live_files.h"
@@ -24,12 +24,12 @@ struct sqlite3_stmt;
 
 namespace cairn::sqlite {
 
-/// How a file is opened.
+/// The way in which a file is opened.
 enum class Access : std::uint8_t {
-    kCreate,    ///< Read and write; the file is made if it is missing.
-    kWrite,     ///< Read and write a file that is there.
+    kCreate,    ///< Read and write; a missing file is made.
+    kWrite,     ///< Read and write an existing file.
     kRead,      ///< Read only, beside writers.
-    kImmutable  ///< Read only, without locks: right only for a file that nobody can write.
+    kImmutable  ///< Read only, without locks: only for a file that nobody can write.
 };
 
 /// Bytes to bind as a BLOB (a bare string_view is bound as TEXT).
@@ -39,8 +39,8 @@ struct Blob {
 
 class Connection;
 
-/// One execution of a prepared statement: bind, step through the rows, reset at the end. What is bound, and what
-/// `text` and `blob` return, is not copied: the one must outlive the cursor, the other lasts until the next step.
+/// One execution of a prepared statement: bind, step through the rows, reset at the end. Nothing is copied: bound
+/// values must outlive the cursor, and the results of `text` and `blob` are valid until the next step.
 class Cursor {
 public:
     Cursor(Connection& connection, sqlite3_stmt* statement, int result_code)
@@ -49,7 +49,7 @@ public:
     Cursor(const Cursor&) = delete;
     Cursor& operator=(const Cursor&) = delete;
 
-    /// All parameters, in order. A failure is kept and returned by the first `step`.
+    /// Binds all parameters, in order. A failure is kept and returned by the first `step`.
     template <class... Values>
     Cursor& bind(const Values&... values) {
         int index = 0;
@@ -57,11 +57,11 @@ public:
         return *this;
     }
 
-    /// Whether there is a row. Waits for locks until the connection's deadline.
+    /// Returns whether there is a row. Waits for locks until the connection's deadline.
     [[nodiscard]] Result<bool> step();
-    /// To the end.
+    /// Steps to the end.
     [[nodiscard]] Status run();
-    /// As `run`, but the engine's own result code, for who must tell one failure from another.
+    /// Like `run`, but returns the engine's own result code, for callers that must distinguish failures.
     int run_for_code();
 
     bool is_null(int column) const;
@@ -91,7 +91,7 @@ private:
     bool started_ = false;
 };
 
-/// Not for use by two threads at a time, and not in a process that was forked off after it was opened: not even to be
+/// Must not be used by two threads at a time, nor in a process that was forked after it was opened. It must not even be
 /// destroyed there, since the engine would give up locks that it does not hold.
 class Connection {
 public:
@@ -101,15 +101,16 @@ public:
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
-    /// Until when calls wait for other connections' locks, and may work: a statement that is not done by then (but a
-    /// tenth of a second at the least) is given up, whatever the file holds.
+    /// Sets how long calls wait for other connections' locks, and how long they may work: a statement that is not done
+    /// by then is given up, whatever the file holds. Every statement has at least a tenth of a second.
     void set_deadline(Deadline deadline);
     Deadline deadline() const { return deadline_; }
-    /// Statements that read all of the file, or rewrite it, may take until `limit`, as far as its size justifies that.
+    /// Statements that read or rewrite the whole file may then take until `limit`, as far as the file's size justifies
+    /// that.
     void allow_work_on_all(Deadline limit = Deadline::max());
 
-    /// `sql` is compiled at its first use on this connection and then kept: pass constants only (they are found again
-    /// by their address).
+    /// `sql` is compiled at its first use on this connection and then kept. Pass only constants: they are found again
+    /// by address.
     Cursor use(const char* sql);
     /// Runs statements that are not worth keeping.
     [[nodiscard]] Status execute(const std::string& sql);
@@ -117,61 +118,64 @@ public:
     [[nodiscard]] Result<std::int64_t> query_integer(const char* sql);
     [[nodiscard]] Result<std::string> query_text(const char* sql);
 
-    /// The first bytes of the file as they are, without a lock and without recovering anything.
+    /// The first bytes of the file as they are, without a lock and without recovery.
     [[nodiscard]] Result<std::string> peek(std::size_t bytes, std::uint64_t offset = 0);
 
-    /// Of the database's file, without its log.
+    /// Size of the database file, without its log.
     std::uint64_t file_bytes() const;
 
     std::int64_t last_row_key() const;
     bool in_transaction() const;
     bool is_read_only() const;
-    /// Whether the path now names another file or none.
+    /// Says whether the path now names another file or none.
     bool file_moved() const;
-    /// The engine reported damage or a failing disk: close it and open another.
+    /// The engine has reported damage or a failing disk: close this connection and open another.
     bool broken() const { return broken_; }
     void mark_broken() { broken_ = true; }
 
-    /// Whether it has a lock already, as after its first reading (which a program's own extensions may do at opening).
+    /// Says whether the connection has a lock already, as it does after its first read (a program's own extensions may
+    /// read at opening).
     bool has_lock() const;
-    /// The lock that shuts out every other connection, for one that has not read yet. The engine's result code;
-    /// `unlock` gives it up in any case.
+    /// Takes the lock that excludes every other connection, on a connection that has not read yet. Returns the engine's
+    /// result code; `unlock` releases the lock in any case.
     int lock_alone();
     void unlock();
 
-    /// From now on `check_files` compares the files with those of now. For a store that is complete.
+    /// From now on, `check_files` compares the files with those of now. The store must be complete.
     /// Errors: kUnavailable (they do not fit together: some were removed or replaced under others who have it open).
     [[nodiscard]] Status watch_files();
-    /// That error, if it is why another one was met while others have the database open.
+    /// That error, if it is the reason for another one that occurred while others have the database open.
     std::optional<Error> files_do_not_fit();
-    /// Before a commit. Errors: kUnavailable (the path names other files now, or their content was exchanged; this
-    /// connection, and all others to the path, must be closed).
+    /// Call it before a commit. Errors: kUnavailable (the path names other files now, or their content was exchanged;
+    /// this connection, and all others to the path, must be closed).
     [[nodiscard]] Status check_files();
-    /// So, unless they were looked at a moment ago. Before a read, for which they take too long each time.
+    /// Does the same, unless the files were checked a moment ago. Call it before a read, for which the check takes too
+    /// long each time.
     [[nodiscard]] Status check_files_at_times();
-    /// So, whether what was just committed is in the log that others find, before it is acknowledged.
+    /// Checks, before a commit is acknowledged, that it is in the log that others find.
     [[nodiscard]] Status check_log();
     bool lost_files() const { return lost_files_; }
-    /// That error, if what was acknowledged may be gone.
+    /// That error, if acknowledged commits may be gone.
     const std::optional<Error>& loss() const { return loss_; }
 
-    /// For whoever has begun to write: whether that may begin the log anew.
+    /// Says whether a write may start the log anew. The caller must have begun to write.
     bool log_may_begin_anew() const;
-    /// The next transaction reads every page again.
+    /// Makes the next transaction read every page again.
     void forget_pages();
 
-    /// Moves what it can of the log into the database; `truncate` also gives the log's space back. Never waits.
+    /// Moves as much of the log as possible into the database; `truncate` also gives the log's space back. Never waits.
     int checkpoint(bool truncate);
 
-    /// Whether the last connection to a file moves the log into the database when it is closed (by default it does).
+    /// Sets whether the last connection to a file moves the log into the database when it is closed (it does by
+    /// default).
     void checkpoint_on_close(bool wanted);
 
-    /// Runs COMMIT or ROLLBACK, which are never given up half-way. The engine's result code.
+    /// Runs COMMIT or ROLLBACK, which are never given up half-way. Returns the engine's result code.
     int end_transaction(const char* sql);
-    /// Whether the statement under way is to be given up.
+    /// Says whether the running statement must be given up.
     bool is_overdue() const;
 
-    /// What a failure that has just happened means.
+    /// Explains a failure that has just happened.
     Error error(int result_code);
     /// Sleeps a little, unless the deadline has passed. `attempt` counts from 0.
     bool wait_for_lock(int attempt);
@@ -198,15 +202,15 @@ private:
     std::chrono::steady_clock::time_point patient_since_;
     std::uint32_t jitter_ = 1;
     bool broken_ = false;
-    std::optional<LiveFiles> files_;  // of a connection that uses the log
+    std::optional<LiveFiles> files_;  // only for a connection that uses the log
     std::chrono::steady_clock::time_point looked_at_files_;
     bool lost_files_ = false;
     std::optional<Error> loss_;
 };
 
-/// A transaction that is rolled back unless it was committed.
-/// The first that writes to a new log also writes the database's first page, whose counter the engine then raises: so a
-/// log says which state of the database it continues (log_file.h).
+/// A transaction that is rolled back unless it was committed. The first one that writes to a new log also writes the
+/// database's first page, whose counter the engine then raises. So a log says which state of the database it continues
+/// (log_file.h).
 class Transaction {
 public:
     static constexpr char kRead[] = "BEGIN";
@@ -219,7 +223,7 @@ public:
 
     /// Errors of `kWrite`: kUnavailable (also if the files are no longer those that were opened).
     [[nodiscard]] Status begin(std::string_view kind);
-    /// The engine's result code: what a failure means depends on what was written.
+    /// Returns the engine's result code: the meaning of a failure depends on what was written.
     int commit();
     void rollback() noexcept;
 

@@ -54,7 +54,7 @@ Meaning meaning_of(int result_code, int system_error) {
         case SQLITE_NOTADB:
             return {ErrorCode::kCorrupt, "the file is damaged"};
         case SQLITE_ERROR:
-            // Our statements are constants that a sound schema compiles and runs.
+            // Our statements are constants, which a sound schema compiles and runs.
             return {ErrorCode::kCorrupt, "its schema is damaged"};
         case SQLITE_TOOBIG:
             return {ErrorCode::kLimitExceeded, "a value is larger than the engine can store (1 GB)"};
@@ -65,8 +65,8 @@ Meaning meaning_of(int result_code, int system_error) {
     }
 }
 
-// The engine takes a read that the system refused for damage and forgets why (SQLITE_IOERR_CORRUPTFS becomes
-// SQLITE_CORRUPT); the files of the connection, which is closed after the first such error, remember it.
+// The engine reports a read that the system refused as damage, and forgets the reason (SQLITE_IOERR_CORRUPTFS becomes
+// SQLITE_CORRUPT). The files of the connection remember it; the connection is closed after the first such error.
 int refused_read(sqlite3* database) {
     for (const int which : {SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER}) {
         sqlite3_file* file = nullptr;
@@ -94,7 +94,7 @@ bool breaks_connection(int result_code) noexcept {
 Error to_error(int result_code, sqlite3* database, std::string_view path) {
     const char* said = database != nullptr ? sqlite3_errmsg(database) : sqlite3_errstr(result_code);
     std::string detail = fmt::format("SQLite {}: {}", result_code, said);
-    // The engine keeps the number of its last failed system call, which says nothing about other failures.
+    // The engine keeps the number of its last failed system call, which does not belong to other failures.
     int system_error = is_input_output(result_code) && database != nullptr ? sqlite3_system_errno(database) : 0;
     if (primary(result_code) == SQLITE_CORRUPT && database != nullptr) {
         system_error = refused_read(database);

@@ -1,6 +1,6 @@
 #pragma once
 
-// What the engine's result codes mean to a caller of the store.
+// The meaning of the engine's result codes for a caller of the store.
 
 #include <cairn/error.h>
 
@@ -10,13 +10,13 @@ struct sqlite3;
 
 namespace cairn::sqlite {
 
-/// Another connection is in the way; the same call may succeed in a moment.
+/// True if another connection is in the way; the same call may succeed in a moment.
 bool is_busy(int result_code) noexcept;
 
-/// After this, nothing that the connection holds in memory can be trusted: close it and open another.
+/// True if nothing that the connection holds in memory can be trusted any more: close it and open another.
 bool breaks_connection(int result_code) noexcept;
 
-/// "PATH: no space is left", with what the engine said as the detail. `database` may be null.
+/// Returns "PATH: no space is left", with the engine's message as the detail. `database` may be null.
 Error to_error(int result_code, sqlite3* database, std::string_view path);
 
 }  // namespace cairn::sqlite

@@ -10,12 +10,12 @@
 namespace cairn::sqlite {
 namespace {
 
-// One row a run in `runs`, rewritten by every save, small and apart from the payload: the head is one look-up there.
-// One row a save in `snapshots`, in commit order, the frame last so that the other columns are read without it. A save
-// touches one page each of `runs`, `snapshots` and its two indexes.
+// `runs` has one row per run, which every save rewrites. It is small and apart from the payload, so the head is one
+// look-up there. `snapshots` has one row per save, in commit order. The frame is last, so the other columns are read
+// without it. A save touches one page each of `runs`, `snapshots` and its two indexes.
 //
 // A snapshot id is a 16-byte BLOB if it is a lower-case UUID, and TEXT otherwise. Times are microseconds since 1970,
-// UTC. The references are not enforced at each save (`check` looks at them): a save has just read the run's row.
+// UTC. References are not enforced at each save (`check` examines them): a save has just read the run's row.
 constexpr char kVersion1[] = R"sql(
 CREATE TABLE runs(
     run_key           INTEGER PRIMARY KEY,
@@ -69,18 +69,18 @@ CREATE TABLE recovery_log(
 CREATE INDEX recovery_log_by_run ON recovery_log(run_id);
 )sql";
 
-// Small rows: half of all states are of a kilobyte and their deltas of a hundred bytes. The engine stores NULL, 0 and 1
-// in the row's header alone, so what is usual is one of these.
+// Rows are small: half of all states have about a kilobyte, and their deltas about a hundred bytes. The engine stores
+// NULL, 0 and 1 in the row's header alone, so the usual values are among these.
 //   parent_steps, base_steps   how many versions back the parent and the base are; base_steps 0: self-contained
-//   label_key                  the words that many snapshots share. A label is never changed, but deleted when nobody
-//                              uses it any more (label_sweep.h): no key outlives the transaction that looked it up
+//   label_key                  the words that many snapshots share. A label is never changed, but an unused one is
+//                              deleted (label_sweep.h): no key outlives the transaction that looked it up
 //   created_after              microseconds since the run's created_at, modulo 2^64
 //   execution_context, metadata  NULL for an empty one
-// `base_steps` in the index by version: whether a snapshot is still needed is seen without reading rows.
+// `base_steps` is in the index by version, so that whether a snapshot is still needed is seen without reading rows.
 //
 // `sequence` is the engine's "largest plus one", which costs nothing (AUTOINCREMENT would write one page more at every
-// save) and never goes back as long as the newest row of the table is not deleted. It can only be a head. When its run
-// is deleted it stays, emptied and without a run (run_key 0, version 0), until there is a newer one.
+// save). It never goes back as long as the table's newest row is not deleted. That row can only be a head. When its run
+// is deleted, the row stays, emptied and without a run (run_key 0, version 0), until there is a newer one.
 constexpr char kVersion2[] = R"sql(
 DROP INDEX snapshots_by_version;
 DROP INDEX snapshots_by_id;
@@ -138,8 +138,8 @@ CREATE TEMP VIEW snapshots(sequence, run_key, version, parent_steps, base_steps,
     FROM main.snapshots s;
 )sql";
 
-// Who executes a run, which need not have a row in `runs` yet. Apart from it, since the head of a run is rewritten by
-// every save and a lease only now and then.
+// The lease of a run, which need not have a row in `runs` yet. It is apart from that row, since every save rewrites the
+// head and a lease is only written now and then.
 constexpr char kVersion3[] = R"sql(
 CREATE TABLE leases(
     run_id        TEXT PRIMARY KEY,
@@ -172,7 +172,7 @@ Status apply(Connection& connection, int from, std::span<const Migration> known)
     return connection.execute(fmt::format("PRAGMA user_version = {}", known.back().version));
 }
 
-// Both of one moment: another process may be migrating the file.
+// Reads version and schema from one moment: another process may be migrating the file.
 Result<int> checked_version(Connection& connection, std::span<const Migration> known) {
     Transaction transaction(connection);
     if (Status status = transaction.begin(Transaction::kRead); !status) return std::unexpected(status.error());
@@ -182,7 +182,7 @@ Result<int> checked_version(Connection& connection, std::span<const Migration> k
     return version;
 }
 
-// What a migration drops it has copied. To overwrite that too would cost as much log again, and as much memory.
+// A migration has copied the data that it drops. Overwriting it too would cost as much log again, and as much memory.
 class WithoutOverwriting {
 public:
     explicit WithoutOverwriting(Connection& connection) : connection_(connection) { overwrite("FAST"); }
@@ -249,7 +249,7 @@ Result<int> bring_up_to_date(Connection& connection, std::span<const Migration> 
     const WithoutOverwriting without_overwriting(connection);
     Transaction transaction(connection);
     if (Status status = transaction.begin(Transaction::kWrite); !status) return std::unexpected(status.error());
-    version = schema_version(connection, known);  // again: another process may just have done it
+    version = schema_version(connection, known);  // again: another process may just have migrated
     if (!version) return version;
     if (Status status = check_schema(connection, *version, known); !status) return std::unexpected(status.error());
     if (*version == newest) return version;

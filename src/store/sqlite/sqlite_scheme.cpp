@@ -19,7 +19,7 @@ std::unexpected<Error> refuse(std::string_view url, std::string_view instead) {
     return fail(ErrorCode::kInvalidArgument, fmt::format("store URL \"{}\": {}", url, instead));
 }
 
-// "sqlite:///x" is a path for some libraries and an absolute one for others: better asked than guessed.
+// "sqlite:///x" is a relative path for some libraries and an absolute one for others: we ask instead of guessing.
 Result<fs::path> path_of(std::string_view url) {
     const std::string_view path = url.substr(kPrefix.size());
     if (path.empty()) return refuse(url, "give a path, as in sqlite:cairn.db");

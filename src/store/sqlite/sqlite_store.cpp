@@ -38,7 +38,7 @@ using sqlite::Loan;
 
 constexpr std::chrono::milliseconds kLogPatience(1000);
 
-// Nothing but what makes room in the end.
+// True if the batches contain only deletions, which make room in the end.
 bool makes_room(std::span<const RunBatch> batches) {
     const auto only_deletes = [](const RunBatch& batch) {
         return !batch.lease && batch.writes.empty() && batch.recoveries.empty() && !batch.is_empty();
@@ -50,14 +50,14 @@ bool is_full(const Error& error) {
     return error.code == ErrorCode::kStorageFull;
 }
 
-// Patience has a bound, so that "for ever" can be added to a time.
+// The time is bounded, so that "for ever" can be added to a time.
 Deadline after(std::chrono::milliseconds patience) {
     constexpr std::chrono::hours kLongest{24 * 365};
     return std::chrono::steady_clock::now() + std::min<std::chrono::milliseconds>(patience, kLongest);
 }
 
-// The file and the connections to it: one to write (the engine allows one writer at a time, so callers queue up here
-// and not at its lock), several to read.
+// The file and the connections to it: one to write (the engine allows one writer at a time, so callers queue here and
+// not at its lock), and several to read.
 struct Engine {
     Engine(DatabaseFile opened, std::size_t readers_max, const LogSink& log)
         : file(std::move(opened)),
@@ -101,7 +101,7 @@ public:
     Status close() override;
 
 private:
-    // `work` while the store is open, and its answer as a value even if memory runs out.
+    // Calls `work` while the store is open. Its result is a value even if memory runs out.
     template <class T, class Work>
     Result<T> while_open(Work work) {
         if (guard_.forked()) return closed("was opened by the process that this one was forked from");
@@ -116,7 +116,7 @@ private:
         }
     }
 
-    // `work` on a connection of `pool`, which waits for locks until `deadline`.
+    // Calls `work` on a connection of `pool`, which waits for locks until `deadline`.
     template <class T, class Work>
     Result<T> with_connection(ConnectionPool Engine::* pool, Deadline deadline, Work work) {
         return while_open<T>([&]() -> Result<T> {
@@ -137,7 +137,7 @@ private:
             return work(connection);
         });
     }
-    // `read`, for work that reads the whole file.
+    // Does the same for work that reads the whole file.
     template <class T, class Work>
     Result<T> read_all(Deadline deadline, Work work) {
         return read<T>(reading_deadline(deadline), [&](Connection& connection) {
@@ -163,7 +163,7 @@ private:
     ForkGuard guard_;
     std::unique_ptr<Engine> engine_;  // released by `close`
     const bool read_only_;
-    std::shared_mutex open_;  // shared by the calls under way
+    std::shared_mutex open_;  // shared by the running calls
     std::atomic<bool> closed_ = false;
     std::once_flag loss_noted_;
     std::optional<Error> loss_;  // written before `has_lost_`
@@ -180,7 +180,7 @@ SqliteStore::~SqliteStore() {
 
 Status SqliteStore::close() {
     if (guard_.forked()) return {};
-    closed_ = true;  // first, so that calls which come now do not delay the end
+    closed_ = true;  // first, so that new calls do not delay the end
     const std::unique_lock lock(open_);
     if (engine_ == nullptr) return {};
     engine_->readers.close();
@@ -190,8 +190,8 @@ Status SqliteStore::close() {
     return {};
 }
 
-// One of them has found that the path names other files now. After a loss, nothing goes on as if it had not been: what
-// comes next would be acknowledged, and nobody would be told of what is gone.
+// One connection has found that the path names other files now. After a loss, the store does not go on as if nothing
+// had happened: later saves would be acknowledged, and nobody would be told of the lost ones.
 void SqliteStore::discard_connections(const Connection& found) {
     if (found.loss()) {
         std::call_once(loss_noted_, [&] {
@@ -225,7 +225,7 @@ Result<std::vector<Status>> SqliteStore::commit(std::span<const RunBatch> batche
     return commit_once(batches, answers, deadline);
 }
 
-// What has nothing to write need not wait for a turn.
+// A commit without anything to write need not wait for a turn.
 Result<std::vector<Status>> SqliteStore::commit_once(std::span<const RunBatch> batches,
                                                      const std::vector<Status>& answers, Deadline deadline) {
     bool has_work = false;
@@ -245,8 +245,8 @@ bool SqliteStore::is_nearly_full() const {
     return !unknown && space.available < kBytesEnough;
 }
 
-// To delete is to write, into the log. On a volume that is full the log's own space is used again, once all that it
-// holds is in the database. That comes first: a transaction that does not fit leaves the log larger than it was.
+// Deleting is writing, into the log. On a full volume the log's own space is reused, once its whole content is in the
+// database. That step comes first: a transaction that does not fit leaves the log larger than before.
 Status SqliteStore::empty_log_on_full_volume(Deadline deadline) {
     return with_connection<void>(&Engine::writer, deadline, [](Connection& connection) -> Status {
         const int result_code = connection.checkpoint(true);
@@ -315,8 +315,8 @@ Result<std::vector<RecoveryRecord>> SqliteStore::recovery_log(std::string_view r
         deadline, [&](Connection& connection) { return sqlite::recovery_log(connection, run_id, limit); });
 }
 
-// False: readers or writers of other processes are in the way, which is no error, and later they may not be. A disk
-// that fails is no error here either, but there is nothing to wait for.
+// Returns false if readers or writers of other processes are in the way. That is no error, and later they may be gone.
+// A failing disk is no error here either, but waiting does not help then.
 bool SqliteStore::shrink_log(Deadline deadline) {
     constexpr std::chrono::milliseconds kLongest(100);
     const Result<Loan> writer = engine_->writer.acquire(std::min(deadline, after(kLongest)));
@@ -341,7 +341,7 @@ Result<CheckReport> SqliteStore::check(Deadline deadline) {
         deadline, [&](Connection& connection) { return sqlite::inspect(connection, engine_->file.path()); });
 }
 
-// What is not done by the deadline is for the next time.
+// Work that is not done by the deadline is left for the next time.
 Status SqliteStore::sweep_labels(Deadline deadline) {
     sqlite::LabelSweep sweep;
     while (!sweep.has_looked_at_all()) {
@@ -358,7 +358,7 @@ Status SqliteStore::sweep_labels(Deadline deadline) {
     return {};
 }
 
-// Each step is a transaction of its own, and a pause as long as it follows, in which writers take their turn.
+// Each step is a transaction of its own. A pause of the same length follows, in which writers take their turn.
 Result<std::uint64_t> SqliteStore::give_back_pages(Deadline deadline) {
     std::uint64_t bytes = 0;
     bool has_been_full = false;
@@ -380,7 +380,7 @@ Result<std::uint64_t> SqliteStore::give_back_pages(Deadline deadline) {
     }
 }
 
-// The log holds pages as they were before a deletion. Readers are in the way for a moment only.
+// The log still holds pages from before a deletion. Readers are in the way only for a moment.
 Status SqliteStore::empty_log(Deadline deadline) {
     constexpr std::chrono::milliseconds kPause(10);
     while (true) {

@@ -19,7 +19,7 @@
 namespace cairn::sqlite {
 namespace {
 
-// All that a write has to know of its run, in one statement.
+// Everything that a write needs to know of its run, in one statement.
 constexpr char kFindRun[] =
     "SELECT r.run_key, r.created_at, r.head_version, r.thread_id, r.user_id, "
     "EXISTS(SELECT 1 FROM snapshots s WHERE s.run_key = r.run_key AND s.snapshot_id = ?2 "
@@ -33,7 +33,7 @@ INSERT INTO runs(run_id, thread_id, user_id, created_at, snapshots,
 VALUES(?, ?, ?, ?, 0, 0, 0, '', 0, x'')
 )sql";
 
-// A label that is not there yet makes it fail on label_key.
+// If the label does not exist yet, this fails on label_key.
 constexpr char kInsertSnapshot[] = R"sql(
 INSERT INTO snapshots(run_key, version, parent_steps, base_steps, label_key, created_after, expires_at, snapshot_id,
                       state_bytes, checksum, execution_context, metadata, frame)
@@ -84,7 +84,7 @@ Result<bool> read_run(Connection& connection, const RunBatch& batch, std::string
     return true;
 }
 
-// All that `check_batch` asks for.
+// Reads all facts that `check_batch` needs.
 Status read_facts(Connection& connection, const RunBatch& batch, RunReading& reading) {
     if (names_lease(batch)) {
         const Result<std::optional<LeaseInfo>> found = lease(connection, batch.run_id);
@@ -118,7 +118,7 @@ Status insert_run(Connection& connection, const SnapshotInfo& info, RunReading& 
     return {};
 }
 
-// The engine's result code.
+// Returns the engine's result code.
 int insert_row(Connection& connection, const Snapshot& snapshot, const RunReading& run) {
     const SnapshotInfo& info = snapshot.info;
     const StoredId id(info.snapshot_id);
@@ -192,9 +192,9 @@ Status apply(Connection& connection, const RunBatch& batch, RunReading& run) {
     return prunes(batch) ? prune(connection, batch, run) : Status{};
 }
 
-// What a failed COMMIT means. Locks: it was not tried. A full disk: the log's last page, which makes the others count,
-// did not fit. Anything else (a failed sync above all) may have happened after that page was written: whoever reads
-// the log next finds it there, or not.
+// Explains a failed COMMIT. Locks: it was not tried. A full disk: the log's last page, which makes the others count,
+// did not fit. Anything else (mostly a failed sync) may have happened after that page was written: the next reader of
+// the log may find it there, or not.
 Error commit_error(Connection& connection, int result_code) {
     Error error = connection.error(result_code);
     if (is_busy(result_code) || (result_code & 0xff) == SQLITE_FULL) return error;
@@ -214,7 +214,7 @@ Result<std::vector<Status>> commit(Connection& connection, std::span<const RunBa
         if (!answers[i] || batches[i].is_empty()) continue;
         RunReading run;
         answers[i] = read_facts(connection, batches[i], run);
-        // A row that cannot be is the affair of its run; anything else concerns all.
+        // A damaged row concerns only its run; anything else concerns all runs.
         const bool concerns_all =
             !answers[i] && (answers[i].error().code != ErrorCode::kCorrupt || connection.broken());
         if (concerns_all) return std::unexpected(std::move(answers[i].error()));
