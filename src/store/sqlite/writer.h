@@ -3,8 +3,8 @@
 // Writing: commits the batches of many runs in one transaction, each as a whole or not at all.
 //
 // All facts about a batch's run are read before anything of the batch is written, and after what the batches before it
-// have written. So a refused run has changed nothing and needs no savepoint. Any failure after that is the engine's, and
-// ends the transaction.
+// have written. So a refused run has changed nothing and needs no savepoint. Any failure after that is the engine's,
+// and ends the transaction.
 
 #include "store/sqlite/sqlite_connection.h"
 
