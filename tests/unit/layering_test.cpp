@@ -21,6 +21,7 @@ const std::vector<std::string> kFolders{"base",          "files",  "state",    "
 
 // The folder that a public header belongs to. cairn.h is all of them: for programs.
 const std::map<std::string, std::string> kPublicHeaders{
+    {"async_store.h", "persistence"},
     {"call_executor.h", "base"},    {"checksum.h", "base"},      {"error.h", "base"},
     {"runtime.h", "base"},          {"types.h", "base"},         {"state.h", "state"},
     {"state_json.h", "state"},      {"store.h", "store"},        {"persistence.h", "persistence"},
