@@ -9,19 +9,17 @@
 #include "support/make.h"
 #include "support/seed.h"
 #include "support/temp_dir.h"
+#include "support/thread_faults.h"
 
 #include <cairn/async_store.h>
 #include <cairn/faulty_store.h>
 #include <cairn/persistence.h>
 
-#include <dlfcn.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <pthread.h>
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -37,31 +35,6 @@
 #include <thread>
 #include <utility>
 #include <vector>
-
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define CAIRN_TEST_HAS_OWN_THREADS 0  // the sanitizers need a pthread_create of their own
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define CAIRN_TEST_HAS_OWN_THREADS 0
-#endif
-#endif
-#ifndef CAIRN_TEST_HAS_OWN_THREADS
-#define CAIRN_TEST_HAS_OWN_THREADS 1
-#endif
-
-namespace {
-std::atomic<bool> machine_has_threads = true;
-}  // namespace
-
-#if CAIRN_TEST_HAS_OWN_THREADS
-// Stands before the system's.
-extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
-                              void* argument) {
-    if (!machine_has_threads) return EAGAIN;
-    static const auto next = reinterpret_cast<decltype(&pthread_create)>(::dlsym(RTLD_NEXT, "pthread_create"));
-    return next(thread, attributes, start, argument);
-}
-#endif
 
 namespace cairn::test {
 namespace {
