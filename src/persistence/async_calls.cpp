@@ -28,9 +28,24 @@ Result<StatePersistence::AsyncCalls::Ticket> StatePersistence::AsyncCalls::admit
 StatePersistence::AsyncCalls::Ticket::~Ticket() {
     if (calls_ == nullptr) return;
     has_begun();
-    const std::lock_guard lock(calls_->mutex_);
-    --calls_->under_way_;
-    calls_->changed_.notify_all();  // under the lock: without it they may be gone
+    calls_->count_down(calls_->under_way_);
+}
+
+// Of those under way, or of those that close.
+void StatePersistence::AsyncCalls::count_down(std::size_t& calls) noexcept {
+    StatePersistence* left = nullptr;
+    {
+        const std::lock_guard lock(mutex_);
+        --calls;
+        if (under_way_ == 0 && closing_ == 0) left = std::exchange(left_, nullptr);
+        changed_.notify_all();  // under the lock: without it, this may be gone
+    }
+    if (left == nullptr) return;
+    try {
+        // Not here: this may be the thread that commits, which the service waits for.
+        executor->submit("", [left] { delete left; });
+    } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): without memory it stays as it is
+    }
 }
 
 void StatePersistence::AsyncCalls::Ticket::has_begun() {
@@ -69,9 +84,7 @@ void StatePersistence::AsyncCalls::begin_closing(std::shared_ptr<Closing> closin
     const auto end = [this](Closing& ended, Status status) {
         tell<void>(ended.done, std::move(status));
         ended.done = nullptr;  // which may be the last that holds the service (`let_go`)
-        const std::lock_guard lock(mutex_);
-        --closing_;
-        changed_.notify_all();
+        count_down(closing_);
     };
     try {
         executor->submit("", [closing, end] { end(*closing, closing->service.close()); });
@@ -98,9 +111,11 @@ void StatePersistence::AsyncCalls::wait_until_closed() {
     changed_.wait(lock, [this] { return under_way_ == 0 && closing_ == 0; });
 }
 
-bool StatePersistence::AsyncCalls::is_idle() const {
+bool StatePersistence::AsyncCalls::leave_to_the_last(StatePersistence& service) {
     const std::lock_guard lock(mutex_);
-    return under_way_ == 0 && closing_ == 0;
+    if (under_way_ == 0 && closing_ == 0) return false;
+    left_ = &service;
+    return true;
 }
 
 // ---- the interface ----
@@ -119,14 +134,7 @@ void StatePersistence::end_async_calls() noexcept {
 
 void StatePersistence::let_go(StatePersistence* service) noexcept {
     AsyncCalls& calls = *service->async_calls_;
-    if (!calls.is_forked() && !calls.is_idle()) {
-        try {
-            return calls.executor->submit("", [service] { delete service; });
-        } catch (const std::exception&) {
-            return;  // there is no memory, and here it must not wait: it is left as it is
-        }
-    }
-    delete service;
+    if (calls.is_forked() || !calls.leave_to_the_last(*service)) delete service;
 }
 
 StatePersistence::Submitted StatePersistence::save_agent_state_async(const StatePersistenceRequest& request,

@@ -66,7 +66,8 @@ struct StatePersistence::AsyncCalls {
     void wait_until_ended();
     /// So, and until all have closed the service who were to do so.
     void wait_until_closed();
-    bool is_idle() const;
+    /// Whether calls are under way: then the last of them has the service destroyed when it has ended.
+    bool leave_to_the_last(StatePersistence& service);
     bool is_forked() const { return ::getpid() != process; }
 
     const std::shared_ptr<CallExecutor> executor;
@@ -77,14 +78,16 @@ private:
     struct Closing;
 
     void begin_closing(std::shared_ptr<Closing> closing) noexcept;
+    void count_down(std::size_t& calls) noexcept;
 
-    mutable std::mutex mutex_;
+    std::mutex mutex_;
     std::condition_variable changed_;
     // Under the mutex:
     std::size_t to_begin_ = 0;
     std::size_t under_way_ = 0;  // those to begin too
     std::size_t closing_ = 0;
     bool is_refusing_ = false;
+    StatePersistence* left_ = nullptr;  // the service, if nobody holds it any more
     std::vector<std::shared_ptr<Closing>> to_close_;
 };
 

@@ -553,6 +553,21 @@ TEST_P(AsyncPersistence, WithoutAThreadLeftEveryCallIsMadeAllTheSame) {
     machine_has_threads = true;
 }
 
+TEST_P(AsyncPersistence, WithoutAThreadLeftTheLastReferenceMayBeDroppedByACompletion) {
+    if (!CAIRN_TEST_HAS_OWN_THREADS) GTEST_SKIP() << "a sanitizer makes the threads";
+    machine_has_threads = false;
+    bool is_told = false;
+    std::shared_ptr<StatePersistence> shared = make_service();
+    StatePersistence& to = *shared;
+    to.save_agent_state_async(step_of("run", 1), [&, own = std::move(shared)](const Result<Receipt>& receipt) {
+        EXPECT_TRUE(receipt);
+        is_told = true;
+    });
+    EXPECT_TRUE(is_told);
+    EXPECT_EQ(store.use_count(), 1) << "it is gone";
+    machine_has_threads = true;
+}
+
 // ---- a service of one's own ----
 
 /// Saves nothing, and says what it was asked.
