@@ -82,7 +82,9 @@ struct StateRecoveryRequest {
     bool auto_recovery = false;                          ///< Whether a program, not a person, asked.
     std::optional<std::string> thread_id = {};
     std::optional<std::string> user_id = {};
-    std::optional<std::chrono::milliseconds> timeout = {};  ///< Instead of the service's.
+    /// Instead of the service's: of the wait for its turn and for other writers. A damaged run takes as long as it is
+    /// large, so each reading has the service's timeout.
+    std::optional<std::chrono::milliseconds> timeout = {};
 };
 
 struct RecoveryResult {

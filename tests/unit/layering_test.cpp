@@ -21,13 +21,12 @@ const std::vector<std::string> kFolders{"base",          "files",  "state",    "
 
 // The folder that a public header belongs to. cairn.h is all of them: for programs.
 const std::map<std::string, std::string> kPublicHeaders{
-    {"async_store.h", "persistence"},
     {"call_executor.h", "base"},    {"checksum.h", "base"},      {"error.h", "base"},
     {"runtime.h", "base"},          {"types.h", "base"},         {"state.h", "state"},
     {"state_json.h", "state"},      {"store.h", "store"},        {"persistence.h", "persistence"},
     {"config.h", "config"},         {"cairn.h", "cli"},          {"dotenv.h", "config"},
     {"faulty_store.h", "store"},    {"pipeline.h", "pipeline"},  {"pipeline_events.h", "pipeline"},
-    {"retention.h", "persistence"}, {"run_lease.h", "pipeline"},
+    {"retention.h", "persistence"}, {"run_lease.h", "pipeline"}, {"async_store.h", "persistence"},
 };
 
 // Where a library's headers may be included.
