@@ -168,6 +168,22 @@ void save_with_a_completion(cairn::OptimizedStatePersistence& persistence,
     if (later.get()) std::cout << "saved without waiting\n";
 }
 
+void serve_an_event_loop(const std::shared_ptr<cairn::Store>& store, cairn::Deadline deadline) {
+    const auto executor = std::make_shared<cairn::CallExecutor>();
+    cairn::OptimizedOptions options;
+    options.executor = executor;
+    cairn::OptimizedStatePersistence persistence(store, options);
+    auto call = persistence.load_agent_state_async({.run_id = "run-1"}, [](cairn::Result<cairn::LoadedState> loaded) {
+        if (loaded) std::cout << "loaded on another thread: hand it to the loop\n";
+    });
+    call.cancel();  // whoever asked has gone: it is not made any more unless it has begun
+
+    const cairn::AsyncStore async(store, executor);
+    async.check(deadline, [](cairn::Result<cairn::CheckReport> report) {
+        if (report) std::cout << report->findings.size() << " findings\n";
+    });
+}
+
 void tune(cairn::OptimizedStatePersistence& persistence) {
     auto done = persistence.configure({.enable_compression = true, .cache_max_size = 500});
     if (!done) std::cerr << done.error().to_string() << '\n';
@@ -232,6 +248,7 @@ int main() {
     save_without_waiting(persistence, state_of_step(4));
     save_with_a_completion(
         persistence, {.run_id = "run-1", .thread_id = "thread-1", .user_id = "user-1", .state_data = state_of_step(5)});
+    serve_an_event_loop(store, deadline);
     tune(persistence);
     run_a_pipeline(store, {.enable_optimized_persistence = true});
     return choose_by_configuration() == nullptr ? 1 : 0;

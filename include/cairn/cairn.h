@@ -2,6 +2,7 @@
 
 // All of cairn's public API, except the nlohmann::json adapters (cairn/state_json.h).
 
+#include <cairn/async_store.h>      // IWYU pragma: export
 #include <cairn/call_executor.h>    // IWYU pragma: export
 #include <cairn/checksum.h>         // IWYU pragma: export
 #include <cairn/config.h>           // IWYU pragma: export

@@ -82,6 +82,9 @@ std::vector<std::string> process_environment_names();
                                                const std::filesystem::path& dotenv = ".env",
                                                const std::vector<std::string>& names = {});
 
+/// What `config` says of a service, for whoever chooses it by itself.
+[[nodiscard]] OptimizedOptions persistence_options(const Config& config, const Runtime& runtime = {});
+
 /// The service that `config` chooses: the optimised one if ENABLE_OPTIMIZED_PERSISTENCE, otherwise the standard one.
 [[nodiscard]] std::unique_ptr<StatePersistence> make_persistence(const Config& config, std::shared_ptr<Store> store,
                                                                  const Runtime& runtime = {});

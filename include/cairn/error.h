@@ -13,27 +13,28 @@ namespace cairn {
 /// The kind of an error, chosen by what the caller can do next. Each code has one next step; `error_info()` gives it.
 /// Numbers and names never change: new codes come at the end.
 enum class ErrorCode : std::uint8_t {
-    kInvalidArgument,  ///< A field of the call, or of what it read, is wrong: correct it.
-    kInvalidState,     ///< The state is not one JSON object: correct it; the message names the place.
-    kLimitExceeded,    ///< Too large or too deep: shrink it or raise the limit named in the message.
-    kInvalidConfig,    ///< A setting cannot be read: correct it; the message names the variable and what it accepts.
-    kNotFound,         ///< No such run, snapshot or file (or not under this owner).
-    kConflict,         ///< Another writer moved the head; nothing applied: re-read the head, then decide.
-    kAlreadyExists,    ///< The snapshot id is taken by another state in this run; nothing applied: use a new id.
-    kCorrupt,          ///< Stored bytes are damaged and are not returned: recover the run from another snapshot.
-    kUnavailable,      ///< The store could not be reached or stayed busy until the deadline; nothing applied: retry.
-    kOutcomeUnknown,   ///< The commit may or may not have been applied: retry with the same snapshot id.
-    kStorageFull,      ///< No space left; nothing applied: free space, then retry.
-    kReadOnly,         ///< The store, its file or its folder cannot be written: change that or open another.
-    kIncompatible,     ///< The file is not a cairn store, or a newer cairn wrote it: use another path or upgrade.
-    kClosed,           ///< The store or service was closed: open a new one.
-    kAgentFailed,      ///< An agent's own program failed, and says why: fix that, then go on from the last step.
-    kInternal,         ///< A defect or an exhausted machine (memory): report it with the detail.
-    kUnauthenticated,  ///< The store's server does not accept the caller's identity: correct the credentials.
-    kPermissionDenied  ///< The server knows the caller but does not permit this: ask for the right to.
+    kInvalidArgument,   ///< A field of the call, or of what it read, is wrong: correct it.
+    kInvalidState,      ///< The state is not one JSON object: correct it; the message names the place.
+    kLimitExceeded,     ///< Too large or too deep: shrink it or raise the limit named in the message.
+    kInvalidConfig,     ///< A setting cannot be read: correct it; the message names the variable and what it accepts.
+    kNotFound,          ///< No such run, snapshot or file (or not under this owner).
+    kConflict,          ///< Another writer moved the head; nothing applied: re-read the head, then decide.
+    kAlreadyExists,     ///< The snapshot id is taken by another state in this run; nothing applied: use a new id.
+    kCorrupt,           ///< Stored bytes are damaged and are not returned: recover the run from another snapshot.
+    kUnavailable,       ///< The store could not be reached or stayed busy until the deadline; nothing applied: retry.
+    kOutcomeUnknown,    ///< The commit may or may not have been applied: retry with the same snapshot id.
+    kStorageFull,       ///< No space left; nothing applied: free space, then retry.
+    kReadOnly,          ///< The store, its file or its folder cannot be written: change that or open another.
+    kIncompatible,      ///< The file is not a cairn store, or a newer cairn wrote it: use another path or upgrade.
+    kClosed,            ///< The store or service was closed: open a new one.
+    kAgentFailed,       ///< An agent's own program failed, and says why: fix that, then go on from the last step.
+    kInternal,          ///< A defect or an exhausted machine (memory): report it with the detail.
+    kUnauthenticated,   ///< The store's server does not accept the caller's identity: correct the credentials.
+    kPermissionDenied,  ///< The server knows the caller but does not permit this: ask for the right to.
+    kCancelled          ///< The call was cancelled before it began; nothing applied: make it again if needed.
 };
 
-inline constexpr ErrorCode kLastErrorCode = ErrorCode::kPermissionDenied;
+inline constexpr ErrorCode kLastErrorCode = ErrorCode::kCancelled;
 
 /// Says whether the same call may be made again.
 enum class Retry : std::uint8_t {
@@ -82,6 +83,9 @@ inline Error advise(Error error, std::string advice) {
     error.advice = std::move(advice);
     return error;
 }
+
+/// What a `catch` block has caught, as an error: kInternal, or kUnavailable if the machine has no thread left.
+Error caught_error();
 
 /// `return fail(ErrorCode::kNotFound, "…");` in a function that returns any `Result`.
 inline std::unexpected<Error> fail(ErrorCode code, std::string message, std::string detail = {}) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cairn/call_executor.h>
 #include <cairn/error.h>
 #include <cairn/runtime.h>
 #include <cairn/state.h>
@@ -65,6 +66,7 @@ struct LoadRequest {
     std::optional<std::string> snapshot_id = {};  ///< Without it, the head.
     std::optional<std::string> thread_id = {};
     std::optional<std::string> user_id = {};
+    std::optional<std::chrono::milliseconds> timeout = {};  ///< Instead of the service's.
 };
 
 struct LoadedState {
@@ -80,6 +82,9 @@ struct StateRecoveryRequest {
     bool auto_recovery = false;                          ///< Whether a program, not a person, asked.
     std::optional<std::string> thread_id = {};
     std::optional<std::string> user_id = {};
+    /// Instead of the service's: of the wait for its turn and for other writers. A damaged run takes as long as it is
+    /// large, so each reading has the service's timeout.
+    std::optional<std::chrono::milliseconds> timeout = {};
 };
 
 struct RecoveryResult {
@@ -108,15 +113,36 @@ struct ThreadContext {
     Timestamp updated_at;            ///< Of that head.
 };
 
-/// The one interface that both services have.
+using SaveCompletion = Completion<Receipt>;
+
+/// The one interface that both services have. Every call that may wait is there twice: one returns when it has ended;
+/// the other, `…_async`, returns at once, and a completion is told how it ended.
 ///
 /// Threads: safe to call concurrently. Saves of one run take effect in call order; saves of different runs do not
 ///   wait for each other.
 /// Ownership: a service shares its store; several services and processes may use one store in any interleaving.
 /// Errors: a service returns the store's errors as they are (`cairn/store.h`), after what can be retried was.
+///
+/// For the calls with a completion, which a `CallExecutor` makes:
+/// Order: those of one run are begun in the order in which they were made, whichever kind they are; one that waits
+///   holds up no other run. A call without a completion does not wait for them, nor does one that is not of one run.
+/// Completions: each call's is told once, whatever happens, on any thread and in no particular order; perhaps before
+///   the call that it was given to has returned (a service that is closed, a machine without a thread left). It should
+///   be quick: other saves' completions may wait for it, so it must not wait for the completion of another call. It may
+///   make calls of either kind, but not `close`. What it throws is ignored.
+/// Deadlines: the timeout runs from the call on. One that has not begun by then ends with kUnavailable, at that time:
+///   nothing was applied.
+/// Cancellation: `Submitted::cancel` ends a call that has not begun with kCancelled: nothing was applied. One that has
+///   begun goes on, and its completion is told how it ended.
+/// Lifetime: `close` and the destructor wait for all that was called before, so completions are told by then. Calls
+///   made later end with kClosed, as do those of a forked child. Whoever cannot wait there: `let_go`.
 class StatePersistence {
 public:
-    virtual ~StatePersistence() = default;
+    using Submitted = CallExecutor::Submitted;
+
+    virtual ~StatePersistence();
+    StatePersistence(const StatePersistence&) = delete;
+    StatePersistence& operator=(const StatePersistence&) = delete;
 
     /// Saves `request.state_data` as the run's new head, or (optimised service only) finds that the head equals it.
     /// Durability: on success that of the receipt is reached. `sync`: the state is on disk. `async`, `exit` (optimised
@@ -144,8 +170,10 @@ public:
     [[nodiscard]] virtual Result<RecoveryResult> recover_agent_state(const StateRecoveryRequest& request) = 0;
 
     /// Errors: kNotFound (no run of this thread), kInvalidArgument (several users have a thread of this id: name one).
-    [[nodiscard]] virtual Result<ThreadContext> get_thread_context(std::string_view thread_id,
-                                                                   std::optional<std::string_view> user_id = {}) = 0;
+    /// `timeout`: instead of the service's.
+    [[nodiscard]] virtual Result<ThreadContext> get_thread_context(
+        std::string_view thread_id, std::optional<std::string_view> user_id = {},
+        std::optional<std::chrono::milliseconds> timeout = {}) = 0;
 
     /// Waits until every save of the run that was acknowledged before this call is on disk. `timeout`: instead of the
     /// service's. Nothing to do for the standard service, whose saves are on disk when they return.
@@ -161,6 +189,41 @@ public:
     /// harmless; the destructor closes too. The store stays open. Not to be called by a completion.
     /// Errors: as `flush_all`.
     [[nodiscard]] virtual Status close() = 0;
+
+    /// As the calls above. A save whose durability is reached later (`sync` of the optimised service) keeps no thread
+    /// waiting until then.
+    virtual Submitted save_agent_state_async(const StatePersistenceRequest& request, SaveCompletion done);
+    Submitted load_agent_state_async(const LoadRequest& request, Completion<LoadedState> done);
+    Submitted recover_agent_state_async(const StateRecoveryRequest& request, Completion<RecoveryResult> done);
+    Submitted get_thread_context_async(std::string_view thread_id, std::optional<std::string_view> user_id,
+                                       std::optional<std::chrono::milliseconds> timeout,
+                                       Completion<ThreadContext> done);
+    Submitted flush_async(std::string_view run_id, std::optional<std::chrono::milliseconds> timeout,
+                          Completion<void> done);
+    Submitted flush_all_async(std::optional<std::chrono::milliseconds> timeout, Completion<void> done);
+    /// Refuses further calls with a completion at once, and closes the service when those before have ended.
+    void close_async(Completion<void> done);
+
+    /// What destroys a service that is shared, for `std::shared_ptr`: here and now if no call with a completion is
+    /// under way, otherwise on a thread of its executor. So the last reference may be dropped anywhere, by a completion
+    /// too.
+    static void let_go(StatePersistence* service) noexcept;
+
+protected:
+    struct AsyncCalls;
+
+    /// `executor`: null for one of its own. `timeout`: of calls that do not say.
+    explicit StatePersistence(std::shared_ptr<CallExecutor> executor = nullptr,
+                              std::chrono::milliseconds timeout = std::chrono::seconds(30));
+
+    /// For the destructor of each class that implements this one, at its beginning: refuses further calls with a
+    /// completion and waits for those before.
+    void end_async_calls() noexcept;
+
+    AsyncCalls& async_calls() const { return *async_calls_; }
+
+private:
+    std::shared_ptr<AsyncCalls> async_calls_;
 };
 
 /// What both services need to know.
@@ -168,6 +231,8 @@ struct PersistenceOptions {
     StateLimits state_limits = {};              ///< Also bounds what a frame may decode to.
     std::chrono::milliseconds timeout{30'000};  ///< How long one call may wait for the store.
     Runtime runtime = {};
+    /// What makes the calls with a completion; null: one of the service's own. Services of one store may share it.
+    std::shared_ptr<CallExecutor> executor = nullptr;
 };
 
 /// The standard service: every save writes the whole state, self-contained and uncompressed, in one durable
@@ -180,8 +245,8 @@ public:
     Result<Receipt> save_agent_state(const StatePersistenceRequest& request) override;
     Result<LoadedState> load_agent_state(const LoadRequest& request) override;
     Result<RecoveryResult> recover_agent_state(const StateRecoveryRequest& request) override;
-    Result<ThreadContext> get_thread_context(std::string_view thread_id,
-                                             std::optional<std::string_view> user_id = {}) override;
+    Result<ThreadContext> get_thread_context(std::string_view thread_id, std::optional<std::string_view> user_id = {},
+                                             std::optional<std::chrono::milliseconds> timeout = {}) override;
     Status flush(std::string_view run_id, std::optional<std::chrono::milliseconds> timeout = {}) override;
     Status flush_all(std::optional<std::chrono::milliseconds> timeout = {}) override;
     Status close() override;
@@ -284,11 +349,6 @@ struct OptimizedOptions : PersistenceOptions {
     std::size_t cache_max_bytes = 256U << 20;  ///< Of their texts. A larger state is not cached.
 };
 
-/// Told how a save ended, once, from any thread (also from within `save_async`). Should be quick: other saves'
-/// completions wait for it, so it must not wait for one of them. May call the service, but not `close`. What it throws
-/// is ignored.
-using SaveCompletion = std::function<void(Result<Receipt>)>;
-
 /// The optimised service: the standard one's interface and promises at less cost.
 ///  - A critical save takes the standard path: whole, in a transaction of its own, never skipped. What is queued of its
 ///    run is committed before it.
@@ -319,15 +379,19 @@ public:
     Result<Receipt> save_agent_state(const StatePersistenceRequest& request) override;
     Result<LoadedState> load_agent_state(const LoadRequest& request) override;
     Result<RecoveryResult> recover_agent_state(const StateRecoveryRequest& request) override;
-    Result<ThreadContext> get_thread_context(std::string_view thread_id,
-                                             std::optional<std::string_view> user_id = {}) override;
+    Result<ThreadContext> get_thread_context(std::string_view thread_id, std::optional<std::string_view> user_id = {},
+                                             std::optional<std::chrono::milliseconds> timeout = {}) override;
     Status flush(std::string_view run_id, std::optional<std::chrono::milliseconds> timeout = {}) override;
     Status flush_all(std::optional<std::chrono::milliseconds> timeout = {}) override;
     Status close() override;
 
-    /// As `save_agent_state`, but returns when the save is queued (or skipped, or refused); `done` is told when the
-    /// durability is reached that the request asks for. Saves take effect in the order of these calls. Compares and
-    /// encodes on the calling thread; waits only for a place in a full queue, until the deadline.
+    /// Begins the save on a thread of the executor, and keeps none until it is on disk.
+    Submitted save_agent_state_async(const StatePersistenceRequest& request, SaveCompletion done) override;
+
+    /// As `save_agent_state_async`, for a thread that may wait: returns when the save is queued (or skipped, or
+    /// refused), which it does by itself, without the executor. Saves take effect in the order of these calls. Compares
+    /// and encodes on the calling thread; waits for the store's head and for a place in a full queue, until the
+    /// deadline. `done` may be told within; it must not destroy the service.
     /// A save whose deadline passes in the queue ends with kUnavailable (nothing applied, and nothing will be), one
     /// whose deadline passes during its commit with what the store says: kOutcomeUnknown if it cannot tell. A blocking
     /// call that shares its fate with others ends with kOutcomeUnknown at its deadline, unless it is the last of them.

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <exception>
+#include <new>
+#include <system_error>
 
 namespace cairn {
 namespace {
@@ -46,6 +49,8 @@ constexpr std::array kErrorTable{
               "CAIRN_UNAUTHENTICATED", "Correct the user or the credentials with which the store is opened."},
     ErrorInfo{ErrorCode::kPermissionDenied, "permission_denied", Retry::kNo, 403, 18, "PermissionDeniedError",
               "CAIRN_PERMISSION_DENIED", "Ask whoever runs the store for the right that the message names."},
+    ErrorInfo{ErrorCode::kCancelled, "cancelled", Retry::kYes, 499, 19, "CallCancelledError", "CAIRN_CANCELLED",
+              "Make the call again if it is still wanted; nothing was applied."},
 };
 
 }  // namespace
@@ -56,6 +61,24 @@ std::span<const ErrorInfo> error_table() noexcept {
 
 const ErrorInfo& error_info(ErrorCode code) noexcept {
     return kErrorTable[static_cast<std::size_t>(code)];
+}
+
+Error caught_error() {
+    try {
+        throw;
+    } catch (const std::bad_alloc&) {
+        return {.code = ErrorCode::kInternal, .message = "out of memory"};
+    } catch (const std::system_error& error) {
+        const bool may_pass = error.code() == std::errc::resource_unavailable_try_again;
+        return {
+            .code = may_pass ? ErrorCode::kUnavailable : ErrorCode::kInternal,
+            .message = may_pass ? "the machine has no thread left: retry, or raise its limit" : "the system refused",
+            .detail = error.what()};
+    } catch (const std::exception& exception) {
+        return {.code = ErrorCode::kInternal, .message = "unexpected exception", .detail = exception.what()};
+    } catch (...) {
+        return {.code = ErrorCode::kInternal, .message = "unexpected exception"};
+    }
 }
 
 std::string_view Error::next_step() const noexcept {

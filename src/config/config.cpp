@@ -153,14 +153,8 @@ Result<LoadedConfig> load_config(const EnvironmentLookup& environment, const std
     return loaded;
 }
 
-std::unique_ptr<StatePersistence> make_persistence(const Config& config, std::shared_ptr<Store> store,
-                                                   const Runtime& runtime) {
-    const PersistenceOptions common{
-        .state_limits = config.state_limits(), .timeout = config.timeout, .runtime = runtime};
-    if (!config.enable_optimized_persistence) {
-        return std::make_unique<StatePersistenceService>(std::move(store), common);
-    }
-    OptimizedOptions options{common};
+OptimizedOptions persistence_options(const Config& config, const Runtime& runtime) {
+    OptimizedOptions options{{.state_limits = config.state_limits(), .timeout = config.timeout, .runtime = runtime}};
     options.enable_deduplication = config.enable_deduplication;
     options.enable_compression = config.enable_compression;
     options.chain_limits = config.chain_limits;
@@ -172,6 +166,15 @@ std::unique_ptr<StatePersistence> make_persistence(const Config& config, std::sh
     options.ignore_key_order = config.ignore_key_order;
     options.batch_limits = config.batch_limits;
     options.queue_limits = config.queue_limits;
+    return options;
+}
+
+std::unique_ptr<StatePersistence> make_persistence(const Config& config, std::shared_ptr<Store> store,
+                                                   const Runtime& runtime) {
+    const OptimizedOptions options = persistence_options(config, runtime);
+    if (!config.enable_optimized_persistence) {
+        return std::make_unique<StatePersistenceService>(std::move(store), options);
+    }
     return std::make_unique<OptimizedStatePersistence>(std::move(store), options);
 }
 

@@ -3,8 +3,6 @@
 #include <cairn/error.h>
 
 #include <exception>
-#include <new>
-#include <system_error>
 
 namespace cairn {
 
@@ -14,15 +12,8 @@ template <class Function>
 auto guarded(const Function& function) -> decltype(function()) {
     try {
         return function();
-    } catch (const std::bad_alloc&) {
-        return fail(ErrorCode::kInternal, "out of memory");
-    } catch (const std::system_error& error) {
-        const bool may_pass = error.code() == std::errc::resource_unavailable_try_again;
-        return fail(may_pass ? ErrorCode::kUnavailable : ErrorCode::kInternal,
-                    may_pass ? "the machine has no thread left: retry, or raise its limit" : "the system refused",
-                    error.what());
-    } catch (const std::exception& exception) {
-        return fail(ErrorCode::kInternal, "unexpected exception", exception.what());
+    } catch (const std::exception&) {
+        return std::unexpected(caught_error());
     }
 }
 

@@ -1,4 +1,4 @@
-#include "persistence/guarded.h"
+#include "persistence/async_calls.h"
 #include "persistence/reading/snapshot_reader.h"
 #include "persistence/save/batcher.h"
 #include "persistence/save/head_cache.h"
@@ -12,10 +12,7 @@
 
 #include <fmt/format.h>
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <utility>
 
@@ -28,27 +25,6 @@ Receipt queued(const CachedHead& becomes, Durability durability) {
             .durability = durability,
             .version = becomes.info.version,
             .frame_bytes = becomes.info.frame_bytes};
-}
-
-/// Counts a call.
-class CallUnderWay {
-public:
-    explicit CallUnderWay(std::atomic<int>& calls) : calls_(calls) { ++calls_; }
-    ~CallUnderWay() {
-        if (--calls_ == 0) calls_.notify_all();
-    }
-    CallUnderWay(const CallUnderWay&) = delete;
-    CallUnderWay& operator=(const CallUnderWay&) = delete;
-
-private:
-    std::atomic<int>& calls_;
-};
-
-void tell(const SaveCompletion& done, const Result<Receipt>& receipt) noexcept {
-    try {
-        done(receipt);
-    } catch (...) {  // NOLINT(bugprone-empty-catch): what a completion throws concerns nobody here
-    }
 }
 
 // What the save of an equal state means for one that shares its fate.
@@ -96,7 +72,6 @@ struct OptimizedStatePersistence::Impl : ServiceCore {
     Result<LoadedState> load_state(const LoadRequest& request);
     Result<RecoveryResult> recover(const StateRecoveryRequest& request);
 
-    bool is_forked() const { return ::getpid() != process; }
     void report_lost(const PendingSave& save, const Error& error);
 
     static std::unexpected<Error> closed_by_fork() {
@@ -106,9 +81,7 @@ struct OptimizedStatePersistence::Impl : ServiceCore {
     template <class Work>
     auto while_open(const Work& work) -> decltype(work()) {
         if (is_forked()) return closed_by_fork();
-        const CallUnderWay call(calls);
-        if (is_closed) return fail(ErrorCode::kClosed, "the service was closed");
-        return guarded(work);
+        return ServiceCore::while_open(work);
     }
     Status close();
 
@@ -116,9 +89,6 @@ struct OptimizedStatePersistence::Impl : ServiceCore {
     HeadCache cache;
     ServiceStats stats;
     const bool latest_only;
-    const pid_t process = ::getpid();
-    std::atomic<bool> is_closed = false;
-    std::atomic<int> calls = 0;  ///< Under way.
     std::mutex configure_mutex;
     SaveCommitter committer;
     Batcher batcher;
@@ -215,7 +185,7 @@ Status OptimizedStatePersistence::Impl::save_async(const StatePersistenceRequest
     const SaveCompletion counted = [this, timer = stats.start(), state_bytes = request.state_data.size_bytes(),
                                     done](const Result<Receipt>& receipt) {
         stats.count_save(receipt, state_bytes, timer);
-        tell(done, receipt);
+        tell<Receipt>(done, receipt);
     };
     const SaveCompletion counted_as_shared = [counted](const Result<Receipt>& receipt) { counted(shared(receipt)); };
     Result<Begun> begun = guarded([&] { return begin(request, false); });
@@ -231,7 +201,7 @@ Status OptimizedStatePersistence::Impl::save_async(const StatePersistenceRequest
 
 Result<LoadedState> OptimizedStatePersistence::Impl::load_state(const LoadRequest& request) {
     if (Status status = check_load_request(request); !status) return std::unexpected(std::move(status.error()));
-    const Deadline until = deadline({});
+    const Deadline until = deadline(request.timeout);
     if (Status status = batcher.drain(request.run_id, until); !status) {
         return std::unexpected(std::move(status.error()));
     }
@@ -252,7 +222,7 @@ Result<LoadedState> OptimizedStatePersistence::Impl::load_state(const LoadReques
 }
 
 Result<RecoveryResult> OptimizedStatePersistence::Impl::recover(const StateRecoveryRequest& request) {
-    const Deadline until = deadline({});
+    const Deadline until = deadline(request.timeout);
     const Batcher::InLane in_lane(batcher);
     const Result<RunLanes::Turn> turn = lanes.enter(request.run_id, until);
     if (!turn) return std::unexpected(turn.error());
@@ -263,9 +233,9 @@ Result<RecoveryResult> OptimizedStatePersistence::Impl::recover(const StateRecov
 }
 
 Status OptimizedStatePersistence::Impl::close() {
-    is_closed = true;
+    refuse_calls();
     batcher.refuse();
-    for (int under_way = calls; under_way != 0; under_way = calls) calls.wait(under_way);
+    wait_for_calls();
     return batcher.close();
 }
 
@@ -280,7 +250,7 @@ void OptimizedStatePersistence::Impl::report_lost(const PendingSave& save, const
 }
 
 OptimizedStatePersistence::OptimizedStatePersistence(std::shared_ptr<Store> store, const OptimizedOptions& options)
-    : impl_(std::make_unique<Impl>(std::move(store), options)) {}
+    : StatePersistence(options.executor, options.timeout), impl_(std::make_unique<Impl>(std::move(store), options)) {}
 
 OptimizedStatePersistence::~OptimizedStatePersistence() {
     if (impl_->is_forked()) {
@@ -289,6 +259,7 @@ OptimizedStatePersistence::~OptimizedStatePersistence() {
         return;
     }
     [[maybe_unused]] const Status closed = close();
+    end_async_calls();
 }
 
 Result<Receipt> OptimizedStatePersistence::save_agent_state(const StatePersistenceRequest& request) {
@@ -302,9 +273,21 @@ Result<Receipt> OptimizedStatePersistence::save_agent_state(const StatePersisten
     return receipt;
 }
 
+StatePersistence::Submitted OptimizedStatePersistence::save_agent_state_async(const StatePersistenceRequest& request,
+                                                                              SaveCompletion done) {
+    return async_calls().make<StatePersistenceRequest, Receipt>(
+        *this, request.run_id, request.timeout, request,
+        [](StatePersistence& service, StatePersistenceRequest& save, std::chrono::milliseconds left,
+           SaveCompletion told) {
+            save.timeout = left;
+            static_cast<OptimizedStatePersistence&>(service).save_async(save, std::move(told));
+        },
+        std::move(done));
+}
+
 void OptimizedStatePersistence::save_async(const StatePersistenceRequest& request, SaveCompletion done) {
     const Status begun = impl_->while_open([&] { return impl_->save_async(request, done); });
-    if (!begun) tell(done, std::unexpected(begun.error()));  // closed, or no memory to begin
+    if (!begun) tell<Receipt>(done, std::unexpected(begun.error()));  // closed, or no memory to begin
 }
 
 std::future<Result<Receipt>> OptimizedStatePersistence::save_async(const StatePersistenceRequest& request) {
@@ -328,9 +311,10 @@ Result<RecoveryResult> OptimizedStatePersistence::recover_agent_state(const Stat
 }
 
 Result<ThreadContext> OptimizedStatePersistence::get_thread_context(std::string_view thread_id,
-                                                                    std::optional<std::string_view> user_id) {
+                                                                    std::optional<std::string_view> user_id,
+                                                                    std::optional<std::chrono::milliseconds> timeout) {
     return impl_->while_open([&]() -> Result<ThreadContext> {
-        const Deadline until = impl_->deadline({});
+        const Deadline until = impl_->deadline(timeout);
         if (Status status = impl_->batcher.drain_thread(thread_id, until); !status) {
             return std::unexpected(std::move(status.error()));
         }
@@ -348,7 +332,10 @@ Status OptimizedStatePersistence::flush_all(std::optional<std::chrono::milliseco
 
 Status OptimizedStatePersistence::close() {
     if (impl_->is_forked()) return impl_->closed_by_fork();
-    return guarded([&] { return impl_->close(); });
+    async_calls().wait_until_begun();
+    Status closed = guarded([&] { return impl_->close(); });
+    async_calls().wait_until_ended();
+    return closed;
 }
 
 Status OptimizedStatePersistence::configure(const OptimizationSettings& settings) {

@@ -2,6 +2,7 @@
 
 // What both services are made of.
 
+#include "persistence/guarded.h"
 #include "persistence/reading/recovery.h"
 #include "persistence/reading/snapshot_reader.h"
 #include "persistence/reading/thread_context.h"
@@ -10,6 +11,9 @@
 
 #include <cairn/persistence.h>
 
+#include <unistd.h>
+
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -17,8 +21,36 @@
 
 namespace cairn {
 
+/// Counts a call as long as it is under way.
+class CallUnderWay {
+public:
+    explicit CallUnderWay(std::atomic<int>& calls) : calls_(calls) { ++calls_; }
+    ~CallUnderWay() {
+        if (--calls_ == 0) calls_.notify_all();
+    }
+    CallUnderWay(const CallUnderWay&) = delete;
+    CallUnderWay& operator=(const CallUnderWay&) = delete;
+
+private:
+    std::atomic<int>& calls_;
+};
+
 struct ServiceCore {
     ServiceCore(std::shared_ptr<Store> store, PersistenceOptions options);
+
+    /// `work`, unless the service is closed.
+    template <class Work>
+    auto while_open(const Work& work) -> decltype(work()) {
+        const CallUnderWay call(calls);
+        if (is_closed) return fail(ErrorCode::kClosed, "the service was closed");
+        return guarded(work);
+    }
+    /// Refuses further calls.
+    void refuse_calls() { is_closed = true; }
+    void wait_for_calls() const {
+        for (int under_way = calls; under_way != 0; under_way = calls) calls.wait(under_way);
+    }
+    bool is_forked() const { return ::getpid() != process; }
 
     Status check(const StatePersistenceRequest& request) const;
     /// `timeout`, or else the service's, from now.
@@ -45,6 +77,9 @@ struct ServiceCore {
     const std::shared_ptr<SnapshotWriter> writer;
     RunLanes lanes;
     Recovery recovery;
+    const pid_t process = ::getpid();
+    std::atomic<bool> is_closed = false;
+    std::atomic<int> calls = 0;  ///< Under way.
 };
 
 }  // namespace cairn

@@ -1,10 +1,10 @@
-#include "persistence/guarded.h"
+#include "persistence/async_calls.h"
 #include "persistence/save/request_rules.h"
 #include "persistence/service_core.h"
 
 #include <cairn/persistence.h>
 
-#include <atomic>
+#include <chrono>
 
 namespace cairn {
 
@@ -14,15 +14,6 @@ struct StatePersistenceService::Impl : ServiceCore {
     Result<Receipt> save(const StatePersistenceRequest& request);
     Result<LoadedState> load_state(const LoadRequest& request) const;
     Result<RecoveryResult> recover(const StateRecoveryRequest& request);
-
-    // `work`, unless the service is closed.
-    template <class Work>
-    auto while_open(const Work& work) const -> decltype(work()) {
-        if (is_closed) return fail(ErrorCode::kClosed, "the service was closed");
-        return guarded(work);
-    }
-
-    std::atomic<bool> is_closed = false;
 };
 
 Result<Receipt> StatePersistenceService::Impl::save(const StatePersistenceRequest& request) {
@@ -35,20 +26,23 @@ Result<Receipt> StatePersistenceService::Impl::save(const StatePersistenceReques
 
 Result<LoadedState> StatePersistenceService::Impl::load_state(const LoadRequest& request) const {
     if (Status status = check_load_request(request); !status) return std::unexpected(std::move(status.error()));
-    return load(request, deadline({}));
+    return load(request, deadline(request.timeout));
 }
 
 Result<RecoveryResult> StatePersistenceService::Impl::recover(const StateRecoveryRequest& request) {
-    const Deadline until = deadline({});
+    const Deadline until = deadline(request.timeout);
     const Result<RunLanes::Turn> turn = lanes.enter(request.run_id, until);
     if (!turn) return std::unexpected(turn.error());
     return recovery.recover(request, until);
 }
 
 StatePersistenceService::StatePersistenceService(std::shared_ptr<Store> store, PersistenceOptions options)
-    : impl_(std::make_unique<Impl>(std::move(store), std::move(options))) {}
+    : StatePersistence(options.executor, options.timeout),
+      impl_(std::make_unique<Impl>(std::move(store), std::move(options))) {}
 
-StatePersistenceService::~StatePersistenceService() = default;
+StatePersistenceService::~StatePersistenceService() {
+    end_async_calls();
+}
 
 Result<Receipt> StatePersistenceService::save_agent_state(const StatePersistenceRequest& request) {
     return impl_->while_open([&] { return impl_->save(request); });
@@ -63,9 +57,10 @@ Result<RecoveryResult> StatePersistenceService::recover_agent_state(const StateR
 }
 
 Result<ThreadContext> StatePersistenceService::get_thread_context(std::string_view thread_id,
-                                                                  std::optional<std::string_view> user_id) {
+                                                                  std::optional<std::string_view> user_id,
+                                                                  std::optional<std::chrono::milliseconds> timeout) {
     return impl_->while_open(
-        [&] { return read_thread_context(*impl_->store, thread_id, user_id, impl_->deadline({})); });
+        [&] { return read_thread_context(*impl_->store, thread_id, user_id, impl_->deadline(timeout)); });
 }
 
 Status StatePersistenceService::flush(std::string_view /*run_id*/,
@@ -78,7 +73,10 @@ Status StatePersistenceService::flush_all(std::optional<std::chrono::millisecond
 }
 
 Status StatePersistenceService::close() {
-    impl_->is_closed = true;
+    if (impl_->is_forked()) return {};
+    async_calls().wait_until_ended();
+    impl_->refuse_calls();
+    impl_->wait_for_calls();
     return {};
 }
 

@@ -103,22 +103,42 @@ private:
         ledger_.tell(request, receipt);
     }
 
-    void save_later(OptimizedStatePersistence& service, const std::string& run_id) {
-        auto request = ledger_.ask(run_id);
-        const auto told = std::make_shared<std::promise<Result<Receipt>>>();
+    // Begins a call whose completion is told how it ended; nothing: it never was.
+    template <class T, class Begin>
+    std::optional<Result<T>> end_of(const std::string& what, const Begin& begin) {
+        const auto told = std::make_shared<std::promise<Result<T>>>();
         auto future = told->get_future();
-        SaveCompletion done = [told](Result<Receipt> receipt) { told->set_value(std::move(receipt)); };
-        look_at(request.snapshot_id, call([&]() -> Status {
-                    service.save_async(request, std::move(done));
+        Completion<T> done = [told](Result<T> result) { told->set_value(std::move(result)); };
+        look_at(what, call([&]() -> Status {
+                    begin(std::move(done));
                     return {};
                 }));
-        if (future.wait_for(kPatience + std::chrono::seconds(60)) != std::future_status::ready) {
-            ADD_FAILURE() << request.snapshot_id << ": its completion is never called";
-            return;
-        }
-        const auto receipt = future.get();
-        look_at(request.snapshot_id, receipt);
-        ledger_.tell(request, receipt);
+        if (future.wait_for(kPatience + std::chrono::seconds(60)) == std::future_status::ready) return future.get();
+        ADD_FAILURE() << what << ": its completion is never called";
+        return std::nullopt;
+    }
+
+    template <class Begin>
+    void save_later(const std::string& run_id, const Begin& begin) {
+        const auto request = ledger_.ask(run_id);
+        const auto receipt =
+            end_of<Receipt>(request.snapshot_id, [&](SaveCompletion done) { begin(request, std::move(done)); });
+        if (!receipt) return;
+        look_at(request.snapshot_id, *receipt);
+        ledger_.tell(request, *receipt);
+    }
+    void save_later(StatePersistence& service, const std::string& run_id) {
+        save_later(run_id, [&](const StatePersistenceRequest& request, SaveCompletion done) {
+            service.save_agent_state_async(request, std::move(done));
+        });
+    }
+
+    void load_later(StatePersistence& service, const std::string& run_id) {
+        const auto loaded = end_of<LoadedState>("loading", [&](Completion<LoadedState> done) {
+            service.load_agent_state_async({.run_id = run_id}, std::move(done));
+        });
+        const bool none = loaded && !*loaded && loaded->error().code == ErrorCode::kNotFound;
+        if (loaded && !(none && !has_durable(run_id))) look_at("loading", *loaded);
     }
 
     void save_all(OptimizedStatePersistence& optimised, StatePersistenceService& standard) {
@@ -127,7 +147,12 @@ private:
         save(optimised, "mixed");
         save(optimised, "mixed", {}, CheckpointType::kManual);
         for (int i = 0; i < 4; ++i) save(optimised, kPrunedRun, Durability::kAsync);
+        save_later("mixed", [&](const StatePersistenceRequest& request, SaveCompletion done) {
+            optimised.save_async(request, std::move(done));
+        });
         save_later(optimised, "mixed");
+        save_later(standard, "plain");
+        load_later(optimised, "mixed");
         save(optimised, "late", Durability::kExit);
         save(optimised, "mixed");
         flush(optimised, kPrunedRun);

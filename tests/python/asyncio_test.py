@@ -11,7 +11,7 @@ import weakref
 import pytest
 
 import cairn
-from cairn import aio
+from cairn import _cairn, aio
 
 OWNER = {"thread_id": "t", "user_id": "u"}
 
@@ -239,3 +239,74 @@ async def test_what_takes_long_of_a_store_lets_the_loop_go_on(store, service):
     await aio.delete_runs(store, run_id="r")
     with pytest.raises(cairn.NotFoundError):
         await aio.delete_runs(store, run_id="r")
+
+
+async def test_the_loop_ticks_while_a_store_is_looked_after(store, service):
+    await asyncio.gather(*(save(service, f"run-{number % 50}", {"n": number}) for number in range(500)))
+    for looked_after in (aio.check(store, deep=True), aio.stats(store), aio.prune(store, keep_last=1)):
+        task = asyncio.create_task(looked_after)
+        ticks = 0
+        while not task.done():
+            await asyncio.sleep(0)
+            ticks += 1
+        await task
+        assert ticks >= 2, "one to begin the call, and at least one before it ended"
+
+
+@contextlib.contextmanager
+def locked():
+    with contextlib.closing(sqlite3.connect("states.db", isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+
+
+async def begun(task):
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return task
+
+
+async def test_a_call_that_waits_behind_others_of_its_run_ends_at_its_own_deadline(store):
+    async with aio.StatePersistenceService(store, timeout_ms=600_000) as service:
+        await save(service, "r", {"n": 0})
+        with locked():
+            first = await begun(asyncio.create_task(save(service, "r", {"n": 1})))
+            with pytest.raises(cairn.UnavailableError, match='an earlier call of "r"'):
+                await asyncio.wait_for(save(service, "r", {"n": 2}, timeout=0.05), 60)
+            assert not first.done()
+        await first
+        assert (await service.load_agent_state("r")).state == {"n": 1}, "the late one was not made"
+
+
+async def test_a_load_whose_task_is_cancelled_before_it_began_is_not_made(folder):
+    opened = _cairn.open("sqlite:states.db", read_only=False, create=True, file_mode=0o600)
+    counting = _cairn.FaultyStore(opened)
+    with cairn.Store(counting, "sqlite:states.db") as store:
+        async with aio.StatePersistenceService(store, timeout_ms=600_000) as service:
+            await save(service, "r", {"n": 0})
+            loads = counting.calls("get")
+            with locked():
+                first = await begun(asyncio.create_task(save(service, "r", {"n": 1})))
+                load = await begun(asyncio.create_task(service.load_agent_state("r")))
+                load.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await load
+                assert not first.done()
+            await first
+            await save(service, "r", {"n": 2})
+            assert counting.calls("get") == loads
+
+
+async def test_a_service_that_is_dropped_while_it_saves_keeps_nobody_waiting(store):
+    async with aio.StatePersistenceService(store) as other:
+        await save(other, "r", {"n": 0})
+    with locked():
+        service = aio.OptimizedStatePersistence(store, timeout_ms=600_000)
+        task = await begun(asyncio.create_task(save(service, "r", {"n": 1})))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        del service, task
+        gc.collect()  # it would wait for ten minutes here
+    while store.stats()["snapshots"] < 2:
+        await asyncio.sleep(0.01)

@@ -40,6 +40,7 @@ constexpr bool is_listed(ErrorCode code) {
         case ErrorCode::kInternal:
         case ErrorCode::kUnauthenticated:
         case ErrorCode::kPermissionDenied:
+        case ErrorCode::kCancelled:
             return true;
     }
     return false;
@@ -95,7 +96,8 @@ TEST(ErrorTable, NodeCodeIsTheNameInCapitals) {
 }
 
 TEST(ErrorTable, OnlyWhatLeftNothingBehindMayBeRetriedFreely) {
-    const std::map<ErrorCode, Retry> retried{{ErrorCode::kUnavailable, Retry::kYes},
+    const std::map<ErrorCode, Retry> retried{{ErrorCode::kCancelled, Retry::kYes},
+                                             {ErrorCode::kUnavailable, Retry::kYes},
                                              {ErrorCode::kStorageFull, Retry::kYes},
                                              {ErrorCode::kOutcomeUnknown, Retry::kSameSnapshotId}};
     for (const ErrorInfo& info : error_table()) {
@@ -116,11 +118,13 @@ TEST(ErrorTable, ScriptsMayRelyOnTheseExitCodes) {
 // Numbers are stored and counted by, names and exit codes are scripted against: what comes new comes at the end.
 TEST(ErrorTable, NumbersNamesAndExitCodesAreForEver) {
     const std::vector<std::pair<std::string_view, int>> rows{
-        {"invalid_argument", 2}, {"invalid_state", 3},     {"limit_exceeded", 4}, {"invalid_config", 5},
-        {"not_found", 6},        {"conflict", 7},          {"already_exists", 8}, {"corrupt", 9},
-        {"unavailable", 10},     {"outcome_unknown", 11},  {"storage_full", 12},  {"read_only", 13},
-        {"incompatible", 14},    {"closed", 15},           {"agent_failed", 16},  {"internal", 70},
-        {"unauthenticated", 17}, {"permission_denied", 18}};
+        {"invalid_argument", 2}, {"invalid_state", 3},    {"limit_exceeded", 4},
+        {"invalid_config", 5},   {"not_found", 6},        {"conflict", 7},
+        {"already_exists", 8},   {"corrupt", 9},          {"unavailable", 10},
+        {"outcome_unknown", 11}, {"storage_full", 12},    {"read_only", 13},
+        {"incompatible", 14},    {"closed", 15},          {"agent_failed", 16},
+        {"internal", 70},        {"unauthenticated", 17}, {"permission_denied", 18},
+        {"cancelled", 19}};
     ASSERT_GE(error_table().size(), rows.size());
     for (std::size_t i = 0; i < rows.size(); ++i) {
         EXPECT_EQ(error_table()[i].name, rows[i].first);

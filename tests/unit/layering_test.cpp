@@ -26,7 +26,7 @@ const std::map<std::string, std::string> kPublicHeaders{
     {"state_json.h", "state"},      {"store.h", "store"},        {"persistence.h", "persistence"},
     {"config.h", "config"},         {"cairn.h", "cli"},          {"dotenv.h", "config"},
     {"faulty_store.h", "store"},    {"pipeline.h", "pipeline"},  {"pipeline_events.h", "pipeline"},
-    {"retention.h", "persistence"}, {"run_lease.h", "pipeline"},
+    {"retention.h", "persistence"}, {"run_lease.h", "pipeline"}, {"async_store.h", "persistence"},
 };
 
 // Where a library's headers may be included.

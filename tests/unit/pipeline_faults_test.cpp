@@ -10,17 +10,14 @@
 #include "support/child_process.h"
 #include "support/pipeline_bench.h"
 #include "support/temp_dir.h"
+#include "support/thread_faults.h"
 
 #include <cairn/retention.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <dlfcn.h>
-#include <pthread.h>
-
 #include <atomic>
-#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <fstream>
@@ -28,31 +25,6 @@
 #include <limits>
 #include <optional>
 #include <set>
-
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define CAIRN_TEST_HAS_OWN_THREADS 0  // the sanitizers need a pthread_create of their own
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define CAIRN_TEST_HAS_OWN_THREADS 0
-#endif
-#endif
-#ifndef CAIRN_TEST_HAS_OWN_THREADS
-#define CAIRN_TEST_HAS_OWN_THREADS 1
-#endif
-
-namespace {
-std::atomic<int> threads_until_failure = std::numeric_limits<int>::max();
-}  // namespace
-
-#if CAIRN_TEST_HAS_OWN_THREADS
-// Stands before the system's: the thread with this number cannot be had, once.
-extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
-                              void* argument) {
-    if (--threads_until_failure == 0) return EAGAIN;
-    static const auto next = reinterpret_cast<decltype(&pthread_create)>(::dlsym(RTLD_NEXT, "pthread_create"));
-    return next(thread, attributes, start, argument);
-}
-#endif
 
 namespace cairn::test {
 namespace {

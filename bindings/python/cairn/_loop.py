@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import weakref
 from typing import Any
@@ -22,23 +23,19 @@ class _Bridge:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._queue = _cairn.CompletionQueue()
         self._keys = itertools.count()
-        self._futures: dict[int, tuple[asyncio.Future[Any], object]] = {}
+        self._futures: dict[int, asyncio.Future[Any]] = {}
         loop.add_reader(self._queue.fileno(), self._deliver)
 
-    def start(self, call: _cairn.Call, caller: object, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
+    def start(self, call: _cairn.Call, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
         key = next(self._keys)
-        future = loop.create_future()
-        future.add_done_callback(_see)
-        call.start(self._queue, key)
-        self._futures[key] = future, caller
+        future = self._futures[key] = loop.create_future()
+        submitted = call.start(self._queue, key)
+        future.add_done_callback(functools.partial(_see, submitted))
         return future
-
-    def under_way(self, caller: object) -> list[asyncio.Future[Any]]:
-        return [future for future, whose in self._futures.values() if whose is caller]
 
     def _deliver(self) -> None:
         for key, value, error in self._queue.drain(_RESULTS_PER_TURN, _SECONDS_PER_TURN):
-            future, _ = self._futures.pop(key)
+            future = self._futures.pop(key)
             if future.done():
                 continue
             if error is None:
@@ -47,9 +44,12 @@ class _Bridge:
                 future.set_exception(error)
 
 
-def _see(future: asyncio.Future[Any]) -> None:
-    """How a call ended that nobody waits for any more is no news: the engine logs what it could not save."""
-    if not future.cancelled():
+def _see(call: _cairn.Submitted, future: asyncio.Future[Any]) -> None:
+    """A call that nobody waits for any more is not made if it has not begun. How it ended otherwise is no news: the
+    engine logs what it could not save."""
+    if future.cancelled():
+        call.cancel()
+    else:
         future.exception()
 
 
@@ -66,12 +66,8 @@ def _bridge_of(loop: asyncio.AbstractEventLoop) -> _Bridge:
     return bridge
 
 
-def start(call: _cairn.Call, caller: object = None) -> asyncio.Future[Any]:
-    """Makes the call; the running loop's future is told how it ended."""
+def start(call: _cairn.Call) -> asyncio.Future[Any]:
+    """Makes the call; the running loop's future is told how it ended. To cancel the future is to cancel a call that has
+    not begun."""
     loop = asyncio.get_running_loop()
-    return _bridge_of(loop).start(call, caller, loop)
-
-
-def under_way(caller: object) -> list[asyncio.Future[Any]]:
-    """What was started for the caller on the running loop, and has not ended."""
-    return _bridge_of(asyncio.get_running_loop()).under_way(caller)
+    return _bridge_of(loop).start(call, loop)

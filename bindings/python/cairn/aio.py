@@ -2,8 +2,9 @@
 of its own, and no call waits for one of another run.
 
 A call whose task is cancelled goes on in the engine: the state may be saved or not. `close` waits for it, and so does
-``async with``, unless that itself is left by a cancellation, as by Ctrl-C. Saves of one run take effect in the order of
-the calls, whichever tasks made them.
+``async with``, unless that itself is left by a cancellation, as by Ctrl-C. What only reads, and the functions of a store,
+are not made any more if they have not begun. Saves of one run take effect in the order of the calls, whichever tasks made
+them.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class StatePersistence:
         return self._calls.store
 
     async def _made(self, call: _cairn.Call) -> Any:
-        return await asyncio.shield(_loop.start(call, self))
+        return await asyncio.shield(_loop.start(call))
 
     async def save_agent_state(self, request: Optional[StatePersistenceRequest] = None, **fields: Any) -> Receipt:
         """Saves a state as its run's new head. Give a request, or its fields (``state=`` for ``state_data``).
@@ -90,7 +91,7 @@ class StatePersistence:
 
         Raises NotFoundError (also if it belongs to another thread or user than is given), CorruptError.
         """
-        return loaded_of(await self._made(self._calls.load(run_id, snapshot_id, thread_id, user_id)), state_type)
+        return loaded_of(await _loop.start(self._calls.load(run_id, snapshot_id, thread_id, user_id)), state_type)
 
     async def recover_agent_state(
         self, request: Optional[StateRecoveryRequest] = None, **fields: Any
@@ -101,7 +102,7 @@ class StatePersistence:
 
     async def get_thread_context(self, thread_id: str, user_id: Optional[str] = None) -> ThreadContext:
         """What is known of a conversation. Raises NotFoundError, and ValueError if several users have such a thread."""
-        return ThreadContext.of(await self._made(self._calls.thread_context(thread_id, user_id)))
+        return ThreadContext.of(await _loop.start(self._calls.thread_context(thread_id, user_id)))
 
     async def flush(self, run_id: str, *, timeout: Optional[float] = None) -> None:
         """Waits until all that was saved of the run is on disk. ``timeout`` in seconds."""
@@ -112,10 +113,8 @@ class StatePersistence:
         await self._made(self._calls.flush(None, timeout))
 
     async def close(self) -> None:
-        """Waits for this loop's calls, commits what is queued and refuses further calls. The store stays open."""
-        while under_way := _loop.under_way(self):
-            await asyncio.wait(under_way)
-        await asyncio.shield(_loop.start(self._calls.engine.close(), self))
+        """Refuses further calls, waits for those under way and commits what is queued. The store stays open."""
+        await self._made(self._calls.engine.close())
 
     async def __aenter__(self: _Self) -> _Self:
         return self
@@ -207,7 +206,7 @@ async def prune(
     user_id: Optional[str] = None,
     dry_run: bool = False,
 ) -> dict[str, int]:
-    """As `Store.prune`. One whose task is cancelled goes on."""
+    """As `Store.prune`. One that has begun goes on when its task is cancelled."""
     report: dict[str, int] = await _loop.start(
         store.call(
             "prune",
@@ -232,7 +231,7 @@ async def delete_runs(
     user_id: Optional[str] = None,
     dry_run: bool = False,
 ) -> dict[str, int]:
-    """As `Store.delete_runs`. One whose task is cancelled goes on."""
+    """As `Store.delete_runs`. One that has begun goes on when its task is cancelled."""
     report: dict[str, int] = await _loop.start(
         store.call("delete_runs", run_id=run_id, thread_id=thread_id, user_id=user_id, dry_run=dry_run)
     )

@@ -98,6 +98,10 @@ class PermissionDeniedError(CairnError):
     pass
 
 
+class CallCancelledError(CairnError):
+    pass
+
+
 _by_code: dict[str, type[CairnError]] = {}
 
 # The classes stand above so that type checkers see them; what they mean stands in the one error table.

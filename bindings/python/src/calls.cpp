@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <chrono>
 #include <exception>
+#include <optional>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
@@ -25,9 +26,9 @@ CompletionQueue::~CompletionQueue() {
     ::close(descriptor_);
 }
 
-void CompletionQueue::push(std::uint64_t key, Answer answer) {
+void CompletionQueue::push(std::uint64_t key, Ended ended) {
     const std::lock_guard lock(mutex_);
-    completions_.push_back({key, std::move(answer)});
+    completions_.push_back({key, std::move(ended)});
     if (completions_.size() > 1) return;  // it is readable already
     const std::uint64_t one = 1;
     [[maybe_unused]] const ssize_t written = ::write(descriptor_, &one, sizeof one);
@@ -52,12 +53,12 @@ py::object exception_of(const std::exception& error) {
     return py::module_::import("builtins").attr("RuntimeError")(error.what());
 }
 
-// What the engine promises not to throw could still be thrown by what stands between it and the loop.
-Answer answer_of(const std::function<Answer()>& run) {
+// Who waits must be told, also of what the engine promises not to throw.
+Ended ended_of(const Call::Make& make) {
     try {
-        return run();
-    } catch (const std::exception& error) {
-        return [what = std::string(error.what())]() -> py::object { throw std::runtime_error(what); };
+        return make();
+    } catch (const std::exception&) {
+        return Status(std::unexpected(caught_error()));
     }
 }
 
@@ -69,7 +70,7 @@ py::list CompletionQueue::drain(std::size_t count, double seconds) {
     Completion completion;
     while (ended.size() < count && pop(completion)) {
         try {
-            ended.append(py::make_tuple(completion.key, completion.answer(), py::none()));
+            ended.append(py::make_tuple(completion.key, to_python(completion.ended), py::none()));
         } catch (py::error_already_set& error) {
             ended.append(py::make_tuple(completion.key, py::none(), error.value()));
         } catch (const std::exception& error) {
@@ -91,33 +92,53 @@ std::size_t UntoldCalls::count() {
 }
 
 py::object Call::wait() {
-    if (!run_) throw std::logic_error("the call was made before");
-    const auto answer = std::make_shared<Answer>();
-    const auto work = [answer, run = std::exchange(run_, nullptr)] { *answer = answer_of(run); };
-    const Waited waited = do_interruptibly(saves_ ? key_ : "", work);
-    if (waited == Waited::kToTheEnd) return (*answer)();
-    if (saves_) saves_->add(answer);
+    if (!begin_) throw std::logic_error("the call was made before");
+    const Begin begin = std::exchange(begin_, nullptr);
+    if (make_ && !is_main_thread()) {  // no signal reaches it
+        const auto ended = [&] {
+            const py::gil_scoped_release unlocked;
+            return make_();
+        }();
+        return to_python(ended);
+    }
+    const auto awaited = std::make_shared<Awaited<Ended>>();
+    const Tell bring = [awaited](Ended ended) { awaited->bring(std::move(ended)); };
+    {
+        const py::gil_scoped_release unlocked;  // a machine without a thread left makes it here
+        if (make_) {
+            executor_->submit(run_id_, [bring, make = make_] { bring(ended_of(make)); });
+        } else {
+            begin(bring);
+        }
+    }
+    if (const std::optional<Ended> ended = awaited->wait()) return to_python(*ended);
+    if (saves_) saves_->add(awaited);
     throw py::error_already_set();
 }
 
-void Call::leave(const std::vector<Call*>& calls) {
-    std::vector<std::function<Answer()>> runs;
-    runs.reserve(calls.size());
-    for (Call* const call : calls) runs.push_back(std::exchange(call->run_, nullptr));
-    do_unattended([runs = std::move(runs)] {
-        for (const auto& run : runs) answer_of(run);
-    });
+namespace {
+
+// One after the other, each begun when the one before has ended.
+void begin_in_turn(const std::shared_ptr<std::deque<Call::Begin>>& calls) {
+    if (calls->empty()) return;
+    const Call::Begin next = std::move(calls->front());
+    calls->pop_front();
+    next([calls](const Ended&) { begin_in_turn(calls); });
 }
 
-void Call::start(const std::shared_ptr<CompletionQueue>& queue, std::uint64_t key) const {
+}  // namespace
+
+void Call::leave(const std::vector<Call*>& calls) {
+    const auto begins = std::make_shared<std::deque<Begin>>();
+    for (Call* const call : calls) begins->push_back(std::exchange(call->begin_, nullptr));
+    begin_in_turn(begins);
+}
+
+CallExecutor::Submitted Call::start(const std::shared_ptr<CompletionQueue>& queue, std::uint64_t key) const {
+    if (!begin_) throw std::logic_error("the call was made before");
     const auto under_way = std::make_shared<const bool>();
     if (saves_) saves_->add(under_way);
-    const Done done = [queue, key, under_way](Answer answer) { queue->push(key, std::move(answer)); };
-    if (begin_) {
-        executor_->submit(key_, [begin = begin_, done] { begin(done); });
-    } else {
-        executor_->submit(key_, [run = run_, done] { done(answer_of(run)); });
-    }
+    return begin_([queue, key, under_way](Ended ended) { queue->push(key, std::move(ended)); });
 }
 
 void bind_calls(py::module_& module) {
@@ -125,6 +146,7 @@ void bind_calls(py::module_& module) {
         .def(py::init<>())
         .def("fileno", &CompletionQueue::descriptor)
         .def("drain", &CompletionQueue::drain, py::arg("count"), py::arg("seconds"));
+    py::class_<CallExecutor::Submitted>(module, "Submitted").def("cancel", &CallExecutor::Submitted::cancel);
     py::class_<Call>(module, "Call")
         .def("wait", &Call::wait)
         .def_static("leave", &Call::leave, py::arg("calls"))

@@ -2,6 +2,8 @@
 
 // Calls of the engine, made by a thread that waits or for an event loop that is told.
 
+#include "ended.h"
+
 #include <cairn/call_executor.h>
 
 #include <pybind11/pybind11.h>
@@ -16,11 +18,6 @@
 
 namespace cairn::python {
 
-/// What a call came to: returns the value as a Python object, or raises. Holds no Python object itself, so that it may
-/// be made and dropped without the GIL; to be called once, with it.
-using Answer = std::function<pybind11::object()>;
-using Done = std::function<void(Answer)>;
-
 /// Calls that have ended, for one event loop. Its descriptor is readable as long as there are any.
 /// Threads: `push` from any, without the GIL; the rest with it.
 class CompletionQueue {
@@ -31,7 +28,7 @@ public:
     CompletionQueue& operator=(const CompletionQueue&) = delete;
 
     int descriptor() const { return descriptor_; }
-    void push(std::uint64_t key, Answer answer);
+    void push(std::uint64_t key, Ended ended);
     /// (key, value, exception) of each call that has ended, `count` of them at the most; after `seconds` the rest is
     /// left for the next time, so that the loop gets its turn.
     pybind11::list drain(std::size_t count, double seconds);
@@ -39,7 +36,7 @@ public:
 private:
     struct Completion {
         std::uint64_t key;
-        Answer answer;
+        Ended ended;
     };
     bool pop(Completion& into);
 
@@ -61,21 +58,24 @@ private:
     std::size_t count_at_cleanup_ = 0;
 };
 
-/// One call, not made yet; to be made once.
+/// One call of the engine, not made yet; to be made once.
 class Call {
 public:
-    /// `run` blocks and is called without the GIL. For an event loop calls of one key are begun in order; an empty key
-    /// has none.
-    Call(std::shared_ptr<CallExecutor> executor, std::string key, std::function<Answer()> run)
-        : executor_(std::move(executor)), key_(std::move(key)), run_(std::move(run)) {}
-    /// `begin` is for calls that need no thread of their own while they wait.
-    Call(std::shared_ptr<CallExecutor> executor, std::string key, std::function<Answer()> run,
-         std::function<void(Done)> begin)
-        : executor_(std::move(executor)), key_(std::move(key)), run_(std::move(run)), begin_(std::move(begin)) {}
+    using Begin = std::function<CallExecutor::Submitted(const Tell&)>;
+    using Make = std::function<Ended()>;
 
-    /// A save: where it is noted. Later saves of its key that are waited for begin after one that was interrupted.
-    Call noted_in(std::shared_ptr<UntoldCalls> saves) && {
+    /// `begin` returns at once, and tells from any thread how the call ended.
+    Call(std::shared_ptr<CallExecutor> executor, Begin begin)
+        : executor_(std::move(executor)), begin_(std::move(begin)) {}
+    /// `make` is the same call for those who wait: it blocks, and is called without the GIL.
+    Call(std::shared_ptr<CallExecutor> executor, Begin begin, Make make)
+        : executor_(std::move(executor)), begin_(std::move(begin)), make_(std::move(make)) {}
+
+    /// A save of a run: where it is noted. Later saves of the run that are waited for begin after one that was
+    /// interrupted.
+    Call noted_in(std::shared_ptr<UntoldCalls> saves, std::string run_id) && {
         saves_ = std::move(saves);
+        run_id_ = std::move(run_id);
         return std::move(*this);
     }
 
@@ -85,13 +85,13 @@ public:
     /// Makes them elsewhere, one after the other; nobody is told. With the GIL.
     static void leave(const std::vector<Call*>& calls);
     /// Makes it elsewhere; `queue` is told. Returns at once.
-    void start(const std::shared_ptr<CompletionQueue>& queue, std::uint64_t key) const;
+    CallExecutor::Submitted start(const std::shared_ptr<CompletionQueue>& queue, std::uint64_t key) const;
 
 private:
     std::shared_ptr<CallExecutor> executor_;
-    std::string key_;
-    std::function<Answer()> run_;
-    std::function<void(Done)> begin_;
+    Begin begin_;
+    Make make_;  // none: who waits waits for what `begin_` tells
+    std::string run_id_;
     std::shared_ptr<UntoldCalls> saves_;
 };
 

@@ -1,23 +1,53 @@
 #pragma once
 
 // Ctrl-C while a call waits. Python handles signals on its main thread only, and only when that thread runs Python: so
-// what blocks is done by a thread of ours, and the main thread waits for it and looks for signals meanwhile.
+// what blocks is done elsewhere, and the main thread waits for it and looks for signals meanwhile.
 
-#include <functional>
-#include <string>
+#include <pybind11/pybind11.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <utility>
 
 namespace cairn::python {
 
-/// How a wait ended.
-enum class Waited : bool { kToTheEnd, kInterrupted };
+/// Whether signals reach this thread. With the GIL.
+inline bool is_main_thread() {
+    return _PyOS_IsMainThread() != 0;
+}
 
-/// Does `work`, which blocks, without the GIL; with the GIL, which is let go meanwhile. On the main thread a signal
-/// whose handler raises ends the wait at once: Python's error is set then, and `work` goes on without us, so it must
-/// own what it uses, and may be dropped without the GIL. Later work of the same `key` begins after it ("": of no key).
-/// On other threads, which no signal reaches, `work` is done here. It must not throw.
-[[nodiscard]] Waited do_interruptibly(const std::string& key, std::function<void()> work);
+/// What a thread waits for and another one brings.
+template <class T>
+class Awaited {
+public:
+    void bring(T value) {
+        const std::lock_guard lock(mutex_);
+        value_ = std::move(value);
+        is_there_.notify_one();
+    }
 
-/// Lets `work`, as above, be done while nobody waits for it. With the GIL. False: there is no thread for it.
-bool do_unattended(std::function<void()> work);
+    /// With the GIL, which is let go meanwhile. On the main thread a signal whose handler raises ends the wait at once:
+    /// nothing, and Python's error is set. To be called once.
+    std::optional<T> wait() {
+        constexpr std::chrono::milliseconds kLookForSignals{20};
+        while (!wait_for(kLookForSignals)) {
+            if (PyErr_CheckSignals() != 0) return std::nullopt;
+        }
+        return std::move(value_);
+    }
+
+private:
+    bool wait_for(std::chrono::milliseconds time) {
+        const pybind11::gil_scoped_release unlocked;
+        std::unique_lock lock(mutex_);
+        return is_there_.wait_for(lock, time, [this] { return value_.has_value(); });
+    }
+
+    std::mutex mutex_;
+    std::condition_variable is_there_;
+    std::optional<T> value_;  // guarded by mutex_
+};
 
 }  // namespace cairn::python

@@ -1,11 +1,12 @@
 #include "service_handle.h"
 
-#include "answers.h"
+#include "calls.h"
+#include "errors.h"
 #include "log_queue.h"
 #include "process.h"
-#include "state_reader.h"
 #include "state_writer.h"
 #include "store_handle.h"
+#include "values.h"
 
 #include <cairn/config.h>
 #include <cairn/persistence.h>
@@ -33,68 +34,84 @@ std::optional<std::chrono::milliseconds> milliseconds_of(OptionalCount count) {
     return std::chrono::milliseconds(*count);
 }
 
-// What is kept alive by every call that was not made yet.
-struct Service {
-    std::unique_ptr<StatePersistence> service;
-    OptimizedStatePersistence* optimized;        ///< Null: it is the standard one.
-    std::atomic<bool> has_acknowledged = false;  ///< A save that is queued, since the queue was last found empty.
-
-    Answer answer_of(Result<Receipt> receipt) {
-        if (receipt && receipt->outcome == Outcome::kQueued) has_acknowledged = true;
-        return answer(std::move(receipt), kTuple);
-    }
-    /// Whether saves may be queued that somebody was told of.
-    bool is_relied_on() {
-        if (optimized == nullptr || !has_acknowledged.exchange(false)) return false;
-        if (optimized->get_cache_stats().queue_size == 0) return false;
-        return has_acknowledged = true;
-    }
-};
-
 class ServiceHandle {
 public:
-    ServiceHandle(const StoreHandle& store, Config config, bool is_optimized)
+    ServiceHandle(const StoreHandle& store, const Config& config, bool is_optimized)
         : limits_(config.state_limits()), executor_(store.executor()), process_(store.process()) {
-        config.enable_optimized_persistence = is_optimized;
-        auto service = make_persistence(config, value_of(store.store()), logging_runtime());
-        auto* const optimized = dynamic_cast<OptimizedStatePersistence*>(service.get());
-        service_ = bound_to_process(std::make_shared<Service>(std::move(service), optimized));
+        OptimizedOptions options = persistence_options(config, logging_runtime());
+        options.executor = executor_;
+        if (is_optimized) {
+            optimized_ = shared(new OptimizedStatePersistence(value_of(store.store()), options));
+            service_ = optimized_;
+        } else {
+            service_ = shared(new StatePersistenceService(value_of(store.store()), options));
+        }
     }
 
     const StateLimits& limits() const { return limits_; }
 
-    std::shared_ptr<Service> service() const {
-        if (::getpid() != process_) raise(made_before_fork("the service", process_));
+    std::shared_ptr<StatePersistence> service() const {
+        check_process();
         return service_;
     }
-
-    /// A call that blocks. What has one key is made in order.
-    template <class Ask>
-    Call call(std::string key, const Ask& ask) const {
-        return {executor_, std::move(key), [service = service(), ask] { return ask(*service->service); }};
+    /// Null: it is the standard one.
+    std::shared_ptr<OptimizedStatePersistence> optimized() const {
+        check_process();
+        return optimized_;
     }
 
-    Call save(const StatePersistenceRequest& request) const {
-        const auto run = [service = service(), request] {
-            return service->answer_of(service->service->save_agent_state(request));
+    /// `make(service)` blocks and returns a Result, `begin(service, tell)` is the same call with a completion.
+    template <class Make, class Begin>
+    Call call(const Make& make, const Begin& begin) const {
+        return {executor_, [service = service(), begin](const Tell& tell) { return begin(*service, tell); },
+                [service = service(), make] { return Ended(make(*service)); }};
+    }
+
+    Call save(StatePersistenceRequest saved) const {
+        const auto request = std::make_shared<const StatePersistenceRequest>(std::move(saved));
+        // What was acknowledged as queued must be told of, in case the program is ended.
+        const auto noted = [acknowledged = has_acknowledged_](Result<Receipt> receipt) {
+            if (receipt && receipt->outcome == Outcome::kQueued) *acknowledged = true;
+            return receipt;
         };
-        if (service()->optimized == nullptr) return Call(executor_, request.run_id, run).noted_in(untold_);
-        const auto begin = [service = service(), request](const Done& done) {
-            service->optimized->save_async(
-                request, [service, done](Result<Receipt> receipt) { done(service->answer_of(std::move(receipt))); });
-        };
-        return Call(executor_, request.run_id, run, begin).noted_in(untold_);
+        return call([request, noted](StatePersistence& service) { return noted(service.save_agent_state(*request)); },
+                    [request, noted](StatePersistence& service, const Tell& tell) {
+                        return service.save_agent_state_async(
+                            *request, [noted, tell](Result<Receipt> receipt) { tell(noted(std::move(receipt))); });
+                    })
+            .noted_in(untold_, request->run_id);
     }
 
     /// How many saves are under way that nobody has been told of, and whether others may be on which somebody relies.
-    std::pair<std::size_t, bool> saves_under_way() const { return {untold_->count(), service()->is_relied_on()}; }
+    std::pair<std::size_t, bool> saves_under_way() const { return {untold_->count(), is_relied_on()}; }
 
 private:
+    // Whoever drops it last, Python or a call of its own that ends, does not wait for calls that are under way.
+    template <class Service>
+    static std::shared_ptr<Service> shared(Service* service) {
+        return bound_to_process(std::shared_ptr<Service>(service, &StatePersistence::let_go));
+    }
+
+    void check_process() const {
+        if (::getpid() != process_) raise(made_before_fork("the service", process_));
+    }
+
+    // Whether saves may be queued that somebody was told of.
+    bool is_relied_on() const {
+        const auto service = optimized();
+        if (!service || !has_acknowledged_->exchange(false)) return false;
+        if (service->get_cache_stats().queue_size == 0) return false;
+        return *has_acknowledged_ = true;
+    }
+
     StateLimits limits_;
     std::shared_ptr<CallExecutor> executor_;
     pid_t process_;
-    std::shared_ptr<Service> service_;
+    std::shared_ptr<OptimizedStatePersistence> optimized_;
+    std::shared_ptr<StatePersistence> service_;
     std::shared_ptr<UntoldCalls> untold_ = std::make_shared<UntoldCalls>();
+    /// A save was acknowledged as queued since the queue was last found empty.
+    std::shared_ptr<std::atomic<bool>> has_acknowledged_ = std::make_shared<std::atomic<bool>>(false);
 };
 
 [[noreturn]] void refuse(const char* field, const std::string& value, const char* accepted) {
@@ -129,19 +146,16 @@ Call save(const ServiceHandle& handle, std::string run_id, std::string thread_id
         request.durability = parse_durability(*durability);
         if (!request.durability) refuse("durability", *durability, "sync, async or exit");
     }
-    return handle.save(request);
-}
-
-py::object loaded_to_python(const LoadedState& loaded) {
-    return py::make_tuple(object_of(loaded.state.text()), text_of(loaded.state.text()), tuple_of(loaded.info));
+    return handle.save(std::move(request));
 }
 
 Call load(const ServiceHandle& handle, const std::string& run_id, OptionalText snapshot_id, OptionalText thread_id,
           OptionalText user_id) {
     const LoadRequest request{run_id, std::move(snapshot_id), std::move(thread_id), std::move(user_id)};
-    return handle.call(run_id, [request](StatePersistence& service) {
-        return answer(service.load_agent_state(request), &loaded_to_python);
-    });
+    return handle.call([request](StatePersistence& service) { return service.load_agent_state(request); },
+                       [request](StatePersistence& service, const Tell& tell) {
+                           return service.load_agent_state_async(request, told<LoadedState>(tell));
+                       });
 }
 
 Call recover(const ServiceHandle& handle, const std::string& run_id, const std::string& recovery_type,
@@ -156,30 +170,43 @@ Call recover(const ServiceHandle& handle, const std::string& run_id, const std::
                                        .auto_recovery = auto_recovery,
                                        .thread_id = std::move(thread_id),
                                        .user_id = std::move(user_id)};
-    return handle.call(
-        run_id, [request](StatePersistence& service) { return answer(service.recover_agent_state(request), kTuple); });
+    return handle.call([request](StatePersistence& service) { return service.recover_agent_state(request); },
+                       [request](StatePersistence& service, const Tell& tell) {
+                           return service.recover_agent_state_async(request, told<RecoveryResult>(tell));
+                       });
 }
 
 Call thread_context(const ServiceHandle& handle, const std::string& thread_id, const OptionalText& user_id) {
-    return handle.call(
-        "", [=](StatePersistence& service) { return answer(service.get_thread_context(thread_id, user_id), kTuple); });
+    return handle.call([=](StatePersistence& service) { return service.get_thread_context(thread_id, user_id); },
+                       [=](StatePersistence& service, const Tell& tell) {
+                           return service.get_thread_context_async(thread_id, user_id, {}, told<ThreadContext>(tell));
+                       });
 }
 
 Call flush(const ServiceHandle& handle, const OptionalText& run_id, OptionalCount timeout_ms) {
     const auto timeout = milliseconds_of(timeout_ms);
-    return handle.call(run_id.value_or(""), [=](StatePersistence& service) {
-        return answer(run_id ? service.flush(*run_id, timeout) : service.flush_all(timeout));
-    });
+    return handle.call(
+        [=](StatePersistence& service) {
+            return run_id ? service.flush(*run_id, timeout) : service.flush_all(timeout);
+        },
+        [=](StatePersistence& service, const Tell& tell) {
+            return run_id ? service.flush_async(*run_id, timeout, told<void>(tell))
+                          : service.flush_all_async(timeout, told<void>(tell));
+        });
 }
 
 Call close(const ServiceHandle& handle) {
-    return handle.call("", [](StatePersistence& service) { return answer(service.close()); });
+    return handle.call([](StatePersistence& service) { return service.close(); },
+                       [](StatePersistence& service, const Tell& tell) {
+                           service.close_async(told<void>(tell));
+                           return CallExecutor::Submitted();
+                       });
 }
 
 OptimizedStatePersistence& optimized(const ServiceHandle& handle) {
-    auto* const service = handle.service()->optimized;
-    if (service == nullptr) throw py::type_error("the standard service has no cache");
-    return *service;
+    const auto service = handle.optimized();
+    if (!service) throw py::type_error("the standard service has no cache");
+    return *service;  // the handle holds it
 }
 
 void configure(const ServiceHandle& handle, std::optional<bool> enable_deduplication,
@@ -194,7 +221,7 @@ void configure(const ServiceHandle& handle, std::optional<bool> enable_deduplica
 void bind_service(py::module_& module) {
     [[maybe_unused]] const py::class_<State> state_class(module, "State");
     py::class_<ServiceHandle>(module, "Service")
-        .def(py::init<const StoreHandle&, Config, bool>(), py::arg("store"), py::arg("config"), py::kw_only(),
+        .def(py::init<const StoreHandle&, const Config&, bool>(), py::arg("store"), py::arg("config"), py::kw_only(),
              py::arg("is_optimized"))
         .def(
             "state_of",

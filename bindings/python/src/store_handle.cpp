@@ -1,6 +1,6 @@
 #include "store_handle.h"
 
-#include "answers.h"
+#include "calls.h"
 #include "errors.h"
 #include "interruptible.h"
 #include "log_queue.h"
@@ -30,11 +30,10 @@ namespace {
 using OptionalText = std::optional<std::string>;
 using OptionalTime = std::optional<std::int64_t>;
 
-// A call of the store that blocks.
-template <class Ask, class ToPython>
-Call call(const StoreHandle& handle, std::string key, const Ask& ask, ToPython to_python) {
-    const auto store = value_of(handle.store());
-    return {handle.executor(), std::move(key), [store, ask, to_python] { return answer(ask(*store), to_python); }};
+// `begin(store, tell)` asks with a completion.
+template <class Begin>
+Call call(const StoreHandle& handle, const Begin& begin) {
+    return {handle.executor(), [store = handle.async(), begin](const Tell& tell) { return begin(store, tell); }};
 }
 
 // Until when one reading may wait for the store.
@@ -43,27 +42,30 @@ Deadline reading_deadline() {
     return std::chrono::steady_clock::now() + kPatience;
 }
 
-const auto kTuples = [](const auto& values) -> py::object {
-    py::list list;
-    for (const auto& value : values) list.append(tuple_of(value));
-    return list;
-};
-const auto kPage = [](const auto& page) -> py::object { return py::make_tuple(kTuples(page.items), page.next_cursor); };
+std::shared_ptr<CallExecutor> make_executor() {
+    return bound_to_process(std::make_shared<CallExecutor>());
+}
+
+using Opened = Result<std::shared_ptr<Store>>;
 
 std::shared_ptr<StoreHandle> open(const std::string& url, bool read_only, bool create, std::uint32_t file_mode) {
     const OpenOptions options{
         .read_only = read_only, .create = create, .file_mode = file_mode, .runtime = logging_runtime()};
-    const auto opened = std::make_shared<std::optional<Result<std::shared_ptr<Store>>>>();
-    const Waited waited = do_interruptibly("", [opened, url, options] { *opened = open_store(url, options); });
-    if (waited == Waited::kInterrupted) throw py::error_already_set();
-    return std::make_shared<StoreHandle>(value_of(std::move(**opened)));
+    const auto executor = make_executor();
+    const auto awaited = std::make_shared<Awaited<Opened>>();
+    // Who is interrupted does not wait for the executor either: the call itself holds it.
+    executor->submit("", [executor, awaited, url, options] { awaited->bring(open_store(url, options)); });
+    std::optional<Opened> opened = awaited->wait();
+    if (!opened) throw py::error_already_set();
+    return std::make_shared<StoreHandle>(value_of(std::move(*opened)), executor);
 }
 
 // ---- for tests ----
 
 class FaultyStoreHandle : public StoreHandle {
 public:
-    explicit FaultyStoreHandle(std::shared_ptr<FaultyStore> store) : StoreHandle(store), faulty_(std::move(store)) {}
+    explicit FaultyStoreHandle(std::shared_ptr<FaultyStore> store)
+        : StoreHandle(store, make_executor()), faulty_(std::move(store)) {}
     FaultyStore& faulty() const { return *faulty_; }
 
 private:
@@ -99,8 +101,7 @@ void inject(const FaultyStoreHandle& handle, const std::string& call, std::uint6
 }
 
 Call close(const StoreHandle& handle) {
-    const auto store = value_of(handle.store());
-    return {handle.executor(), "", [store] { return answer(store->close()); }};
+    return call(handle, [](const AsyncStore& store, const Tell& tell) { return store.close(told<void>(tell)); });
 }
 
 // The members that metadata must have, as the engine compares them: key, normal text.
@@ -131,31 +132,38 @@ Call history(const StoreHandle& handle, const std::string& run_id, OptionalText 
     query.order = oldest_first ? HistoryQuery::Order::kOldestFirst : HistoryQuery::Order::kNewestFirst;
     query.after_version = after_version;
     query.limit = limit;
-    return call(handle, run_id, [query](Store& store) { return store.history(query, reading_deadline()); }, kTuples);
+    return call(handle, [query](const AsyncStore& store, const Tell& tell) {
+        return store.history(query, reading_deadline(), told<std::vector<SnapshotInfo>>(tell));
+    });
 }
 
 Call runs(const StoreHandle& handle, OptionalText thread_id, OptionalText user_id, std::string cursor,
           std::size_t limit) {
     const RunQuery query{
         .thread_id = std::move(thread_id), .user_id = std::move(user_id), .cursor = std::move(cursor), .limit = limit};
-    return call(handle, "", [query](Store& store) { return store.runs(query, reading_deadline()); }, kPage);
+    return call(handle, [query](const AsyncStore& store, const Tell& tell) {
+        return store.runs(query, reading_deadline(), told<Page<RunInfo>>(tell));
+    });
 }
 
 Call threads(const StoreHandle& handle, OptionalText user_id, std::string cursor, std::size_t limit) {
     const ThreadQuery query{std::move(user_id), std::move(cursor), limit};
-    return call(handle, "", [query](Store& store) { return store.threads(query, reading_deadline()); }, kPage);
+    return call(handle, [query](const AsyncStore& store, const Tell& tell) {
+        return store.threads(query, reading_deadline(), told<Page<ThreadInfo>>(tell));
+    });
 }
 
 Call recovery_log(const StoreHandle& handle, const std::string& run_id, std::size_t limit) {
-    return call(
-        handle, run_id, [=](Store& store) { return store.recovery_log(run_id, limit, reading_deadline()); }, kTuples);
+    return call(handle, [=](const AsyncStore& store, const Tell& tell) {
+        return store.recovery_log(run_id, limit, reading_deadline(), told<std::vector<RecoveryRecord>>(tell));
+    });
 }
 
 Call check(const StoreHandle& handle, bool deep) {
-    return call(
-        handle, "",
-        [deep](Store& store) { return deep ? check_deep(store, Deadline::max()) : store.check(Deadline::max()); },
-        kTuple);
+    return call(handle, [deep](const AsyncStore& store, const Tell& tell) {
+        return deep ? store.check_deep(Deadline::max(), {}, told<CheckReport>(tell))
+                    : store.check(Deadline::max(), told<CheckReport>(tell));
+    });
 }
 
 Call prune(const StoreHandle& handle, std::optional<std::size_t> keep_last, std::optional<double> age_max_seconds,
@@ -172,20 +180,24 @@ Call prune(const StoreHandle& handle, std::optional<std::size_t> keep_last, std:
             std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::duration<double>(*age_max_seconds));
     }
     const RetentionOptions options{.dry_run = dry_run, .runtime = logging_runtime()};
-    return call(handle, "", [=](Store& store) { return cairn::prune(store, policy, options); }, kDict);
+    return call(handle, [=](const AsyncStore& store, const Tell& tell) {
+        return store.prune(policy, options, told<RetentionReport>(tell));
+    });
 }
 
 Call delete_runs(const StoreHandle& handle, OptionalText run_id, OptionalText thread_id, OptionalText user_id,
                  bool dry_run) {
     const DeletionTarget target{std::move(run_id), std::move(thread_id), std::move(user_id)};
     const RetentionOptions options{.dry_run = dry_run, .runtime = logging_runtime()};
-    return call(handle, "", [=](Store& store) { return cairn::delete_runs(store, target, options); }, kDict);
+    return call(handle, [=](const AsyncStore& store, const Tell& tell) {
+        return store.delete_runs(target, options, told<RetentionReport>(tell));
+    });
 }
 
 }  // namespace
 
-StoreHandle::StoreHandle(std::shared_ptr<Store> store)
-    : store_(bound_to_process(std::move(store))), executor_(bound_to_process(std::make_shared<CallExecutor>())) {}
+StoreHandle::StoreHandle(std::shared_ptr<Store> store, std::shared_ptr<CallExecutor> executor)
+    : store_(bound_to_process(std::move(store))), executor_(std::move(executor)) {}
 
 Error made_before_fork(const std::string& what, pid_t process) {
     return {.code = ErrorCode::kClosed,
@@ -197,6 +209,10 @@ Error made_before_fork(const std::string& what, pid_t process) {
 Result<std::shared_ptr<Store>> StoreHandle::store() const {
     if (::getpid() != process_) return std::unexpected(made_before_fork("the store", process_));
     return store_;
+}
+
+AsyncStore StoreHandle::async() const {
+    return {value_of(store()), executor_};
 }
 
 void bind_store(py::module_& module) {
@@ -214,7 +230,9 @@ void bind_store(py::module_& module) {
         .def("recovery_log", &recovery_log, py::arg("run_id"), py::kw_only(), py::arg("limit"))
         .def("stats",
              [](const StoreHandle& handle) {
-                 return call(handle, "", [](Store& store) { return store.stats(Deadline::max()); }, kDict);
+                 return call(handle, [](const AsyncStore& store, const Tell& tell) {
+                     return store.stats(Deadline::max(), told<StoreStats>(tell));
+                 });
              })
         .def("check", &check, py::kw_only(), py::arg("deep"))
         .def("prune", &prune, py::kw_only(), py::arg("keep_last"), py::arg("age_max_seconds"), py::arg("expired"),

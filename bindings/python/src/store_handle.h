@@ -2,8 +2,7 @@
 
 // A store as the package holds it.
 
-#include "calls.h"
-
+#include <cairn/async_store.h>
 #include <cairn/call_executor.h>
 #include <cairn/error.h>
 #include <cairn/store.h>
@@ -18,11 +17,13 @@ namespace cairn::python {
 
 class StoreHandle {
 public:
-    explicit StoreHandle(std::shared_ptr<Store> store);
+    StoreHandle(std::shared_ptr<Store> store, std::shared_ptr<CallExecutor> executor);
 
     /// Errors: kClosed (this is a forked child of the process that opened it).
     Result<std::shared_ptr<Store>> store() const;
     std::shared_ptr<CallExecutor> executor() const { return executor_; }
+    /// Of this process only: raises otherwise.
+    AsyncStore async() const;
     pid_t process() const { return process_; }
 
 private:

@@ -43,13 +43,6 @@ bool has_something_to_tell(const Save& save) {
     return !save->completions.empty() || (save->is_acknowledged && !*save->result);
 }
 
-void notify(const SaveCompletion& done, const Result<Receipt>& result) noexcept {
-    try {
-        done(result);
-    } catch (...) {  // NOLINT(bugprone-empty-catch): what a completion throws concerns nobody here
-    }
-}
-
 }  // namespace
 
 /// Who waits for a place in the queue.
@@ -214,7 +207,7 @@ void Batcher::tell(Save save, SaveCompletion done) {
         }
     }
     lock.unlock();
-    notify(done, *save->result);
+    cairn::tell<Receipt>(done, *save->result);
 }
 
 Save Batcher::newest(const std::string& run_id) const {
@@ -427,7 +420,7 @@ bool Batcher::tell_later(const std::vector<Save>& batch) {
 void Batcher::tell_each(const std::vector<Save>& batch) {
     for (const Save& save : batch) {
         if (save->is_acknowledged && !*save->result) report_lost(*save);
-        for (const SaveCompletion& done : save->completions) notify(done, *save->result);
+        for (const SaveCompletion& done : save->completions) cairn::tell<Receipt>(done, *save->result);
         save->completions.clear();
     }
 }

@@ -1,0 +1,135 @@
+#pragma once
+
+// The calls of a service that a completion is told of: which are under way, and what they are made of.
+
+#include "persistence/timeouts.h"
+
+#include <cairn/persistence.h>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace cairn {
+
+/// Threads: safe to use concurrently.
+struct StatePersistence::AsyncCalls {
+    using Milliseconds = std::chrono::milliseconds;
+
+    AsyncCalls(std::shared_ptr<CallExecutor> its_executor, Milliseconds its_timeout);
+
+    /// A call that was admitted. It counts as under way until this is destroyed.
+    class Ticket {
+    public:
+        explicit Ticket(AsyncCalls& calls) : calls_(&calls) {}
+        ~Ticket();
+        Ticket(Ticket&& other) noexcept : calls_(std::exchange(other.calls_, nullptr)), is_begun_(other.is_begun_) {}
+        Ticket& operator=(Ticket&&) = delete;
+        Ticket(const Ticket&) = delete;
+        Ticket& operator=(const Ticket&) = delete;
+
+        /// The service is not needed any more to begin it.
+        void has_begun();
+
+    private:
+        AsyncCalls* calls_;  // null once moved from
+        bool is_begun_ = false;
+    };
+
+    /// What begins a call that must end within so long, and tells a completion then, once.
+    template <class Request, class T>
+    using Begin = void (*)(StatePersistence& service, Request& request, Milliseconds left, Completion<T> done);
+
+    /// `given`: what a Request is made of. `its_timeout`: instead of the service's.
+    template <class Request, class T, class Given>
+    Submitted make(StatePersistence& service, std::string_view key, std::optional<Milliseconds> its_timeout,
+                   const Given& given, Begin<Request, T> begin, Completion<T> done);
+
+    /// Errors: kClosed.
+    Result<Ticket> admit();
+    /// Closes the service when what was admitted has begun.
+    void close(StatePersistence& service, const Completion<void>& done);
+    /// Admits no further calls, and waits until the service need not begin any.
+    void wait_until_begun();
+    /// So, and until all have ended.
+    void wait_until_ended();
+    /// So, and until all have closed the service who were to do so.
+    void wait_until_closed();
+    /// Whether calls are under way: then the last of them has the service destroyed when it has ended.
+    bool leave_to_the_last(StatePersistence& service);
+    bool is_forked() const { return ::getpid() != process; }
+
+    const std::shared_ptr<CallExecutor> executor;
+    const Milliseconds timeout;
+    const pid_t process = ::getpid();
+
+private:
+    struct Closing;
+
+    void begin_closing(std::shared_ptr<Closing> closing) noexcept;
+    void count_down(std::size_t& calls) noexcept;
+
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    // Under the mutex:
+    std::size_t to_begin_ = 0;
+    std::size_t under_way_ = 0;  // those to begin too
+    std::size_t closing_ = 0;
+    bool is_refusing_ = false;
+    StatePersistence* left_ = nullptr;  // the service, if nobody holds it any more
+    std::vector<std::shared_ptr<Closing>> to_close_;
+};
+
+template <class Request, class T, class Given>
+StatePersistence::Submitted StatePersistence::AsyncCalls::make(StatePersistence& service, std::string_view key,
+                                                               std::optional<Milliseconds> its_timeout,
+                                                               const Given& given, Begin<Request, T> begin,
+                                                               Completion<T> done) {
+    struct Call {
+        Call(Ticket its_ticket, const Given& its_given, const Completion<T>& its_done)
+            : ticket(std::move(its_ticket)), request(its_given), done(its_done) {}
+
+        Ticket ticket;  // destroyed last: what the completion holds may be the last that holds the service (`let_go`)
+        Request request;
+        Completion<T> done;
+    };
+    Result<Ticket> ticket = admit();
+    if (!ticket) {
+        tell<T>(done, std::unexpected(ticket.error()));
+        return {};
+    }
+    try {
+        const auto call = std::make_shared<Call>(std::move(*ticket), given, done);
+        const Deadline until = std::chrono::steady_clock::now() + bounded(its_timeout.value_or(timeout));
+        return executor->submit(std::string(key), until, [&service, call, until, begin](Status admitted) {
+            if (!admitted) {
+                tell<T>(call->done, std::unexpected(std::move(admitted.error())));
+            } else {
+                try {
+                    const auto left = std::chrono::ceil<Milliseconds>(until - std::chrono::steady_clock::now());
+                    begin(service, call->request, std::max(left, Milliseconds::zero()),
+                          [call](Result<T> result) { tell<T>(call->done, std::move(result)); });
+                } catch (const std::exception&) {  // it has not begun, or is an own service's and has not told
+                    tell<T>(call->done, std::unexpected(caught_error()));
+                }
+            }
+            call->ticket.has_begun();
+        });
+    } catch (const std::exception&) {
+        tell<T>(done, std::unexpected(caught_error()));
+        return {};
+    }
+}
+
+}  // namespace cairn
