@@ -199,6 +199,8 @@ struct RunQuery {
         kById,         ///< Ascending. The cheapest way through all runs.
     };
 
+    /// This run at the most, looked up by its key: it costs about what `Store::head` does, however many runs there are.
+    std::optional<std::string> run_id = {};
     std::optional<std::string> thread_id = {};
     std::optional<std::string> user_id = {};
     Order order = Order::kNewestFirst;

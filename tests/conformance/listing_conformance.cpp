@@ -123,6 +123,45 @@ TEST_P(StoreConformance, RunsAreFilteredByThreadAndUser) {
     EXPECT_EQ(run_ids(all_runs(store(), {.thread_id = ""})), Ids{});
 }
 
+TEST_P(StoreConformance, OneRunIsFoundByItsIdUnderWhoeverOwnsIt) {
+    ASSERT_TRUE(is_ok(commit(owned("a", 1, "t", "u"))));
+    ASSERT_TRUE(is_ok(commit(owned("b", 1, "t", "u"))));
+    ASSERT_TRUE(is_ok(commit(owned("b", 2, "t", "u"))));
+    ASSERT_TRUE(is_ok(commit(owned("b:1", 1, "t", "v"))));
+    using Ids = std::vector<std::string>;
+    const auto found = all_runs(store(), {.run_id = "b"});
+    ASSERT_EQ(run_ids(found), Ids{"b"});
+    EXPECT_EQ(describe(found[0]), describe(all_runs(store(), {.order = RunQuery::Order::kById}).at(1)));
+    EXPECT_EQ(run_ids(all_runs(store(), {.run_id = "b", .thread_id = "t", .user_id = "u"})), Ids{"b"});
+    EXPECT_EQ(run_ids(all_runs(store(), {.run_id = "b", .thread_id = "s"})), Ids{});
+    EXPECT_EQ(run_ids(all_runs(store(), {.run_id = "b", .user_id = "v"})), Ids{});
+    for (const std::string absent : {"", "c", "B", "b:"})
+        EXPECT_EQ(run_ids(all_runs(store(), {.run_id = absent})), Ids{});
+}
+
+// The page is that of the list without `run_id`, with the other runs left out.
+TEST_P(StoreConformance, OneRunIsAPageOfItsListInEitherOrder) {
+    for (const std::string run_id : {"a", "b", "c"}) add_versions(run_id, 1, 1);
+    for (const auto order : {RunQuery::Order::kNewestFirst, RunQuery::Order::kById}) {
+        const bool is_by_id = order == RunQuery::Order::kById;
+        const Page<RunInfo> page = store().runs({.run_id = "b", .order = order, .limit = 1}, soon()).value();
+        EXPECT_EQ(run_ids(page.items), std::vector<std::string>{"b"});
+        EXPECT_TRUE(page.next_cursor.empty());
+        EXPECT_TRUE(store().runs({.run_id = "b", .order = order, .limit = 0}, soon()).value().items.empty());
+        const std::string behind_first = store().runs({.order = order, .limit = 1}, soon()).value().next_cursor;
+        const auto behind = [&](const std::string& run_id) {
+            return store()
+                .runs({.run_id = run_id, .order = order, .cursor = behind_first}, soon())
+                .value()
+                .items.size();
+        };
+        EXPECT_EQ(behind("b"), 1U);
+        EXPECT_EQ(behind(is_by_id ? "a" : "c"), 0U) << "it stood on the page before";
+        EXPECT_EQ(error_code(store().runs({.run_id = "b", .order = order, .cursor = "x"}, soon())),
+                  ErrorCode::kInvalidArgument);
+    }
+}
+
 TEST_P(StoreConformance, PagesOfRunsAreCompleteForEveryPageSize) {
     for (int i = 0; i < 12; ++i) {
         Snapshot snapshot = make_snapshot(fmt::format("run {}", i), 1);

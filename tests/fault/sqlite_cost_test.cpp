@@ -6,12 +6,14 @@
 #include "support/make.h"
 #include "support/temp_dir.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <vector>
 
 namespace cairn::test {
 namespace {
@@ -19,6 +21,7 @@ namespace {
 struct Counts {
     int compiled = 0;  // calls of the authorizer: some for every statement that is compiled
     int executed = 0;  // statements begun
+    int steps = 0;     // instructions of the statements that have ended
 };
 Counts counts;
 
@@ -28,14 +31,18 @@ int count_compiled(void* /*unused*/, int /*action*/, const char* /*a*/, const ch
     return SQLITE_OK;
 }
 
-int count_executed(unsigned /*event*/, void* /*unused*/, void* /*statement*/, void* /*text*/) {
-    ++counts.executed;
+int count_executed(unsigned event, void* /*unused*/, void* statement, void* /*text*/) {
+    if (event == SQLITE_TRACE_STMT) {
+        ++counts.executed;
+    } else {
+        counts.steps += sqlite3_stmt_status(static_cast<sqlite3_stmt*>(statement), SQLITE_STMTSTATUS_VM_STEP, 1);
+    }
     return 0;
 }
 
 int watch(sqlite3* database, const char** /*message*/, const sqlite3_api_routines* /*api*/) {
     sqlite3_set_authorizer(database, count_compiled, nullptr);
-    sqlite3_trace_v2(database, SQLITE_TRACE_STMT, count_executed, nullptr);
+    sqlite3_trace_v2(database, SQLITE_TRACE_STMT | SQLITE_TRACE_PROFILE, count_executed, nullptr);
     return SQLITE_OK;
 }
 
@@ -98,6 +105,29 @@ TEST_F(SqliteCost, ALeaseCostsOnlyTheSaveThatNamesItAndThatOneStatement) {
 TEST_F(SqliteCost, AHeadIsOneStatement) {
     ASSERT_TRUE(store_->head("run", soon()).value().has_value());
     EXPECT_EQ(counts.executed, 1);
+}
+
+TEST_F(SqliteCost, OneRunIsLookedUpAmongManyAsFastAsAmongFew) {
+    using enum RunQuery::Order;
+    const auto steps_of = [&](const RunQuery& query) {
+        counts = {};
+        EXPECT_EQ(store_->runs(query, soon()).value().items.size(), 1U);
+        EXPECT_EQ(counts.executed, 1);
+        return counts.steps;
+    };
+    const RunQuery newest{.run_id = "run", .thread_id = "thread", .user_id = "user"};
+    const RunQuery by_id{.run_id = "run", .order = kById};
+    const int of_newest = steps_of(newest);
+    const int of_by_id = steps_of(by_id);
+    EXPECT_GT(of_newest, 0) << "the watch is not in place";
+
+    std::vector<RunBatch> others;
+    for (int i = 0; i < 500; ++i) {
+        others.push_back(make_batch(make_snapshot(fmt::format("{} {}", i % 2 == 0 ? "before" : "slower", i), 1)));
+    }
+    for (const Status& status : store_->commit(others, soon()).value()) ASSERT_TRUE(status.has_value());
+    EXPECT_EQ(steps_of(newest), of_newest);
+    EXPECT_EQ(steps_of(by_id), of_by_id);
 }
 
 // One page each of the runs, the snapshots and their two indexes; the first page of the database once a log. The log

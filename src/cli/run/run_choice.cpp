@@ -14,23 +14,13 @@ namespace cairn::cli {
 namespace {
 
 constexpr const char* kDefaultThread = "cli";
+constexpr std::size_t kRunsPerPage = 1'000;  // each page reads a row of every run
 
-// Returns the head of a run as `Store::runs` would list it, as far as its status needs.
 Result<std::optional<RunInfo>> find_run(Store& store, const std::string& run_id) {
-    const auto history = store.history({.run_id = run_id, .limit = 1}, default_deadline());
-    if (!history) return std::unexpected(history.error());
-    if (history->empty()) return std::nullopt;
-    auto lease = store.lease(run_id, default_deadline());
-    if (!lease) return std::unexpected(std::move(lease.error()));
-    const SnapshotInfo& head = history->front();
-    RunInfo run{};
-    run.run_id = run_id;
-    run.thread_id = head.thread_id;
-    run.user_id = head.user_id;
-    run.metadata = head.metadata;
-    run.updated_at = head.created_at;
-    run.lease = *std::move(lease);
-    return run;
+    auto page = store.runs({.run_id = run_id}, default_deadline());
+    if (!page) return std::unexpected(std::move(page.error()));
+    if (page->items.empty()) return std::nullopt;
+    return std::move(page->items.front());
 }
 
 ChosenRun going_on(const RunInfo& run, const RunWish& wish, std::optional<PipelineRunStatus> before) {
@@ -45,9 +35,9 @@ ChosenRun going_on(const RunInfo& run, const RunWish& wish, std::optional<Pipeli
 Result<std::optional<ChosenRun>> newest_unfinished(Store& store, const std::string& pipeline, const RunWish& wish,
                                                    const Runtime& runtime) {
     std::optional<ChosenRun> other;
-    for (std::string cursor;;) {
-        auto page =
-            store.runs({.thread_id = wish.thread_id, .user_id = wish.user_id, .cursor = cursor}, default_deadline());
+    RunQuery query{.thread_id = wish.thread_id, .user_id = wish.user_id, .limit = kRunsPerPage};
+    do {
+        auto page = store.runs(query, default_deadline());
         if (!page) return std::unexpected(std::move(page.error()));
         for (const RunInfo& run : page->items) {
             auto status = status_now(run, runtime);
@@ -58,9 +48,8 @@ Result<std::optional<ChosenRun>> newest_unfinished(Store& store, const std::stri
             if (can_go_on) return chosen;
             if (!other) other = std::move(chosen);
         }
-        cursor = std::move(page->next_cursor);
-        if (cursor.empty()) break;
-    }
+        query.cursor = std::move(page->next_cursor);
+    } while (!query.cursor.empty());
     return other;
 }
 

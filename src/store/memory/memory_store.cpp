@@ -334,7 +334,8 @@ Result<Page<RunInfo>> MemoryStore::runs(const RunQuery& query, Deadline /*deadli
             last = {.created_at = created_at, .run_id = after->run_id};
         }
         std::vector<RunPlace> found;
-        for (const auto& entry : runs_) {
+        const auto asked_for = query.run_id ? runs_.equal_range(*query.run_id) : std::pair(runs_.begin(), runs_.end());
+        for (const auto& entry : std::ranges::subrange(asked_for.first, asked_for.second)) {
             const auto& [run_id, run] = entry;
             const RunPlace place{.created_at = run.created_at, .run_id = run_id, .run = &run};
             if (last && !comes_before(query.order, *last, place)) continue;

@@ -82,12 +82,15 @@ constexpr char kHistoryOldestFirst[] = CAIRN_HISTORY "ORDER BY s.version LIMIT ?
 #define CAIRN_ANY "true"
 #define CAIRN_OF_THREAD "r.thread_id = ?4 AND (?5 IS NULL OR r.user_id = ?5)"
 #define CAIRN_OF_USER "r.user_id = ?4"
+#define CAIRN_OF_ID "r.run_id = ?4 AND (?5 IS NULL OR r.thread_id = ?5) AND (?6 IS NULL OR r.user_id = ?6)"
 constexpr char kNewestRuns[] = CAIRN_NEWEST_RUNS(CAIRN_ANY);
 constexpr char kNewestRunsOfThread[] = CAIRN_NEWEST_RUNS(CAIRN_OF_THREAD);
 constexpr char kNewestRunsOfUser[] = CAIRN_NEWEST_RUNS(CAIRN_OF_USER);
+constexpr char kNewestRunOfId[] = CAIRN_NEWEST_RUNS(CAIRN_OF_ID);
 constexpr char kRunsById[] = CAIRN_RUNS_BY_ID(CAIRN_ANY);
 constexpr char kRunsOfThreadById[] = CAIRN_RUNS_BY_ID(CAIRN_OF_THREAD);
 constexpr char kRunsOfUserById[] = CAIRN_RUNS_BY_ID(CAIRN_OF_USER);
+constexpr char kRunOfIdById[] = CAIRN_RUNS_BY_ID(CAIRN_OF_ID);
 
 // One row per run; the threads are put together from these rows as far as a page needs.
 #define CAIRN_THREADS(condition)                                                             \
@@ -299,6 +302,7 @@ Status visit_rows(Cursor cursor, const std::function<void(RowReader&)>& visit) {
 
 const char* statement_for(const RunQuery& query) {
     const bool is_by_id = query.order == RunQuery::Order::kById;
+    if (query.run_id) return is_by_id ? kRunOfIdById : kNewestRunOfId;
     if (query.thread_id) return is_by_id ? kRunsOfThreadById : kNewestRunsOfThread;
     if (query.user_id) return is_by_id ? kRunsOfUserById : kNewestRunsOfUser;
     return is_by_id ? kRunsById : kNewestRuns;
@@ -453,7 +457,9 @@ Result<Page<RunInfo>> runs(Connection& connection, const RunQuery& query) {
     }
     Cursor cursor = connection.use(statement_for(query));
     const std::int64_t rows = one_more_than(query.limit);
-    if (query.thread_id) {
+    if (query.run_id) {
+        cursor.bind(created_at, run_id, rows, *query.run_id, to_column(query.thread_id), to_column(query.user_id));
+    } else if (query.thread_id) {
         cursor.bind(created_at, run_id, rows, *query.thread_id, to_column(query.user_id));
     } else {
         query.user_id ? cursor.bind(created_at, run_id, rows, *query.user_id) : cursor.bind(created_at, run_id, rows);
