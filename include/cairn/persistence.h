@@ -356,7 +356,8 @@ struct OptimizedOptions : PersistenceOptions {
 ///    wrote it) and storing it would add nothing else that the caller gave: an own snapshot id, a phase, a context, a
 ///    parent or an `expires_at` other than the head's, metadata, or type `pipeline_complete` on a head that is none are
 ///    saved. It is otherwise compressed and committed together with whatever other saves have come meanwhile.
-///  - In a batch each run has its own answer: a conflict of one is retried alone, and the others are saved. A batch that
+///  - In a batch each run has its own answer: a conflict of one is retried alone, and the others are saved. A batch
+///  that
 ///    fails as a whole is retried one by one. Any error on that way is logged, counted by cause, and the save retried
 ///    on the standard path with the same snapshot id. Nothing enters the cache before the store has confirmed it.
 ///  - A save that repeats the run's newest one still under way, by the same rule, shares that save's fate, unless they
