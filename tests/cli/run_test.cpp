@@ -5,6 +5,8 @@
 
 #include "cli/program_fixture.h"
 
+#include <fmt/format.h>
+
 #include <csignal>
 #include <filesystem>
 
@@ -91,10 +93,9 @@ TEST_F(CairnRun, TellsAPersonWhatHappenedAndWhatToDoNext) {
 }
 
 TEST_F(CairnRun, TheNextStepAfterAMissingProgramOrATimeoutIsTold) {
-    const std::string file = "name: p\nagents: {a: {command: [COMMAND]}}\nsteps: [{step: a, timeout: 10ms}]\n";
-    const auto with = [&](const std::string& command) {
-        std::string text = file;
-        write("p.yaml", text.replace(text.find("COMMAND"), 7, command));
+    const auto with = [&](const std::string& command, const std::string& timeout = "10m") {
+        write("p.yaml", fmt::format("name: p\nagents: {{a: {{command: [{}]}}}}\nsteps: [{{step: a, timeout: {}}}]\n",
+                                    command, timeout));
         return run_demo();
     };
     const auto missing = with("no-such-program");
@@ -103,7 +104,7 @@ TEST_F(CairnRun, TheNextStepAfterAMissingProgramOrATimeoutIsTold) {
                                       HasSubstr("Install the program, or correct the step's command or PATH.")));
     write("plain.txt", "no program");
     EXPECT_THAT(with("./plain.txt").errors, HasSubstr("Make the file executable (chmod +x)"));
-    const auto late = with("sleep, '600'");
+    const auto late = with("sleep, '600'", "10ms");
     EXPECT_EQ(late.exit_code, exit_code_of(ErrorCode::kUnavailable));
     EXPECT_THAT(late.errors, AllOf(HasSubstr("its time of 10 ms was up"), HasSubstr("a longer timeout")));
 }
