@@ -30,15 +30,6 @@ std::vector<TrajectoryRun> expanded(const std::filesystem::path& file) {
     return must(expand_trajectories({file}));
 }
 
-StatePersistenceRequest request_for_step(const TrajectoryRun& run, const TrajectoryStep& step) {
-    return {.run_id = run.run_id,
-            .thread_id = run.thread_id,
-            .user_id = run.user_id,
-            .state_data = step.state,
-            .checkpoint_type = step.checkpoint_type,
-            .agent_phase = step.agent_phase};
-}
-
 // --- limits ---
 
 /// All loads of a file's snapshots, and their bytes on disk.
@@ -92,7 +83,7 @@ void measure_run(const TrajectoryRun& run, const ChainLimits& limits, FileFigure
     OptimizedStatePersistence service(folder.open_store(), {.chain_limits = limits});
     std::vector<LoadRequest> requests;
     for (const TrajectoryStep& step : run.steps) {
-        const Receipt receipt = must(service.save_agent_state(request_for_step(run, step)));
+        const Receipt receipt = must(service.save_agent_state(request_of(run, step)));
         figures.state_bytes += step.state.size_bytes();
         figures.payload_bytes += receipt.frame_bytes;
         if (receipt.outcome == Outcome::kPersisted) requests.push_back({run.run_id, receipt.snapshot_id});
@@ -174,7 +165,7 @@ std::vector<Save> sizes_of_saves(const TrajectoryRun& run) {
         saves.push_back({.state_bytes = state.size_bytes(),
                          .changed_bytes = changed->size(),
                          .zstd_bytes = must(encode_full_frame(state.text(), state.checksum())).size(),
-                         .cairn_bytes = must(service.save_agent_state(request_for_step(run, step))).frame_bytes});
+                         .cairn_bytes = must(service.save_agent_state(request_of(run, step))).frame_bytes});
         before = state;
     }
     return saves;
@@ -188,7 +179,7 @@ void measure_cpu(const TrajectoryRun& run, std::vector<Save>& saves) {
     for (int pass = 0; pass < kPasses; ++pass) {
         OptimizedStatePersistence service(must(open_store("memory:")));
         for (std::size_t index = 0; index < saves.size(); ++index) {
-            StatePersistenceRequest request = request_for_step(run, run.steps[index]);
+            StatePersistenceRequest request = request_of(run, run.steps[index]);
             const std::string_view text = run.steps[index].state.text();
             parse_cpu_us[index].push_back(1e6 * cpu_seconds_of([&] { request.state_data = must(State::parse(text)); }));
             cpu_us[index].push_back(1e6 * cpu_seconds_of([&] { must(service.save_agent_state(request)); }));

@@ -50,15 +50,6 @@ void share_out(std::size_t count, unsigned threads, TaskWatcher& watcher, const 
     worker();
 }
 
-StatePersistenceRequest request_of(const TrajectoryRun& run, const TrajectoryStep& step) {
-    return {.run_id = run.run_id,
-            .thread_id = run.thread_id,
-            .user_id = run.user_id,
-            .state_data = step.state,
-            .checkpoint_type = step.checkpoint_type,
-            .agent_phase = step.agent_phase};
-}
-
 void save_run(const TrajectoryRun& run, StatePersistence& service, Ledger& ledger, TaskWatcher& watcher) {
     for (const TrajectoryStep& step : run.steps) {
         if (watcher.must_stop()) return;

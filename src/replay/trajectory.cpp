@@ -260,6 +260,15 @@ Result<std::vector<std::filesystem::path>> find_trajectory_files(const std::vect
     return files;
 }
 
+StatePersistenceRequest request_of(const TrajectoryRun& run, const TrajectoryStep& step) {
+    return {.run_id = run.run_id,
+            .thread_id = run.thread_id,
+            .user_id = run.user_id,
+            .state_data = step.state,
+            .checkpoint_type = step.checkpoint_type,
+            .agent_phase = step.agent_phase};
+}
+
 Result<TrajectoryRun> expand_run(std::string_view line, const StateLimits& limits) {
     Result<Json> document = parse_line(line, limits);
     if (!document) return std::unexpected(document.error());

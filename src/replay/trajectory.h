@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cairn/error.h>
+#include <cairn/persistence.h>
 #include <cairn/state.h>
 #include <cairn/types.h>
 
@@ -29,6 +30,9 @@ struct TrajectoryRun {
     std::string user_id;
     std::vector<TrajectoryStep> steps;
 };
+
+/// The save that the agent made after this step of `run`.
+StatePersistenceRequest request_of(const TrajectoryRun& run, const TrajectoryStep& step);
 
 struct ExpandOptions {
     std::size_t runs_max = std::numeric_limits<std::size_t>::max();

@@ -2,7 +2,11 @@
 
 #include "base/error_detail.h"
 
+#include <cairn/pipeline.h>
+
 #include <nlohmann/json.hpp>
+
+#include <algorithm>
 
 namespace cairn {
 namespace {
@@ -13,6 +17,24 @@ std::string_view text_or_null(const std::string& json_text) {
 
 Json text_or_nothing(const std::string& text) {
     return text.empty() ? Json() : Json(text);
+}
+
+// How the pipeline of a run stands; all members are null if there is none.
+Json standing_object(const RunInfo& run, Timestamp now) {
+    const auto status = pipeline_status(run, now, ExecutorOptions{}.silence);
+    if (!status) {
+        return {{"pipeline", nullptr},         {"status", nullptr}, {"steps_completed", nullptr},
+                {"steps_total", nullptr},      {"step", nullptr},   {"waiting_for", nullptr},
+                {"checkpoint_age_ms", nullptr}};
+    }
+    const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(checkpoint_age(run, now));
+    return {{"pipeline", status->pipeline},
+            {"status", to_string(status->status)},
+            {"steps_completed", status->steps_completed},
+            {"steps_total", status->steps_total},
+            {"step", status->step},
+            {"waiting_for", text_or_nothing(status->waiting_for)},
+            {"checkpoint_age_ms", age.count()}};
 }
 
 }  // namespace
@@ -57,7 +79,7 @@ std::string to_json(const RecoveryRecord& record) {
                     {"damage", text_or_nothing(record.damage)}});
 }
 
-std::string to_json(const RunInfo& run, const Json& more) {
+std::string to_json(const RunInfo& run, Timestamp now) {
     Json object{{"run_id", run.run_id},
                 {"thread_id", run.thread_id},
                 {"user_id", run.user_id},
@@ -68,7 +90,8 @@ std::string to_json(const RunInfo& run, const Json& more) {
                 {"created_at", format_timestamp(run.created_at)},
                 {"updated_at", format_timestamp(run.updated_at)},
                 {"snapshots", run.snapshots}};
-    object.update(more);
+    object.update(standing_object(run, now));
+    object["damage"] = text_or_nothing(run.damage);
     return to_line(object);
 }
 
@@ -79,6 +102,24 @@ std::string to_json(const ThreadInfo& thread) {
                     {"snapshots", thread.snapshots},
                     {"updated_at", format_timestamp(thread.updated_at)},
                     {"damage", text_or_nothing(thread.damage)}});
+}
+
+std::string to_json(const ThreadContext& context, Timestamp now) {
+    std::string runs;
+    for (const RunInfo& run : context.runs) runs += (runs.empty() ? "" : ",") + to_json(run, now);
+    const Json object{{"thread_id", context.thread_id},
+                      {"user_id", context.user_id},
+                      {"snapshots", context.snapshots},
+                      {"newest_run_id", context.newest_run_id},
+                      {"newest_snapshot_id", context.newest_snapshot_id},
+                      {"agent_phase", context.agent_phase.name()},
+                      {"updated_at", format_timestamp(context.updated_at)}};
+    return with_member(to_line(object), "runs", "[" + runs + "]");
+}
+
+std::chrono::microseconds checkpoint_age(const RunInfo& run, Timestamp now) {
+    const Timestamp latest = std::max(now, Timestamp{});
+    return latest - std::clamp(run.updated_at, Timestamp{}, latest);
 }
 
 Json receipt_object(const Receipt& receipt) {

@@ -9,6 +9,7 @@
 #include <cairn/persistence.h>
 #include <cairn/store.h>
 
+#include <chrono>
 #include <optional>
 #include <string>
 
@@ -19,9 +20,13 @@ std::string to_json(const SnapshotInfo& info, const Json& more);
 /// A missing parent has no id.
 std::string to_json(const SnapshotInfo& info, const std::optional<std::string>& parent_snapshot_id);
 std::string to_json(const RecoveryRecord& record);
-/// `more`: the run's status.
-std::string to_json(const RunInfo& run, const Json& more);
+/// With how its pipeline stands at `now`; null for a run that is no pipeline's.
+std::string to_json(const RunInfo& run, Timestamp now);
 std::string to_json(const ThreadInfo& thread);
+std::string to_json(const ThreadContext& context, Timestamp now);
+
+/// How long ago the run's head was saved; 0 by a clock that is behind its writer's.
+std::chrono::microseconds checkpoint_age(const RunInfo& run, Timestamp now);
 
 /// As members of another object.
 Json receipt_object(const Receipt& receipt);

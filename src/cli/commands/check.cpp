@@ -2,9 +2,9 @@
 #include "cli/command.h"
 #include "cli/terminal/output.h"
 #include "cli/terminal/progress.h"
+#include "wire/report_json.h"
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -18,21 +18,6 @@
 
 namespace cairn::cli {
 namespace {
-
-std::string to_json(const CheckReport& report, bool deep) {
-    Json findings = Json::array();
-    for (const auto& finding : report.findings) {
-        findings.push_back({{"run_id", finding.run_id},
-                            {"snapshot_id", finding.snapshot_id},
-                            {"problem", finding.problem},
-                            {"code", error_info(finding.code).name}});
-    }
-    return to_line({{"ok", report.findings.empty()},
-                    {"deep", deep},
-                    {"runs", report.runs},
-                    {"snapshots", report.snapshots},
-                    {"findings", findings}});
-}
 
 void print_text(const CheckReport& report, bool deep) {
     if (!report.findings.empty()) {

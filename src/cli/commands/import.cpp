@@ -1,11 +1,9 @@
 #include "base/counted.h"
-#include "base/default_deadline.h"
 #include "cli/command.h"
 #include "cli/terminal/output.h"
 #include "cli/terminal/progress.h"
 #include "files/line_reader.h"
-#include "persistence/reading/snapshot_reader.h"
-#include "persistence/reading/snapshot_walk.h"
+#include "transfer/import_lines.h"
 #include "transfer/importer.h"
 #include "transfer/transfer_line.h"
 
@@ -16,7 +14,6 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
-#include <utility>
 
 namespace cairn::cli {
 namespace {
@@ -26,89 +23,19 @@ struct ImportArguments {
     bool verify = false;
 };
 
-/// Gives the lines of an export to an importer.
-class Transfer {
-public:
-    Transfer(LineReader& lines, Importer& importer, const StateLimits& limits)
-        : lines_(lines), importer_(importer), limits_(limits) {}
-
-    // Lines before an error are imported all the same.
-    Status run() {
-        const Status read = read_lines();
-        const Status flushed = importer_.flush();
-        return flushed ? read : flushed;
-    }
-
-private:
-    Status read_lines() {
-        Progress progress("Importing", lines_.file_bytes());
-        while (true) {
-            auto next = lines_.next();
-            if (!next) return std::unexpected(std::move(next.error()));
-            std::optional<LineReader::Line>& line = *next;
-            if (!line) return is_complete_ ? Status{} : cut_off();
-            progress.advance(line->text.size() + 1);
-            if (Status taken = take(*line); !taken) return taken;
-            ++line_;
-        }
-    }
-
-    Status take(LineReader::Line& line) {
-        auto parsed = parse_transfer_line(std::move(line.text), limits_);
-        if (!line.is_whole && !(parsed && std::holds_alternative<TransferEnd>(*parsed))) return cut_off();
-        if (!parsed) return in_this_line(std::move(parsed.error()));
-        if (const auto* end = std::get_if<TransferEnd>(&*parsed)) return finish(*end);
-        is_complete_ = false;
-        ++snapshots_;
-        return importer_.add(std::get<LoadedState>(*std::move(parsed)), line_ + 1);
-    }
-
-    // Several exports may follow one another in one file.
-    Status finish(const TransferEnd& end) {
-        const std::uint64_t found = std::exchange(snapshots_, 0);
-        is_complete_ = true;
-        if (found == end.snapshots) return {};
-        return in_this_line({.code = ErrorCode::kInvalidArgument,
-                             .message = fmt::format("{} snapshots should stand before it, but {} do: lines are missing "
-                                                    "or repeated",
-                                                    end.snapshots, found)});
-    }
-
-    std::unexpected<Error> in_this_line(Error error) const {
-        error.message = fmt::format("{} line {}: {}", lines_.name(), line_ + 1, error.message);
-        return std::unexpected(std::move(error));
-    }
-
-    std::unexpected<Error> cut_off() const {
-        return fail(
-            ErrorCode::kInvalidArgument,
-            fmt::format("{} is cut off after line {}; what stands before is imported: import the whole of it to go on",
-                        lines_.name(), line_));
-    }
-
-    LineReader& lines_;
-    Importer& importer_;
-    const StateLimits limits_;
-    std::uint64_t line_ = 0;  // number of lines processed
-    std::uint64_t snapshots_ = 0;
-    bool is_complete_ = false;
-};
-
-// Loads every snapshot of the imported runs; loading compares each with its checksum.
-Result<std::uint64_t> verify(Store& store, const std::set<std::string>& runs, const StateLimits& limits) {
-    Progress progress("Verifying");
-    std::uint64_t verified = 0;
-    const auto load = [&](const SnapshotInfo& info) -> Status {
-        const auto loaded =
-            load_snapshot(store, {.run_id = info.run_id, .snapshot_id = info.snapshot_id}, limits, default_deadline());
-        if (!loaded && loaded.error().code != ErrorCode::kNotFound) return std::unexpected(loaded.error());
-        progress.show(++verified, 0);
-        return {};
+Status read_lines(LineReader& lines, Importer& importer, const StateLimits& limits) {
+    Progress progress("Importing", lines.file_bytes());
+    const auto next = [&] {
+        auto line = lines.next();
+        if (line && *line) progress.advance((*line)->text.size() + 1);
+        return line;
     };
-    for (const std::string& run_id : runs) {
-        if (Status visited = visit_snapshots(store, run_id, load); !visited) return std::unexpected(visited.error());
-    }
-    return verified;
+    return import_lines({.name = lines.name(), .next = next}, importer, limits);
+}
+
+Result<std::uint64_t> verify(Store& store, const Importer& importer, const StateLimits& limits) {
+    Progress progress("Verifying");
+    return verify_runs(store, importer.runs(), limits, [&](std::uint64_t verified) { progress.show(verified, 0); });
 }
 
 void print_counts(const Importer& importer, std::optional<std::uint64_t> verified, bool json) {
@@ -135,10 +62,10 @@ Status import_store(const Cli& cli, const ImportArguments& arguments) {
                                 .chain_limits = cli.config().chain_limits,
                                 .state_limits = limits,
                                 .timeout = cli.config().timeout});
-    if (Status done = Transfer(*lines, importer, limits).run(); !done) return done;
+    if (Status done = read_lines(*lines, importer, limits); !done) return done;
     std::optional<std::uint64_t> verified;
     if (arguments.verify) {
-        const auto loaded = verify(**store, importer.runs(), limits);
+        const auto loaded = verify(**store, importer, limits);
         if (!loaded) return std::unexpected(loaded.error());
         verified = *loaded;
     }

@@ -2,12 +2,12 @@
 #include "cli/history/snapshot_reference.h"
 #include "cli/terminal/output.h"
 #include "cli/usage/options.h"
-#include "wire/record_json.h"
+#include "wire/report_json.h"
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
-#include <cstdio>
+#include <string>
+#include <utility>
 
 namespace cairn::cli {
 namespace {
@@ -34,22 +34,6 @@ Result<StateRecoveryRequest> to_request(Store& store, const RecoverOptions& opti
     return request;
 }
 
-std::string to_json(const RecoverOptions& options, const RecoveryResult& result) {
-    Json damaged = Json::array();
-    for (const auto& snapshot : result.damaged) {
-        damaged.push_back(
-            {{"snapshot_id", snapshot.snapshot_id}, {"version", snapshot.version}, {"problem", snapshot.problem}});
-    }
-    std::string object = to_line({{"run_id", options.run_id},
-                                  {"recovery_type", options.type},
-                                  {"source_snapshot_id", result.source_snapshot_id},
-                                  {"snapshot_id", result.snapshot_id},
-                                  {"version", result.version},
-                                  {"damaged", damaged},
-                                  {"duration_us", result.duration.count()}});
-    return options.print_state ? with_member(std::move(object), "state", result.state.text()) : object;
-}
-
 std::string to_text(const RecoverOptions& options, const RecoveryResult& result) {
     std::string text;
     for (const auto& snapshot : result.damaged) {
@@ -64,8 +48,12 @@ std::string to_text(const RecoverOptions& options, const RecoveryResult& result)
     return text;
 }
 
-void print_result(const RecoverOptions& options, const RecoveryResult& result, bool json) {
-    if (json) return print_line(to_json(options, result));
+void print_json(const RecoverOptions& options, const StateRecoveryRequest& request, const RecoveryResult& result) {
+    std::string object = to_json(request, result);
+    print_line(options.print_state ? with_member(std::move(object), "state", result.state.text()) : object);
+}
+
+void print_text(const RecoverOptions& options, const RecoveryResult& result) {
     if (!options.print_state) return print(to_text(options, result));
     print_message(to_text(options, result));
     print_line(result.state.text());
@@ -88,7 +76,7 @@ Status recover(const Cli& cli, const RecoverOptions& options) {
     if (!request) return std::unexpected(request.error());
     const auto result = make_persistence(cli.config(), *store, cli.runtime)->recover_agent_state(*request);
     if (!result) return std::unexpected(result.error());
-    print_result(options, *result, cli.json);
+    cli.json ? print_json(options, *request, *result) : print_text(options, *result);
     return {};
 }
 

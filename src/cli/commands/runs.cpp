@@ -6,7 +6,6 @@
 #include "wire/record_json.h"
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -40,9 +39,8 @@ Table runs_table() {
                   {"AGE", kRight}});
 }
 
-std::chrono::microseconds age_of(const RunInfo& run, const Runtime& runtime) {
-    const Timestamp now = std::max(runtime.with_defaults().clock->now(), Timestamp{});
-    return now - std::clamp(run.updated_at, Timestamp{}, now);
+Timestamp now(const Runtime& runtime) {
+    return runtime.with_defaults().clock->now();
 }
 
 // "35 s", "12 min", "5 h", "3 d": the age of a run's last checkpoint.
@@ -71,33 +69,16 @@ void add_row(Table& table, const RunInfo& run, const Runtime& runtime) {
     cells.push_back(status ? shortened(status->pipeline, kPipelineColumns) : "");
     cells.emplace_back(!run.damage.empty() ? "damaged" : status ? status_text(*status) : "");
     cells.push_back(status ? fmt::format("{} of {}", status->steps_completed, status->steps_total) : "");
-    cells.push_back(status ? format_age(age_of(run, runtime)) : "");
+    cells.push_back(status ? format_age(checkpoint_age(run, now(runtime))) : "");
     table.add(std::move(cells));
 }
 
-// The status of the run's pipeline; null for a run that belongs to none.
-std::string to_json(const RunInfo& run, const Runtime& runtime) {
-    const auto status = status_now(run, runtime);
-    Json members{{"pipeline", nullptr},          {"status", nullptr}, {"steps_completed", nullptr},
-                 {"steps_total", nullptr},       {"step", nullptr},   {"waiting_for", nullptr},
-                 {"checkpoint_age_ms", nullptr}, {"damage", nullptr}};
-    if (status) {
-        const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(age_of(run, runtime));
-        members = {{"pipeline", status->pipeline},
-                   {"status", to_string(status->status)},
-                   {"steps_completed", status->steps_completed},
-                   {"steps_total", status->steps_total},
-                   {"step", status->step},
-                   {"waiting_for", status->waiting_for.empty() ? Json() : Json(status->waiting_for)},
-                   {"checkpoint_age_ms", age.count()},
-                   {"damage", nullptr}};
-    }
-    if (!run.damage.empty()) members["damage"] = run.damage;
-    return cairn::to_json(run, members);
+std::string to_line_of(const RunInfo& run, const Runtime& runtime) {
+    return to_json(run, now(runtime));
 }
 
-std::string to_json(const ThreadInfo& thread, const Runtime& /*runtime*/) {
-    return cairn::to_json(thread);
+std::string to_line_of(const ThreadInfo& thread, const Runtime& /*runtime*/) {
+    return to_json(thread);
 }
 
 Table threads_table() {
@@ -133,7 +114,7 @@ Status print_pages(Table table, const RowLimit& limit, const Cli& cli, NextPage 
         auto page = next_page(cursor, limit.next_page(printed));
         if (!page) return std::unexpected(page.error());
         for (const auto& item : page->items) {
-            json ? array.add(to_json(item, cli.runtime)) : add_row(table, item, cli.runtime);
+            json ? array.add(to_line_of(item, cli.runtime)) : add_row(table, item, cli.runtime);
         }
         if (!json) table.print();
         if (!json) std::ranges::for_each(page->items, [](const auto& item) { warn_of_damage(item); });
@@ -160,19 +141,6 @@ Status print_threads(Store& store, const RunsOptions& options, const Cli& cli) {
     });
 }
 
-void print_context_json(const ThreadContext& context, const Runtime& runtime) {
-    std::string runs;
-    for (const RunInfo& run : context.runs) runs += (runs.empty() ? "" : ",") + to_json(run, runtime);
-    const Json object{{"thread_id", context.thread_id},
-                      {"user_id", context.user_id},
-                      {"snapshots", context.snapshots},
-                      {"newest_run_id", context.newest_run_id},
-                      {"newest_snapshot_id", context.newest_snapshot_id},
-                      {"agent_phase", context.agent_phase.name()},
-                      {"updated_at", format_timestamp(context.updated_at)}};
-    print_line(with_member(to_line(object), "runs", "[" + runs + "]"));
-}
-
 void print_context_text(const ThreadContext& context, const Runtime& runtime) {
     Table facts({{"THREAD"}, {context.thread_id}});
     facts.add({"user", context.user_id});
@@ -193,7 +161,7 @@ Status print_context(const Cli& cli, std::shared_ptr<Store> store, const RunsOpt
     const auto service = make_persistence(cli.config(), std::move(store), cli.runtime);
     const auto context = service->get_thread_context(options.thread_id.value_or(""), options.user_id);
     if (!context) return std::unexpected(context.error());
-    cli.json ? print_context_json(*context, cli.runtime) : print_context_text(*context, cli.runtime);
+    cli.json ? print_line(to_json(*context, now(cli.runtime))) : print_context_text(*context, cli.runtime);
     return {};
 }
 

@@ -1,6 +1,7 @@
 #include "base/counted.h"
 #include "cli/command.h"
 #include "cli/terminal/output.h"
+#include "wire/report_json.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -12,29 +13,14 @@
 namespace cairn::cli {
 namespace {
 
-// Returns 0 for an empty store.
-double divided(std::uint64_t bytes, std::uint64_t by) {
-    return by == 0 ? 0 : static_cast<double>(bytes) / static_cast<double>(by);
-}
-
-// Size of the states as a multiple of the stored frames.
-double ratio_of(const StoreStats& stats) {
-    return divided(stats.state_bytes, stats.payload_bytes);
-}
-
 std::string to_json(const Cli& cli, const StoreStats& stats) {
     const Config& config = cli.config();
-    return to_line({{"store", cli.store_label()},
-                    {"threads", stats.threads},
-                    {"runs", stats.runs},
-                    {"snapshots", stats.snapshots},
-                    {"state_bytes", stats.state_bytes},
-                    {"payload_bytes", stats.payload_bytes},
-                    {"store_bytes", stats.store_bytes},
-                    {"ratio", ratio_of(stats)},
-                    {"optimized_persistence", config.enable_optimized_persistence},
-                    {"deduplication", config.enable_deduplication},
-                    {"compression", config.enable_compression}});
+    Json object{{"store", cli.store_label()}};
+    object.update(stats_object(stats));
+    object.update({{"optimized_persistence", config.enable_optimized_persistence},
+                   {"deduplication", config.enable_deduplication},
+                   {"compression", config.enable_compression}});
+    return to_line(object);
 }
 
 void print_text(const Cli& cli, const StoreStats& stats) {
@@ -47,52 +33,21 @@ void print_text(const Cli& cli, const StoreStats& stats) {
     table.add({"states", format_bytes(stats.state_bytes)});
     table.add({"stored frames", format_bytes(stats.payload_bytes)});
     table.add({"on disk", format_bytes(stats.store_bytes)});
-    table.add({"states to frames", stats.payload_bytes == 0 ? "-" : fmt::format("{:.1f}", ratio_of(stats))});
+    table.add({"states to frames", stats.payload_bytes == 0 ? "-" : fmt::format("{:.1f}", compression_ratio(stats))});
     table.add({"optimised service", on_or_off(config.enable_optimized_persistence)});
     table.add({"deduplication", on_or_off(config.enable_deduplication)});
     table.add({"compression", on_or_off(config.enable_compression)});
     table.print();
 }
 
-/// The use of a store's bytes.
-struct Storage {
-    explicit Storage(const StoreStats& stats)
-        : full_frames(stats.snapshots - stats.delta_frames),
-          full_bytes(stats.payload_bytes - stats.delta_bytes),
-          overhead_bytes(stats.store_bytes > stats.payload_bytes ? stats.store_bytes - stats.payload_bytes : 0),
-          overhead_per_snapshot(divided(overhead_bytes, stats.snapshots)),
-          state_to_payload(divided(stats.state_bytes, stats.payload_bytes)),
-          state_to_store(divided(stats.state_bytes, stats.store_bytes)) {}
-
-    std::uint64_t full_frames;
-    std::uint64_t full_bytes;
-    std::uint64_t overhead_bytes;  ///< All bytes on disk that belong to no frame.
-    double overhead_per_snapshot;
-    double state_to_payload;
-    double state_to_store;
-};
-
 std::string to_storage_json(const Cli& cli, const StoreStats& stats) {
-    const Storage storage(stats);
-    return to_line({{"store", cli.store_label()},
-                    {"snapshots", stats.snapshots},
-                    {"state_bytes", stats.state_bytes},
-                    {"payload_bytes", stats.payload_bytes},
-                    {"store_bytes", stats.store_bytes},
-                    {"full_frames", storage.full_frames},
-                    {"full_bytes", storage.full_bytes},
-                    {"delta_frames", stats.delta_frames},
-                    {"delta_bytes", stats.delta_bytes},
-                    {"overhead_bytes", storage.overhead_bytes},
-                    {"overhead_bytes_per_snapshot", storage.overhead_per_snapshot},
-                    {"chain_frames_max", stats.chain_frames_max},
-                    {"forks", stats.forks},
-                    {"state_to_payload", storage.state_to_payload},
-                    {"state_to_store", storage.state_to_store}});
+    Json object{{"store", cli.store_label()}};
+    object.update(storage_object(stats));
+    return to_line(object);
 }
 
 void print_storage(const Cli& cli, const StoreStats& stats) {
-    const Storage storage(stats);
+    const StorageFigures storage(stats);
     const auto ratio = [](double value) { return value == 0 ? "-" : fmt::format("{:.1f}", value); };
     const auto frames = [](std::uint64_t count, std::uint64_t bytes) {
         return fmt::format("{} in {}", format_bytes(bytes), count);

@@ -3,26 +3,13 @@
 #include "cli/terminal/interruption.h"
 #include "cli/terminal/output.h"
 #include "cli/terminal/progress.h"
-
-#include <nlohmann/json.hpp>
+#include "wire/report_json.h"
 
 #include <cstdio>
 #include <string>
 
 namespace cairn::cli {
 namespace {
-
-std::string to_json(const RetentionReport& report, bool dry_run) {
-    return to_line({{"dry_run", dry_run},
-                    {"runs_examined", report.runs_examined},
-                    {"runs_deleted", report.runs_deleted},
-                    {"snapshots_deleted", report.snapshots_deleted},
-                    {"snapshots_rewritten", report.snapshots_rewritten},
-                    {"frame_bytes_deleted", report.frame_bytes_deleted},
-                    {"frame_bytes_added", report.frame_bytes_added},
-                    {"store_bytes_returned", report.store_bytes_returned},
-                    {"was_cancelled", report.was_cancelled}});
-}
 
 void print_text(const Cli& cli, const RetentionReport& report, bool dry_run) {
     Table table({{dry_run ? "WOULD DELETE FROM" : "DELETED FROM"}, {cli.store_label()}});

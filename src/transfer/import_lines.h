@@ -1,0 +1,37 @@
+#pragma once
+
+// The lines of an export, from a file, a pipe or a connection, into an importer.
+
+#include "files/line_reader.h"
+#include "transfer/importer.h"
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+
+namespace cairn {
+
+/// Where the lines come from.
+struct LineSource {
+    std::string name;                                               ///< For messages: "standard input", "file \"…\"".
+    std::function<Result<std::optional<LineReader::Line>>()> next;  ///< Nothing: that was all.
+};
+
+/// Reads `source` to its end, gives `importer` what stands there, and flushes it. Exports may follow one another. What
+/// stands before an error is imported all the same, so the same import can be made again when its cause is gone.
+/// `limits`: of a state.
+/// Errors, naming the line: kInvalidArgument (no line of an export; the source ends before its last line, or other
+///   lines stand before that than it says), kInvalidState, kCorrupt (a state that does not fit its checksum),
+///   kLimitExceeded, those of `source`, of `Importer` and of the store.
+[[nodiscard]] Status import_lines(const LineSource& source, Importer& importer, const StateLimits& limits);
+
+/// Loads every snapshot of these runs; loading holds it against its checksum. Returns how many. `progress` is told the
+/// number so far.
+/// Errors: kCorrupt, kLimitExceeded (name the snapshot), the store's. What was deleted meanwhile is none.
+[[nodiscard]] Result<std::uint64_t> verify_runs(Store& store, const std::set<std::string>& runs,
+                                                const StateLimits& limits,
+                                                const std::function<void(std::uint64_t)>& progress = nullptr);
+
+}  // namespace cairn

@@ -1,0 +1,96 @@
+#include "wire/report_json.h"
+
+#include <nlohmann/json.hpp>
+
+namespace cairn {
+namespace {
+
+double divided(std::uint64_t bytes, std::uint64_t by) {
+    return by == 0 ? 0 : static_cast<double>(bytes) / static_cast<double>(by);
+}
+
+}  // namespace
+
+double compression_ratio(const StoreStats& stats) {
+    return divided(stats.state_bytes, stats.payload_bytes);
+}
+
+StorageFigures::StorageFigures(const StoreStats& stats)
+    : full_frames(stats.snapshots - stats.delta_frames),
+      full_bytes(stats.payload_bytes - stats.delta_bytes),
+      overhead_bytes(stats.store_bytes > stats.payload_bytes ? stats.store_bytes - stats.payload_bytes : 0),
+      overhead_per_snapshot(divided(overhead_bytes, stats.snapshots)),
+      state_to_payload(compression_ratio(stats)),
+      state_to_store(divided(stats.state_bytes, stats.store_bytes)) {}
+
+Json stats_object(const StoreStats& stats) {
+    return {{"threads", stats.threads},
+            {"runs", stats.runs},
+            {"snapshots", stats.snapshots},
+            {"state_bytes", stats.state_bytes},
+            {"payload_bytes", stats.payload_bytes},
+            {"store_bytes", stats.store_bytes},
+            {"ratio", compression_ratio(stats)}};
+}
+
+Json storage_object(const StoreStats& stats) {
+    const StorageFigures figures(stats);
+    return {{"snapshots", stats.snapshots},
+            {"state_bytes", stats.state_bytes},
+            {"payload_bytes", stats.payload_bytes},
+            {"store_bytes", stats.store_bytes},
+            {"full_frames", figures.full_frames},
+            {"full_bytes", figures.full_bytes},
+            {"delta_frames", stats.delta_frames},
+            {"delta_bytes", stats.delta_bytes},
+            {"overhead_bytes", figures.overhead_bytes},
+            {"overhead_bytes_per_snapshot", figures.overhead_per_snapshot},
+            {"chain_frames_max", stats.chain_frames_max},
+            {"forks", stats.forks},
+            {"state_to_payload", figures.state_to_payload},
+            {"state_to_store", figures.state_to_store}};
+}
+
+std::string to_json(const CheckReport& report, bool deep) {
+    Json findings = Json::array();
+    for (const auto& finding : report.findings) {
+        findings.push_back({{"run_id", finding.run_id},
+                            {"snapshot_id", finding.snapshot_id},
+                            {"problem", finding.problem},
+                            {"code", error_info(finding.code).name}});
+    }
+    return to_line({{"ok", report.findings.empty()},
+                    {"deep", deep},
+                    {"runs", report.runs},
+                    {"snapshots", report.snapshots},
+                    {"findings", findings}});
+}
+
+std::string to_json(const StateRecoveryRequest& request, const RecoveryResult& result) {
+    Json damaged = Json::array();
+    for (const auto& snapshot : result.damaged) {
+        damaged.push_back(
+            {{"snapshot_id", snapshot.snapshot_id}, {"version", snapshot.version}, {"problem", snapshot.problem}});
+    }
+    return to_line({{"run_id", request.run_id},
+                    {"recovery_type", to_string(request.recovery_type)},
+                    {"source_snapshot_id", result.source_snapshot_id},
+                    {"snapshot_id", result.snapshot_id},
+                    {"version", result.version},
+                    {"damaged", damaged},
+                    {"duration_us", result.duration.count()}});
+}
+
+std::string to_json(const RetentionReport& report, bool dry_run) {
+    return to_line({{"dry_run", dry_run},
+                    {"runs_examined", report.runs_examined},
+                    {"runs_deleted", report.runs_deleted},
+                    {"snapshots_deleted", report.snapshots_deleted},
+                    {"snapshots_rewritten", report.snapshots_rewritten},
+                    {"frame_bytes_deleted", report.frame_bytes_deleted},
+                    {"frame_bytes_added", report.frame_bytes_added},
+                    {"store_bytes_returned", report.store_bytes_returned},
+                    {"was_cancelled", report.was_cancelled}});
+}
+
+}  // namespace cairn

@@ -1,0 +1,42 @@
+#pragma once
+
+// The JSON objects of what operations report: counts, checks, recoveries, retention. As those of records, they are part
+// of the interface: add, never rename.
+
+#include "wire/json_line.h"
+
+#include <cairn/persistence.h>
+#include <cairn/retention.h>
+#include <cairn/store.h>
+
+#include <cstdint>
+#include <string>
+
+namespace cairn {
+
+/// How many times larger than the stored frames the states are; 0 of an empty store.
+double compression_ratio(const StoreStats& stats);
+
+/// Where the bytes of a store go. Quotients are 0 where there is nothing to divide by.
+struct StorageFigures {
+    explicit StorageFigures(const StoreStats& stats);
+
+    std::uint64_t full_frames;
+    std::uint64_t full_bytes;
+    std::uint64_t overhead_bytes;  ///< All on disk that is no frame.
+    double overhead_per_snapshot;
+    double state_to_payload;
+    double state_to_store;
+};
+
+/// As members of another object: what a store holds, and where its bytes go.
+Json stats_object(const StoreStats& stats);
+Json storage_object(const StoreStats& stats);
+
+/// One line each. `deep`: every state was decoded.
+std::string to_json(const CheckReport& report, bool deep);
+/// Without the state.
+std::string to_json(const StateRecoveryRequest& request, const RecoveryResult& result);
+std::string to_json(const RetentionReport& report, bool dry_run);
+
+}  // namespace cairn

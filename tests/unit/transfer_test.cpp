@@ -1,0 +1,101 @@
+// Goal: export and import are a library: whoever has lines and a place for them (a server, a binding) needs no program.
+// Method: lines are taken into a list and given from one; what each step promises is held against two stores in memory.
+// The format itself, damage and interruptions are tested with the program (tests/cli/transfer_test.cpp).
+
+#include "support/make.h"
+#include "transfer/exporter.h"
+#include "transfer/import_lines.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+
+namespace cairn::test {
+namespace {
+
+class Transfer : public testing::Test {
+protected:
+    void SetUp() override {
+        StatePersistenceService service(from_, {.runtime = make_runtime()});
+        for (const std::string run_id : {"late", "early"}) {
+            for (const std::string text : {R"({"n":1})", R"({"n":1.0})", R"({"n":3})"}) {
+                ASSERT_TRUE(service.save_agent_state(make_request(run_id, text)).has_value());
+            }
+        }
+    }
+
+    LineSink into(std::deque<std::string>& lines) {
+        return [&lines](std::string line) -> Status {
+            lines.push_back(std::move(line));
+            return {};
+        };
+    }
+    std::deque<std::string> exported(Store& store) {
+        std::deque<std::string> lines;
+        const auto runs = list_runs_to_export(store);
+        EXPECT_TRUE(export_runs(store, runs.value(), into(lines)).has_value());
+        return lines;
+    }
+    Status import(std::deque<std::string> lines) {
+        const auto next = [&]() -> Result<std::optional<LineReader::Line>> {
+            if (lines.empty()) return std::nullopt;
+            LineReader::Line line{.text = std::move(lines.front()), .is_whole = true};
+            lines.pop_front();
+            return line;
+        };
+        return import_lines({.name = "the list", .next = next}, importer_, {});
+    }
+
+    const std::shared_ptr<Store> from_ = open_store("memory:").value();
+    const std::shared_ptr<Store> to_ = open_store("memory:").value();
+    Importer importer_{*to_, {}};
+};
+
+TEST_F(Transfer, WhatIsExportedImportsAsItStood) {
+    const std::deque<std::string> lines = exported(*from_);
+    ASSERT_EQ(lines.size(), 7U);
+    ASSERT_TRUE(import(lines).has_value());
+    EXPECT_EQ(importer_.imported(), 6U);
+    EXPECT_EQ(exported(*to_), lines);
+    std::vector<std::uint64_t> progress;
+    EXPECT_EQ(verify_runs(*to_, importer_.runs(), {}, [&](std::uint64_t done) { progress.push_back(done); }).value(),
+              6U);
+    EXPECT_EQ(progress, (std::vector<std::uint64_t>{1, 2, 3, 4, 5, 6}));
+}
+
+TEST_F(Transfer, AnOwnerWithoutRunsIsNotFoundAndAnEmptyStoreIsNoError) {
+    const auto nobodys = list_runs_to_export(*from_, "nobody's");
+    ASSERT_FALSE(nobodys.has_value());
+    EXPECT_EQ(nobodys.error().code, ErrorCode::kNotFound);
+    EXPECT_TRUE(list_runs_to_export(*to_).value().empty());
+}
+
+TEST_F(Transfer, AnExportThatIsCancelledHasNoLastLineAndIsNoticedAtImport) {
+    std::deque<std::string> lines;
+    int asked = 0;
+    const auto runs = list_runs_to_export(*from_).value();
+    const auto report = export_runs(*from_, runs, into(lines), {.is_cancelled = [&] { return ++asked > 4; }});
+    ASSERT_FALSE(report.has_value());
+    EXPECT_EQ(report.error().code, ErrorCode::kUnavailable);
+    EXPECT_EQ(lines.size(), 4U);
+    const Status read = import(lines);
+    ASSERT_FALSE(read.has_value());
+    EXPECT_EQ(read.error().code, ErrorCode::kInvalidArgument);
+    EXPECT_NE(read.error().message.find("the list is cut off after line 4"), std::string::npos) << read.error().message;
+    EXPECT_EQ(importer_.imported(), 4U) << "what stands before an error is imported";
+}
+
+TEST_F(Transfer, ASinkThatFailsEndsTheExportWithItsError) {
+    int lines = 0;
+    const auto sink = [&](const std::string&) -> Status {
+        return ++lines == 2 ? fail(ErrorCode::kStorageFull, "full") : Status{};
+    };
+    const auto runs = list_runs_to_export(*from_).value();
+    const auto report = export_runs(*from_, runs, sink);
+    ASSERT_FALSE(report.has_value());
+    EXPECT_EQ(report.error().code, ErrorCode::kStorageFull);
+    EXPECT_EQ(lines, 2);
+}
+
+}  // namespace
+}  // namespace cairn::test
