@@ -106,7 +106,10 @@ std::string to_json(const ThreadInfo& thread) {
 
 std::string to_json(const ThreadContext& context, Timestamp now) {
     std::string runs;
-    for (const RunInfo& run : context.runs) runs += (runs.empty() ? "" : ",") + to_json(run, now);
+    for (const RunInfo& run : context.runs) {
+        if (!runs.empty()) runs += ',';
+        runs += to_json(run, now);
+    }
     const Json object{{"thread_id", context.thread_id},
                       {"user_id", context.user_id},
                       {"snapshots", context.snapshots},
