@@ -192,8 +192,7 @@ Status Outlook::write(const SnapshotWrite& write) {
         return base_is_gone(info.run_id, info.version, info.base_version);
     }
     head_version_ = info.version;
-    const bool is_all = batch_.rewrites.empty() && batch_.deletions.empty() && !batch_.run_deletion;
-    if (is_all && &write == &batch_.writes.back()) return {};  // nothing after it needs it
+    if (!prunes(batch_) && &write == &batch_.writes.back()) return {};  // nothing after it needs it
     changed_[info.version] = {
         .snapshot_id = info.snapshot_id, .base_version = info.base_version, .checksum = info.checksum};
     return {};
@@ -266,6 +265,10 @@ Status check_chain(const std::vector<SnapshotWrite>& writes) {
 bool names_lease(const RunBatch& batch) {
     return batch.lease ||
            std::ranges::any_of(batch.writes, [](const SnapshotWrite& write) { return write.lease.has_value(); });
+}
+
+bool prunes(const RunBatch& batch) {
+    return !batch.rewrites.empty() || !batch.deletions.empty() || batch.run_deletion;
 }
 
 Status check_batch(const RunBatch& batch) {

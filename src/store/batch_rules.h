@@ -53,6 +53,9 @@ struct RunFacts {
 /// Says whether the batch depends on the run's lease.
 bool names_lease(const RunBatch& batch);
 
+/// Says whether a batch changes or deletes what is stored already: rewrites, deletions, or the deletion of the run.
+bool prunes(const RunBatch& batch);
+
 /// Checks a batch by itself: ids and owners are given, everything is of this run, versions grow, parents and bases come
 /// before their children, the writes chain (each expects the one before, under the same owners), no snapshot id occurs
 /// twice, and a lease's epoch never shrinks and grows with a new owner.

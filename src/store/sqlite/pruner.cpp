@@ -125,10 +125,6 @@ Status remove_all_of(Connection& connection, std::string_view run_id, const RunR
 
 }  // namespace
 
-bool prunes(const RunBatch& batch) {
-    return !batch.rewrites.empty() || !batch.deletions.empty() || batch.run_deletion;
-}
-
 Status read_facts_for_pruning(Connection& connection, const RunBatch& batch, RunReading& run) {
     std::vector<std::int64_t> named;
     for (const FrameRewrite& rewrite : batch.rewrites) {

@@ -12,9 +12,6 @@
 
 namespace cairn::sqlite {
 
-/// Says whether a batch has any of these members.
-bool prunes(const RunBatch& batch);
-
 /// Reads the facts that they need of an existing run: the snapshots that they name, and those that need a deleted one.
 [[nodiscard]] Status read_facts_for_pruning(Connection& connection, const RunBatch& batch, RunReading& run);
 
