@@ -139,37 +139,17 @@ void StatePersistence::let_go(StatePersistence* service) noexcept {
 
 StatePersistence::Submitted StatePersistence::save_agent_state_async(const StatePersistenceRequest& request,
                                                                      SaveCompletion done) {
-    return async_calls_->make<StatePersistenceRequest, Receipt>(
-        *this, request.run_id, request.timeout, request,
-        [](StatePersistence& service, StatePersistenceRequest& save, AsyncCalls::Milliseconds left,
-           SaveCompletion told) {
-            save.timeout = left;
-            told(service.save_agent_state(save));
-        },
-        std::move(done));
+    return async_calls_->make_timed<&StatePersistence::save_agent_state>(*this, request, std::move(done));
 }
 
 StatePersistence::Submitted StatePersistence::load_agent_state_async(const LoadRequest& request,
                                                                      Completion<LoadedState> done) {
-    return async_calls_->make<LoadRequest, LoadedState>(
-        *this, request.run_id, request.timeout, request,
-        [](StatePersistence& service, LoadRequest& load, AsyncCalls::Milliseconds left, Completion<LoadedState> told) {
-            load.timeout = left;
-            told(service.load_agent_state(load));
-        },
-        std::move(done));
+    return async_calls_->make_timed<&StatePersistence::load_agent_state>(*this, request, std::move(done));
 }
 
 StatePersistence::Submitted StatePersistence::recover_agent_state_async(const StateRecoveryRequest& request,
                                                                         Completion<RecoveryResult> done) {
-    return async_calls_->make<StateRecoveryRequest, RecoveryResult>(
-        *this, request.run_id, request.timeout, request,
-        [](StatePersistence& service, StateRecoveryRequest& recovery, AsyncCalls::Milliseconds left,
-           Completion<RecoveryResult> told) {
-            recovery.timeout = left;
-            told(service.recover_agent_state(recovery));
-        },
-        std::move(done));
+    return async_calls_->make_timed<&StatePersistence::recover_agent_state>(*this, request, std::move(done));
 }
 
 namespace {

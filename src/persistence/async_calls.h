@@ -55,6 +55,9 @@ struct StatePersistence::AsyncCalls {
     template <class Request, class T, class Given>
     Submitted make(StatePersistence& service, std::string_view key, std::optional<Milliseconds> its_timeout,
                    const Given& given, Begin<Request, T> begin, Completion<T> done);
+    /// `make` for a request that has its run and its timeout: `Call` is the member of the service that answers it.
+    template <auto Call, class T, class Request>
+    Submitted make_timed(StatePersistence& service, const Request& request, Completion<T> done);
 
     /// Errors: kClosed.
     Result<Ticket> admit();
@@ -90,6 +93,18 @@ private:
     StatePersistence* left_ = nullptr;  // the service, if nobody holds it any more
     std::vector<std::shared_ptr<Closing>> to_close_;
 };
+
+template <auto Call, class T, class Request>
+StatePersistence::Submitted StatePersistence::AsyncCalls::make_timed(StatePersistence& service, const Request& request,
+                                                                     Completion<T> done) {
+    return make<Request, T>(
+        service, request.run_id, request.timeout, request,
+        [](StatePersistence& its_service, Request& its_request, Milliseconds left, Completion<T> told) {
+            its_request.timeout = left;
+            told((its_service.*Call)(its_request));
+        },
+        std::move(done));
+}
 
 template <class Request, class T, class Given>
 StatePersistence::Submitted StatePersistence::AsyncCalls::make(StatePersistence& service, std::string_view key,
