@@ -29,6 +29,15 @@ async def tick(lateness):
         lateness.extend(late - 0.001 * held_up for held_up in range(max(1, math.ceil(late / 0.001))))
 
 
+def figures_of(lateness):
+    lateness.sort()
+    return {
+        "ticks": len(lateness),
+        **{f"late_p{p}_ms": round(lateness[len(lateness) * p // 100] * 1e3, 2) for p in (50, 99)},
+        "late_max_ms": round(lateness[-1] * 1e3, 2),
+    }
+
+
 async def agent(persistence, run_id, text, until):
     saves = 0
     while time.perf_counter() < until:
@@ -51,14 +60,11 @@ async def measure(options):
             duration = time.perf_counter() - begin
             ticker.cancel()
             stats = persistence.get_cache_stats()
-    lateness.sort()
     return {
         "tasks": options.tasks,
         "saves_per_s": round(saves / duration),
         "saves_per_batch": round(stats["batched"] / max(stats["batches"], 1), 1),
-        "ticks": len(lateness),
-        **{f"late_p{p}_ms": round(lateness[len(lateness) * p // 100] * 1e3, 2) for p in (50, 99)},
-        "late_max_ms": round(lateness[-1] * 1e3, 2),
+        **figures_of(lateness),
         "limit_p99_ms": LIMIT_MS,
     }
 

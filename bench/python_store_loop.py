@@ -15,7 +15,7 @@ import time
 
 import cairn
 from cairn import aio
-from python_loop import LIMIT_MS, tick
+from python_loop import LIMIT_MS, figures_of, tick
 
 
 async def fill(store, runs, steps):
@@ -41,9 +41,7 @@ async def measure_one(call, seconds):
         await call()
         calls += 1
     ticker.cancel()
-    lateness.sort()
-    late = {f"late_p{p}_ms": round(lateness[len(lateness) * p // 100] * 1e3, 2) for p in (50, 99)}
-    return {"calls": calls, "ticks": len(lateness), **late, "late_max_ms": round(lateness[-1] * 1e3, 2)}
+    return {"calls": calls, **figures_of(lateness)}
 
 
 async def measure(options):

@@ -5,6 +5,7 @@
 
 #include <cairn/faulty_store.h>
 #include "store/memory/memory_store.h"
+#include "support/eventually.h"
 #include "support/make.h"
 
 #include <cairn/persistence.h>
@@ -71,17 +72,6 @@ private:
     std::size_t waiting_ = 0;
     std::vector<std::vector<std::string>> batches_;
 };
-
-/// Whether it becomes true within a minute.
-template <class Condition>
-bool eventually(Condition condition) {
-    const Deadline give_up = soon();
-    while (!condition()) {
-        if (std::chrono::steady_clock::now() > give_up) return false;
-        std::this_thread::yield();
-    }
-    return true;
-}
 
 inline std::string step_text(std::int64_t step) {
     return fmt::format(R"({{"step":{}}})", step);

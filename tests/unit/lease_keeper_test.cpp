@@ -4,6 +4,7 @@
 // of, and how often by counting; nothing asserts how long anything takes.
 
 #include "support/allocation_faults.h"
+#include "support/eventually.h"
 #include "support/make.h"
 
 #include <cairn/faulty_store.h>
@@ -37,16 +38,6 @@ namespace {
 using std::chrono::milliseconds;
 using testing::Each;
 using testing::HasSubstr;
-
-template <class Condition>
-bool eventually(Condition condition) {
-    const Deadline give_up = soon();
-    while (!condition()) {
-        if (std::chrono::steady_clock::now() > give_up) return false;
-        std::this_thread::sleep_for(milliseconds(1));
-    }
-    return true;
-}
 
 class LeaseKeeping : public testing::Test {
 protected:

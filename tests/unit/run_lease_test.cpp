@@ -4,6 +4,7 @@
 // processes. Other machines are holders written into the store by hand.
 
 #include "support/child_process.h"
+#include "support/eventually.h"
 #include "support/make.h"
 #include "support/temp_dir.h"
 
@@ -32,16 +33,6 @@ using testing::HasSubstr;
 
 const LeaseOptions kNoHeartbeat{.heartbeat = milliseconds(0)};
 const Lease kElsewhere{.owner = "elsewhere", .epoch = 3};
-
-template <class Condition>
-bool eventually(Condition condition) {
-    const Deadline give_up = soon();
-    while (!condition()) {
-        if (std::chrono::steady_clock::now() > give_up) return false;
-        std::this_thread::sleep_for(milliseconds(1));
-    }
-    return true;
-}
 
 template <class T>
 std::string message_of(const Result<T>& result) {
