@@ -24,7 +24,7 @@ public:
         Status done = visit_snapshots(store_, run_id, [&](const SnapshotInfo& info) { return export_snapshot(info); });
         if (done && !run.damage.empty()) tell_damage(run, exported);
         if (done || !is_damage(done.error())) return done;
-        leave_out({.run_id = run_id}, done.error());  // what is left of the run
+        leave_out({.run_id = run_id}, done.error());  // skips the rest of the run
         return {};
     }
     Status end() { return sink_(to_transfer_line(TransferEnd{.snapshots = report_.snapshots})); }
@@ -48,7 +48,8 @@ private:
         return sink_(to_transfer_line(*loaded));
     }
 
-    // The run's record or its lease, which are not exported. If that hides its snapshots, they are left out.
+    // Reports damage of the run's record or lease, which are not exported. If the damage hides the run's snapshots,
+    // they are left out.
     void tell_damage(const ExportedRun& run, std::uint64_t exported_before) {
         if (report_.snapshots == exported_before) {
             leave_out({.run_id = run.run_id}, {.code = ErrorCode::kCorrupt, .message = run.damage});
@@ -57,7 +58,7 @@ private:
         }
     }
 
-    // What can be read is worth having.
+    // Records a snapshot that is left out; everything readable is still exported.
     void leave_out(const SnapshotInfo& info, const Error& error) {
         const bool is_too_large = error.code == ErrorCode::kLimitExceeded;
         ++(is_too_large ? report_.too_large : report_.damaged);

@@ -1,7 +1,7 @@
 #pragma once
 
-// The JSON objects of what operations report: counts, checks, recoveries, retention. As those of records, they are part
-// of the interface: add, never rename.
+// The JSON objects of reports: counts, checks, recoveries, retention. Like those of records, they are part of the
+// interface: add members, never rename one.
 
 #include "wire/json_line.h"
 
@@ -14,7 +14,7 @@
 
 namespace cairn {
 
-/// How many times larger than the stored frames the states are; 0 of an empty store.
+/// Returns the bytes of all states divided by those of their frames; 0 for an empty store.
 double compression_ratio(const StoreStats& stats);
 
 /// Where the bytes of a store go. Quotients are 0 where there is nothing to divide by.
@@ -29,7 +29,7 @@ struct StorageFigures {
     double state_to_store;
 };
 
-/// As members of another object: what a store holds, and where its bytes go.
+/// Objects to put into others: the counts of a store, and where its bytes go.
 Json stats_object(const StoreStats& stats);
 Json storage_object(const StoreStats& stats);
 
