@@ -16,7 +16,7 @@ std::unexpected<Error> damaged(const SnapshotInfo& info, Error error) {
     return std::unexpected(cannot_be_loaded(info, std::move(error)));
 }
 
-// Its own frame after those that it needs; the result is held against the record beside it.
+// Applies the frames that the snapshot needs, then its own, and compares the result with the record beside it.
 Result<std::string> decode_text(const Snapshot& snapshot, std::uint64_t bytes_max) {
     if (snapshot.bases.empty()) {
         const SnapshotInfo& info = snapshot.info;
@@ -97,7 +97,7 @@ Result<State> decode_snapshot(const Snapshot& snapshot, const StateLimits& limit
     }
     Result<std::string> text = decode_text(snapshot, limits.bytes_max);
     if (!text) return damaged(snapshot.info, std::move(text.error()));
-    // A checksum finds accidents only: who can write the file can write one that fits.
+    // A checksum only finds accidents: anybody who can write the file can write a matching checksum.
     if (Status stored = check_stored_text(*text); !stored) return damaged(snapshot.info, std::move(stored.error()));
     return State::from_normal_text(std::move(*text));
 }
