@@ -114,7 +114,8 @@ struct SnapshotWrite {
     /// meanwhile, another snapshot may have it. The same holds for `FrameRewrite::snapshot_id` and
     /// `SnapshotDeletion::snapshot_id`.
     std::string base_snapshot_id = {};
-    /// If set, the base must be of a state with this checksum. Where callers make the ids, ids may come again too.
+    /// If set, the state of the base must have this checksum. The id is not enough either: callers that make their own
+    /// ids may use one again.
     std::optional<Checksum> base_checksum = {};
     std::optional<Lease> lease = {};  ///< If set, the run must have this lease; otherwise kConflict.
 };
