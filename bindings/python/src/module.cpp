@@ -41,9 +41,9 @@ void fill(py::module_& module) {
     module.def("loads", &loads, py::arg("text"), "The dict that a JSON text says.");
 }
 
-// The module is initialised in two phases, so that each interpreter that imports it is asked about: the engine's types,
-// and the GIL that its calls let go, are those of the main interpreter. An interpreter has one module however often it
-// is imported.
+// The module is initialised in two phases, so that each import can be checked for its interpreter. The engine's types,
+// and the GIL that its calls release, are those of the main interpreter. An interpreter has one module, however often
+// it is imported.
 
 constexpr const char* kName = "cairn._cairn";
 
@@ -88,7 +88,7 @@ PyModuleDef definition = {PyModuleDef_HEAD_INIT, kName, nullptr, 0, nullptr, slo
 }  // namespace
 }  // namespace cairn::python
 
-// The name is Python's to choose.
+// Python prescribes the name.
 extern "C" PYBIND11_EXPORT PyObject*
 PyInit__cairn();  // NOLINT(bugprone-reserved-identifier,readability-identifier-naming)
 

@@ -54,13 +54,13 @@ public:
         check_process();
         return service_;
     }
-    /// Null: it is the standard one.
+    /// Returns null if this is the standard service.
     std::shared_ptr<OptimizedStatePersistence> optimized() const {
         check_process();
         return optimized_;
     }
 
-    /// `make(service)` blocks and returns a Result, `begin(service, tell)` is the same call with a completion.
+    /// `make(service)` blocks and returns a Result. `begin(service, tell)` is the same call with a completion.
     template <class Make, class Begin>
     Call call(const Make& make, const Begin& begin) const {
         return {executor_, [service = service(), begin](const Tell& tell) { return begin(*service, tell); },
@@ -69,7 +69,7 @@ public:
 
     Call save(StatePersistenceRequest saved) const {
         const auto request = std::make_shared<const StatePersistenceRequest>(std::move(saved));
-        // What was acknowledged as queued must be told of, in case the program is ended.
+        // An acknowledged save that is queued must be noted, in case the program is ended.
         const auto noted = [acknowledged = has_acknowledged_](Result<Receipt> receipt) {
             if (receipt && receipt->outcome == Outcome::kQueued) *acknowledged = true;
             return receipt;
@@ -82,11 +82,12 @@ public:
             .noted_in(untold_, request->run_id);
     }
 
-    /// How many saves are under way that nobody has been told of, and whether others may be on which somebody relies.
+    /// Returns the number of saves under way whose result nobody has received, and whether acknowledged saves may be
+    /// queued as well.
     std::pair<std::size_t, bool> saves_under_way() const { return {untold_->count(), is_relied_on()}; }
 
 private:
-    // Whoever drops it last, Python or a call of its own that ends, does not wait for calls that are under way.
+    // Python or a call of the service may drop the last reference. Neither waits for calls that are under way.
     template <class Service>
     static std::shared_ptr<Service> shared(Service* service) {
         return bound_to_process(std::shared_ptr<Service>(service, &StatePersistence::let_go));
@@ -96,7 +97,7 @@ private:
         if (::getpid() != process_) raise(made_before_fork("the service", process_));
     }
 
-    // Whether saves may be queued that somebody was told of.
+    // Returns true if acknowledged saves may still be queued.
     bool is_relied_on() const {
         const auto service = optimized();
         if (!service || !has_acknowledged_->exchange(false)) return false;

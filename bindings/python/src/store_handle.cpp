@@ -30,13 +30,13 @@ namespace {
 using OptionalText = std::optional<std::string>;
 using OptionalTime = std::optional<std::int64_t>;
 
-// `begin(store, tell)` asks with a completion.
+// `begin(store, tell)` makes the call with a completion.
 template <class Begin>
 Call call(const StoreHandle& handle, const Begin& begin) {
     return {handle.executor(), [store = handle.async(), begin](const Tell& tell) { return begin(store, tell); }};
 }
 
-// Until when one reading may wait for the store.
+// The deadline of one reading that begins now.
 Deadline reading_deadline() {
     constexpr std::chrono::seconds kPatience(30);
     return std::chrono::steady_clock::now() + kPatience;
@@ -53,7 +53,7 @@ std::shared_ptr<StoreHandle> open(const std::string& url, bool read_only, bool c
         .read_only = read_only, .create = create, .file_mode = file_mode, .runtime = logging_runtime()};
     const auto executor = make_executor();
     const auto awaited = std::make_shared<Awaited<Opened>>();
-    // Who is interrupted does not wait for the executor either: the call itself holds it.
+    // The call itself holds the executor, so an interrupted thread does not wait for the executor's end.
     executor->submit("", [executor, awaited, url, options] { awaited->bring(open_store(url, options)); });
     std::optional<Opened> opened = awaited->wait();
     if (!opened) throw py::error_already_set();
@@ -104,7 +104,7 @@ Call close(const StoreHandle& handle) {
     return call(handle, [](const AsyncStore& store, const Tell& tell) { return store.close(told<void>(tell)); });
 }
 
-// The members that metadata must have, as the engine compares them: key, normal text.
+// The members that metadata must have, in the form that the engine compares: key and normal text.
 std::vector<std::pair<std::string, std::string>> members_of(const py::dict& metadata) {
     std::vector<std::pair<std::string, std::string>> members;
     for (const auto& [key, value] : metadata) {

@@ -22,7 +22,7 @@ public:
     /// Errors: kClosed (this is a forked child of the process that opened it).
     Result<std::shared_ptr<Store>> store() const;
     std::shared_ptr<CallExecutor> executor() const { return executor_; }
-    /// Of this process only: raises otherwise.
+    /// Raises in a forked child of the process that opened the store.
     AsyncStore async() const;
     pid_t process() const { return process_; }
 
@@ -32,7 +32,7 @@ private:
     pid_t process_ = ::getpid();
 };
 
-/// What a forked child is told.
+/// The error for a forked child.
 Error made_before_fork(const std::string& what, pid_t process);
 
 void bind_store(pybind11::module_& module);

@@ -1,7 +1,7 @@
 #pragma once
 
-// Values of the engine as Python objects: plain tuples, of which the package makes its own types. Times are whole
-// microseconds since 1970, texts that hold JSON are strings.
+// Makes Python objects from values of the engine: plain tuples, from which the package makes its own types. Times are
+// whole microseconds since 1970. Texts that hold JSON are strings.
 
 #include <cairn/persistence.h>
 #include <cairn/retention.h>
