@@ -1,4 +1,4 @@
-"""The engine, as the package uses it. Programs use the package."""
+"""The engine, for use by the package. Programs use the package instead."""
 
 from typing import Any, Optional
 

@@ -1,4 +1,4 @@
-"""What the synchronous and the asyncio services share: how they ask the engine, and what they tell watchers."""
+"""Code that the synchronous and the asyncio services share: calls of the engine, and events for watchers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Request = TypeVar("_Request", StatePersistenceRequest, StateRecoveryRequest)
 
 
 def request_of(kind: type[_Request], request: Optional[_Request], fields: Mapping[str, Any]) -> _Request:
-    """The request that was given, or one of the fields that were. ``state`` is another word for ``state_data``."""
+    """Returns the given request, or makes one from the given fields. ``state`` is another name for ``state_data``."""
     if request is None:
         renamed = dict(fields)
         if "state" in renamed and "state_data" in renamed:
@@ -46,7 +46,7 @@ def milliseconds_of(timeout: Optional[float]) -> Optional[int]:
 
 
 class Calls:
-    """The calls of one service. Each is made by whoever waits for it."""
+    """Prepares the calls of one service. The thread or the loop that waits for a call makes it."""
 
     def __init__(self, store: Store, config: Optional[Config], settings: Mapping[str, Any], is_optimized: bool) -> None:
         if not isinstance(store, Store):
@@ -75,7 +75,7 @@ class Calls:
             durability=None if request.durability is None else str(request.durability),
         )
 
-    # States are made before the call that takes them, so that no error of that can show what is in them.
+    # States are made before the call that takes them, so that no error of that call can show their content.
     def _optional_state_of(self, value: Any, name: str) -> Optional[_cairn.State]:
         return None if value is None else self.engine.state_of(value, name)
 

@@ -1,4 +1,4 @@
-"""What happens in a store, for those who watch."""
+"""Events of a store, for watchers."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class CheckpointEvent:
 
 
 class EventHub:
-    """Tells every watcher of one store. Costs nothing as long as there is none."""
+    """Sends events to every watcher of one store. It costs nothing as long as there is none."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._watchers: weakref.WeakSet[Events] = weakref.WeakSet()  # whoever stops looking need not say so
+        self._watchers: weakref.WeakSet[Events] = weakref.WeakSet()  # a watcher may go away without `close`
         self._sequence = 0
 
     @property
@@ -69,7 +69,8 @@ class EventHub:
 
 
 class Events:
-    """Events of one store, for one watcher on one loop; ends when the store is closed. Watches from when it is made."""
+    """Events of one store, for one watcher on one loop. They begin when this object is made, and end when the store is
+    closed."""
 
     def __init__(self, hub: EventHub, queue_size: int) -> None:
         if queue_size < 1:

@@ -1,4 +1,4 @@
-"""The documented pipeline executor: the user's engine runs the agents, the result is persisted by itself."""
+"""The documented pipeline executor: the user's engine runs the agents, and the executor saves the result."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class PipelineExecutor:
     async def execute_pipeline(self, pipeline: Any, state: Any, run_id: str, context: Any) -> Any:
         """Runs the pipeline, merges the states of successful results into ``state``, and saves it once.
 
-        ``context`` is a mapping or an object with ``thread_id`` and ``user_id`` (which may be None); the engine finds
-        these, ``run_id`` and ``agent_name`` in it as members and as attributes. A state that is merged into a new one
-        is saved as that, and ``state`` is given what it takes. Returns what the engine returned. If a result failed, or
-        the engine or a merge raises (which is passed on), the state is saved as ``recovery``. A state that could not be
-        saved is logged as an error and told to the watchers; the results are returned all the same. Raises TypeError or
-        ValueError, before anything runs, if there is no store for what a factory of sessions makes.
+        ``context`` is a mapping or an object with ``thread_id`` and ``user_id`` (which may be None). The engine finds
+        these, ``run_id`` and ``agent_name`` in it as members and as attributes. If a merge makes a new state, that one
+        is saved, and ``state`` gets the members that it accepts. Returns what the engine returned. If a result failed,
+        or if the engine or a merge raises (the exception is passed on), the state is saved as ``recovery``. A failed
+        save is logged as an error and reported to the watchers; the results are returned all the same. Raises TypeError
+        or ValueError, before anything runs, if there is no store for the sessions of a factory.
         """
         thread_id, user_id = _thread_of(context), _user_of(context)
         await check_factory(self.db_session)
@@ -75,9 +75,9 @@ class PipelineExecutor:
             await messages.close()
 
     async def finalize_state(self, state: Any, context: Any) -> Answer:
-        """Saves the state as ``auto`` and tells the watchers of the thread ``agent_completed``, with the state.
+        """Saves the state as ``auto`` and sends ``agent_completed``, with the state, to the watchers of the thread.
 
-        ``context`` has ``run_id`` too. Returns whether the state was saved, and its snapshot's id.
+        ``context`` must have ``run_id`` too. Returns whether the state was saved, and its snapshot's id.
         """
         run_id, thread_id = _required(context, "run_id", "which run this is"), _thread_of(context)
         messages = _Messages(self.websocket_manager, thread_id, run_id)
@@ -100,7 +100,7 @@ class PipelineExecutor:
                 checkpoint_type=kind,
                 db_session=self.db_session,
             )
-        except Exception as error:  # the state's own and the session's too: what the agents did is not to be lost
+        except Exception as error:  # errors of the state and of the session too: the agents' results must not be lost
             logger.error("the state of run %s was not saved: %s", run_id, error)
             success, snapshot_id = False, None
         messages.send("checkpoint", checkpoint_type=kind.value, saved=success, snapshot_id=snapshot_id)
@@ -123,7 +123,7 @@ def _thread_of(context: Any) -> str:
 
 
 def _user_of(context: Any) -> Optional[str]:
-    """None only if the context says so: a user that was forgotten is not nobody."""
+    """Returns None only if the context says so: a missing ``user_id`` is an error."""
     has_user = "user_id" in context if isinstance(context, Mapping) else hasattr(context, "user_id")
     if has_user and _member(context, "user_id") is None:
         return None
@@ -131,7 +131,7 @@ def _user_of(context: Any) -> Optional[str]:
 
 
 def _completion(run_id: str, state: Any, is_saved: bool) -> dict[str, Any]:
-    """The documented payload. What has no JSON form was not saved, and is not told."""
+    """Makes the documented payload. A state without a JSON form was not saved, and is not sent."""
     output = _cairn.loads(_cairn.dumps(data_of(state)).decode()) if is_saved else None
     return {"run_id": run_id, "result": {"success": True, "output": output}, "execution_time_ms": 0.0}
 
@@ -145,13 +145,13 @@ def _as_list(results: Any) -> list[Any]:
 
 
 def _is_cancelled() -> bool:
-    """Whether the running task itself is: what it waits for may have been cancelled by somebody else."""
+    """Returns True if the running task itself is cancelled, and not only what it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 class _Messages:
-    """To whoever watches the thread. A manager that is slow or broken neither delays the pipeline nor breaks it."""
+    """Messages to the watchers of the thread. A slow or broken manager neither delays nor breaks the pipeline."""
 
     def __init__(self, manager: Any, thread_id: str, run_id: str) -> None:
         self._thread_id = thread_id
