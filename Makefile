@@ -1,12 +1,12 @@
-# A thin shell: CMake's presets do the work (CMakePresets.json), and every target installs what it lacks first.
-# Everything that is made stands in build/.
+# A thin shell: CMake's presets do the work (CMakePresets.json). Every target first installs the packages that it lacks.
+# All output goes to build/.
 .DEFAULT_GOAL := help
 .PHONY: help deps build run python test test-asan test-tsan soak bench fuzz lint format format-check install clean
 
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 
-# The compiler cache knows a source by its place in the checkout, so a fresh clone elsewhere is served too.
+# The compiler cache identifies a source by its path in the checkout, so it also serves a fresh clone elsewhere.
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 

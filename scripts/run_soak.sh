@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs the crash and failure suites for CAIRN_SOAK_SECONDS each, one after the other; stops at the first failure, whose
-# seed stands in the output.
+# Runs the crash and failure suites for CAIRN_SOAK_SECONDS each, one after the other. It stops at the first failure; the
+# output has the seed.
 #
-#   scripts/run_soak.sh [many|kill|power|nth …]     only these; all unless told
+#   scripts/run_soak.sh [many|kill|power|nth …]     only these; without arguments all
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../build/release/tests/fault"
 

@@ -19,7 +19,7 @@ NO_USER = "(no user)"
 
 
 class CheckpointType(_Name):
-    """The reason for a snapshot. ``auto``, ``intermediate`` and ``pipeline_complete`` are optimised. All other types are
+    """The reason for a snapshot. ``auto``, ``intermediate`` and ``pipeline_complete`` are optimised. Any other type is
     critical."""
 
     MANUAL = "manual"
