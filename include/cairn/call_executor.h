@@ -22,7 +22,7 @@ template <class T>
 void tell(const Completion<T>& done, Result<T> result) noexcept {
     try {
         done(std::move(result));
-    } catch (...) {  // NOLINT(bugprone-empty-catch): what a completion throws concerns nobody here
+    } catch (...) {  // NOLINT(bugprone-empty-catch): nobody here can handle a completion's error
     }
 }
 

@@ -45,7 +45,7 @@ class Checkpoint:
         # hide a conflict.
         self._request: dict[str, Any] = {"durability": Durability.SYNC, "on_conflict": OnConflict.FAIL, **request}
         self._retry = _checked_retry(retry, self._request)
-        self._open: Optional[_Work] = None  # of the block under way
+        self._open: Optional[_Work] = None  # the state of the block under way
 
     # ---- loading and saving ----
 

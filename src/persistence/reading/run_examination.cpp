@@ -176,7 +176,8 @@ Status RunExamination::examine_some(std::span<const std::size_t> places, Texts& 
     return {};
 }
 
-// A record that is another one by now was made independent of what was pruned, or is gone.
+// A record may have changed since it was read: a prune made the snapshot independent of a deleted one, or deleted it.
+// Then the snapshot is loaded by itself.
 Status RunExamination::examine_one(std::size_t place, const BaseFrame* frame, Texts& texts) {
     const Record& record = records_[place];
     const std::string* base = texts.find(record.base);

@@ -77,7 +77,7 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
     def _look_up(self, name: str) -> Any:
         missing = AttributeError(f"module {self.name!r} has no attribute {name!r}")
-        if name.startswith("__"):  # asked by Python itself, of a module that may never be needed
+        if name.startswith("__"):  # Python itself asks for these; the program's module may never be needed
             raise missing
         try:
             return vars(self._theirs())[name]

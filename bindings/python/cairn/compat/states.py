@@ -51,7 +51,7 @@ def _has(members: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Returns True if members that were set as attributes appear in the saved data: a ``to_dict`` may ignore them."""
     try:
         return all(name in members and (members[name] is value or bool(members[name] == value)) for name, value in wanted.items())
-    except Exception:  # whatever their classes say to that
+    except Exception:  # their classes may raise anything
         return False
 
 
@@ -72,7 +72,7 @@ def _assign(state: Any, members: Mapping[str, Any]) -> bool:
     for name, value in members.items():
         try:
             setattr(state, name, value)
-        except Exception:  # whatever its class says to that
+        except Exception:  # its class may raise anything
             refused.append(name)
     if refused:
         logger.debug("a state of type %s does not take %s", type(state).__name__, ", ".join(map(str, refused)))
