@@ -95,12 +95,12 @@ namespace {
 thread_local const void* tls_executor = nullptr;  // the executor that this thread belongs to
 }  // namespace
 
-// What the call holds is dropped too: it may use the executor.
+// Makes the call and drops it with its captures, which may use the executor.
 void CallExecutor::Entry::end(Status admitted) noexcept {
     try {
         call(std::move(admitted));
         call = nullptr;
-    } catch (...) {  // NOLINT(bugprone-empty-catch): what a call throws concerns nobody here
+    } catch (...) {  // NOLINT(bugprone-empty-catch): nobody here can handle a call's error
     }
 }
 

@@ -17,13 +17,13 @@ namespace cairn {
 /// Returns the bytes of all states divided by those of their frames; 0 for an empty store.
 double compression_ratio(const StoreStats& stats);
 
-/// Where the bytes of a store go. Quotients are 0 where there is nothing to divide by.
+/// The use of a store's bytes. Quotients are 0 if there is nothing to divide by.
 struct StorageFigures {
     explicit StorageFigures(const StoreStats& stats);
 
     std::uint64_t full_frames;
     std::uint64_t full_bytes;
-    std::uint64_t overhead_bytes;  ///< All on disk that is no frame.
+    std::uint64_t overhead_bytes;  ///< All bytes on disk that are not frames.
     double overhead_per_snapshot;
     double state_to_payload;
     double state_to_store;

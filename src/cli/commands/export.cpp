@@ -66,7 +66,7 @@ void print_report(const ExportReport& report, std::size_t runs, bool json) {
          : print_line(fmt::format("exported {} of {}", counted(report.snapshots, "snapshot"), counted(runs, "run")));
 }
 
-// What was named on the way, in one sentence.
+// Sums up the places that were left out, which were named before, in one error.
 Status left_out(const Cli& cli, const ExportReport& report) {
     if (report.damaged != 0) {
         return fail(ErrorCode::kCorrupt,

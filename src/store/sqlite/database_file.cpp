@@ -186,7 +186,7 @@ public:
 
 private:
     // The name may be taken by a dead maker's draft, by someone who removes it, or by something that was put there to
-    // lead us elsewhere. Where no lock can be had, nobody removes anything.
+    // lead us elsewhere. If locking is not possible, nobody removes anything.
     bool is_taken() {
         const fs::path lock = with_suffix(path_, kLockSuffix);
         lock_ = create_file(lock.c_str(), O_RDWR, kFileModeDefault);
@@ -403,7 +403,7 @@ Result<std::unique_ptr<Connection>> DatabaseFile::connect_as(Access access, Dead
     return connection;
 }
 
-// Opens beside writers if at all possible. Where not even the lock files can be made, nobody can write either, and the
+// Opens beside writers if at all possible. If not even the lock files can be made, nobody can write either, and the
 // file holds everything. The exception is a log with content beside it: that cannot be read without the lock files.
 Result<std::unique_ptr<Connection>> DatabaseFile::connect_read_only(Deadline deadline) {
     Result<std::unique_ptr<Connection>> connection = connect_as(Access::kRead, deadline);
