@@ -1,7 +1,7 @@
 # A thin shell: CMake's presets do the work (CMakePresets.json). Every target first installs the packages that it lacks.
 # All output goes to build/.
 .DEFAULT_GOAL := help
-.PHONY: help deps build run python test test-asan test-tsan soak bench fuzz lint format format-check install clean
+.PHONY: help deps build run python test test-asan test-tsan test-sanitizers soak bench fuzz lint lint-recent format format-check install clean
 
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
@@ -45,6 +45,15 @@ test-asan test-tsan: test-%: ## The same tests under AddressSanitizer + UBSan, o
 	@cmake --build --preset $* --parallel $(JOBS)
 	@scripts/run_tests.sh $*
 
+test-sanitizers: ## CI's part of both: the C++ tests under ASan + UBSan, those that use threads under TSan
+	@$(install_dependencies) build test sanitize
+	@cmake --preset asan -D CAIRN_BUILD_PYTHON=OFF
+	@cmake --build --preset asan --parallel $(JOBS)
+	@scripts/run_tests.sh asan
+	@cmake --preset tsan
+	@cmake --build --preset tsan --parallel $(JOBS) --target thread_tests
+	@scripts/run_tests.sh tsan --label-regex '^threads$$'
+
 soak: ## Kill, stop, cut the power, fail I/O and memory, two minutes each (SOAK_SECONDS=… SOAK=many)
 	@$(install_dependencies) build python test
 	@cmake --preset release
@@ -63,10 +72,10 @@ fuzz: ## Let libFuzzer at every reader of stored and imported bytes, a minute ea
 	@cmake --build --preset fuzz --parallel $(JOBS)
 	@SECONDS_EACH=$(or $(FUZZ_SECONDS),60) fuzz/run.sh
 
-lint: ## clang-tidy over src/, include/, bindings/ and examples/
+lint lint-recent: ## clang-tidy over src/, include/, bindings/ and examples/, or over what changed within a day
 	@$(install_dependencies) build python test lint
 	@cmake --preset release >/dev/null
-	@git ls-files 'src/*.cpp' 'bindings/*.cpp' 'examples/*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy-19 -p build/release --quiet
+	@JOBS=$(JOBS) scripts/lint.sh $(if $(filter %-recent,$@),--recent)
 
 format: ## clang-format all sources in place
 	@$(install_dependencies) lint
