@@ -38,7 +38,10 @@ struct StatePersistenceRequest {
     /// new snapshot still becomes the run's head, and is never skipped.
     std::optional<std::string> parent_snapshot_id = {};
     std::optional<State> metadata = {};  ///< A JSON object of labels; `HistoryQuery::metadata` filters by them.
-    std::string snapshot_id = {};        ///< The caller's own id (1 to 128 printable ASCII); empty: a UUIDv7 is made.
+    /// The caller's own id (1 to 128 printable ASCII); empty: a UUIDv7 is made. A save of the state that is already
+    /// there under this id stores nothing. Once that snapshot is pruned or deleted, the id is free and the save stores
+    /// it anew.
+    std::string snapshot_id = {};
     OnConflict on_conflict = OnConflict::kRebase;
     std::optional<std::int64_t> expected_version = {};  ///< With kFail: the head version that must still hold.
     /// A fencing token: the save succeeds only while the run is held under this lease. Otherwise it is kConflict,

@@ -120,6 +120,25 @@ TEST_F(SoakOracle, SeesThatWhatIsNotKnownHasHappenedTwice) {
     EXPECT_THAT(broken(), ElementsAre("every snapshot is somebody's, once"));
 }
 
+TEST_F(SoakOracle, SeesThatASnapshotIsStoredAnewThoughNoPruneCanHaveTakenIt) {
+    const auto repeat_after = [&](const char* run, std::int64_t others) {
+        say_save(run, "a", 100, "outcome_unknown");
+        say("load", {{"run", run}, {"id", ""}},
+            {{"id", "a"}, {"version", "1"}, {"type", "auto"}, {"author", "1.0.100"}});
+        for (std::int64_t step = 1; step <= others; ++step) {
+            const std::string id = fmt::format("other-{}", step);
+            store(run, id, step);
+            say_saved(run, id, step, step);
+        }
+        store(run, "a", 100);
+        say_saved(run, "a", 100, others + 1);
+    };
+    repeat_after(kPrunedRuns[0], kKeptByPruning);
+    EXPECT_THAT(broken(), IsEmpty());
+    repeat_after(kPrunedRuns[1], kKeptByPruning - 1);
+    EXPECT_THAT(broken(), ElementsAre("what is loaded is always the same"));
+}
+
 TEST_F(SoakOracle, SeesThatAFlushedSaveIsGone) {
     store(kRun, "a", 1);
     say_saved(kRun, "a", 1, 1);
