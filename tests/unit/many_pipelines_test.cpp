@@ -5,6 +5,7 @@
 
 #include "support/make.h"
 #include "support/pipeline_bench.h"
+#include "support/threads_of_process.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -13,9 +14,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
-#include <filesystem>
 #include <future>
-#include <iterator>
 #include <latch>
 #include <memory>
 #include <mutex>
@@ -31,11 +30,6 @@ using std::chrono::milliseconds;
 using testing::Each;
 
 constexpr std::size_t kRuns = 50;
-
-std::size_t threads_of_process() {
-    const auto threads = std::distance(std::filesystem::directory_iterator("/proc/self/task"), {});
-    return static_cast<std::size_t>(threads);
-}
 
 class ManyPipelines : public testing::Test {
 protected:
