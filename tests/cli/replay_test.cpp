@@ -1,7 +1,7 @@
 // Goal: `cairn replay` saves a recording through the service that was asked for, counts it exactly, verifies it, leaves
 // nothing behind in compare mode, and keeps the form of its JSON object.
 // Method: runs the built program on small runs made here, whose duplicates and critical steps are known by
-// construction. Where the public trajectories are there, it also replays some of them; their own script counts the
+// construction. If the public trajectories are there, it also replays some of them; their own script counts the
 // duplicates.
 
 #include "support/paths.h"

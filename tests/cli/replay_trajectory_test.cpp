@@ -1,6 +1,6 @@
 // Goal: a replay saves every token of a recording, in its order, and nothing of a broken file.
 // Method: small lines written by hand, one for each rule; random texts through the token shield and a JSON library.
-// Where the public trajectories are there, their states are compared with those of the script that comes with them.
+// If the public trajectories are there, their states are compared with those of the script that comes with them.
 
 #include "replay/tokens.h"
 #include "replay/trajectory.h"
