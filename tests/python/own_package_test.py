@@ -128,10 +128,7 @@ def test_names_that_only_the_programs_module_has_are_there_too(own):
     ]
 
 
-@CASES
-def test_a_namespace_package_of_the_programs_needs_no_import_of_cairn(own, is_regular):
-    if is_regular:
-        pytest.skip("Python looks for no other package behind a regular one")
+def test_a_namespace_package_of_the_programs_needs_no_import_of_cairn(own):
     assert run(PROGRAM, own(False), OURS)[5].startswith("cairn.compat.executor")
 
 
