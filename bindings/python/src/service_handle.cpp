@@ -93,7 +93,7 @@ private:
     }
 
     void check_process() const {
-        if (::getpid() != process_) raise(made_before_fork("the service", process_));
+        if (::getpid() != process_) raise(made_before_fork_error("the service", process_));
     }
 
     // Whether saves may be queued that somebody was told of.

@@ -33,7 +33,7 @@ private:
 };
 
 /// What a forked child is told.
-Error made_before_fork(const std::string& what, pid_t process);
+Error made_before_fork_error(const std::string& what, pid_t process);
 
 void bind_store(pybind11::module_& module);
 

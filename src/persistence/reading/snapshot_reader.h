@@ -25,7 +25,7 @@ bool is_owned(const SnapshotInfo& info, const LoadRequest& request);
 bool is_described(std::string_view full_frame, const Checksum& checksum, std::uint64_t state_bytes);
 
 /// `error` as that of a load of the snapshot: named, and with the setting that a limit has.
-Error cannot_be_loaded(const SnapshotInfo& info, Error error);
+Error unloadable_snapshot_error(const SnapshotInfo& info, Error error);
 
 /// " under this owner", if there is one.
 std::string_view under_owner(const std::optional<std::string>& thread_id, const std::optional<std::string>& user_id);
