@@ -35,7 +35,7 @@ PipelineResult as_it_stands(ResumePoint&& point) {
     return result;
 }
 
-Error cannot_take(const ResumePoint& from, Error error) {
+Error acquisition_error(const ResumePoint& from, Error error) {
     if (error.code != ErrorCode::kConflict || !from.is_new()) return error;
     return advise(std::move(error),
                   "Wait for it, or stop it; it can be taken over (take_over, --take-over) once it "
@@ -84,7 +84,7 @@ Result<PipelineResult> PipelineExecutor::Impl::execute(const Pipeline& pipeline,
         // Nobody can know yet who owns a run with nothing saved.
         lease_options.take_over = context.take_over && !from->is_new();
         Result<RunLease> lease = RunLease::acquire(store, run_id, deadline_of_call(), lease_options);
-        if (!lease) return std::unexpected(cannot_take(*from, std::move(lease.error())));
+        if (!lease) return std::unexpected(acquisition_error(*from, std::move(lease.error())));
         const Result<std::optional<Head>> head = store->head(run_id, deadline_of_call());
         if (!head) return std::unexpected(head.error());
         if (head->value_or(Head{}).version != from->version) continue;

@@ -80,37 +80,37 @@ Status check_epoch(std::string_view run_id, const LeaseWrite& write) {
 
 // ---- the batch against the facts ----
 
-std::unexpected<Error> conflict(const SnapshotWrite& write, std::int64_t head_version) {
+std::unexpected<Error> moved_head_error(const SnapshotWrite& write, std::int64_t head_version) {
     return fail(ErrorCode::kConflict, fmt::format("run \"{}\" is at version {}, not at the expected {}",
                                                   write.snapshot.info.run_id, head_version, write.expected_version));
 }
 
-std::unexpected<Error> already_exists(const SnapshotWrite& write) {
+std::unexpected<Error> taken_id_error(const SnapshotWrite& write) {
     return fail(ErrorCode::kAlreadyExists, fmt::format("snapshot_id \"{}\" is taken in run \"{}\"",
                                                        write.snapshot.info.snapshot_id, write.snapshot.info.run_id));
 }
 
-std::unexpected<Error> base_is_gone(std::string_view run_id, std::int64_t version, std::int64_t base_version) {
+std::unexpected<Error> missing_base_error(std::string_view run_id, std::int64_t version, std::int64_t base_version) {
     return fail(ErrorCode::kConflict, fmt::format("run \"{}\": version {}, the base of version {}, is not there",
                                                   run_id, base_version, version));
 }
 
-std::unexpected<Error> snapshot_is_gone(std::string_view run_id, const FrameRewrite& rewrite) {
+std::unexpected<Error> missing_snapshot_error(std::string_view run_id, const FrameRewrite& rewrite) {
     return fail(ErrorCode::kConflict,
                 fmt::format("run \"{}\": version {}, to be rewritten, is not there", run_id, rewrite.version));
 }
 
-std::unexpected<Error> head_stays(std::string_view run_id, std::int64_t version) {
+std::unexpected<Error> head_deletion_error(std::string_view run_id, std::int64_t version) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("run \"{}\": version {} is its head, which goes only with the run", run_id, version));
 }
 
-std::unexpected<Error> still_needed(std::string_view run_id, std::int64_t version, std::int64_t needed_by) {
+std::unexpected<Error> needed_snapshot_error(std::string_view run_id, std::int64_t version, std::int64_t needed_by) {
     return fail(ErrorCode::kConflict, fmt::format("run \"{}\": version {}, to be deleted, is needed by version {}",
                                                   run_id, version, needed_by));
 }
 
-std::unexpected<Error> is_another_run(std::string_view run_id, const RunDeletion& deletion) {
+std::unexpected<Error> another_run_error(std::string_view run_id, const RunDeletion& deletion) {
     return fail(ErrorCode::kConflict,
                 fmt::format("run \"{}\", to be deleted, has no version {} with the given id any more", run_id,
                             deletion.version));
@@ -183,13 +183,13 @@ Status Outlook::write(const SnapshotWrite& write) {
     if (facts_.head_version != 0) {
         if (Status status = check_owner(write, facts_.thread_id, facts_.user_id); !status) return status;
         const auto taken = std::ranges::find(facts_.taken_ids, info.snapshot_id);
-        if (taken != facts_.taken_ids.end()) return already_exists(write);
+        if (taken != facts_.taken_ids.end()) return taken_id_error(write);
     }
     const Lease& lease = batch_.lease ? batch_.lease->lease : facts_.lease;
-    if (write.lease && *write.lease != lease) return is_executed_by_another(info.run_id, *write.lease, lease);
-    if (head_version_ != write.expected_version) return conflict(write, head_version_);
+    if (write.lease && *write.lease != lease) return executed_by_another_error(info.run_id, *write.lease, lease);
+    if (head_version_ != write.expected_version) return moved_head_error(write, head_version_);
     if (!has_base(info.base_version, write.base_snapshot_id, write.base_checksum)) {
-        return base_is_gone(info.run_id, info.version, info.base_version);
+        return missing_base_error(info.run_id, info.version, info.base_version);
     }
     head_version_ = info.version;
     if (!prunes(batch_) && &write == &batch_.writes.back()) return {};  // nothing after it needs it
@@ -202,9 +202,9 @@ Status Outlook::rewrite(const FrameRewrite& rewrite) {
     const KnownSnapshot* found = find(rewrite.version);
     const bool is_there =
         found != nullptr && is_named(rewrite.snapshot_id, *found) && has_state(*found, rewrite.checksum);
-    if (!is_there) return snapshot_is_gone(batch_.run_id, rewrite);
+    if (!is_there) return missing_snapshot_error(batch_.run_id, rewrite);
     if (!has_base(rewrite.base_version, {}, rewrite.base_checksum)) {
-        return base_is_gone(batch_.run_id, rewrite.version, rewrite.base_version);
+        return missing_base_error(batch_.run_id, rewrite.version, rewrite.base_version);
     }
     changed_[rewrite.version] = {
         .snapshot_id = found->snapshot_id, .base_version = rewrite.base_version, .checksum = found->checksum};
@@ -216,7 +216,7 @@ Status Outlook::remove() {
     std::map<std::int64_t, KnownSnapshot> snapshots = changed_;
     snapshots.insert(facts_.snapshots.begin(), facts_.snapshots.end());
     for (const std::int64_t version : versions_to_delete(batch_, snapshots)) {
-        if (version == head_version_) return head_stays(batch_.run_id, version);
+        if (version == head_version_) return head_deletion_error(batch_.run_id, version);
         removed_.insert(version);
     }
     return check_needs(snapshots);
@@ -225,7 +225,7 @@ Status Outlook::remove() {
 Status Outlook::check_needs(const std::map<std::int64_t, KnownSnapshot>& snapshots) const {
     for (const auto& [version, known] : snapshots) {
         if (removed_.contains(version) || !removed_.contains(known.base_version)) continue;
-        return still_needed(batch_.run_id, known.base_version, version);
+        return needed_snapshot_error(batch_.run_id, known.base_version, version);
     }
     return {};
 }
@@ -234,7 +234,7 @@ Status Outlook::check_is_same(const RunDeletion& deletion) const {
     if (head_version_ == 0 || deletion.version == 0) return {};
     const KnownSnapshot* known = removed_.contains(deletion.version) ? nullptr : find(deletion.version);
     if (known != nullptr && known->snapshot_id == deletion.snapshot_id) return {};
-    return is_another_run(batch_.run_id, deletion);
+    return another_run_error(batch_.run_id, deletion);
 }
 
 Status check_follows(const SnapshotWrite& write, const SnapshotWrite& previous) {
@@ -255,7 +255,7 @@ Status check_chain(const std::vector<SnapshotWrite>& writes) {
         if (i > 0) {
             if (Status status = check_follows(writes[i], writes[i - 1]); !status) return status;
         }
-        if (!ids.insert(writes[i].snapshot.info.snapshot_id).second) return already_exists(writes[i]);
+        if (!ids.insert(writes[i].snapshot.info.snapshot_id).second) return taken_id_error(writes[i]);
     }
     return {};
 }
@@ -332,17 +332,17 @@ std::vector<std::int64_t> versions_to_delete(const RunBatch& batch,
     return versions;
 }
 
-std::unexpected<Error> is_executed_by_another(std::string_view run_id, const Lease& lease, const Lease& current) {
+std::unexpected<Error> executed_by_another_error(std::string_view run_id, const Lease& lease, const Lease& current) {
     return fail(ErrorCode::kConflict, fmt::format("run \"{}\" is executed by another now: it has {}, the save {}",
                                                   run_id, describe(current), describe(lease)));
 }
 
-std::unexpected<Error> chain_is_broken(std::string_view run_id, std::int64_t version, std::int64_t base_version) {
+std::unexpected<Error> broken_chain_error(std::string_view run_id, std::int64_t version, std::int64_t base_version) {
     return fail(ErrorCode::kCorrupt, fmt::format("run \"{}\": version {} needs version {}, which is missing", run_id,
                                                  version, base_version));
 }
 
-std::unexpected<Error> chain_is_too_long(const SnapshotInfo& info) {
+std::unexpected<Error> overlong_chain_error(const SnapshotInfo& info) {
     return fail(ErrorCode::kCorrupt, fmt::format("run \"{}\": version {} needs more than {} frames, the most that "
                                                  "CAIRN_CHAIN_FRAMES_MAX accepts",
                                                  info.run_id, info.version, kChainFramesUpper));

@@ -14,7 +14,8 @@ namespace {
 constexpr std::size_t kBatchSnapshots = 64;
 constexpr std::uint64_t kBatchBytes = 8U << 20;
 
-std::unexpected<Error> in_line(std::uint64_t line, ErrorCode code, const SnapshotInfo& info, std::string_view problem) {
+std::unexpected<Error> snapshot_error(std::uint64_t line, ErrorCode code, const SnapshotInfo& info,
+                                      std::string_view problem) {
     return fail(code, fmt::format("line {}: snapshot {} (version {}) of run \"{}\": {}", line, info.snapshot_id,
                                   info.version, info.run_id, problem));
 }
@@ -32,7 +33,8 @@ Status Importer::add(LoadedState snapshot, std::uint64_t line) {
     }
     const std::optional<Head>& head = position_.head_before;
     if (head && (head->thread_id != info.thread_id || head->user_id != info.user_id)) {
-        return in_line(line, ErrorCode::kInvalidArgument, info, "the run belongs to another thread or user here");
+        return snapshot_error(line, ErrorCode::kInvalidArgument, info,
+                              "the run belongs to another thread or user here");
     }
     if (info.version <= position_.version) return skip(info, line);
     if (Status good = check_new(info, line); !good) return good;
@@ -61,8 +63,8 @@ Status Importer::check_new(const SnapshotInfo& info, std::uint64_t line) {
     if (!found) return std::unexpected(found.error());
     const std::optional<Snapshot>& taken = *found;
     if (!taken) return {};
-    return in_line(line, ErrorCode::kAlreadyExists, info,
-                   fmt::format("its id is version {}'s here", taken->info.version));
+    return snapshot_error(line, ErrorCode::kAlreadyExists, info,
+                          fmt::format("its id is version {}'s here", taken->info.version));
 }
 
 Status Importer::skip(const SnapshotInfo& info, std::uint64_t line) {
@@ -71,13 +73,14 @@ Status Importer::skip(const SnapshotInfo& info, std::uint64_t line) {
     if (!found) return std::unexpected(found.error());
     const std::optional<SnapshotInfo>& there = *found;
     if (!there) {
-        return in_line(line, ErrorCode::kConflict, info,
-                       fmt::format("the run is at version {} here, and what is missing before cannot be put in",
-                                   position_.version));
+        return snapshot_error(line, ErrorCode::kConflict, info,
+                              fmt::format("the run is at version {} here, and what is missing before cannot be put in",
+                                          position_.version));
     }
     const bool is_same = there->snapshot_id == info.snapshot_id && there->checksum == info.checksum;
     if (!is_same)
-        return in_line(line, ErrorCode::kAlreadyExists, info, "this version is another snapshot's or state's here");
+        return snapshot_error(line, ErrorCode::kAlreadyExists, info,
+                              "this version is another snapshot's or state's here");
     ++skipped_;
     position_.snapshot_id = info.snapshot_id;
     position_.base.reset();

@@ -1,5 +1,5 @@
-// Goal: a file that a command writes is whole or what it was before, is nobody else's to read, and is never the store.
-// Method: runs the built program; a full disk is a small file system in memory, for which root is needed.
+// Goal: a file that a command writes is whole or stays as it was, can be read by nobody else, and is never the store.
+// Method: runs the built program. A full disk is a small file system in memory, for which root is needed.
 
 #include "cli/program_fixture.h"
 
@@ -31,7 +31,7 @@ protected:
         return names;
     }
 
-    // Each command that writes a file, with `name` as that file.
+    // Returns each command that writes a file, with `name` as the file.
     static std::vector<std::vector<std::string>> writing(const std::string& name) {
         return {{"load", "--run", "r1", "--output", name}, {"export", "--output", name}};
     }

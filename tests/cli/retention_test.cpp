@@ -1,5 +1,6 @@
-// Goal: `prune` and `delete` tell first, delete what was asked for and nothing else, and can be stopped.
-// Method: runs the built program on stores filled through the library; holds the database's write lock where a command
+// Goal: `prune` and `delete` first say what they will do, delete what was asked for and nothing else, and can be
+// stopped.
+// Method: runs the built program on stores that the library has filled. Holds the database's write lock where a command
 // must be in the middle of its work.
 
 #include "cli/filled_store.h"
@@ -170,8 +171,8 @@ private:
     sqlite3* database_ = nullptr;
 };
 
-// The script interrupts the program once it is that, and no shell any more, and catches the signal (SIGINT is bit 2 of
-// the mask in /proc). The lock keeps it from being done before.
+// The script interrupts the program once it has replaced the shell and catches the signal (SIGINT is bit 2 of the mask
+// in /proc). The lock keeps the program from finishing before.
 TEST_F(CairnRetention, CtrlCStopsBetweenTransactionsAndSaysSo) {
     FilledStore(folder_.sqlite_url()).add_run("r1", 250);
     const std::string script =

@@ -1,7 +1,7 @@
-// Goal: `cairn run` does what a pipeline's file says, tells how it ended by words and exit code, and goes on with what
-// was left; `cairn runs` tells the same of it.
-// Method: runs the built program on small pipelines of shell agents, each of which writes a line to a journal. Where
-// the program must be in the middle of its work, an agent says so in a file and waits.
+// Goal: `cairn run` does what a pipeline's file says, reports in words and by its exit code how the run ended, and goes
+// on with the rest later. `cairn runs` reports the same.
+// Method: runs the built program on small pipelines of shell agents, each of which writes a line to a journal. If the
+// program must be in the middle of its work, an agent makes a file and waits.
 
 #include "cli/program_fixture.h"
 
@@ -22,7 +22,8 @@ using ::testing::StartsWith;
 
 class CairnRun : public CairnPipeline {
 protected:
-    // Three steps, of which the second does as the file "second.sh" says, a line each in "journal".
+    // Writes a pipeline of three steps, each of which writes a line to "journal". The second step also runs
+    // "second.sh".
     void write_pipeline(const std::string& second = "true") {
         write("second.sh", second);
         write("p.yaml", "name: demo\nagents:\n" + marking_agent("mark", "$CAIRN_WITH") + R"(  second:
@@ -165,7 +166,8 @@ TEST_F(CairnRun, AStateThatCannotBeSavedIsWrittenToAFile) {
     EXPECT_EQ(only_run()["steps_completed"], 1);
 }
 
-// Every run's agent takes the store away; two ids differ only in what no file's name may have, and one is saved twice.
+// Every run's agent takes the store away. Two ids differ only in a character that file names cannot have, and one id is
+// used twice.
 TEST_F(CairnRun, NoUnsavedStateReplacesAnother) {
     write_pipeline("mv $STORE gone; printf '{\"who\":\"%s %s\"}' $CAIRN_RUN_ID $STORE; exit 0");
     const auto unsaved = [&](const std::string& run_id, const std::string& store) {
@@ -295,7 +297,7 @@ TEST_F(CairnRun, MistakesInTheFileEndItBeforeAnythingIsMade) {
     EXPECT_FALSE(std::filesystem::exists(folder_ / "cairn.db"));
 }
 
-// The agent says that it is at work by making a file, and waits for one that never comes.
+// The agent makes a file to show that it is at work, and waits for another file that never comes.
 TEST_F(CairnRun, CtrlCStopsTheStepAndTheRunGoesOnLater) {
     write_pipeline("touch working; while [ ! -e go ]; do sleep 0.05; done");
     const auto stopped = run_shell(
@@ -314,8 +316,8 @@ TEST_F(CairnRun, CtrlCStopsTheStepAndTheRunGoesOnLater) {
     EXPECT_EQ(read("journal"), "first 1\nsecond 1\nsecond 2\nthird 1\n");
 }
 
-// The agent does not care for SIGTERM and has an hour's grace: only the second Ctrl-C ends it. It leaves a thread that
-// nobody joins, which ThreadSanitizer would report.
+// The agent ignores SIGTERM and has a grace period of an hour. Only the second Ctrl-C ends it. A thread is then left
+// that nobody joins, which ThreadSanitizer would report.
 TEST_F(CairnRun, ASecondCtrlCLeavesAtOnce) {
     write_pipeline("trap '' TERM; touch working; while [ ! -e go ]; do sleep 0.05; done");
     edit_pipeline("100ms", "1h");
@@ -331,7 +333,7 @@ TEST_F(CairnRun, ASecondCtrlCLeavesAtOnce) {
     EXPECT_EQ(only_run()["steps_completed"], 1);
 }
 
-// The terminal is closed, which is said more than once; the executor saves what is finished all the same.
+// A terminal that is closed may signal that more than once. The executor saves the finished work all the same.
 TEST_F(CairnRun, AClosedTerminalStopsItAsSigtermDoes) {
     write_pipeline("touch working; while [ ! -e go ]; do sleep 0.05; done");
     const auto stopped = run_shell(
@@ -365,7 +367,7 @@ TEST_F(CairnRun, MessagesThatCannotBeWrittenDoNotEndIt) {
     EXPECT_EQ(read("journal"), "first 1\nsecond 1\nthird 1\nfirst 1\nsecond 1\nthird 1\n");
 }
 
-// Its agent waits until the only reader of its messages has gone.
+// The run's agent waits until the only reader of the run's messages has gone.
 TEST_F(CairnRun, AReaderOfItsMessagesThatGoesAwayDoesNotEndIt) {
     write_pipeline("while [ ! -e gone ]; do sleep 0.05; done");
     run_shell(
@@ -375,7 +377,7 @@ TEST_F(CairnRun, AReaderOfItsMessagesThatGoesAwayDoesNotEndIt) {
     EXPECT_EQ(only_run()["status"], "completed");
 }
 
-// The second agent is a shell whose own child is at work, and holds the FIFO's writing end.
+// The second agent is a shell whose child does the work and holds the write end of the FIFO.
 TEST_F(CairnRun, WhatAnAgentHasStartedDiesWithAKilledRun) {
     write_pipeline("sh -c 'touch working; sleep 1000' > fifo");
     const auto killed = run_shell(

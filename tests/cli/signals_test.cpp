@@ -1,5 +1,6 @@
-// Goal: the exit code says how the program ended, also as process 1 of a container, for which the kernel knows no
-// default actions; and what a parent process did to signals neither kills it nor makes it lie.
+// Goal: the exit code says how the program ended. That also holds for process 1 of a container, for which the kernel
+// has no default actions. Signal settings and limits of a parent process neither kill the program nor make it report
+// anything false.
 // Method: runs the built program in a process namespace of its own (skipped where that is not allowed), and below
 // shells that ignore SIGCHLD or limit the size of files.
 
@@ -31,7 +32,7 @@ steps:
 )");
     }
 
-    // "$u" is the program that makes the namespace, "$one" the first process in it.
+    // Sets "$u" to the program that makes the namespace, and "$one" to the first process in it.
     static constexpr const char* kAsOne =
         "as_one() { unshare --user --map-root-user --pid --fork --kill-child --mount-proc \"$@\" & u=$! tries=0\n"
         "  until one=$(cat /proc/$u/task/$u/children) && [ -n \"$one\" ] || [ $tries -gt 3000 ]; do\n"
@@ -78,7 +79,8 @@ TEST_F(CairnSignals, AsProcessOneADeletionThatStopsEarlyIsNoSuccess) {
     EXPECT_GT(parsed(run({"runs", "--json"}))[0]["snapshots"], 1);
 }
 
-// A command that does not care for signals: the kernel would not deliver this one at all. It waits for its input.
+// The command handles no signals itself, and it waits for its input. The kernel would not deliver SIGTERM to such a
+// process 1 at all.
 TEST_F(CairnSignals, AsProcessOneACommandThatWaitsIsEndedBySigterm) {
     if (!has_namespaces()) GTEST_SKIP() << "no process namespaces here (unshare)";
     const auto ended = run_shell(
@@ -97,7 +99,7 @@ TEST_F(CairnSignals, AParentThatIgnoresTheEndOfItsChildrenChangesNothing) {
     EXPECT_EQ(Json::parse(ran.output)["status"], "completed");
 }
 
-// `ulimit -f` counts blocks of 512 bytes: the store can be made, and grow a little.
+// `ulimit -f` counts blocks of 512 bytes. The store can be made, and can grow a little.
 TEST_F(CairnSignals, AFileThatMayNotGrowIsAnError) {
     const std::string script =
         "printf '{\"text\":\"' > state.json; head -c 900000 /dev/urandom | base64 -w0 >> state.json; echo '\"}' >> "

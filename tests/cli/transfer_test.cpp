@@ -1,7 +1,7 @@
-// Goal: what is exported can be imported into any store and is then the same, byte for byte; whatever cuts a file or an
-// import off is noticed, and to import again makes it whole.
-// Method: runs the built program on stores filled through the library with everything that a snapshot can have; edits
-// the lines of exports; kills an import that waits for more of its file.
+// Goal: an export can be imported into any store and is then the same, byte for byte. A file or an import that is cut
+// off is noticed, and importing again makes it whole.
+// Method: runs the built program on stores that the library has filled with everything that a snapshot can have. Edits
+// the lines of exports. Kills an import that waits for more of its file.
 
 #include "cli/filled_store.h"
 #include "cli/program_fixture.h"
@@ -25,7 +25,8 @@ using ::testing::StartsWith;
 
 class CairnTransfer : public Cairn {
 protected:
-    // Chains, forks, labels, contexts, expiry, recovery points, recoveries, JSON that is rarely seen, a pruned run.
+    // Fills the store with chains, forks, labels, contexts, expiry, recovery points, recoveries, rare JSON, and a
+    // pruned run.
     void fill() {
         FilledStore store(folder_.sqlite_url());
         store.add_run("r1", 80);
@@ -90,7 +91,7 @@ protected:
         return std::accumulate(lines.begin(), lines.end(), std::string());
     }
 
-    // A small export, with `change` made to its second line of three.
+    // Makes a small export of three snapshots, and applies `change` to its second line.
     std::string changed(const std::function<void(std::string& line)>& change) {
         if (small_.empty()) {
             for (const char* state : {R"({"a":1})", R"({"a":2})", R"({"a":3})"}) saved(state);
@@ -232,7 +233,7 @@ TEST_F(CairnTransfer, AKilledImportGoesOnWhereItWas) {
     fill();
     const std::string text = exported();
     write("e.jsonl", text);
-    // The import has 70 lines and waits for more; it commits 64 at a time.
+    // The import has 70 lines and waits for more. It commits 64 at a time.
     const auto killed = run_shell(
         "mkfifo pipe; \"$CAIRN\" import --store sqlite:new.db pipe & pid=$!\n"
         "exec 3>pipe; head -n 70 e.jsonl >&3\n"
@@ -293,7 +294,7 @@ TEST_F(CairnTransfer, ALineThatCannotBeReadIsNamedAndWhatStandsBeforeIsKept) {
     EXPECT_EQ(parsed(run({"stats", "--json", "--store", "sqlite:new.db"}))["snapshots"], 1);
 }
 
-// Building such an object, key by key, took hours.
+// Once, building such an object key by key took hours.
 TEST_F(CairnTransfer, AnObjectWhereATextBelongsIsRefusedHoweverLargeItIs) {
     std::string members;
     for (int i = 0; i < 500'000; ++i) members += fmt::format("{}\"{}\":1", i == 0 ? "" : ",", i);

@@ -1,7 +1,7 @@
-// Goal: a store that somebody else has made is read safely: what is not a state is kCorrupt and never returned, what is
-// in the file is data and never obeyed, and nothing takes longer than the file's size justifies.
-// Method: sound stores changed through the engine as an attacker would, checksums and all; then every reader is asked.
-// Work is counted, not timed.
+// Goal: a store that somebody else has made is read safely. A text that is no state is kCorrupt and is never returned.
+// Triggers and views in the file are never obeyed. Nothing takes longer than the file's size justifies.
+// Method: changes sound stores through the engine as an attacker would, with fitting checksums, and then calls every
+// reader. Work is counted, not timed.
 
 #include "frame/delta_frame.h"
 #include "store/sqlite/sqlite_connection.h"
@@ -52,7 +52,7 @@ std::string blob(const Checksum& checksum) {
 
 class CraftedStore : public testing::Test {
 protected:
-    // Two snapshots of run "run", and one of run "other".
+    // Makes a store with two snapshots of run "run", and one of run "other".
     void SetUp() override {
         const auto store = open();
         for (const char* text : {R"({"a":1})", R"({"a":2})"}) save(*store, "run", text);
@@ -77,7 +77,7 @@ protected:
         return store ? Error{} : store.error();
     }
 
-    // The head of "run" holds `text`, with a frame and checksums that fit.
+    // Puts `text` into the head of "run", with a frame and checksums that fit.
     void put_text(std::string_view text) const {
         const Checksum checksum = Checksum::of(text);
         const std::string frame = encode_full_frame(text, checksum, {.compression = false}).value();
@@ -263,9 +263,9 @@ TEST_F(CraftedStore, AnImpossibleLeaseIsCorrupt) {
     }
 }
 
-// ---- one that is damaged among others ----
+// ---- one damaged run among others ----
 
-// What a person would forge or a disk would break in the rows of run "run", and what is said of it.
+// Changes that an attacker or a disk could make to the rows of run "run", each with its description.
 const std::vector<std::pair<std::string, std::string>>& damages() {
     static const std::vector<std::pair<std::string, std::string>> kDamages = {
         {"INSERT INTO leases VALUES('run', 'ann', 1, 4611686018427387904)", "a lease with an impossible time"},
@@ -424,7 +424,7 @@ TEST_F(CraftedStore, AStateBeyondTheReadersLimitIsAFindingAndNoDamageAndTheRestI
     EXPECT_EQ(report.findings[1].code, ErrorCode::kCorrupt);
 }
 
-// ---- what the file would have us do ----
+// ---- triggers, views and other schema of an attacker ----
 
 TEST_F(CraftedStore, ATriggerOnATableOfOursIsNamed) {
     execute(path_,
@@ -535,7 +535,7 @@ TEST_F(CraftedStore, ATransactionIsNotGivenUpWhileItEnds) {
 
 // ---- chains ----
 
-/// Counts the frames that are read.
+/// Counts the frames that are read from the store.
 class CountingStore final : public ForwardingStore {
 public:
     using ForwardingStore::ForwardingStore;
@@ -554,7 +554,7 @@ public:
     std::uint64_t frames_read = 0;
 };
 
-/// A line of `length` snapshots, and as many that each need one of it.
+/// A form of tree: a line of `length` snapshots, and as many others, each of which needs one of the line.
 struct Shape {
     const char* name;
     std::int64_t (*base_of_nth)(std::int64_t nth, std::int64_t length);
@@ -600,7 +600,7 @@ TEST(CraftedChain, ToRecoverARunWithADamagedFrontReadsEachFrameAFewTimes) {
         {
             const auto store = open_sqlite_store(dir / "cairn.db").value();
             ChainedRun run(*store, "run");
-            run.append();  // intact, and alone
+            run.append();  // intact, and needed by no other
             run.append();
             for (int i = 0; i < 100; ++i) run.append(run.newest());
             for (std::int64_t nth = 1; nth <= 100; ++nth) run.append(shape.base_of_nth(nth, 100) + 1);
@@ -646,7 +646,7 @@ TEST(CraftedChain, ADamagedFrameIsFoundOnceAndNamedByAllThatNeedIt) {
     execute(dir / "cairn.db", "UPDATE snapshots SET frame = zeroblob(length(frame)) WHERE version = 20");
     const auto store = std::make_shared<CountingStore>(open_sqlite_store(dir / "cairn.db").value());
     const CheckReport report = check_deep(*store, Deadline::max()).value();
-    ASSERT_THAT(report.findings, SizeIs(41));  // 20 to 60
+    ASSERT_THAT(report.findings, SizeIs(41));  // versions 20 to 60
     EXPECT_EQ(report.findings.back().snapshot_id, "run-20");
     EXPECT_THAT(report.findings[5].problem, HasSubstr("version 20, which it needs, is damaged"));
     EXPECT_LE(store->frames_read, 400U);

@@ -1,7 +1,7 @@
-// Goal: on a volume that holds nothing but the store and is full, deleting works or says truthfully how much room it
-// needs, and with that room it works; nothing that stays is lost.
-// Method: a small volume in memory, filled by a process that dies with the last save; then the volume grows by exactly
-// what the error asks for. Needs root, to mount the volume.
+// Goal: on a full volume that holds only the store, deleting works, or the error says truthfully how much room it
+// needs, and with that room it works. No remaining snapshot is lost.
+// Method: a process fills a small volume in memory and dies with the last save. Then the volume grows by exactly what
+// the error asks for. The test needs root to mount the volume.
 
 #include "store/sqlite/sqlite_store.h"
 #include "support/make.h"
@@ -25,7 +25,7 @@
 namespace cairn::test {
 namespace {
 
-/// A volume in memory, of so many bytes.
+/// A volume of `bytes` bytes, in memory.
 class SmallVolume {
 public:
     SmallVolume(std::filesystem::path place, std::uint64_t bytes) : place_(std::move(place)) {
@@ -57,7 +57,7 @@ std::string noise(std::uint64_t seed, std::size_t bytes) {
     return fmt::format(R"({{"n":{},"x":"{}"}})", seed, text);
 }
 
-// In a process that ends without closing anything. How it ended: 0 if the volume was full.
+// Fills the volume in a process that ends without closing anything. Returns 0 if the volume was full.
 int fill(const std::filesystem::path& path, std::size_t state_bytes) {
     const pid_t child = ::fork();
     if (child == 0) {

@@ -1,5 +1,5 @@
-// Goal: the soak's oracle sees each kind of broken promise, and none where there is none.
-// Method: a small store, and ledgers by hand that say something else than what is in it.
+// Goal: the soak's oracle sees each kind of broken promise, and reports none where there is none.
+// Method: a small store, and ledgers made by hand that contradict its content.
 
 #include "fault/kill/report.h"
 #include "fault/soak/oracle.h"
@@ -39,7 +39,7 @@ protected:
         return StatePersistenceService(store).save_agent_state(request).value();
     }
 
-    /// Each call takes ten ticks, one after the other.
+    /// Adds a call to the ledger. Each call takes ten ticks, one after the other.
     Call& say(const std::string& kind, Fields asked, Fields told) {
         const std::int64_t begun = 100 * ++calls_said_;
         calls_.push_back({.kind = kind,
@@ -67,7 +67,7 @@ protected:
         return {{"run", run}, {"id", id}, {"author", fmt::format("1.0.{}", step)}};
     }
 
-    /// The rules that are broken, each as often as it is.
+    /// Returns the broken rules, each as many times as it is broken.
     std::vector<std::string> broken() {
         SoakFigures figures;
         std::vector<std::string> rules;

@@ -1,7 +1,9 @@
-// Goal: whatever the disk does, a commit tells the truth. OK means there, "nothing applied" means not there, and
-// "unknown" means wholly there or wholly not; the same ids never save twice; the store stays usable.
-// Method, after SQLite's own: fail each write, sync and truncation at its 1st, 2nd, 3rd … step, once and for good,
-// before and after the effect; then reopen, look, and try again. A full disk and damaged bytes by the same measure.
+// Goal: whatever the disk does, a commit tells the truth. Success means that the batch is there, "nothing applied" that
+// it is not, and "unknown" that it is there wholly or not at all. The same ids are never saved twice. The store stays
+// usable.
+// Method, as in SQLite's own tests: fails each write, sync and truncation at its 1st, 2nd, 3rd … step, once and for
+// good, before and after the effect. Then reopens the store, looks, and tries again. A full disk and damaged bytes must
+// meet the same goal.
 
 #include "store/sqlite/sqlite_schema.h"
 #include "store/sqlite/sqlite_store.h"
@@ -41,8 +43,8 @@ void expect_sound(Store& store, const std::string& where) {
     }
 }
 
-// Two runs at `version`, and a line of the recovery log, in one commit, which this store makes one transaction; large
-// enough for several pages.
+// Makes a commit of two runs at `version` and a line of the recovery log. This store makes it one transaction. It is
+// large enough for several pages.
 std::vector<RunBatch> make_two(std::int64_t version) {
     const std::string text = fmt::format(R"({{"version":{},"filler":"{}"}})", version, std::string(9'000, 'x'));
     std::vector<RunBatch> batches{make_batch(make_snapshot("a", version, text)),
@@ -51,7 +53,7 @@ std::vector<RunBatch> make_two(std::int64_t version) {
     return batches;
 }
 
-// The version that both runs have; -1 if they do not have the same one, that is if a batch was torn.
+// Returns the version that both runs have. Returns -1 if they differ, which means that a commit was torn.
 std::int64_t version_of_both(Store& store) {
     const auto a = store.head("a", soon()).value();
     const auto b = store.head("b", soon()).value();
@@ -71,11 +73,11 @@ bool nothing_applied(ErrorCode code) {
     return code == ErrorCode::kUnavailable || code == ErrorCode::kStorageFull || code == ErrorCode::kReadOnly;
 }
 
-// Commits versions until the fault has struck, or a few without it. What the failed one reported, if one failed.
 struct Struck {
-    std::int64_t acknowledged = 0;
-    std::optional<ErrorCode> failure;
+    std::int64_t acknowledged = 0;     // the last version
+    std::optional<ErrorCode> failure;  // of the version after it
 };
+// Commits versions until the fault has struck, or three without it.
 Struck commit_until_struck(Store& store, const FaultVfs& vfs, std::int64_t first) {
     Struck struck{.acknowledged = first - 1};
     for (std::int64_t version = first; version < first + 3; ++version) {
@@ -108,7 +110,7 @@ void expect_retry_is_harmless(Store& store, const Struck& struck, const std::str
     expect_sound(store, where);
 }
 
-// One fault, from a fresh store to the retry. Whether it struck.
+// Tests one fault, from a fresh store to the retry. Returns whether it struck.
 bool survive(const FaultVfs::Fault& fault, bool reopen) {
     const std::string where = fmt::format("{} number {} fails with {} {}, {} the effect{}",
                                           fault.operation == Operation::kWrite  ? "write"
@@ -143,7 +145,7 @@ bool survive(const FaultVfs::Fault& fault, bool reopen) {
 void survive_every(Operation operation, int result_code, int at_least) {
     for (const bool for_good : {false, true}) {
         for (const bool after_effect : {false, true}) {
-            // A disk that reports itself full has not written what it reports.
+            // A disk that reports itself full has not written the bytes.
             if (after_effect && result_code == SQLITE_FULL) continue;
             int nth = 1;
             const auto fault = [&] {
@@ -198,7 +200,7 @@ TEST(SqliteFaults, AFullDiskIsStorageFullAndNotUnknown) {
     EXPECT_TRUE(commit_all(*store, make_two(2), soon()).has_value());
 }
 
-// A checkpoint only copies what the log holds safely: its failure is no commit's.
+// A checkpoint only copies commits that are safe in the log, so its failure must not fail a commit.
 TEST(SqliteFaults, AFailedCheckpointFailsNoCommitAndLosesNothing) {
     for (const auto operation : {Operation::kWrite, Operation::kSync, Operation::kTruncate}) {
         for (int nth = 1; nth < 12; ++nth) {
@@ -296,7 +298,7 @@ void expect_damage_or_answer(const Result<T>& result, const std::string& where) 
     EXPECT_TRUE(is_damage(code)) << where << ": " << result.error().to_string();
 }
 
-// Frames carry a checksum of their own and are verified by those who decode them.
+// Frames are not compared here: they have their own checksum, which is verified when they are decoded.
 TEST(SqliteDamage, AnyDamagedByteGivesAnErrorOrAnAnswerAndNeverACrash) {
     const TempDir dir;
     {

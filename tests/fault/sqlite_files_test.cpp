@@ -1,5 +1,6 @@
-// Goal: whatever the path names, opening it gives a store or a clear error of the right kind, and changes nothing that
-// is not ours. Method: each kind of wrong file, folder and schema, made by hand or through the engine itself.
+// Goal: whatever the path names, opening it gives a store or a clear error of the right kind. Nothing of others is
+// changed.
+// Method: each kind of wrong file, folder and schema, made by hand or through the engine.
 
 #include "store/sqlite/sqlite_schema.h"
 #include "store/sqlite/sqlite_store.h"
@@ -60,7 +61,7 @@ void make_store_with_one_run(const fs::path& path) {
     ASSERT_TRUE(store->close().has_value());
 }
 
-// ---- what the path names ----
+// ---- kinds of paths ----
 
 TEST(SqliteFiles, AFolderAsThePathIsAnInvalidArgument) {
     const TempDir dir;
@@ -150,7 +151,7 @@ TEST(SqliteFiles, AStoreStaysItsOwnWhenTheWorkingFolderChanges) {
     EXPECT_TRUE(store->head("run", soon()).value().has_value());
 }
 
-// ---- who may read it ----
+// ---- permissions of new files ----
 
 fs::perms mode_of(const fs::path& path) {
     return fs::status(path).permissions();
@@ -193,7 +194,7 @@ TEST(SqliteFiles, WhatIsPlantedAtTheNamesOfDraftsNeitherHangsNorLeadsAnywhere) {
     const TempDir dir;
     const TempDir elsewhere;
     write_file(elsewhere / "victim", "theirs");
-    // More than this process has made so far, so that the next names are among them.
+    // This process has made fewer drafts so far, so the names of its next ones are among these.
     for (int number = 1; number <= 2'000; ++number) {
         const std::string draft = fmt::format("cairn.db.new-{}-{}", ::getpid(), number);
         fs::create_symlink(elsewhere / (number % 2 == 0 ? "victim" : "none"), dir / draft);
@@ -236,7 +237,8 @@ TEST(SqliteFiles, AFileWithASecondNameIsRefusedUntilItHasOneAgain) {
     EXPECT_EQ(open_sqlite_store(dir / "cairn.db").value()->head("run", soon()).value()->version, 1);
 }
 
-// Where a file system cannot rename without replacing, a maker that dies at the wrong moment leaves its draft's name.
+// Some file systems cannot rename a file without replacing another. There, a maker that dies at the wrong moment leaves
+// the name of its draft.
 TEST(SqliteFiles, ADraftsNameThatADeadMakerLeftIsNoSecondName) {
     const TempDir dir;
     make_store_with_one_run(dir / "cairn.db");
@@ -259,7 +261,7 @@ TEST(SqliteFiles, AFileThatIsMountedAloneIsRefused) {
         const std::string message = message_of_opening(dir / "app" / "cairn.db");
         if (message.find("mount the folder") == std::string::npos) return 1;
         if (!open_sqlite_store(dir / "cairn.db")) return 2;
-        // A folder that is mounted is the way.
+        // Mounting the folder instead of the file works.
         fs::create_directories(dir / "whole");
         if (::mount(dir.path().c_str(), (dir / "whole").c_str(), nullptr, MS_BIND, nullptr) != 0) return 77;
         return open_sqlite_store(dir / "whole" / "cairn.db") ? 0 : 3;
@@ -291,7 +293,7 @@ TEST(SqliteFiles, ThroughALinkTheLogIsThatOfTheLinksTarget) {
     EXPECT_EQ(files_in(dir / "links"), std::vector<std::string>{"cairn.db"});
 }
 
-// ---- what is not ours ----
+// ---- files of others ----
 
 TEST(SqliteFiles, AnotherProgramsDatabaseIsIncompatibleAndUntouched) {
     for (const std::string sql : {"CREATE TABLE t(x)", "PRAGMA application_id = 7; CREATE TABLE t(x)",
@@ -318,12 +320,12 @@ TEST(SqliteFiles, AFileThatIsNoDatabaseIsIncompatibleAndUntouched) {
     }
 }
 
-// As power loss in the middle of a checkpoint leaves it.
+// Power loss in the middle of a checkpoint can leave such a first page.
 TEST(SqliteFiles, AFirstPageThatIsRubbishIsMendedFromTheLog) {
     const TempDir dir;
     make_store_with_one_run(dir / "cairn.db");
     const auto store = open_sqlite_store(dir / "cairn.db").value();
-    // The file grows, which the first page counts: so the log has that page.
+    // The file grows. The first page has the file's size, so the log has that page.
     const std::string text = R"({"filler":")" + std::string(50'000, 'x') + R"("})";
     ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 2, text)), soon()).has_value());
     std::string content = content_of(dir / "cairn.db");
@@ -524,7 +526,7 @@ TEST(SqliteReadOnly, ReadingLeavesNoFilesBehind) {
     EXPECT_EQ(files_in(dir.path()), std::vector<std::string>{"cairn.db"});
 }
 
-// Nobody but a writer can move it into the database.
+// Only a writer can move the log into the database.
 TEST(SqliteReadOnly, ReadingLeavesALogWithSavesWhereItIs) {
     const TempDir dir;
     ChildProcess dying([&](const Channel&) {
@@ -549,16 +551,16 @@ TEST(SqliteReadOnly, AReaderSeesWhatAWriterCommitsMeanwhile) {
     EXPECT_EQ(reader->head("run", soon()).value()->version, 2);
 }
 
-// Permissions do not bind root, so that the test steps down in a child first.
+// Permissions do not bind root, so the tests give up root in a child first.
 class Unprivileged : public testing::Test {
 protected:
     void SetUp() override {
-        if (::getuid() != 0) return;  // we are unprivileged already
+        if (::getuid() != 0) return;  // this process is unprivileged already
         ChildProcess probe([](const Channel&) { return ::setuid(kNobody) == 0 ? 0 : 1; });
         if (probe.wait() != 0) GTEST_SKIP() << "cannot step down from root here";
     }
 
-    // What `body` returns when permissions bind.
+    // Runs `body` without privileges. Returns its result.
     template <class Body>
     static int run(Body body) {
         ChildProcess child([&](const Channel&) {
@@ -571,7 +573,7 @@ protected:
     void close_folder() { fs::permissions(dir_.path(), fs::perms(0555)); }
     void TearDown() override { fs::permissions(dir_.path(), fs::perms(0755)); }
 
-    // The error code of opening, or 100.
+    // Returns the error code of opening the store, or 100 if it opens.
     int open(const OpenOptions& options) const {
         return run([&] {
             const auto store = open_sqlite_store(dir_ / "cairn.db", options);
@@ -624,7 +626,8 @@ TEST_F(Unprivileged, AStoreInAFolderThatCannotBeWrittenIsReadReadOnly) {
     EXPECT_EQ(files_in(dir_.path()).size(), 1U);
 }
 
-// The lock file is missing and cannot be made, so the log is not read: whether there is one is asked at the target.
+// The lock file is missing and cannot be made, so the log is not read. The store must look for the log beside the
+// link's target.
 TEST_F(Unprivileged, ALogThatCannotBeReadIsSaidThroughALinkToo) {
     ChildProcess dying([&](const Channel&) {
         const auto store = open_sqlite_store(dir_ / "cairn.db").value();

@@ -1,7 +1,7 @@
-// Goal: a process may read and copy the files of its own open store, fork, and use other databases, and its locks on
-// the store stay what they are: others neither take the log away nor write at the same time. Method: real second
-// processes, which die as by a power switch; the copies are made as a backup in the program would; the system is asked
-// whose lock is in the way.
+// Goal: a process may read and copy the files of its own open store, fork, and use other databases, and keeps its locks
+// on the store. Other processes neither take the log away nor write at the same time.
+// Method: real second processes, which die as by a power switch. Copies are made as a backup inside the program would
+// make them. The system is asked whose lock is in the way.
 
 #include "store/sqlite/sqlite_store.h"
 #include "support/child_process.h"
@@ -28,7 +28,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// As a backup with ordinary calls does it: opens, reads and closes each of the files.
+// Copies as a backup with ordinary calls does: opens, reads and closes each of the files.
 void copy_the_files(const fs::path& database) {
     for (const char* suffix : {"", "-wal", "-shm"}) static_cast<void>(content_of(database.native() + suffix));
 }
@@ -71,7 +71,7 @@ private:
     bool held_ = false;
 };
 
-// Another process's answer to: who locks this file? A process's id, -1 for a lock of an open file, 0 for nobody.
+// Asks, in another process, who locks the file. Returns a process's id, -1 for a lock of an open file, or 0 for nobody.
 std::int64_t locker_of(const fs::path& path) {
     ChildProcess asks([&](const Channel& parent) {
         const int descriptor = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
@@ -101,7 +101,7 @@ TEST(SqliteLocks, AProcessThatCopiesItsOwnOpenStoreKeepsItsLog) {
         for (std::int64_t version = kBefore + 1; version <= kAfter; ++version) {
             if (!save(**store, "run", version)) return 4;
         }
-        std::_Exit(0);  // without closing: what it saved last is in the log alone
+        std::_Exit(0);  // without closing: the last saves are only in the log
         return 0;
     });
     ASSERT_EQ(copier.channel().hear(), kBefore);
@@ -192,7 +192,7 @@ TEST(SqliteLocks, AForkedChildDoesNotKeepTheWriteLockOfItsDeadParent) {
         if (!lock.held()) return 2;
         const pid_t child = ::fork();
         if (child == 0) {
-            ::pause();  // lives on, with all that it has inherited
+            ::pause();  // it lives on with everything that it has inherited
             std::_Exit(0);
         }
         parent.say(child);
@@ -237,7 +237,7 @@ TEST(SqliteLocks, AProgramsOwnConnectionOfBeforeKeepsWorkingBesideTheStore) {
     EXPECT_FALSE(fs::exists(dir / "cairn.db-wal")) << "a lock of the connection of before was left";
 }
 
-// The locks of the other process hide this one's own from a lock call.
+// A call that asks for locks sees those of the other process, and not this process's own.
 TEST(SqliteLocks, AProgramsOwnConnectionOfBeforeIsSeenThroughTheLocksOfAnotherProcess) {
     const TempDir dir;
     ChildProcess other([&](const Channel& parent) {
@@ -265,7 +265,7 @@ TEST(SqliteLocks, AProgramsOwnConnectionOfBeforeIsSeenThroughTheLocksOfAnotherPr
     expect_sound(*store);
 }
 
-// A connection of the program's own that has read, and so has a lock on the database as long as it is open.
+// A connection of the program's own that has read. It has a lock on the database until it is closed.
 class OwnReader {
 public:
     explicit OwnReader(const fs::path& path) {
@@ -292,8 +292,8 @@ TEST(SqliteLocks, AStoreThatIsClosedLeavesTheLocksOfAConnectionOfBefore) {
     EXPECT_EQ(locker_of(dir / "cairn.db"), ::getpid());
 }
 
-// Beside a connection of before the store's locks are the process's, and a copy drops them: the next save takes them
-// anew.
+// The program has a connection that is older than the store. Then the store's locks belong to the process, and copying
+// a file drops them. The next save takes them anew.
 TEST(SqliteLocks, ACopyBesideAConnectionOfBeforeLosesNothingBehindTheNextSave) {
     const TempDir dir;
     ChildProcess other([&](const Channel& parent) {
@@ -323,7 +323,7 @@ TEST(SqliteLocks, ACopyBesideAConnectionOfBeforeLosesNothingBehindTheNextSave) {
     expect_sound(*store);
 }
 
-// What another process then does to the files is no damage.
+// The copy drops the process's locks. Another process that then takes the log away does no damage.
 TEST(SqliteLocks, ALogThatWasTakenAwayBesideAConnectionOfBeforeIsNoDamage) {
     const TempDir dir;
     ChildProcess other([&](const Channel& parent) {
@@ -331,7 +331,7 @@ TEST(SqliteLocks, ALogThatWasTakenAwayBesideAConnectionOfBeforeIsNoDamage) {
         const auto store = open_sqlite_store(dir / "cairn.db").value();
         return save(*store, "other", 1) && store->close() ? 0 : 2;
     });
-    // As anybody finds the database by then, without a look at its locks.
+    // Reads the database without looking at its locks.
     ChildProcess reader([&](const Channel& parent) {
         if (!parent.hear()) return 1;
         const std::string uri = fmt::format("file:{}?immutable=1", (dir / "cairn.db").native());

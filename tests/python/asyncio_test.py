@@ -1,5 +1,5 @@
-# Goal: many tasks, loops and cancellations at once: every save is acknowledged once, in order, and nothing hangs.
-# Method: real loops in this process, some of them in threads; a store whose saves take as long as they take.
+# Goal: with many tasks, loops and cancellations at once, every save is acknowledged once and in order, and nothing hangs.
+# Method: real loops in this process, some of them in threads, on a real store.
 
 import asyncio
 import contextlib

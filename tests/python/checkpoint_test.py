@@ -1,5 +1,5 @@
 # Goal: a checkpoint never loses another writer's update: it is refused, or the function runs again on the new state.
-# Method: tasks, threads, processes and blocks that overlap on one run; what is there at the end against what each was told.
+# Method: tasks, threads, processes and blocks overlap on one run. At the end, the run is compared with their answers.
 
 import asyncio
 import os

@@ -1,6 +1,7 @@
-# Goal: a store that somebody else has made cannot make Python read outside of a text: what is not a state is an error.
-# Method: texts that are no JSON, put into a store with a frame and checksums that fit; each is loaded in a process of
-# its own, whose end tells whether it lived.
+# Goal: a store that somebody else has made cannot make Python read outside of a text. A text that is no state is an
+# error.
+# Method: texts that are no JSON, in a store, with a fitting frame and checksums. Each is loaded in a process of its own,
+# whose exit tells whether it survived.
 
 import ctypes
 import os

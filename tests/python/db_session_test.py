@@ -1,5 +1,5 @@
-# Goal: whatever a caller has as its `db_session` leads to the right store, and its transaction is never touched.
-# Method: real SQLAlchemy engines (aiosqlite, sqlite3, asyncpg's address only) in a folder of their own.
+# Goal: every kind of `db_session` leads to the right store, and its transaction is never touched.
+# Method: real SQLAlchemy engines (aiosqlite, sqlite3, and only the address of asyncpg) in a folder of their own.
 
 import contextlib
 import os

@@ -1,6 +1,6 @@
-# Goal: code written for the documented system runs on cairn as it is, and does what that system's users were promised.
-# Method: every Python block of README.md, docs/migration.md and docs/python.md is run as it stands there, in order, with the names
-# that its reader has already (an engine, a session); then each promise by itself.
+# Goal: code written for the documented system runs on cairn unchanged, and does what that system promises its users.
+# Method: every Python block of README.md, docs/migration.md and docs/python.md runs as it stands, in order, with the
+# names that its reader already has (an engine, a session). Then each promise is tested by itself.
 
 import ast
 import asyncio
@@ -26,7 +26,7 @@ DOCUMENTATION = SOURCE.parent / "shared" / "BatchedStatePersistence.md"
 
 
 def python_blocks(page):
-    """With the line that each begins at. One that begins with a file's name is a program (tests/unit/docs_test.cpp)."""
+    """Yields a page's Python blocks with their line numbers, without programs, which begin with the name of a file."""
     text = page.read_text()
     for match in re.finditer(r"^```python\n(?!# \w+\.py)(.*?)^```", text, re.MULTILINE | re.DOTALL):
         yield text.count("\n", 0, match.start()) + 2, match.group(1)
@@ -52,7 +52,7 @@ class Result:
 
 
 class Engine:
-    """The user's own: each "agent" of the pipeline is a dict to merge, or an exception."""
+    """The user's own engine: each "agent" of the pipeline is a dict to merge, or an exception."""
 
     async def execute_pipeline(self, pipeline, context, state):
         results = []
@@ -76,7 +76,7 @@ class Watcher:
 
 @pytest.fixture
 def netra(monkeypatch, folder):
-    """The documented modules, as a process that has just started sees them."""
+    """The documented modules, as a newly started process sees them."""
     from netra_backend.app.agents.supervisor import pipeline_executor
     from netra_backend.app.core import isolated_environment
     from netra_backend.app.schemas import agent_state
@@ -165,7 +165,7 @@ def test_the_documented_package_only_re_exports():
             assert isinstance(node, ast.ImportFrom) or is_docstring or is_list, f"{path}:{node.lineno}"
 
 
-# ---- which service ----
+# ---- the choice of the service ----
 
 
 async def test_with_the_flag_off_the_executor_skips_nothing(netra):
@@ -588,7 +588,7 @@ class Frozen:
 
 
 class Remade:
-    """As the documented system's own: a merge makes a new one, though this one could be changed."""
+    """Merges as the documented system does: a merge returns a new object, although this one could be changed."""
 
     def __init__(self, **members):
         self.__dict__.update(members)
@@ -670,7 +670,7 @@ async def test_what_was_merged_before_a_merge_raised_is_saved(netra):
 
 
 class SaysAnswer:
-    """What it is given as an attribute does not show in what it says."""
+    """Its `to_dict` does not show the attributes that it is given."""
 
     def __init__(self, answer):
         self._answer = answer
@@ -718,7 +718,7 @@ async def test_states_of_any_class_are_saved(netra, kind):
 
 
 class Looking(Engine):
-    """Looks for what it is told as attributes and as members, and writes there."""
+    """Looks up the values of its context as attributes and as members, and writes both."""
 
     async def execute_pipeline(self, pipeline, context, state):
         self.context = context
@@ -790,7 +790,7 @@ async def test_a_context_can_be_copied_and_written_as_json(netra):
     assert context == {**CONTEXT, "more": 1}
 
 
-# ---- the documented face ----
+# ---- the documented interface ----
 
 
 def test_a_request_has_the_documented_defaults(netra):

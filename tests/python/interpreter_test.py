@@ -1,6 +1,6 @@
-# Goal: whoever imports the package where it cannot work is told so at once, and why.
-# Method: programs of their own: in a subinterpreter of either kind, beside an engine built for another Python, and with the
-# package imported anew.
+# Goal: importing the package where it cannot work fails at once and says why.
+# Method: programs of their own: in both kinds of subinterpreters, beside an engine built for another Python, and with
+# the package imported anew.
 
 import os
 import pathlib

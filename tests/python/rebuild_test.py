@@ -1,5 +1,5 @@
-# Goal: `state_type=` gives back what was saved: dataclasses and pydantic models with all that they may hold.
-# Method: a round trip through a store, and each mismatch with its place.
+# Goal: `state_type=` gives back the objects that were saved: dataclasses and pydantic models with all their contents.
+# Method: round trips through a store, and each mismatch with its place.
 
 import dataclasses
 import datetime

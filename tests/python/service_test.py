@@ -1,5 +1,5 @@
-# Goal: the synchronous and the asyncio services do what the engine promises, and say errors as Python says them.
-# Method: every test runs against both; an asyncio service is used through a loop of its own.
+# Goal: the synchronous and the asyncio services do what the engine promises, and report errors as Python does.
+# Method: every test runs against both. An asyncio service is used through a loop of its own.
 
 import asyncio
 import datetime
@@ -17,7 +17,7 @@ RUN = {"run_id": "r", "thread_id": "t", "user_id": "u"}
 
 
 class Both:
-    """One interface for both kinds: the calls of an asyncio service are run to their end."""
+    """One interface for both kinds of services. It runs the calls of an asyncio service to their end."""
 
     def __init__(self, module, kind, store, **settings):
         self.service = getattr(module, kind)(store, **settings)

@@ -1,7 +1,7 @@
-// Goal: a run pauses where a person must approve, nothing behind that step runs before one has, and one decision
-// counts, whoever else decides, resumes, deletes or changes the run meanwhile. Method: pipelines of lambdas over a
-// memory store; every execution is an executor of its own, as another process would be
-// (tests/fault/pipeline_kill_test.cpp kills processes).
+// Goal: a run pauses where a person must approve, and no later step runs before the approval. Exactly one decision
+// counts, even if others decide, resume, delete or change the run meanwhile.
+// Method: pipelines of lambdas over a memory store. Every execution has its own executor, as another process would
+// have. tests/fault/pipeline_kill_test.cpp kills processes.
 
 #include "pipeline/run/run_progress.h"
 #include "support/pipeline_bench.h"
@@ -96,7 +96,7 @@ TEST_F(ApprovalTest, WhoeverApprovesMayChangeTheState) {
     EXPECT_EQ(bench.complete(pipeline).state.text(), R"({"question":"why","a":true,"tone":"formal","b":true})");
 }
 
-// The condition held when the run paused: what the person changed does not undo the question.
+// The condition held when the run paused. A change that the person makes does not undo the question.
 TEST_F(ApprovalTest, AConditionIsNotAskedAgainAfterTheDecision) {
     pipeline.stages[1].steps[0].when.members = {{.pointer = "/tone", .test = Condition::Test::kMissing}};
     pipeline.stages[2].steps[0].when.steps = {{.name = "ok"}};

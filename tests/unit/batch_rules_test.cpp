@@ -1,6 +1,6 @@
-// Goal: the one function that decides whether a run's batch may be applied gives each of its errors where it should, in
-// the documented order, and none where nothing speaks against the batch.
-// Method: a table of batches and facts, one row an error and one row each near miss; no store is needed.
+// Goal: one function decides whether a run's batch may be applied. It returns each of its errors where it should, in
+// the documented order, and none for a valid batch.
+// Method: a table of batches and facts, with a row for each error and for each near miss. No store is needed.
 
 #include "store/batch_rules.h"
 
@@ -18,7 +18,7 @@ namespace {
 const Lease kAnn{.owner = "ann", .epoch = 1};
 const Lease kBob{.owner = "bob", .epoch = 2};
 
-// A run at version 3, whose versions 2 and 3 are deltas.
+// The facts of a run at version 3, whose versions 2 and 3 are deltas.
 RunFacts facts_of_run() {
     return {.head_version = 3,
             .thread_id = "thread",
@@ -114,7 +114,7 @@ std::vector<Row> rows() {
         {"a base of the run before", writing({with(write_of(4, 2), "old")}), kConflict, "the base of version 4"},
         {"a base by its id", writing({with(write_of(4, 2), "run-2")}), none},
         {"a base in a run that is not there", writing({expecting(write_of(4, 2), 0)}), kConflict, "base", {}},
-        // what is told first
+        // the order of the errors
         {"others, a taken id", writing({owned_by(write_of(4), "other")}), kInvalidArgument, "", taken("run-4")},
         {"a taken id, another lease", writing({with(write_of(4), "", kBob)}), kAlreadyExists, "", taken("run-4")},
         {"a taken id, a moved head", writing({expecting(write_of(4), 1)}), kAlreadyExists, "", taken("run-4")},

@@ -1,6 +1,6 @@
-// Goal: watchers are told everything in order, and nothing that they do (sleep, throw, never return) reaches the
-// pipeline; what they miss is counted, and the end of a run is not among it.
-// Method: sinks that wait at a gate which the test opens; the JSON is compared member by member.
+// Goal: watchers get every event in order. Nothing that they do (sleep, throw, never return) reaches the pipeline. The
+// events that they miss are counted, and the end of a run is never one of them.
+// Method: sinks wait at a gate that the test opens. The JSON is compared member by member.
 
 #include "pipeline/events/event_dispatcher.h"
 #include "pipeline/events/event_queue.h"
@@ -46,7 +46,7 @@ PipelineEvent make_event(std::uint64_t sequence, Type type = Type::kStepProgress
     return {.type = type, .run_id = std::move(run_id), .thread_id = "thread", .sequence = sequence};
 }
 
-/// A sink that keeps what it is told, and stops at a gate while that is closed.
+/// A sink that keeps its events, and waits at a gate while that is closed.
 class GatedSink final : public EventSink {
 public:
     GatedSink() = default;
@@ -64,7 +64,7 @@ public:
 
     void close_gate() { set_open(false); }
     void open_gate() { set_open(true); }
-    /// Until so many events are at the gate or behind it.
+    /// Waits until so many events have come to the gate.
     void wait_for_arrivals(std::size_t count) {
         std::unique_lock lock(mutex_);
         changed_.wait(lock, [&] { return arrived_ >= count; });
@@ -95,12 +95,12 @@ public:
     void on_event(const PipelineEvent& event) override {
         ++calls;
         if (event.sequence % 2 == 0) throw std::runtime_error("socket closed");
-        throw 42;  // NOLINT: sinks are other people's code
+        throw 42;  // NOLINT: sinks are others' code, which may throw anything
     }
     int calls = 0;
 };
 
-/// Records as "event field=value…".
+/// Keeps log records as "event field=value…".
 struct Log {
     std::mutex mutex;
     std::vector<std::string> lines;
@@ -255,7 +255,7 @@ TEST(EventFile, AFailedWriteIsThrown) {
     EXPECT_THROW(full->on_event(make_event(1)), std::system_error);
 }
 
-// The process has the default action for SIGPIPE, which would end it.
+// The process has the default action for SIGPIPE, which would kill it.
 TEST(EventDispatcher, ASinkWhoseReaderHasGoneEndsNothing) {
     ChildProcess writer([](const Channel&) {
         std::signal(SIGPIPE, SIG_DFL);
@@ -303,7 +303,7 @@ TEST(EventFile, ALineThatWasCutSpoilsNoOther) {
                 ElementsAre(to_json(make_event(1)).substr(0, 10), to_json(make_event(2)), to_json(make_event(3))));
 }
 
-/// A queue with as many events as fit, numbered from 1.
+/// Makes a full queue, with events numbered from 1.
 EventQueue full_queue(Type type = Type::kStepProgress) {
     EventQueue queue;
     for (std::uint64_t i = 1; i <= EventQueue::kEventsMax; ++i) queue.push(make_event(i, type));
@@ -340,7 +340,7 @@ TEST(EventQueue, TheEndOfARunGetsThePlaceOfTheOldestProgress) {
     const std::vector<PipelineEvent> events = pop_all(queue);
     EXPECT_EQ(events[0].sequence, 1U);
     EXPECT_EQ(events[1].sequence, 3U);
-    EXPECT_EQ(events[1].dropped, 1U);  // the gap is where the event was
+    EXPECT_EQ(events[1].dropped, 1U);  // the gap is where the dropped event was
     EXPECT_EQ(events.back().type, Type::kCompleted);
     EXPECT_EQ(events.back().dropped, 1U);
 }
@@ -398,7 +398,7 @@ TEST(EventDispatcher, ASlowSinkLosesEventsWhileAnotherGetsAll) {
     dispatcher.publish(make_event(3000, Type::kCompleted));
     slow->open_gate();
     dispatcher.drain(kAsLongAsItTakes);
-    dispatcher.drain(kAsLongAsItTakes);  // has nothing more to log
+    dispatcher.drain(kAsLongAsItTakes);  // must log nothing more
 
     EXPECT_EQ(quick->events().size(), 3000U);
     const std::vector<PipelineEvent> events = slow->events();

@@ -1,7 +1,7 @@
-// Goal: saves that are committed together do not harm each other, the queue keeps its limits by making callers wait,
-// and an asynchronous save tells its end exactly once, in every circumstance that `cairn/persistence.h` names.
-// Method: the service from outside, over a memory store. Its commits are held up until the saves that are to share a
-// batch are queued, or made to fail; every batch that reaches the store is remembered.
+// Goal: saves that are committed together do not harm each other. The queue keeps its limits by making callers wait.
+// The completion of an asynchronous save is called exactly once, in every case that `cairn/persistence.h` names.
+// Method: calls of the public service, over a memory store. Its commits are held up until the saves that should share a
+// batch are queued, or are made to fail. Every batch that reaches the store is recorded.
 
 #include "support/queue_bench.h"
 #include "support/seed.h"
@@ -30,7 +30,7 @@ void wait_until_past(milliseconds time) {
     std::this_thread::sleep_until(std::chrono::steady_clock::now() + time + milliseconds(1));
 }
 
-// The snapshot that a message names.
+// Returns the id of the snapshot that a message names.
 std::string id_in(const std::string& message) {
     constexpr std::string_view kBefore = "snapshot ";
     const std::size_t at = message.find(kBefore);
@@ -39,7 +39,7 @@ std::string id_in(const std::string& message) {
 
 class GroupCommit : public testing::Test {
 protected:
-    // One save of each of so many runs in one queue, while the store is busy.
+    // Queues one save of each of so many runs, while the store is busy.
     std::vector<Answer> queue_one_of_each(std::size_t runs, std::int64_t step = 1) {
         std::vector<Answer> answers;
         for (std::size_t run = 0; run < runs; ++run) {
@@ -50,7 +50,7 @@ protected:
     }
     static std::string name(std::size_t run) { return fmt::format("run-{}", run); }
 
-    // Whether at least so many saves once shared a transaction: otherwise the test has not tested it.
+    // Says whether at least so many saves ever shared a transaction. Without that, a test would show nothing.
     bool were_batched(std::size_t saves) const {
         return std::ranges::any_of(bench.gate.batches(), [&](const auto& batch) { return batch.size() >= saves; });
     }
@@ -135,7 +135,7 @@ TEST_F(GroupCommit, ALimitOfNoSavesStillLetsOneThrough) {
     bench.options.batch_limits = {.saves_max = 0, .run_saves_max = 0, .bytes_max = 0};
     bench.options.queue_limits.saves_max = 0;
     StatePersistenceRequest request = make_step("run", 1);
-    request.timeout = milliseconds(500);  // for one that never finds anything to commit
+    request.timeout = milliseconds(500);  // ends a save that never finds anything to commit
     EXPECT_TRUE(bench.service().save_agent_state(request).has_value());
 }
 
@@ -188,7 +188,7 @@ TEST_F(GroupCommit, ARebasedSaveKeepsTheParentThatItWasGiven) {
     const Receipt parent = bench.service().save_agent_state(make_step("run", 1)).value();
     bench.hold_up();
     StatePersistenceRequest grown = make_step("run", 2);
-    grown.parent_snapshot_id = parent.snapshot_id;  // the head, until somebody else moves it
+    grown.parent_snapshot_id = parent.snapshot_id;  // the head, until another writer moves it
     Answer answer = bench.service().save_async(grown);
     StatePersistenceService other(bench.inner);
     ASSERT_TRUE(other.save_agent_state(make_step("run", 100)).has_value());
@@ -292,7 +292,7 @@ TEST_F(GroupCommit, AnUnknownOutcomeOfABatchIsResolvedAndNothingIsThereTwice) {
     }
 }
 
-// The head is where the save itself has put it.
+// The unknown commit of the save itself has moved the head.
 TEST_F(GroupCommit, ASaveThatAnUnknownBatchAppliedIsNoConflictForItsFallback) {
     bench.hold_up();
     std::vector<Answer> answers;
@@ -302,8 +302,9 @@ TEST_F(GroupCommit, ASaveThatAnUnknownBatchAppliedIsNoConflictForItsFallback) {
         request.expected_version = 0;
         answers.push_back(bench.service().save_async(request));
     }
-    bench.store->inject({.code = ErrorCode::kOutcomeUnknown, .nth = 2, .after_effect = true});  // after the blocker's
-    bench.store->inject({.code = ErrorCode::kUnavailable, .nth = 3});                           // "a" alone
+    bench.store->inject(
+        {.code = ErrorCode::kOutcomeUnknown, .nth = 2, .after_effect = true});  // the commit after the blocker's
+    bench.store->inject({.code = ErrorCode::kUnavailable, .nth = 3});           // the commit of "a" alone
     bench.let_go();
     for (Answer& answer : answers) expect_saved(answer, 1);
     for (const std::string run : {"a", "b"}) EXPECT_EQ(bench.on_disk(run), bench.steps({1}));
@@ -331,7 +332,7 @@ TEST_F(GroupCommit, RandomFailuresLoseNothingAndChangeNoOrder) {
         std::uint64_t nth = 0;
         for (int fault = 0; fault < 6; ++fault) {
             const ErrorCode code = kCodes[random() % 4];
-            nth += 30 + random() % 20;  // never what is done about the one before
+            nth += 30 + random() % 20;  // far enough from the fault before not to hit its retries
             other.store->inject(
                 {.code = code, .nth = nth, .after_effect = code == ErrorCode::kOutcomeUnknown && random() % 2 == 0});
         }
@@ -351,7 +352,7 @@ TEST_F(GroupCommit, RandomFailuresLoseNothingAndChangeNoOrder) {
     }
 }
 
-// States that are worth a delta.
+// Makes a save whose state is worth a delta.
 StatePersistenceRequest make_large_step(std::string run, std::int64_t step) {
     std::mt19937_64 random(7);
     std::string text = fmt::format(R"({{"step":{},"notes":[)", step);
@@ -405,7 +406,8 @@ TEST_F(GroupCommit, WhatWasEncodedAgainstASaveThatLeftTheQueueIsStoredAllTheSame
 
 class BehindOther : public GroupCommit {
 protected:
-    // Steps 2 (which leaves the queue at its deadline, or `ends_in_commit`) and 3 to 6 behind it, on top of step 1.
+    // Queues steps 2 to 6 on top of step 1. Step 2 is dropped: at its deadline in the queue or, if `ends_in_commit`,
+    // when its batch is made.
     void queue_behind_one_that_is_dropped(Durability durability, bool ends_in_commit) {
         ASSERT_TRUE(bench.service().save_agent_state(make_large_step("run", 1)).has_value());
         bench.hold_up();
@@ -437,7 +439,7 @@ protected:
     std::vector<Answer> behind;
 };
 
-// It leaves the queue, or is too late when its batch is made.
+// The parameter says whether the dropped save leaves the queue, or is too late when its batch is made.
 class BehindDropped : public BehindOther, public testing::WithParamInterface<bool> {};
 
 TEST_P(BehindDropped, NoneFallsBackAndEachIsWhereItsReceiptSays) {
@@ -498,7 +500,7 @@ TEST_F(BehindOther, AStrictSaveHasNoConflictWithADroppedOneButWithAnotherWriter)
         StatePersistenceRequest strict = make_step(run, 2);
         strict.on_conflict = OnConflict::kFail;
         Answer strict_answer = bench.service().save_async(strict);
-        // So that the head has the number that the strict save was prepared for.
+        // Then the head has the version that the strict save was prepared for.
         if (is_another_there) {
             ASSERT_TRUE(StatePersistenceService(bench.inner).save_agent_state(make_step(run, 7)).has_value());
         }
@@ -547,7 +549,8 @@ TEST_F(BehindOther, ADroppedParentIsNotFound) {
     EXPECT_TRUE(bench.on_disk("run").empty());
 }
 
-// One thread a run saves in order, with little patience, on a slow store that another writer moves now and then.
+// One thread saves a run in order, often with a short timeout, on a slow store. Now and then another writer moves the
+// head.
 TEST_F(BehindOther, WhateverIsDroppedTheRestIsInOrderAndItsReceiptsAreTrue) {
     const std::uint64_t first_seed = seed();
     SCOPED_TRACE(replay_line(first_seed));
@@ -588,7 +591,7 @@ TEST_F(BehindOther, WhateverIsDroppedTheRestIsInOrderAndItsReceiptsAreTrue) {
     for (const SnapshotInfo& info : found) versions[info.snapshot_id] = info.version;
     EXPECT_LT(saved.size(), answers.size()) << "nothing was dropped, so nothing was tested";
     for (const auto& [step, receipt] : saved) {
-        // One whose own deadline passes during its commit is tried once more.
+        // A save whose own deadline passes during its commit is tried once more, so only the patient ones are sure.
         if (patient.contains(step)) {
             EXPECT_EQ(receipt.outcome, Outcome::kPersisted) << "step " << step;
         }
@@ -631,7 +634,7 @@ TEST_F(GroupCommit, ASaveIdenticalToOneInFlightSharesItsFailure) {
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1}));
 }
 
-/// Applies the batch of run "run", says that it does not know whether it did, and takes no commit after that.
+/// A store that applies the batch of run "run", answers that the outcome is unknown, and refuses every later commit.
 class UndecidedStore final : public ForwardingStore {
 public:
     UndecidedStore() : ForwardingStore(make_memory_store()) {}
@@ -711,7 +714,7 @@ TEST_F(GroupCommit, AnAcknowledgedTwinDoesNotLeaveTheQueueWithAnImpatientCaller)
     EXPECT_TRUE(!flushed || bench.on_disk("run") == bench.steps({1})) << "an acknowledged save is gone untold";
 }
 
-// "Nothing was applied" is true only if nothing will be.
+// "Nothing was applied" is true only if nothing will be applied later.
 TEST_F(GroupCommit, WhoLeavesASaveThatAnEqualOneReliesOnIsToldThatItsOutcomeIsUnknown) {
     bench.hold_up();
     StatePersistenceRequest impatient = make_step("run", 1, kSync);
@@ -722,8 +725,7 @@ TEST_F(GroupCommit, WhoLeavesASaveThatAnEqualOneReliesOnIsToldThatItsOutcomeIsUn
     const auto left = first.get();
     bench.let_go();
     const Receipt saved = second.get().value();
-    const bool was_shared =
-        saved.outcome == Outcome::kDeduplicated;  // on a very slow machine it came too late for that
+    const bool was_shared = saved.outcome == Outcome::kDeduplicated;  // on a very slow machine it may come too late
     EXPECT_EQ(code_of(left), was_shared ? ErrorCode::kOutcomeUnknown : ErrorCode::kUnavailable);
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1}));
 }
@@ -758,7 +760,7 @@ TEST_F(GroupCommit, WhoDoesNotWaitForAnEqualSaveThatIsBeingCommittedHasSavedNoth
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1}));
 }
 
-// By the rule that holds for a skip.
+// The same rule holds for a skip.
 TEST_F(GroupCommit, AnEqualSaveWithAPhaseOfItsOwnSharesNoFate) {
     bench.hold_up();
     std::vector<Answer> answers;
@@ -782,7 +784,7 @@ TEST_F(GroupCommit, AnEqualSaveWithAPhaseOfItsOwnSharesNoFate) {
     EXPECT_EQ(phases, (std::vector<std::string>{"", "reporting", "triage"}));
 }
 
-// An own id may be taken, and that says nothing about who has none.
+// The id that a caller gives may be taken. That must not fail a save without an id.
 TEST_F(GroupCommit, ASaveWithoutAnIdSharesNoFateWithOneThatHasItsOwn) {
     StatePersistenceService other(bench.inner);
     StatePersistenceRequest taken = make_step("run", 7);
@@ -798,7 +800,7 @@ TEST_F(GroupCommit, ASaveWithoutAnIdSharesNoFateWithOneThatHasItsOwn) {
     EXPECT_EQ(bench.on_disk("run"), bench.steps({7, 1}));
 }
 
-// Every state is saved by one to three callers at once, with little patience and on a slow store.
+// One to three callers save every state at once, with short timeouts, on a slow store.
 TEST_F(GroupCommit, WhatEveryCallerWasToldIsNotAppliedIsNeverSeen) {
     const std::uint64_t first_seed = seed();
     SCOPED_TRACE(replay_line(first_seed));
@@ -856,7 +858,7 @@ TEST_F(GroupCommit, AnotherWriterBetweenTwoIdenticalSavesIsNotLostBehindASkip) {
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2, 1}));
 }
 
-// Its first commit is in the store, but the answer is slow to come.
+// A store whose first commit is applied at once, but answered late.
 class SlowToAnswer : public ForwardingStore {
 public:
     using ForwardingStore::ForwardingStore;
@@ -885,7 +887,7 @@ TEST_F(GroupCommit, AnotherWriterBehindACommitWithoutAnAnswerIsNotLostBehindAnEq
     StatePersistenceService other(bench.inner);
     ASSERT_TRUE(other.save_agent_state(make_step("run", 2)).has_value());
     Answer again = std::async(std::launch::async, [&] { return service.save_agent_state(make_step("run", 1)); });
-    again.wait_for(milliseconds(50));  // it may have found the first one under way by then
+    again.wait_for(milliseconds(50));  // by then it has probably found the first one in flight
     slow->may_answer.set_value();
     EXPECT_EQ(first.get().value().version, 1);
     const Receipt saved = again.get().value();
@@ -894,7 +896,7 @@ TEST_F(GroupCommit, AnotherWriterBehindACommitWithoutAnAnswerIsNotLostBehindAnEq
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2, 1}));
 }
 
-// Equal states, but one save takes another writer's head for a conflict and the other does not.
+// The states are equal, but only one of the saves treats another writer's head as a conflict.
 TEST_F(GroupCommit, ASaveThatMayConflictSharesNoFateWithOneThatIsRebased) {
     for (const bool is_strict_first : {true, false}) {
         const std::string run = is_strict_first ? "strict-first" : "strict-last";
@@ -1102,7 +1104,7 @@ TEST_F(GroupCommit, AFlushIsNotOverBecauseTheNewestSaveHasLeftTheQueue) {
     EXPECT_EQ(flushed.get(), bench.steps({1}));
 }
 
-// A store that another process keeps busy for a moment, from the first commit on.
+// A store that another process keeps busy for a moment, starting with the first commit.
 class BusyStore final : public ForwardingStore {
 public:
     using ForwardingStore::ForwardingStore;
@@ -1120,7 +1122,7 @@ private:
     Deadline free_at_;
 };
 
-// How long it may wait for the store is one thing, how long it was held by its own wish another.
+// The time for which a save is held does not count towards its timeout for the store.
 TEST_F(GroupCommit, AHeldSaveIsNotLostToABusyStoreBecauseItWasHeldForLong) {
     OptimizedStatePersistence service(std::make_shared<BusyStore>(bench.inner));
     StatePersistenceRequest held = make_step("run", 1, kExit);
@@ -1265,7 +1267,7 @@ TEST_F(GroupCommit, CloseWaitsForCompletionsThatAnotherThreadTells) {
 TEST_F(GroupCommit, CloseWaitsForASaveThatFellBack) {
     ASSERT_TRUE(bench.service().save_agent_state(make_step("run", 1)).has_value());
     bench.gate.close();
-    bench.service().clear_cache();  // so that the head is asked for
+    bench.service().clear_cache();  // so that the service asks for the head
     bench.store->inject({.call = StoreCall::kHead, .code = ErrorCode::kInternal});
     Answer fallen_back = bench.in_background(make_step("run", 2));
     bench.gate.await(1);
@@ -1314,11 +1316,11 @@ TEST_F(GroupCommit, ACompletionMayCallTheService) {
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2, 3, 4, 5}));
 }
 
-// Whoever commits for want of anybody else while it keeps its own place in the order of a run must not tell completions
-// there: one that saves into that run would wait for that very thread.
+// A call that holds its run's lane may have to lead a commit. It must not call completions then: a completion that
+// saves into that run would wait for the very thread that calls it.
 class CompletionIntoItsRun : public GroupCommit {
 protected:
-    // A save of "run" that is queued while the store is busy, and whose completion saves the next step.
+    // Queues a save of "run" while the store is busy. Its completion saves the next step.
     void queue_one_that_saves_again() {
         bench.options.timeout = std::chrono::seconds(30);
         auto& service = bench.service();
@@ -1345,7 +1347,7 @@ TEST_F(CompletionIntoItsRun, IsToldWhileAForkOfTheRunIsSaved) {
     StatePersistenceRequest fork = make_step("run", 9, kSync);
     fork.parent_snapshot_id = parent;
     Answer answer = bench.in_background(fork);
-    wait_until_past(milliseconds(50));  // for it to wait in the run's lane
+    wait_until_past(milliseconds(50));  // until it waits in the run's lane
     bench.let_go();
     expect_told_soon();
     EXPECT_TRUE(answer.get().has_value());
@@ -1373,7 +1375,7 @@ TEST_F(CompletionIntoItsRun, IsToldWhileASaveOfTheRunWaitsForAPlace) {
     EXPECT_TRUE(answer.get().has_value());
 }
 
-// An agent that saves its next step when the last one is stored: many of them, without a thread each.
+// Many agents, without a thread each. An agent saves its next step when the last one is stored.
 TEST_F(GroupCommit, ChainsOfCompletionsCarryOnByThemselves) {
     constexpr std::size_t kRuns = 64;
     constexpr std::int64_t kSteps = 60;
@@ -1394,8 +1396,8 @@ TEST_F(GroupCommit, ChainsOfCompletionsCarryOnByThemselves) {
     for (std::size_t run = 0; run < kRuns; ++run) EXPECT_EQ(bench.on_disk(name(run)).size(), std::size_t{kSteps});
 }
 
-// A completion that saves and waits for it commits by itself, and with its own save those of others, whose completions
-// do the same.
+// A completion that makes a blocking save leads a commit, and with its own save commits those of others. Their
+// completions do the same.
 TEST_F(GroupCommit, CompletionsThatSaveAreNotToldOneInsideTheOther) {
     constexpr std::size_t kSaves = 200;
     bench.options.batch_limits.saves_max = 1;

@@ -1,7 +1,7 @@
-// Goal: all leases of a process on one store cost one thread and one commit a heartbeat; one that is lost costs the
-// others nothing, and heartbeats go on whatever fails meanwhile.
-// Method: a memory store that counts commits and fails on demand. What goes together is shown by what a commit consists
-// of, and how often by counting; nothing asserts how long anything takes.
+// Goal: all leases of a process on one store cost one thread and one commit per heartbeat. A lease that is lost costs
+// the others nothing. Heartbeats go on, whatever fails meanwhile.
+// Method: a memory store counts commits and fails on demand. The content of a commit shows which leases are renewed
+// together. Commits are counted; no duration is asserted.
 
 #include "support/allocation_faults.h"
 #include "support/eventually.h"
@@ -64,7 +64,7 @@ protected:
         for (std::size_t i = 0; i < count; ++i) leases.push_back(acquire(fmt::format("run {}", i), options));
         return leases;
     }
-    /// How many leases each commit renewed, failed ones included.
+    /// Returns the number of leases that each commit renewed, including commits that failed.
     std::vector<std::size_t> renewals() const {
         const std::lock_guard lock(mutex_);
         return renewals_;
@@ -104,7 +104,7 @@ TEST_F(LeaseKeeping, AllLeasesAreRenewedByOneCommitAHeartbeatAndOneThread) {
     const std::vector<std::size_t> all = renewals();
     const auto heartbeats = (std::chrono::steady_clock::now() - begin) / options.heartbeat;
     EXPECT_LE(all.size(), static_cast<std::size_t>(heartbeats) + 2);
-    // The first may have been begun before the last lease was there, and the second for that one.
+    // The first commit may have begun before the last lease was there, and the second may be for that lease alone.
     EXPECT_THAT(std::vector(all.begin() + static_cast<std::ptrdiff_t>(before) + 2, all.end()), Each(50U));
 }
 
@@ -142,7 +142,7 @@ TEST_F(LeaseKeeping, AMovedLeaseIsRenewedAndTheOneThatItReplacesIsReleased) {
     EXPECT_TRUE(lease.is_held(soon()).value());
 }
 
-// ---- lost ----
+// ---- lost leases ----
 
 TEST_F(LeaseKeeping, ALeaseThatIsLostIsToldOnceAndCostsTheOthersNothing) {
     const std::vector<RunLease> leases = acquire_many(5, kOften);
@@ -171,7 +171,7 @@ TEST_F(LeaseKeeping, WhoeverIsToldMayGiveTheLeaseUp) {
     const std::stop_token lost = lease->lost();
     std::atomic<bool> is_gone = false;
     const std::stop_callback when_lost(lost, [&] {
-        lease.reset();  // the last one: its thread goes with it
+        lease.reset();  // the last lease: the thread ends with it
         is_gone = true;
     });
     take_away(*lease);
@@ -194,7 +194,7 @@ TEST_F(LeaseKeeping, ReleasingWaitsForNobodyWhoReleasesTheSameLease) {
     EXPECT_TRUE(eventually([&] { return is_released.load(); }));
 }
 
-// ---- what may fail ----
+// ---- failures ----
 
 TEST_F(LeaseKeeping, ARenewalThatFailsIsTriedAgainAndSaidOnce) {
     std::atomic<int> said = 0;

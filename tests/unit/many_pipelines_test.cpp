@@ -1,7 +1,7 @@
-// Goal: what many runs in one process need does not grow with them: one thread for their leases, one for their
-// timeouts, one commit a heartbeat, and one service for all if they are given one. Method: 50 runs that wait in a step
-// with a timeout; threads are counted in /proc, commits and leases by the store. How often is held against the time
-// that has passed, which may be any.
+// Goal: the needs of many runs in one process do not grow with their number. They share one thread for their leases,
+// one for their timeouts, one commit per heartbeat, and one service if they are given one. Method: 50 runs wait in a
+// step with a timeout. Threads are counted in /proc, commits and leases by the store. The number of commits is compared
+// with the time that has passed, however long that is.
 
 #include "support/make.h"
 #include "support/pipeline_bench.h"
@@ -35,7 +35,7 @@ class ManyPipelines : public testing::Test {
 protected:
     using Run = std::future<Result<PipelineResult>>;
 
-    /// Each on a thread of its own, by an executor of its own.
+    /// Begins the runs, each on its own thread and with its own executor.
     std::vector<Run> begin(const Pipeline& pipeline) {
         std::vector<Run> runs;
         for (std::size_t i = 0; i < kRuns; ++i) {
@@ -83,7 +83,7 @@ protected:
     std::latch are_held{kRuns};
     std::latch may_go{1};
     std::mutex mutex;
-    std::vector<std::size_t> renewals;  // how many leases each commit renewed, under the mutex
+    std::vector<std::size_t> renewals;  // the number of leases that each commit renewed; guarded by the mutex
 };
 
 TEST_F(ManyPipelinesAtOnce, NeedEightThreadsAtMostBesideThoseOfTheirAgents) {
@@ -111,7 +111,7 @@ TEST_F(ManyPipelinesAtOnce, RenewAllTheirLeasesByOneCommitAHeartbeat) {
     expect_completed(runs);
     ASSERT_GE(all.size(), until_all_were_held + 8) << "the leases are not renewed";
     EXPECT_LE(all.size(), static_cast<std::size_t>(heartbeats) + 3);
-    // While the last ones come, some may lack in a few.
+    // While the last runs begin, a few commits may lack some of the leases.
     EXPECT_THAT(std::vector(all.begin() + static_cast<std::ptrdiff_t>(until_all_were_held) + 4, all.end()),
                 Each(kRuns));
 }
@@ -143,7 +143,7 @@ TEST_F(ManyPipelines, ThatSaveThroughAServiceWhichWasClosedEndWithItsError) {
     EXPECT_EQ(result->error->code, ErrorCode::kClosed);
 }
 
-// Another durability than the service's, in both directions.
+// The configuration has another durability than the service, in both directions.
 TEST_F(ManyPipelines, SaveWithTheDurabilityOfTheirConfigurationWhateverTheServicesIs) {
     OptimizedOptions lazy;
     lazy.durability = Durability::kExit;

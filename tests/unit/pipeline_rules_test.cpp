@@ -1,6 +1,6 @@
-// Goal: a pipeline that cannot run is refused before anything runs, and the message names the step and what to do; the
-//   fingerprint changes with all that a run depends on, and with nothing else.
-// Method: one pipeline that is right, and one wrong thing at a time.
+// Goal: a pipeline that cannot run is refused before anything runs, and the message names the step and what to do. The
+// fingerprint changes with everything that a run depends on, and with nothing else.
+// Method: one valid pipeline, and one mistake at a time.
 
 #include "pipeline/rules/pipeline_rules.h"
 
@@ -28,7 +28,7 @@ Step step(const std::string& name, const std::vector<std::string>& awaited = {})
     return made;
 }
 
-/// a, then b and c together, then d if b was completed.
+/// Makes a valid pipeline: a, then b and c together, then d if b was completed.
 Pipeline good_pipeline() {
     Pipeline pipeline{.name = "review", .stages = {}};
     pipeline.stages.push_back({.steps = {step("a")}});
@@ -46,14 +46,14 @@ std::string refusal(const Pipeline& pipeline, const KnownNames& known = kKnown) 
     return status.error().message;
 }
 
-/// Of the good pipeline after one change.
+/// Returns the error of the good pipeline after one change.
 std::string refusal_after(const std::function<void(Pipeline&)>& change) {
     Pipeline pipeline = good_pipeline();
     change(pipeline);
     return refusal(pipeline);
 }
 
-/// Of the good pipeline with step "d" changed.
+/// Returns the error of the good pipeline with step "d" changed.
 std::string refusal_of_d(const std::function<void(Step&)>& change) {
     const std::string message = refusal_after([&](Pipeline& pipeline) { change(pipeline.stages[2].steps[0]); });
     EXPECT_THAT(message, HasSubstr("step \"d\""));

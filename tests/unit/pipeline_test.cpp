@@ -1,5 +1,7 @@
-// Pipelines: what runs, in which order, what is saved when, and where a run goes on. Agents are lambdas, the store is
-// in memory; a "crash" is here a failure or a cancellation (tests/fault/pipeline_kill_test.cpp kills processes).
+// Goal: a pipeline runs the right steps in the right order, saves what it should when it should, and goes on at the
+// right place.
+// Method: agents are lambdas, and the store is in memory. Here a "crash" is a failure or a cancellation;
+// tests/fault/pipeline_kill_test.cpp kills processes.
 
 #include "support/pipeline_bench.h"
 
@@ -345,7 +347,7 @@ TEST_F(PipelineTest, NoMoreStepsOfAGroupRunAtOnceThanItAllows) {
     }
 }
 
-// With two at once: both are there, or neither would go on.
+// Two steps may run at once. Each waits for the other, so neither would go on alone.
 TEST_F(PipelineTest, AsManyStepsOfAGroupRunAtOnceAsItAllows) {
     std::barrier pair(2);
     bench.add("meet", [&](const State& state, const AgentCall& call) -> Result<State> {
@@ -390,7 +392,7 @@ TEST_F(PipelineTest, ALimitedGroupThatIsCancelledBetweenTwoStepsIsNotCompleted) 
     EXPECT_THAT(bench.journal.order(), ElementsAre("x", "y", "z"));
 }
 
-// ---- going on ----
+// ---- resuming ----
 
 TEST_F(PipelineTest, AFailedRunGoesOnWithTheStepThatFailed) {
     bench.add_breakable("breakable");
@@ -443,7 +445,7 @@ TEST_F(PipelineTest, AChangedPipelineIsRefusedUnlessTheChangesAreAccepted) {
     EXPECT_THAT(bench.journal.order(), ElementsAre("b", "c"));
 }
 
-/// A run that has completed a, x, y and b, in a pipeline whose last step, c, has failed.
+/// A run that has completed a, x, y and b. The last step of its pipeline, c, has failed.
 class ChangedPipeline : public PipelineTest {
 protected:
     ChangedPipeline() {
@@ -497,7 +499,8 @@ TEST_F(ChangedPipeline, MayPutWhatIsCompletedInAnotherOrderAndAddBehindIt) {
     EXPECT_THAT(bench.journal.order(), ElementsAre("new", "c"));
 }
 
-// A skipped step of a group that had not ended becomes one of its own, further on: only then is it decided about.
+// A group has not ended, and one of its steps was skipped. The changed pipeline has that step alone, further on, and
+// decides about it only then.
 TEST_F(PipelineTest, AChangedPipelineForgetsWhatBecameOfAStepThatComesLaterNow) {
     bench.add_breakable("breakable");
     Pipeline pipeline{.name = "p", .stages = {alone("a"), together({"x", "y"})}};
@@ -511,7 +514,7 @@ TEST_F(PipelineTest, AChangedPipelineForgetsWhatBecameOfAStepThatComesLaterNow) 
     EXPECT_THAT(bench.history().back().metadata, testing::Not(HasSubstr("skipped")));
 }
 
-// As an early version saved it: it did not note which steps had ended.
+// An early version did not save which steps had ended.
 TEST_F(ChangedPipeline, IsRefusedWhereTheRecordDoesNotNameTheSteps) {
     const auto head = bench.history().back();
     auto metadata = nlohmann::ordered_json::parse(head.metadata);
@@ -669,7 +672,7 @@ TEST_F(PipelineTest, WhatOneSaveMissedTheNextOneHas) {
 
 class TwoExecutors : public PipelineTest {
 protected:
-    // An executor in the step "hold" of its run.
+    // Begins a run whose executor stops in the step "hold".
     TwoExecutors() {
         bench.add("hold", [this](const State& state, const AgentCall& call) -> Result<State> {
             if (call.attempt > 1) return with_member(state, call.step, "second");
@@ -752,7 +755,7 @@ TEST_F(PipelineTest, OneThatWasSupersededIsToldByItsHeartbeat) {
     EXPECT_EQ(superseded->error->code, ErrorCode::kConflict);
 }
 
-// It may be somebody else's: only what is saved says whose a run is.
+// Only a snapshot says who owns a run, so this run may be another user's.
 TEST_F(PipelineTest, ARunThatHasSavedNothingYetIsTakenOverByNobody) {
     const LeaseInfo held{.lease = {.owner = "elsewhere", .epoch = 3},
                          .heartbeat_at = Runtime().with_defaults().clock->now()};
@@ -777,7 +780,7 @@ TEST_F(PipelineTest, AnExecutorThatIsSilentForTooLongCountsAsDead) {
     ASSERT_TRUE(hold("run", now - std::chrono::seconds(61)));
     bench.complete(pipeline);
     EXPECT_EQ(bench.store->lease("run", soon()).value()->lease, (Lease{.owner = "", .epoch = 4}));
-    // It may have waited for a locked store for 30 s and more, and its clock may be behind.
+    // An executor may have waited for a locked store for 30 s and more, and its clock may be behind.
     ASSERT_TRUE(hold("fresh", now - std::chrono::seconds(55)));
     EXPECT_FALSE(bench.execute(pipeline, "fresh"));
 }

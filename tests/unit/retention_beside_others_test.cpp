@@ -1,6 +1,6 @@
-// Goal: whoever writes, prunes or deletes meanwhile, and whatever is damaged, retention deletes nothing that it should
-// not and all that remains loads. Method: other writers work between plan and commit, on the same memory store; single
-// frames are damaged by hand.
+// Goal: even if others write, prune or delete meanwhile, and if snapshots are damaged, retention deletes nothing that
+// it should keep, and everything that remains loads. Method: other writers work between plan and commit, on the same
+// memory store. Single frames are damaged by hand.
 
 #include <cairn/retention.h>
 
@@ -66,7 +66,7 @@ TEST_F(RetentionBesideOthers, TwoPrunersOfOneRunAgree) {
     expect_intact(*memory, run);
 }
 
-/// Lets somebody else do something before the first `get`.
+/// Calls `interruption` before the first `get`.
 class InterruptedStore final : public ForwardingStore {
 public:
     InterruptedStore(std::shared_ptr<Store> next, std::function<void()> interruption)
@@ -87,7 +87,7 @@ TEST_F(RetentionBesideOthers, ARehearsalBesideAnotherPrunerCountsWhatIsLeft) {
             if (i == 15 || i == 18) info.expires_at = test::kEpoch;
         });
     }
-    // 18 has been counted by then; 15 and older are gone when it is read again.
+    // By then the rehearsal has counted version 18. When it reads again, versions up to 15 are gone.
     InterruptedStore interrupted(memory, [&] { EXPECT_TRUE(prune(*memory, {.keep_last = 5})); });
     options.dry_run = true;
     options.snapshots_per_commit = 1;
@@ -147,7 +147,7 @@ TEST_F(RetentionBesideOthers, AnOutcomeThatRemainsUnknownIsToldAsSuch) {
 
 // ---- damage ----
 
-// The snapshot's frame becomes something that does not decode.
+// Replaces the snapshot's frame by one that does not decode.
 void damage(Store& store, const ChainedRun& run, std::int64_t version) {
     const SnapshotInfo info = history(store, run.run_id()).at(static_cast<std::size_t>(version - 1));
     Snapshot snapshot = store.get(run.run_id(), info.snapshot_id, test::soon()).value().value();

@@ -1,6 +1,6 @@
-// Goal: retention deletes exactly what the policy or the target lets go, counts what it does, and all that remains
-// loads to the very text that was saved. Method: runs with real chains of frames on the memory store, each rule by
-// hand.
+// Goal: retention deletes exactly the snapshots that the policy or the target lets go, and counts what it does.
+// Everything that remains loads to the text that was saved.
+// Method: runs with real chains of frames on the memory store, with a case for each rule.
 
 #include <cairn/retention.h>
 

@@ -1,6 +1,6 @@
-// Goal: documents of nlohmann::json go in and out of states without a change that nobody asked for; what either side
-//   cannot hold is an error that names the place.
-// Method: round trips by hand for both document types; each refusal with its code and path.
+// Goal: documents of nlohmann::json become states, and states documents, without an unasked change. A value that one
+// side cannot hold is an error that names the place.
+// Method: round trips by hand for both document types. Each refusal with its code and path.
 
 #include <cairn/state_json.h>
 

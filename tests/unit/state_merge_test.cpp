@@ -1,7 +1,7 @@
-// Goal: a merge patch does what RFC 7396 says, and leaves every token that it does not name as it was written; pointers
-//   find what RFC 6901 says.
+// Goal: a merge patch does what RFC 7396 says, and leaves every token that it does not name as it was written. Pointers
+// find what RFC 6901 says.
 // Method: the RFCs' own examples; odd tokens, keys and duplicates by hand; seeded random pairs (CAIRN_TEST_SEED=n
-//   replays) against nlohmann's merge_patch; texts that are deep, and wide.
+// replays), compared with nlohmann's merge_patch; deep and wide texts.
 
 #include "state/state_merge.h"
 
@@ -37,7 +37,7 @@ std::string patched(const std::string& base, const std::string& patch) {
 }
 
 TEST(StateMerge, TheExamplesOfTheRfcComeOutAsItSays) {
-    // Appendix A, those whose target and patch are objects.
+    // Appendix A: the examples whose target and patch are objects.
     EXPECT_EQ(patched(R"({"a":"b"})", R"({"a":"c"})"), R"({"a":"c"})");
     EXPECT_EQ(patched(R"({"a":"b"})", R"({"b":"c"})"), R"({"a":"b","b":"c"})");
     EXPECT_EQ(patched(R"({"a":"b"})", R"({"a":null})"), "{}");
@@ -86,7 +86,7 @@ TEST(StateMerge, AnEmptyPatchChangesNoByte) {
     }
 }
 
-/// Few keys, so that base and patch meet; nothing that nlohmann cannot hold.
+/// Makes a document with few keys, so that base and patch share some, and without values that nlohmann cannot hold.
 JsonNode random_mergeable(Random& random, std::size_t depth) {
     static const std::vector<std::string> kKeys{R"("a")", R"("\u0061")", R"("b")", R"("c")", R"("é")", R"("\u00e9")"};
     static const std::vector<std::string> kScalars{"null", "null", "1", "-2.5", "true", R"("x\n")", R"("}{,:")"};

@@ -1,4 +1,5 @@
-// Goal: deltas applied in a row give the same texts as one after the other, whatever they keep, within bounded memory.
+// Goal: deltas applied as a chain give the same texts as deltas applied one by one, whatever they copy, within bounded
+// memory.
 // Method: random histories, decoded as a chain and step by step; chains made to explode in pieces or in memory.
 
 #include "frame/text_chain.h"
@@ -50,7 +51,7 @@ TEST(TextChain, EveryTextOfARandomHistoryIsExact) {
     }
 }
 
-// Hundreds of edits all over a large text at each step, as a table of counters has: the text is not copied at each.
+// Each step makes hundreds of edits all over a large text, like a table of counters. A step must not copy the text.
 TEST(TextChain, ScatteredEditsDoNotCopyTheTextAtEachDelta) {
     const std::uint64_t seed = test::seed();
     SCOPED_TRACE(test::replay_line(seed));
@@ -70,7 +71,7 @@ TEST(TextChain, ScatteredEditsDoNotCopyTheTextAtEachDelta) {
     EXPECT_LE(chain.bytes_flattened(), kSteps / 3 * text.size());
 }
 
-// Each step repeats the whole text with one byte between: the number of pieces doubles.
+// Each step repeats the whole text with one byte between, so the number of pieces doubles.
 TEST(TextChain, PiecesThatMultiplyAreMadeWhole) {
     std::string text = Edits(1).text(300);
     const std::string base = text;

@@ -1,6 +1,6 @@
-// Goal: export and import are a library: whoever has lines and a place for them (a server, a binding) needs no program.
-// Method: lines are taken into a list and given from one; what each step promises is held against two stores in memory.
-// The format itself, damage and interruptions are tested with the program (tests/cli/transfer_test.cpp).
+// Goal: export and import are a library. A server or a binding that has lines and a place for them needs no program.
+// Method: lines go into a list and come from a list, and the results are compared in two stores in memory.
+// tests/cli/transfer_test.cpp tests the format, damage and interruptions with the program.
 
 #include "support/make.h"
 #include "transfer/exporter.h"

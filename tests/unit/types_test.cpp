@@ -1,5 +1,6 @@
-// Goal: the names, times and rules of cairn/types.h are those that the documentation and the stored format fix.
-// Method: every constant by its text; times by round trip, by known instants and by texts that must be refused.
+// Goal: the names, times and rules of cairn/types.h are those of the documentation and the stored format.
+// Method: compares every constant with its text. Tests times by round trips, by known instants and by texts that must
+// be refused.
 
 #include <cairn/types.h>
 

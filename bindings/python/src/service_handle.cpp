@@ -94,7 +94,7 @@ private:
     }
 
     void check_process() const {
-        if (::getpid() != process_) raise(made_before_fork("the service", process_));
+        if (::getpid() != process_) raise(made_before_fork_error("the service", process_));
     }
 
     // Returns true if acknowledged saves may still be queued.

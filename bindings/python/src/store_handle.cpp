@@ -199,7 +199,7 @@ Call delete_runs(const StoreHandle& handle, OptionalText run_id, OptionalText th
 StoreHandle::StoreHandle(std::shared_ptr<Store> store, std::shared_ptr<CallExecutor> executor)
     : store_(bound_to_process(std::move(store))), executor_(std::move(executor)) {}
 
-Error made_before_fork(const std::string& what, pid_t process) {
+Error made_before_fork_error(const std::string& what, pid_t process) {
     return {.code = ErrorCode::kClosed,
             .message = fmt::format("{} belongs to process {}, of which this one is a fork: open the store after "
                                    "forking only, or start the process anew (exec, spawn)",
@@ -207,7 +207,7 @@ Error made_before_fork(const std::string& what, pid_t process) {
 }
 
 Result<std::shared_ptr<Store>> StoreHandle::store() const {
-    if (::getpid() != process_) return std::unexpected(made_before_fork("the store", process_));
+    if (::getpid() != process_) return std::unexpected(made_before_fork_error("the store", process_));
     return store_;
 }
 

@@ -33,7 +33,7 @@ private:
 };
 
 /// The error for a forked child.
-Error made_before_fork(const std::string& what, pid_t process);
+Error made_before_fork_error(const std::string& what, pid_t process);
 
 void bind_store(pybind11::module_& module);
 

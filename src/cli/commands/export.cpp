@@ -66,8 +66,8 @@ void print_report(const ExportReport& report, std::size_t runs, bool json) {
          : print_line(fmt::format("exported {} of {}", counted(report.snapshots, "snapshot"), counted(runs, "run")));
 }
 
-// Sums up the places that were left out, which were named before, in one error.
-Status left_out(const Cli& cli, const ExportReport& report) {
+// Returns an error that sums up the places that were left out, if there were any. Each was named before.
+Status check_complete(const Cli& cli, const ExportReport& report) {
     if (report.damaged != 0) {
         return fail(ErrorCode::kCorrupt,
                     fmt::format("{} is damaged (places: {}): what is named above was left out, the rest is exported",
@@ -93,7 +93,7 @@ Status export_store(const Cli& cli, const ExportArguments& arguments) {
     const auto report = write_whole(cli, **store, *runs, *std::move(file));
     if (!report) return std::unexpected(report.error());
     if (!arguments.to_standard_output()) print_report(*report, runs->size(), cli.json);
-    return left_out(cli, *report);
+    return check_complete(cli, *report);
 }
 
 }  // namespace

@@ -61,7 +61,7 @@ private:
         if (!again) return std::unexpected(again.error());
         const bool is_damaged = *again && !(*again)->damage.empty();
         if (!is_damaged) return {};
-        return std::unexpected(cannot_be_loaded(info, {.code = ErrorCode::kCorrupt, .message = info.damage}));
+        return std::unexpected(unloadable_snapshot_error(info, {.code = ErrorCode::kCorrupt, .message = info.damage}));
     }
 
     // If damage keeps the records from being read, each candidate is tried by itself.

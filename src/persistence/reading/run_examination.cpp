@@ -203,7 +203,7 @@ Status RunExamination::read_again(std::size_t place, Texts& texts) {
     Decoded decoded = decode(record, frames->front().frame, texts.find(record.base));
     if (!decoded.is_sound) {
         if (!is_unreadable(decoded.is_sound.error())) return decoded.is_sound;
-        problems_[place] = {.error = cannot_be_loaded(**info, std::move(decoded.is_sound.error())),
+        problems_[place] = {.error = unloadable_snapshot_error(**info, std::move(decoded.is_sound.error())),
                             .is_without_text = !decoded.text};
     }
     if (decoded.text) keep(place, *std::move(decoded.text), texts);
@@ -255,7 +255,7 @@ bool RunExamination::is_known_to_fail(std::size_t place) {
     const Record& record = records_[place];
     if (record.frames > kChainFramesUpper) {
         const SnapshotInfo info{.run_id = run_id_, .version = record.version};
-        problems_[place] = {.error = chain_is_too_long(info).error(), .is_without_text = true};
+        problems_[place] = {.error = overlong_chain_error(info).error(), .is_without_text = true};
         return true;
     }
     const auto base = record.base == place ? problems_.end() : problems_.find(record.base);
@@ -279,9 +279,9 @@ std::optional<Error> RunExamination::problem(const SnapshotInfo& info) const {
     const Problem& problem = found->second;
     if (problem.because == 0) return problem.error;
     const bool is_limit = problem.error.code == ErrorCode::kLimitExceeded;
-    return cannot_be_loaded(info, {.code = problem.error.code,
-                                   .message = fmt::format("version {}, which it needs, is {}", problem.because,
-                                                          is_limit ? "larger than the limit" : "damaged")});
+    return unloadable_snapshot_error(info, {.code = problem.error.code,
+                                            .message = fmt::format("version {}, which it needs, is {}", problem.because,
+                                                                   is_limit ? "larger than the limit" : "damaged")});
 }
 
 }  // namespace cairn

@@ -12,8 +12,8 @@ namespace {
 constexpr std::string_view kAdviceForSnapshot =
     "Check the snapshot's id; the run's history (`cairn log --run RUN`) lists what there is.";
 
-std::unexpected<Error> damaged(const SnapshotInfo& info, Error error) {
-    return std::unexpected(cannot_be_loaded(info, std::move(error)));
+std::unexpected<Error> damaged_snapshot_error(const SnapshotInfo& info, Error error) {
+    return std::unexpected(unloadable_snapshot_error(info, std::move(error)));
 }
 
 // Applies the frames that the snapshot needs, then its own, and compares the result with the record beside it.
@@ -84,7 +84,7 @@ bool is_described(std::string_view full_frame, const Checksum& checksum, std::ui
     return !header || (header->checksum == checksum && header->text_bytes == state_bytes);
 }
 
-Error cannot_be_loaded(const SnapshotInfo& info, Error error) {
+Error unloadable_snapshot_error(const SnapshotInfo& info, Error error) {
     const std::string_view remedy = error.code == ErrorCode::kLimitExceeded ? " (CAIRN_STATE_BYTES_MAX)" : "";
     error.message =
         fmt::format("snapshot {} (version {}): {}{}", info.snapshot_id, info.version, error.message, remedy);
@@ -93,12 +93,13 @@ Error cannot_be_loaded(const SnapshotInfo& info, Error error) {
 
 Result<State> decode_snapshot(const Snapshot& snapshot, const StateLimits& limits) {
     if (const std::string& damage = snapshot.info.damage; !damage.empty()) {
-        return damaged(snapshot.info, {.code = ErrorCode::kCorrupt, .message = damage});
+        return damaged_snapshot_error(snapshot.info, {.code = ErrorCode::kCorrupt, .message = damage});
     }
     Result<std::string> text = decode_text(snapshot, limits.bytes_max);
-    if (!text) return damaged(snapshot.info, std::move(text.error()));
+    if (!text) return damaged_snapshot_error(snapshot.info, std::move(text.error()));
     // A checksum only finds accidents: anybody who can write the file can write a matching checksum.
-    if (Status stored = check_stored_text(*text); !stored) return damaged(snapshot.info, std::move(stored.error()));
+    if (Status stored = check_stored_text(*text); !stored)
+        return damaged_snapshot_error(snapshot.info, std::move(stored.error()));
     return State::from_normal_text(std::move(*text));
 }
 

@@ -26,7 +26,7 @@ bool is_owned(const SnapshotInfo& info, const LoadRequest& request);
 bool is_described(std::string_view full_frame, const Checksum& checksum, std::uint64_t state_bytes);
 
 /// Returns `error` with the snapshot's id and version, and with the name of the setting if a limit was exceeded.
-Error cannot_be_loaded(const SnapshotInfo& info, Error error);
+Error unloadable_snapshot_error(const SnapshotInfo& info, Error error);
 
 /// Returns " under this owner" if an owner is given.
 std::string_view under_owner(const std::optional<std::string>& thread_id, const std::optional<std::string>& user_id);

@@ -27,11 +27,11 @@ void add_counts(RetentionReport& total, const RetentionReport& more) {
     total.frame_bytes_added += more.frame_bytes_added;
 }
 
-std::unexpected<Error> changed_meanwhile(const OwnedRun& run) {
+std::unexpected<Error> changed_run_error(const OwnedRun& run) {
     return fail(ErrorCode::kConflict, fmt::format("run \"{}\" was changed meanwhile", run.run_id));
 }
 
-std::unexpected<Error> cannot_rewrite(const OwnedRun& run, const RetentionEntry& entry, Error cause) {
+std::unexpected<Error> rewrite_error(const OwnedRun& run, const RetentionEntry& entry, Error cause) {
     return std::unexpected(
         Error{.code = cause.code,
               .message = fmt::format("snapshot {} (version {}) of run \"{}\" needs one that is to go and cannot be "
@@ -161,7 +161,7 @@ Status RetentionWorker::add(Change& change, const OwnedRun& run, std::span<const
 Result<EncodedState> RetentionWorker::encode(const OwnedRun& run, const RetentionEntry& entry,
                                              const RetentionEntry* base) {
     Result<State> state = load_state(run, entry);
-    if (!state && is_unreadable(state.error())) return cannot_rewrite(run, entry, std::move(state.error()));
+    if (!state && is_unreadable(state.error())) return rewrite_error(run, entry, std::move(state.error()));
     if (!state) return std::unexpected(std::move(state.error()));
     if (base == nullptr) return encode_full(*state, FrameOptions{});
     Result<ChainedState> loaded_base = load(run, *base);
@@ -193,7 +193,7 @@ Result<ChainedState> RetentionWorker::load(const OwnedRun& run, const RetentionE
         {.run_id = run.run_id, .snapshot_id = entry.snapshot_id, .thread_id = run.thread_id, .user_id = run.user_id},
         options_.state_limits, until());
     const bool is_gone = loaded ? loaded->info.version != entry.version : loaded.error().code == ErrorCode::kNotFound;
-    if (is_gone) return changed_meanwhile(run);
+    if (is_gone) return changed_run_error(run);
     return loaded;
 }
 

@@ -207,7 +207,7 @@ Status SnapshotWriter::check_lease(const StatePersistenceRequest& request, Deadl
     if (!found) return std::unexpected(found.error());
     const Lease current = *found ? (*found)->lease : Lease{};
     if (current == *request.lease) return {};
-    return is_executed_by_another(request.run_id, *request.lease, current);
+    return executed_by_another_error(request.run_id, *request.lease, current);
 }
 
 Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::commit(const RunBatch& batch, const State& state,

@@ -113,16 +113,20 @@ private:
     template <class T, class Answer>
     Result<T> read(Answer answer) {
         const std::shared_lock lock(mutex_);
-        if (closed_) return closed();
+        if (closed_) return closed_store_error();
         try {
             return answer();
         } catch (const std::bad_alloc&) {
-            return out_of_memory();
+            return out_of_memory_error();
         }
     }
 
-    static std::unexpected<Error> closed() { return fail(ErrorCode::kClosed, "the memory store was closed"); }
-    static std::unexpected<Error> out_of_memory() { return fail(ErrorCode::kInternal, "memory store: no memory"); }
+    static std::unexpected<Error> closed_store_error() {
+        return fail(ErrorCode::kClosed, "the memory store was closed");
+    }
+    static std::unexpected<Error> out_of_memory_error() {
+        return fail(ErrorCode::kInternal, "memory store: no memory");
+    }
 
     // The caller must hold the lock.
     const MemoryRun* find_run(std::string_view run_id) const;
@@ -230,7 +234,7 @@ Status MemoryStore::commit_one(RunBatch batch) try {
     apply(std::move(batch));
     return {};
 } catch (const std::bad_alloc&) {
-    return out_of_memory();
+    return out_of_memory_error();
 }
 
 Result<std::vector<Status>> MemoryStore::commit(std::span<const RunBatch> batches, Deadline /*deadline*/) {
@@ -238,14 +242,14 @@ Result<std::vector<Status>> MemoryStore::commit(std::span<const RunBatch> batche
         std::vector<Status> answers = check_batches(batches);
         std::vector<RunBatch> copies(batches.begin(), batches.end());  // large memory is taken before anything changes
         const std::unique_lock lock(mutex_);
-        if (closed_) return closed();
+        if (closed_) return closed_store_error();
         if (read_only_) return fail(ErrorCode::kReadOnly, "the memory store was opened read-only");
         for (std::size_t i = 0; i < answers.size(); ++i) {
             if (answers[i]) answers[i] = commit_one(std::move(copies[i]));
         }
         return answers;
     } catch (const std::bad_alloc&) {
-        return out_of_memory();
+        return out_of_memory_error();
     }
 }
 

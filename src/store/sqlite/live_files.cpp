@@ -107,13 +107,13 @@ Status LiveFiles::remember(std::string_view database_header, Deadline deadline) 
     const std::optional<Id> database = find(database_);
     const std::optional<Id> log = find(log_);
     const std::optional<Id> lock_file = find(lock_file_);
-    if (!database) return not_the_same_files(database_, "it was moved or deleted");
-    if (!log) return not_the_same_files(database_, "its log (-wal) was removed");
+    if (!database) return changed_files_error(database_, "it was moved or deleted");
+    if (!log) return changed_files_error(database_, "its log (-wal) was removed");
     if (!lock_file || !file_locks::has_lock_file(database_, lock_file->device, lock_file->inode) ||
         others_have_another_lock_file(database_, deadline)) {
-        return not_the_same_files(database_, "its lock file (-shm) was removed or replaced");
+        return changed_files_error(database_, "its lock file (-shm) was removed or replaced");
     }
-    if (!log_fits_index()) return not_the_same_files(database_, "its log (-wal) was removed, replaced or cut off");
+    if (!log_fits_index()) return changed_files_error(database_, "its log (-wal) was removed, replaced or cut off");
     database_id_ = *database;
     log_id_ = *log;
     lock_file_id_ = *lock_file;
@@ -167,7 +167,7 @@ LiveFiles::Finding LiveFiles::look_at_log() const {
     return {};  // it changes all the time, so somebody writes to it
 }
 
-std::unexpected<Error> not_the_same_files(const fs::path& database, std::string_view what) {
+std::unexpected<Error> changed_files_error(const fs::path& database, std::string_view what) {
     return fail(
         ErrorCode::kUnavailable,
         fmt::format("{}: {} while the store was open, so nothing is saved: end every program that uses the store, "

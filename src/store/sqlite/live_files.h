@@ -89,6 +89,6 @@ private:
 };
 
 /// The error of a finding: what happened to the store at `database`, and what to do.
-[[nodiscard]] std::unexpected<Error> not_the_same_files(const std::filesystem::path& database, std::string_view what);
+[[nodiscard]] std::unexpected<Error> changed_files_error(const std::filesystem::path& database, std::string_view what);
 
 }  // namespace cairn::sqlite

@@ -306,7 +306,7 @@ Status Connection::watch_files() {
     return {};
 }
 
-std::optional<Error> Connection::files_do_not_fit() {
+std::optional<Error> Connection::find_files_error() {
     if (!file_locks::others_on(path_).on_database.value_or(true)) return std::nullopt;
     const Result<LiveFiles> files = note_files();
     release_unused_index();
@@ -358,7 +358,7 @@ Status Connection::act_on(const LiveFiles::Finding& finding) {
     if (finding.state == LiveFiles::State::kSound) return {};
     lost_files_ = true;
     broken_ = true;
-    auto error = not_the_same_files(path_, finding.what);
+    auto error = changed_files_error(path_, finding.what);
     if (finding.state == LiveFiles::State::kLost) loss_ = error.error();
     return error;
 }

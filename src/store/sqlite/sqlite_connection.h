@@ -145,7 +145,7 @@ public:
     /// Errors: kUnavailable (they do not fit together: some were removed or replaced under others who have it open).
     [[nodiscard]] Status watch_files();
     /// That error, if it is the reason for another one that occurred while others have the database open.
-    std::optional<Error> files_do_not_fit();
+    std::optional<Error> find_files_error();
     /// Call it before a commit. Errors: kUnavailable (the path names other files now, or their content was exchanged;
     /// this connection, and all others to the path, must be closed).
     [[nodiscard]] Status check_files();

@@ -104,10 +104,10 @@ private:
     // Calls `work` while the store is open. Its result is a value even if memory runs out.
     template <class T, class Work>
     Result<T> while_open(Work work) {
-        if (guard_.forked()) return closed("was opened by the process that this one was forked from");
-        if (closed_) return closed("was closed");
+        if (guard_.forked()) return closed_store_error("was opened by the process that this one was forked from");
+        if (closed_) return closed_store_error("was closed");
         const std::shared_lock lock(open_);
-        if (closed_) return closed("was closed");
+        if (closed_) return closed_store_error("was closed");
         if (has_lost_) return std::unexpected(*loss_);
         try {
             return work();
@@ -146,10 +146,12 @@ private:
         });
     }
 
-    std::unexpected<Error> closed(std::string_view how) const {
+    std::unexpected<Error> closed_store_error(std::string_view how) const {
         return fail(ErrorCode::kClosed, fmt::format("the store {}", how));
     }
-    static std::unexpected<Error> read_only() { return fail(ErrorCode::kReadOnly, "the store was opened read-only"); }
+    static std::unexpected<Error> read_only_error() {
+        return fail(ErrorCode::kReadOnly, "the store was opened read-only");
+    }
     void discard_connections(const Connection& found);
     Result<std::vector<Status>> commit_once(std::span<const RunBatch> batches, const std::vector<Status>& answers,
                                             Deadline deadline);
@@ -206,7 +208,7 @@ void SqliteStore::discard_connections(const Connection& found) {
 Result<std::vector<Status>> SqliteStore::commit(std::span<const RunBatch> batches, Deadline deadline) {
     using Answers = std::vector<Status>;
     if (read_only_) {
-        return while_open<Answers>([] { return Result<Answers>(read_only()); });
+        return while_open<Answers>([] { return Result<Answers>(read_only_error()); });
     }
     const Result<Answers> checked = while_open<Answers>([&] { return Result<Answers>(check_batches(batches)); });
     if (!checked) return checked;
@@ -392,7 +394,7 @@ Status SqliteStore::empty_log(Deadline deadline) {
 }
 
 Result<std::uint64_t> SqliteStore::reclaim(Deadline deadline) {
-    if (read_only_) return while_open<std::uint64_t>([] { return Result<std::uint64_t>(read_only()); });
+    if (read_only_) return while_open<std::uint64_t>([] { return Result<std::uint64_t>(read_only_error()); });
     Status swept = sweep_labels(deadline);
     const bool is_for_later = !swept && (swept.error().code == ErrorCode::kUnavailable || is_full(swept.error()));
     if (!swept && !is_for_later) return std::unexpected(std::move(swept.error()));
