@@ -1,7 +1,7 @@
 # A thin shell: CMake's presets do the work (CMakePresets.json). Every target first installs the packages that it lacks.
 # All output goes to build/.
 .DEFAULT_GOAL := help
-.PHONY: help deps build run python test test-asan test-tsan test-sanitizers soak bench fuzz lint lint-recent format format-check install clean
+.PHONY: help deps build run python test test-asan test-tsan test-sanitizers soak bench fuzz lint lint-changed format format-check install clean
 
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
@@ -72,10 +72,10 @@ fuzz: ## Let libFuzzer at every reader of stored and imported bytes, a minute ea
 	@cmake --build --preset fuzz --parallel $(JOBS)
 	@SECONDS_EACH=$(or $(FUZZ_SECONDS),60) fuzz/run.sh
 
-lint lint-recent: ## clang-tidy over src/, include/, bindings/ and examples/, or over what changed within a day
+lint lint-changed: ## clang-tidy over src/, include/, bindings/ and examples/, or over what the newest commit or merge changed
 	@$(install_dependencies) build python test lint
 	@cmake --preset release >/dev/null
-	@JOBS=$(JOBS) scripts/lint.sh $(if $(filter %-recent,$@),--recent)
+	@JOBS=$(JOBS) scripts/lint.sh $(if $(filter %-changed,$@),--changed)
 
 format: ## clang-format all sources in place
 	@$(install_dependencies) lint

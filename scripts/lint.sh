@@ -4,7 +4,7 @@
 #
 #   scripts/lint.sh              every source
 #   scripts/lint.sh --since REV  the sources that differ from commit REV, and those of a changed header's name
-#   scripts/lint.sh --recent     --since the newest commit that is a day older than HEAD
+#   scripts/lint.sh --changed    --since the first parent of HEAD: what the newest commit, or the newest merge, has brought
 #
 # Exit code: 0 if all are clean. It needs the compile commands of build/release.
 set -euo pipefail
@@ -57,13 +57,12 @@ export -f check preprocessed
 case "${1:-}" in
 '') sources=$(all_sources) ;;
 --since) sources=$(changed_sources "${2:?a commit is needed}") ;;
---recent)
-    day_before=$(($(git log -1 --format=%ct) - 86400))
-    since=$(git rev-list -1 --before=$day_before HEAD)
-    sources=$(changed_sources "${since:-$(git hash-object -t tree /dev/null)}")
+--changed)
+    first_parent=$(git rev-parse --quiet --verify HEAD^ || git hash-object -t tree /dev/null)
+    sources=$(changed_sources "$first_parent")
     ;;
 *)
-    printf 'lint: unknown argument %q; there are: --since REV, --recent\n' "$1" >&2
+    printf 'lint: unknown argument %q; there are: --since REV, --changed\n' "$1" >&2
     exit 2
     ;;
 esac
