@@ -572,7 +572,7 @@ void append_shape(ChainedRun& run, const Shape& shape, std::int64_t length) {
     for (std::int64_t nth = 1; nth <= length; ++nth) run.append(shape.base_of_nth(nth, length));
 }
 
-TEST(CraftedChain, ToCheckALongChainReadsEachFrameAFewTimesAndNotOnceForEachSnapshot) {
+TEST(CraftedChain, CheckingALongChainReadsEachFrameAFewTimesAndNotOnceForEachSnapshot) {
     for (const int length : {100, 400}) {
         const auto store = std::make_shared<CountingStore>(open_store("memory:").value());
         ChainedRun run(*store, "run");
@@ -582,7 +582,7 @@ TEST(CraftedChain, ToCheckALongChainReadsEachFrameAFewTimesAndNotOnceForEachSnap
     }
 }
 
-TEST(CraftedChain, ToCheckSnapshotsThatShareALongChainReadsEachFrameAFewTimes) {
+TEST(CraftedChain, CheckingSnapshotsThatShareALongChainReadsEachFrameAFewTimes) {
     for (const Shape& shape : kShapes) {
         SCOPED_TRACE(shape.name);
         const auto store = std::make_shared<CountingStore>(open_store("memory:").value());
@@ -593,7 +593,7 @@ TEST(CraftedChain, ToCheckSnapshotsThatShareALongChainReadsEachFrameAFewTimes) {
     }
 }
 
-TEST(CraftedChain, ToRecoverARunWithADamagedFrontReadsEachFrameAFewTimes) {
+TEST(CraftedChain, RecoveringARunWithADamagedFrontReadsEachFrameAFewTimes) {
     for (const Shape& shape : kShapes) {
         SCOPED_TRACE(shape.name);
         const TempDir dir;
@@ -616,7 +616,7 @@ TEST(CraftedChain, ToRecoverARunWithADamagedFrontReadsEachFrameAFewTimes) {
     }
 }
 
-TEST(CraftedChain, ToRecoverARunOfWhichTheNewestAreDamagedThemselvesReadsEachFrameAFewTimes) {
+TEST(CraftedChain, RecoveringARunWithDamagedNewestSnapshotsReadsEachFrameAFewTimes) {
     for (const Shape& shape : kShapes) {
         SCOPED_TRACE(shape.name);
         const TempDir dir;

@@ -120,7 +120,7 @@ TEST(SqliteFiles, MakingAStoreRemovesWhatKilledMakersLeftAndNothingElse) {
     EXPECT_THAT(files_in(dir.path()), ::testing::UnorderedElementsAreArray(expected));
 }
 
-TEST(SqliteFiles, WhatAMakerIsStillAtIsNotRemovedByAnother) {
+TEST(SqliteFiles, AMakerKeepsTheDraftOfAnotherThatIsStillAtWork) {
     const TempDir dir;
     write_file(dir / "cairn.db.new-1-1-lock", "");
     write_file(dir / "cairn.db.new-1-1", "half of a store");
@@ -201,7 +201,7 @@ TEST(SqliteFiles, AnEmptyFileGivesAStoreItsMode) {
     }
 }
 
-TEST(SqliteFiles, WhatIsPlantedAtTheNamesOfDraftsNeitherHangsNorLeadsAnywhere) {
+TEST(SqliteFiles, FilesPlantedAtTheNamesOfDraftsNeitherHangNorLeadAnywhere) {
     const TempDir dir;
     const TempDir elsewhere;
     write_file(elsewhere / "victim", "theirs");
@@ -218,7 +218,7 @@ TEST(SqliteFiles, WhatIsPlantedAtTheNamesOfDraftsNeitherHangsNorLeadsAnywhere) {
     EXPECT_TRUE(fs::exists(dir / "cairn.db.new-1-1-lock"));
 }
 
-TEST(SqliteFiles, WhatIsPlantedAtTheNamesOfTheLogNeitherHangsNorLeadsAnywhere) {
+TEST(SqliteFiles, FilesPlantedAtTheNamesOfTheLogNeitherHangNorLeadAnywhere) {
     for (const std::string suffix : {"-journal", "-wal", "-shm"}) {
         const TempDir dir;
         const TempDir elsewhere;

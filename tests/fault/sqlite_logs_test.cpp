@@ -253,7 +253,7 @@ TEST(SqliteLogs, ManyThatOpenAtOnceSetAForeignLogAsideOnceAndLoseNothing) {
     }
 }
 
-TEST(SqliteLogs, WhatIsNoLogIsKeptAsideAndNotOverwritten) {
+TEST(SqliteLogs, AFileThatIsNoLogIsKeptAsideAndNotOverwritten) {
     const TempDir dir;
     const auto make = [&] { return open_sqlite_store(dir / "cairn.db").value()->close(); };
     ASSERT_TRUE(make().has_value());
@@ -657,7 +657,7 @@ TEST_F(BesideOneWithoutALockFile, ACopyWithoutALogIsReadBesideItsReaderAndWritte
 }
 
 // A process that looks at a log of gigabytes locks the database and its folder for itself for a long time.
-TEST_F(BesideOneWithoutALockFile, WhoLooksAtALargeLogIsWaitedFor) {
+TEST_F(BesideOneWithoutALockFile, AProcessThatLooksAtALargeLogIsWaitedFor) {
     const auto look = [this](short type) {
         return ::flock(::open(dir_.path().c_str(), O_RDONLY | O_CLOEXEC), LOCK_EX) == 0 && lock(database_, type);
     };
@@ -670,7 +670,7 @@ TEST_F(BesideOneWithoutALockFile, WhoLooksAtALargeLogIsWaitedFor) {
     EXPECT_TRUE(opened.has_value()) << opened.error().to_string();
 }
 
-TEST_F(BesideOneWithoutALockFile, WhoHasJustBegunToOpenItIsWaitedFor) {
+TEST_F(BesideOneWithoutALockFile, AProcessThatHasJustBegunToOpenItIsWaitedFor) {
     hold([this] {
         return ::flock(::open(dir_.path().c_str(), O_RDONLY | O_CLOEXEC), LOCK_EX) == 0 && lock(database_, F_RDLCK);
     });
