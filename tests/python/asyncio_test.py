@@ -223,7 +223,7 @@ async def test_calls_of_one_run_that_wait_hold_up_no_other_run(store, service):
         await asyncio.gather(*blocked)
 
 
-async def test_what_takes_long_of_a_store_lets_the_loop_go_on(store, service):
+async def test_long_calls_of_a_store_let_the_loop_go_on(store, service):
     for number in range(5):
         await save(service, "r", {"n": number})
     with contextlib.closing(sqlite3.connect("states.db", isolation_level=None)) as connection:
