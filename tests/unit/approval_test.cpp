@@ -94,7 +94,7 @@ TEST_F(ApprovalTest, ExecutingAPausedRunAgainChangesNothing) {
     EXPECT_THAT(bench.journal.order(), ElementsAre("a"));
 }
 
-TEST_F(ApprovalTest, WhoeverApprovesMayChangeTheState) {
+TEST_F(ApprovalTest, AnApproverMayChangeTheState) {
     paused();
     approve_with_a_tone();
     EXPECT_EQ(bench.complete(pipeline).state.text(), R"({"question":"why","a":true,"tone":"formal","b":true})");
@@ -178,7 +178,7 @@ TEST_F(ApprovalTest, OfManyDecisionsAtTheSameTimeOneCounts) {
     EXPECT_THAT(bench.history(), SizeIs(before + 1));
 }
 
-TEST_F(ApprovalTest, WhatDoesNotWaitCannotBeDecided) {
+TEST_F(ApprovalTest, ARunThatDoesNotWaitCannotBeDecided) {
     expect_refused(decide(true), ErrorCode::kNotFound, "run");
     ASSERT_TRUE(bench.executor()->state_persistence().save_agent_state(
         {.run_id = "plain", .thread_id = "thread", .user_id = "user"}));

@@ -233,7 +233,7 @@ TEST(Fork, FromASnapshotThatIsNotThereIsNotFound) {
     EXPECT_EQ(bench.inner->head("run", test::soon()).value()->version, 1);
 }
 
-TEST(Fork, WhoseBaseIsDeletedMeanwhileIsStoredWholeOrRefusedButNeverBroken) {
+TEST(Fork, IsRefusedIfItsParentIsDeletedMeanwhile) {
     ChainBench bench;
     const Receipt first = bench.save(grown(10));
     bench.save(grown(20), CheckpointType::kManual);

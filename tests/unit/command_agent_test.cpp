@@ -135,7 +135,7 @@ bool has_children() {
     return ::waitpid(-1, nullptr, WNOHANG) != -1 || errno != ECHILD;
 }
 
-TEST(CommandAgent, WhatTheProgramWritesIsTheNewState) {
+TEST(CommandAgent, TheOutputOfTheProgramIsTheNewState) {
     constexpr std::string_view kText = R"({"big":123456789012345678901234567890,"a":1.0,"e":"\u0000\ud800"})";
     EXPECT_EQ(text_of(run({.command = {"cat"}}, state_of(kText))), kText);
 }
@@ -355,7 +355,7 @@ TEST(CommandAgent, AWorkingFolderThatIsNotThereIsNamed) {
     EXPECT_THAT(error.message, HasSubstr("\"/no/such/folder\""));
 }
 
-TEST(CommandAgent, WhatCannotBeExecutedIsNamed) {
+TEST(CommandAgent, AFileThatCannotBeExecutedIsNamed) {
     const TempDir dir;
     write_file(dir / "no-permission", "#!/bin/sh\necho '{}'\n", 0644);
     write_file(dir / "no-format", "echo '{}'\n");
@@ -457,7 +457,7 @@ TEST(CommandAgent, ChildrenLeftBehindAreKilledAndNotAwaited) {
     EXPECT_TRUE(witness.sees_all_gone());
 }
 
-TEST(CommandAgent, WhoHasLeftTheGroupWithThePipesIsNotAwaited) {
+TEST(CommandAgent, AProcessThatHasLeftTheGroupWithThePipesIsNotAwaited) {
     const TempDir dir;
     for (const char* name : {"up", "release"}) ASSERT_EQ(::mkfifo((dir / name).c_str(), 0600), 0);
     CommandOptions options =

@@ -66,7 +66,7 @@ protected:
 
 // ---- together ----
 
-TEST_F(GroupCommit, WhatCameDuringACommitIsCommittedTogether) {
+TEST_F(GroupCommit, SavesThatCameDuringACommitAreCommittedTogether) {
     bench.hold_up();
     auto answers = queue_one_of_each(20);
     bench.let_go();
@@ -360,7 +360,7 @@ StatePersistenceRequest make_large_step(std::string run, std::int64_t step) {
     return make_request(std::move(run), text + fmt::format(R"({}]}})", step * step));
 }
 
-TEST_F(GroupCommit, WhatWasEncodedAgainstASaveThatFailsIsStoredAllTheSame) {
+TEST_F(GroupCommit, ASaveThatWasEncodedAgainstOneThatFailsIsStoredAllTheSame) {
     StatePersistenceService other(bench.inner);
     StatePersistenceRequest taken = make_large_step("run", 100);
     taken.snapshot_id = "mine";
@@ -384,7 +384,7 @@ TEST_F(GroupCommit, WhatWasEncodedAgainstASaveThatFailsIsStoredAllTheSame) {
     EXPECT_TRUE(check_deep(*bench.inner, Deadline::max()).value().findings.empty());
 }
 
-TEST_F(GroupCommit, WhatWasEncodedAgainstASaveThatLeftTheQueueIsStoredAllTheSame) {
+TEST_F(GroupCommit, ASaveThatWasEncodedAgainstOneThatLeftTheQueueIsStoredAllTheSame) {
     ASSERT_TRUE(bench.service().save_agent_state(make_large_step("run", 1)).has_value());
     bench.hold_up();
     StatePersistenceRequest impatient = make_large_step("run", 2);
@@ -461,7 +461,7 @@ TEST_P(BehindDropped, NoneFallsBackAndEachIsWhereItsReceiptSays) {
 INSTANTIATE_TEST_SUITE_P(, BehindDropped, testing::Bool(),
                          [](const auto& one) { return one.param ? "AtTheCommit" : "FromTheQueue"; });
 
-TEST_F(BehindOther, WhatIsSavedAfterwardsKnowsTheHeadAsItIs) {
+TEST_F(BehindOther, ALaterSaveKnowsTheHeadAsItIs) {
     queue_behind_one_that_is_dropped(kAsync, true);
     const Receipt again = bench.service().save_agent_state(make_large_step("run", 6)).value();
     EXPECT_EQ(again.outcome, Outcome::kDeduplicated);
@@ -551,7 +551,7 @@ TEST_F(BehindOther, ADroppedParentIsNotFound) {
 
 // One thread saves a run in order, often with a short timeout, on a slow store. Now and then another writer moves the
 // head.
-TEST_F(BehindOther, WhateverIsDroppedTheRestIsInOrderAndItsReceiptsAreTrue) {
+TEST_F(BehindOther, SavesThatAreNotDroppedAreInOrderAndTheirReceiptsAreTrue) {
     const std::uint64_t first_seed = seed();
     SCOPED_TRACE(replay_line(first_seed));
     std::mt19937_64 random(first_seed);
@@ -715,7 +715,7 @@ TEST_F(GroupCommit, AnAcknowledgedTwinDoesNotLeaveTheQueueWithAnImpatientCaller)
 }
 
 // "Nothing was applied" is true only if nothing will be applied later.
-TEST_F(GroupCommit, WhoLeavesASaveThatAnEqualOneReliesOnIsToldThatItsOutcomeIsUnknown) {
+TEST_F(GroupCommit, ACallerThatLeavesASaveWhichAnEqualOneReliesOnIsToldThatItsOutcomeIsUnknown) {
     bench.hold_up();
     StatePersistenceRequest impatient = make_step("run", 1, kSync);
     impatient.timeout = milliseconds(300);
@@ -730,7 +730,7 @@ TEST_F(GroupCommit, WhoLeavesASaveThatAnEqualOneReliesOnIsToldThatItsOutcomeIsUn
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1}));
 }
 
-TEST_F(GroupCommit, TheLastWhoLeavesTakesTheSaveAlong) {
+TEST_F(GroupCommit, TheLastCallerThatLeavesTakesTheSaveAlong) {
     bench.hold_up();
     StatePersistenceRequest impatient = make_step("run", 1, kSync);
     std::vector<Answer> answers;
@@ -748,7 +748,7 @@ TEST_F(GroupCommit, TheLastWhoLeavesTakesTheSaveAlong) {
     EXPECT_TRUE(bench.on_disk("run").empty());
 }
 
-TEST_F(GroupCommit, WhoDoesNotWaitForAnEqualSaveThatIsBeingCommittedHasSavedNothing) {
+TEST_F(GroupCommit, ACallerThatDoesNotWaitForAnEqualSaveInItsCommitHasSavedNothing) {
     bench.gate.close();
     Answer first = bench.in_background(make_step("run", 1, kSync));
     bench.gate.await(1);
@@ -801,7 +801,7 @@ TEST_F(GroupCommit, ASaveWithoutAnIdSharesNoFateWithOneThatHasItsOwn) {
 }
 
 // One to three callers save every state at once, with short timeouts, on a slow store.
-TEST_F(GroupCommit, WhatEveryCallerWasToldIsNotAppliedIsNeverSeen) {
+TEST_F(GroupCommit, ASaveThatEveryCallerWasToldIsNotAppliedIsNeverSeen) {
     const std::uint64_t first_seed = seed();
     SCOPED_TRACE(replay_line(first_seed));
     std::mt19937_64 random(first_seed);
@@ -1218,7 +1218,7 @@ TEST_F(GroupCommit, ACompletionIsToldOfARefusalOnce) {
     EXPECT_TRUE(bench.on_disk("run").empty());
 }
 
-TEST_F(GroupCommit, WhatACompletionThrowsReachesNobody) {
+TEST_F(GroupCommit, AnExceptionOfACompletionReachesNobody) {
     auto& service = bench.service();
     const auto throwing = [](const Result<Receipt>&) { throw std::runtime_error("of the test"); };
     EXPECT_NO_THROW(service.save_async(make_step("", 1), throwing));

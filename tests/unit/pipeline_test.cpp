@@ -148,7 +148,7 @@ TEST_F(PipelineTest, ContextWithoutOwnersAndUnknownAgentsAreRefusedBeforeAnythin
     EXPECT_FALSE(bench.store->lease("run", soon()).value().has_value());
 }
 
-TEST_F(PipelineTest, WhatAnAgentThrowsIsItsStepsFailure) {
+TEST_F(PipelineTest, AnExceptionOfAnAgentIsItsStepsFailure) {
     bench.add("throw", [](const State&, const AgentCall&) -> Result<State> { throw std::runtime_error("oh"); });
     bench.add("throw int", [](const State&, const AgentCall&) -> Result<State> { throw 7; });
     for (const std::string agent : {"throw", "throw int"}) {
@@ -651,7 +651,7 @@ TEST_F(PipelineTest, AStepsResultIsNotLostWhenItCannotBeSaved) {
     EXPECT_FALSE(went_on->is_saved);
 }
 
-TEST_F(PipelineTest, WhatOneSaveMissedTheNextOneHas) {
+TEST_F(PipelineTest, TheNextSaveHasTheResultsThatOneHasMissed) {
     bench.add("break the store", [&](const State& state, const AgentCall& call) -> Result<State> {
         bench.store->inject({.code = ErrorCode::kStorageFull, .for_good = true});
         return with_member(state, call.step, true);

@@ -87,7 +87,7 @@ TEST(TextChain, PiecesThatMultiplyAreMadeWhole) {
     EXPECT_GT(chain.bytes_flattened(), 0U) << "the pieces were never made whole";
 }
 
-TEST(TextChain, WhatWasReplacedManyTimesIsLetGoOf) {
+TEST(TextChain, TextsThatWereReplacedAreReleased) {
     Edits edits(2);
     const std::string base = "{}";
     TextChain chain(base);
