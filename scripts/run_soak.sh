@@ -11,8 +11,8 @@ for suite; do
     case $suite in
     many) ./soak_test ;; # processes of three kinds; on a violation it names the folder with the evidence
     kill)
-        ./kill_test --gtest_filter='Kill.WhatAKilledProcessWasToldIsTrue'
-        ./kill_test --gtest_filter='Kill.WhatSeveralKilledProcessesOfOneFileWereToldIsTrue'
+        ./kill_test --gtest_filter='Kill.AnswersToAKilledProcessAreTrue'
+        ./kill_test --gtest_filter='Kill.AnswersToSeveralKilledProcessesOfOneFileAreTrue'
         ;;
     power) ./power_loss_test --gtest_filter='*AgainAndAgain*' ;;
     nth) ./nth_failure_test ;; # every allocation, however long that takes

@@ -50,7 +50,7 @@ TEST(HistoryGraph, SeveralForksOfOneSnapshotJoinOneByOne) {
     EXPECT_THAT(draw({{4, 1}, {3, 1}, {2, 1}, {1, 0}}), ElementsAre("*", "| *", "| | *", "|_|/", "|/", "*"));
 }
 
-TEST(HistoryGraph, WhatGrewFromADeletedSnapshotSaysSo) {
+TEST(HistoryGraph, AChildOfADeletedSnapshotSaysSo) {
     EXPECT_THAT(draw({{9, 8}, {8, 7}, {3, 2}}), ElementsAre("*", "*", "~", "  *", "  ~"));
     EXPECT_THAT(draw({{9, 8}, {8, 7}}), ElementsAre("*", "*", "~"));
 }

@@ -60,7 +60,7 @@ TEST(JsonDiff, SaysWhatWasAddedRemovedAndReplaced) {
     for (const Case& c : cases) EXPECT_EQ(patch_of(c.before, c.after), c.patch) << c.before << " -> " << c.after;
 }
 
-TEST(JsonDiff, WhatAJsonLibraryTakesForEqualIsAChange) {
+TEST(JsonDiff, ValuesThatAJsonLibraryTakesForEqualAreChanges) {
     const std::vector<std::pair<std::string, std::string>> pairs{
         {"1", "1.0"},
         {"0.0", "-0.0"},

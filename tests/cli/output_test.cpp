@@ -124,7 +124,7 @@ TEST_F(Output, ToAPipeThatNobodyReadsIsSaidAndNotWaitedFor) {
     }
 }
 
-TEST_F(Output, ToWhatIsOpenAlreadyIsWrittenOn) {
+TEST_F(Output, ToAnOpenFileIsWrittenOn) {
     saved(R"({"a":1})");
     const auto shown = run_shell(
         R"({ echo before; "$CAIRN" load --run r1 --output /dev/stdout; echo; echo after; } > file; cat file)");

@@ -211,7 +211,7 @@ TEST_F(Replay, InterruptedCompareRemovesItsStores) {
     EXPECT_THAT(files_in_folder(), testing::ElementsAre("runs.jsonl"));
 }
 
-TEST_F(Replay, WhateverTheDurabilityAllIsOnDiskAndVerifiedInTheEnd) {
+TEST_F(Replay, EverySaveIsOnDiskAndVerifiedInTheEndWhateverTheDurability) {
     const std::string runs = write_runs(3);
     for (const char* durability : {"sync", "async", "exit"}) {
         const ProgramResult result = replay({runs, "--durability", durability, "--verify"});

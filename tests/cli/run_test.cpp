@@ -378,7 +378,7 @@ TEST_F(CairnRun, AReaderOfItsMessagesThatGoesAwayDoesNotEndIt) {
 }
 
 // The second agent is a shell whose child does the work and holds the write end of the FIFO.
-TEST_F(CairnRun, WhatAnAgentHasStartedDiesWithAKilledRun) {
+TEST_F(CairnRun, ProgramsThatAnAgentHasStartedDieWithAKilledRun) {
     write_pipeline("sh -c 'touch working; sleep 1000' > fifo");
     const auto killed = run_shell(
         "mkfifo fifo; \"$CAIRN\" run p.yaml --run-id r1 > report 2>&1 & pid=$!\n"

@@ -342,7 +342,7 @@ TEST_F(CairnTransfer, AnotherSnapshotInItsPlaceIsNeverOverwritten) {
     EXPECT_EQ(exported({"--store", "sqlite:new.db"}), small_);
 }
 
-TEST_F(CairnTransfer, WhatIsMissingBeforeTheHeadCannotBePutIn) {
+TEST_F(CairnTransfer, ASnapshotThatIsMissingBeforeTheHeadCannotBePutIn) {
     const std::string text = changed([](std::string&) {});
     expect_imported("new.db", text, 3, 0);
     ASSERT_EQ(run({"prune", "--keep-last", "1", "--yes", "--store", "sqlite:new.db"}).exit_code, 0);
@@ -405,7 +405,7 @@ TEST_F(CairnTransfer, AStateBeyondTheLimitIsNamedAndLeftOutAndTheRestIsExported)
     EXPECT_THAT(read("out.jsonl"), AllOf(HasSubstr("\"run_id\":\"r2\""), Not(HasSubstr("\"run_id\":\"r1\""))));
 }
 
-TEST_F(CairnTransfer, WhatImportAcceptsExportsAgainAlsoAfterALaterSave) {
+TEST_F(CairnTransfer, AnAcceptedImportExportsAgainAlsoAfterALaterSave) {
     saved(R"({"a":1})");
     std::string text = run({"export"}).output;
     const std::string version = R"("version":1,)";

@@ -243,7 +243,7 @@ TEST_P(StoreConformance, AFrameIsRewrittenToAnySize) {
     }
 }
 
-TEST_P(StoreConformance, WhatIsToBeRewrittenAndItsBaseMustBeThere) {
+TEST_P(StoreConformance, ASnapshotToBeRewrittenAndItsBaseMustBeThere) {
     add_chain("run", {0, 1, 2});
     ASSERT_TRUE(is_ok(
         commit(RunBatch{.run_id = "run", .writes = {{.snapshot = make_delta("run", 9, 3), .expected_version = 3}}})));

@@ -111,7 +111,7 @@ TEST_P(StoreConformance, ADeletionThatNamesAnotherSnapshotDeletesNothing) {
 
 // ---- needed snapshots ----
 
-TEST_P(StoreConformance, WhatARemainingSnapshotNeedsIsNotDeleted) {
+TEST_P(StoreConformance, ASnapshotThatARemainingOneNeedsIsNotDeleted) {
     add_chain("run", {0, 1, 2, 0, 2});
     const auto before = everything(store());
     for (const Versions& needed : {Versions{1}, Versions{2}, Versions{2, 3}, Versions{1, 3}, Versions{1, 2, 3}}) {
@@ -177,7 +177,7 @@ TEST_P(StoreConformance, AMixedBatchIsAppliedWholeOrNotAtAll) {
     EXPECT_TRUE(store().check(soon()).value().findings.empty());
 }
 
-TEST_P(StoreConformance, WhatMustStayOfOneRunKeepsNoOtherFromBeingDeleted) {
+TEST_P(StoreConformance, ASnapshotThatMustStayKeepsNoOtherRunFromBeingDeleted) {
     add_chain("run", {0, 1});
     add_versions("doomed", 1, 2);
     add_versions("other", 1, 3);

@@ -188,6 +188,12 @@ TEST_F(CraftedStore, TextThatIsNotUtf8IsCorrupt) {
 
 // ---- numbers ----
 
+template <class T>
+void expect_harmless(const Result<T>& result, const char* what) {
+    if (result) return;
+    EXPECT_EQ(result.error().code, ErrorCode::kCorrupt) << what << ": " << result.error().to_string();
+}
+
 TEST_F(CraftedStore, ANumberThatNoCairnWroteIsCorruptOrHarmless) {
     const std::vector<std::string> columns = {"version",       "parent_steps", "base_steps", "label_key",
                                               "created_after", "expires_at",   "state_bytes"};
@@ -207,14 +213,21 @@ TEST_F(CraftedStore, ANumberThatNoCairnWroteIsCorruptOrHarmless) {
             } else {
                 EXPECT_EQ(loaded.error().code, ErrorCode::kCorrupt) << loaded.error().to_string();
             }
-            static_cast<void>(store->history({.run_id = "run"}, soon()));
-            static_cast<void>(store->runs({}, soon()));
-            static_cast<void>(store->stats(soon()));
-            static_cast<void>(check_deep(*store, Deadline::max()));
-            static_cast<void>(prune(*store, {.keep_last = 1}, {.dry_run = true}));
-            static_cast<void>(service.save_agent_state(make_request("run", R"({"a":3})")));
+            expect_harmless(store->history({.run_id = "run"}, soon()), "history");
+            expect_harmless(store->runs({}, soon()), "runs");
+            expect_harmless(store->stats(soon()), "stats");
+            expect_harmless(check_deep(*store, Deadline::max()), "check");
+            expect_harmless(prune(*store, {.keep_last = 1}, {.dry_run = true}), "prune");
+            expect_harmless(service.save_agent_state(make_request("run", R"({"a":3})")), "save");
         }
     }
+}
+
+void expect_no_version_left(StatePersistence& service) {
+    const auto receipt = service.save_agent_state(make_request("run", R"({"a":4})"));
+    ASSERT_FALSE(receipt.has_value());
+    EXPECT_EQ(receipt.error().code, ErrorCode::kLimitExceeded);
+    EXPECT_THAT(receipt.error().message, HasSubstr("another run_id"));
 }
 
 TEST_F(CraftedStore, AHeadWithTheLastVersionThatThereIsRefusesASaveAndSaysWhatToDo) {
@@ -225,10 +238,7 @@ TEST_F(CraftedStore, AHeadWithTheLastVersionThatThereIsRefusesASaveAndSaysWhatTo
     StatePersistenceService standard(store);
     OptimizedStatePersistence optimized(store);
     for (StatePersistence* service : std::initializer_list<StatePersistence*>{&standard, &optimized}) {
-        const auto receipt = service->save_agent_state(make_request("run", R"({"a":3})"));
-        ASSERT_FALSE(receipt.has_value());
-        EXPECT_EQ(receipt.error().code, ErrorCode::kLimitExceeded);
-        EXPECT_THAT(receipt.error().message, HasSubstr("another run_id"));
+        expect_no_version_left(*service);
         EXPECT_EQ(service->load_agent_state({.run_id = "run"})->state.text(), R"({"a":2})");
     }
 }
@@ -243,10 +253,7 @@ TEST_F(CraftedStore, NoSaveMakesAVersionThatNoImportTakes) {
     OptimizedStatePersistence optimized(store);
     EXPECT_EQ(optimized.save_agent_state(make_request("run", R"({"a":3})"))->version, kLast);
     for (StatePersistence* service : std::initializer_list<StatePersistence*>{&standard, &optimized}) {
-        const auto receipt = service->save_agent_state(make_request("run", R"({"a":4})"));
-        ASSERT_FALSE(receipt.has_value());
-        EXPECT_EQ(receipt.error().code, ErrorCode::kLimitExceeded);
-        EXPECT_THAT(receipt.error().message, HasSubstr("another run_id"));
+        expect_no_version_left(*service);
     }
     const auto rolled = standard.recover_agent_state(
         {.run_id = "run", .recovery_type = RecoveryType::kRestart, .failure_reason = "no version left"});
@@ -572,7 +579,7 @@ void append_shape(ChainedRun& run, const Shape& shape, std::int64_t length) {
     for (std::int64_t nth = 1; nth <= length; ++nth) run.append(shape.base_of_nth(nth, length));
 }
 
-TEST(CraftedChain, ToCheckALongChainReadsEachFrameAFewTimesAndNotOnceForEachSnapshot) {
+TEST(CraftedChain, CheckingALongChainReadsEachFrameAFewTimesAndNotOnceForEachSnapshot) {
     for (const int length : {100, 400}) {
         const auto store = std::make_shared<CountingStore>(open_store("memory:").value());
         ChainedRun run(*store, "run");
@@ -582,7 +589,7 @@ TEST(CraftedChain, ToCheckALongChainReadsEachFrameAFewTimesAndNotOnceForEachSnap
     }
 }
 
-TEST(CraftedChain, ToCheckSnapshotsThatShareALongChainReadsEachFrameAFewTimes) {
+TEST(CraftedChain, CheckingSnapshotsThatShareALongChainReadsEachFrameAFewTimes) {
     for (const Shape& shape : kShapes) {
         SCOPED_TRACE(shape.name);
         const auto store = std::make_shared<CountingStore>(open_store("memory:").value());
@@ -593,7 +600,7 @@ TEST(CraftedChain, ToCheckSnapshotsThatShareALongChainReadsEachFrameAFewTimes) {
     }
 }
 
-TEST(CraftedChain, ToRecoverARunWithADamagedFrontReadsEachFrameAFewTimes) {
+TEST(CraftedChain, RecoveringARunWithADamagedFrontReadsEachFrameAFewTimes) {
     for (const Shape& shape : kShapes) {
         SCOPED_TRACE(shape.name);
         const TempDir dir;
@@ -616,7 +623,7 @@ TEST(CraftedChain, ToRecoverARunWithADamagedFrontReadsEachFrameAFewTimes) {
     }
 }
 
-TEST(CraftedChain, ToRecoverARunOfWhichTheNewestAreDamagedThemselvesReadsEachFrameAFewTimes) {
+TEST(CraftedChain, RecoveringARunWithDamagedNewestSnapshotsReadsEachFrameAFewTimes) {
     for (const Shape& shape : kShapes) {
         SCOPED_TRACE(shape.name);
         const TempDir dir;

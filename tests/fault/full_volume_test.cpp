@@ -5,6 +5,7 @@
 
 #include "store/sqlite/sqlite_store.h"
 #include "support/make.h"
+#include "support/small_volume.h"
 #include "support/temp_dir.h"
 
 #include <cairn/persistence.h>
@@ -18,37 +19,11 @@
 #include <random>
 #include <string>
 
-#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 namespace cairn::test {
 namespace {
-
-/// A volume of `bytes` bytes, in memory.
-class SmallVolume {
-public:
-    SmallVolume(std::filesystem::path place, std::uint64_t bytes) : place_(std::move(place)) {
-        std::filesystem::create_directories(place_);
-        is_there_ = ::mount("none", place_.c_str(), "tmpfs", 0, size_of(bytes).c_str()) == 0;
-    }
-    ~SmallVolume() {
-        if (is_there_) ::umount2(place_.c_str(), MNT_DETACH);
-    }
-    SmallVolume(const SmallVolume&) = delete;
-    SmallVolume& operator=(const SmallVolume&) = delete;
-
-    bool is_there() const { return is_there_; }
-    bool resize(std::uint64_t bytes) const {
-        return ::mount("none", place_.c_str(), nullptr, MS_REMOUNT, size_of(bytes).c_str()) == 0;
-    }
-
-private:
-    static std::string size_of(std::uint64_t bytes) { return fmt::format("size={}", bytes); }
-
-    std::filesystem::path place_;
-    bool is_there_ = false;
-};
 
 std::string noise(std::uint64_t seed, std::size_t bytes) {
     std::mt19937_64 random(seed);
@@ -86,8 +61,8 @@ TEST_P(FullVolume, PruningWorksWithNoMoreRoomThanItSaysItNeeds) {
     constexpr std::uint64_t kBytes = 24U << 20;
     const TempDir dir;
     const SmallVolume volume(dir / "small", kBytes);
-    if (!volume.is_there()) GTEST_SKIP() << "a volume of its own cannot be mounted: this test needs root";
-    const std::filesystem::path path = dir / "small" / "cairn.db";
+    if (!volume.is_there()) GTEST_SKIP() << "a small volume cannot be mounted here (needs root)";
+    const std::filesystem::path path = volume / "cairn.db";
     ASSERT_EQ(fill(path, GetParam()), 0);
 
     const auto store = open_sqlite_store(path);

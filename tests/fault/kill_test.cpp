@@ -194,7 +194,7 @@ constexpr std::uint64_t kSlowness = 1;
 constexpr std::uint64_t kSlowness = 1;
 #endif
 
-TEST(Kill, WhatAKilledProcessWasToldIsTrue) {
+TEST(Kill, AnswersToAKilledProcessAreTrue) {
     const KillFigures figures =
         kill_over_and_over(220 / kSlowness, false, [](const auto& url, int round, auto& random) {
             Victims victims;
@@ -211,7 +211,7 @@ TEST(Kill, WhatAKilledProcessWasToldIsTrue) {
     EXPECT_GT(figures.flushes, 0U);
 }
 
-TEST(Kill, WhatSeveralKilledProcessesOfOneFileWereToldIsTrue) {
+TEST(Kill, AnswersToSeveralKilledProcessesOfOneFileAreTrue) {
     const KillFigures figures = kill_over_and_over(60 / kSlowness, true, [](const auto& url, int round, auto& random) {
         Victims victims;
         const auto savers = static_cast<std::int32_t>(2 + random() % 3);

@@ -230,24 +230,24 @@ INSTANTIATE_TEST_SUITE_P(Services, PipelineKill, testing::Bool(),
                          [](const auto& parameter) { return parameter.param ? "Optimized" : "Standard"; });
 
 // There are at least 13 saves: the input, six single steps, and three for each of the two groups.
-TEST_P(PipelineKill, BeforeEveryCheckpoint) {
+TEST_P(PipelineKill, MayComeBeforeAnyCheckpoint) {
     kill_at_every(Plan::At::kBeforeCommit, 13);
 }
 
-TEST_P(PipelineKill, AfterEveryCheckpoint) {
+TEST_P(PipelineKill, MayComeAfterAnyCheckpoint) {
     kill_at_every(Plan::At::kAfterCommit, 13);
 }
 
-TEST_P(PipelineKill, BeforeEveryStep) {
+TEST_P(PipelineKill, MayComeBeforeAnyStep) {
     kill_at_every(Plan::At::kAgentBegins, 12);
 }
 
-TEST_P(PipelineKill, InsideEveryStep) {
+TEST_P(PipelineKill, MayComeInsideAnyStep) {
     kill_at_every(Plan::At::kAgentEnds, 12);
 }
 
 // The execution is killed at each of its commits, and the decision at its own. Then both are made again.
-TEST_P(PipelineKill, AroundThePauseAndTheDecision) {
+TEST_P(PipelineKill, MayComeAroundThePauseAndTheDecision) {
     const auto scene_of = [](std::uint64_t pauses) {
         auto scene = std::make_unique<Scene>(pauses);
         scene->config.enable_optimized_persistence = GetParam();
@@ -279,7 +279,7 @@ TEST_P(PipelineKill, AroundThePauseAndTheDecision) {
     EXPECT_GE(kills, 6);  // the input, the first step, the pause; before and after
 }
 
-TEST(PipelineKills, AtRandomMomentsUntilTheRunIsThrough) {
+TEST(PipelineKills, MayComeAtRandomMomentsUntilTheRunIsCompleted) {
     const std::uint64_t first_seed = seed();
     SCOPED_TRACE(replay_line(first_seed));
     std::mt19937_64 random(first_seed);
@@ -315,8 +315,10 @@ TEST(PipelineKills, OfTwoExecutorsAtTheSameTimeOneWinsAndNothingIsInterleaved) {
         ChildProcess other([&](const Channel&) { return scene.execute({}); });
         const int first = one.wait();
         const int second = other.wait();
-        EXPECT_TRUE(first == 0 || second == 0);
+        EXPECT_EQ(std::min(first, second), kThrough);
+        EXPECT_LE(std::max(first, second), kNotThrough);
         EXPECT_EQ(scene.final_state(), undisturbed());
+        EXPECT_EQ(scene.problems(), "");
         for (const std::string& step : scene.finished()) EXPECT_EQ(scene.lines(step), 1) << step;
     }
 }

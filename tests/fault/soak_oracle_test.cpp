@@ -113,7 +113,7 @@ TEST_F(SoakOracle, SeesThatARefusedSaveIsThereOrWasSeen) {
                                                "what was loaded is still there"));
 }
 
-TEST_F(SoakOracle, SeesThatWhatIsNotKnownHasHappenedTwice) {
+TEST_F(SoakOracle, SeesThatACallOfUnknownOutcomeHasHappenedTwice) {
     store(kRun, "a", 1);
     store(kRun, "b", 1);
     say_save(kRun, "", 1, "outcome_unknown");
@@ -164,7 +164,7 @@ TEST_F(SoakOracle, SeesThatVersionsDoNotGrowAndThatALoadIsOld) {
     EXPECT_THAT(broken(), ElementsAre("versions grow in call order", "a load sees what was acknowledged before it"));
 }
 
-TEST_F(SoakOracle, SeesThatWhatIsIntactIsCalledDamaged) {
+TEST_F(SoakOracle, SeesThatAnIntactSnapshotIsCalledDamaged) {
     store(kRun, "a", 1);
     say_saved(kRun, "a", 1, 1);
     say("recover", {{"run", kRun}, {"type", "resume"}},

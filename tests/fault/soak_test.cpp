@@ -227,7 +227,7 @@ Clock::time_point end_of_soak() {
     return Clock::now() + seconds(given == nullptr ? 20 : std::strtoll(given, nullptr, 10));
 }
 
-TEST(Soak, WhatManyProcessesWereToldIsTrue) {
+TEST(Soak, AnswersToManyProcessesAreTrue) {
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // we must wait for the programs that a killed process has started
     const std::uint64_t first_seed = seed();
     SCOPED_TRACE(replay_line(first_seed));

@@ -55,6 +55,17 @@ std::string message_of_opening(const fs::path& path, const OpenOptions& options 
     return store ? "opened" : store.error().to_string();
 }
 
+// Commits one run in a process that dies without closing, so that the commit stays in the log.
+void commit_one_run_and_die(const fs::path& path) {
+    ChildProcess dying([&](const Channel&) {
+        const auto store = open_sqlite_store(path).value();
+        std::_Exit(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()) ? 0 : 1);
+        return 0;
+    });
+    ASSERT_EQ(dying.wait(), 0);
+    ASSERT_NE(fs::file_size(path.native() + "-wal"), 0U);
+}
+
 void make_store_with_one_run(const fs::path& path) {
     const auto store = open_sqlite_store(path).value();
     ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()).has_value());
@@ -109,7 +120,7 @@ TEST(SqliteFiles, MakingAStoreRemovesWhatKilledMakersLeftAndNothingElse) {
     EXPECT_THAT(files_in(dir.path()), ::testing::UnorderedElementsAreArray(expected));
 }
 
-TEST(SqliteFiles, WhatAMakerIsStillAtIsNotRemovedByAnother) {
+TEST(SqliteFiles, AMakerKeepsTheDraftOfAnotherThatIsStillAtWork) {
     const TempDir dir;
     write_file(dir / "cairn.db.new-1-1-lock", "");
     write_file(dir / "cairn.db.new-1-1", "half of a store");
@@ -190,7 +201,7 @@ TEST(SqliteFiles, AnEmptyFileGivesAStoreItsMode) {
     }
 }
 
-TEST(SqliteFiles, WhatIsPlantedAtTheNamesOfDraftsNeitherHangsNorLeadsAnywhere) {
+TEST(SqliteFiles, FilesPlantedAtTheNamesOfDraftsNeitherHangNorLeadAnywhere) {
     const TempDir dir;
     const TempDir elsewhere;
     write_file(elsewhere / "victim", "theirs");
@@ -207,7 +218,7 @@ TEST(SqliteFiles, WhatIsPlantedAtTheNamesOfDraftsNeitherHangsNorLeadsAnywhere) {
     EXPECT_TRUE(fs::exists(dir / "cairn.db.new-1-1-lock"));
 }
 
-TEST(SqliteFiles, WhatIsPlantedAtTheNamesOfTheLogNeitherHangsNorLeadsAnywhere) {
+TEST(SqliteFiles, FilesPlantedAtTheNamesOfTheLogNeitherHangNorLeadAnywhere) {
     for (const std::string suffix : {"-journal", "-wal", "-shm"}) {
         const TempDir dir;
         const TempDir elsewhere;
@@ -274,13 +285,7 @@ TEST(SqliteFiles, AFileThatIsMountedAloneIsRefused) {
 TEST(SqliteFiles, ThroughALinkTheLogIsThatOfTheLinksTarget) {
     const TempDir dir;
     fs::create_directories(dir / "links");
-    ChildProcess dying([&](const Channel&) {
-        const auto store = open_sqlite_store(dir / "cairn.db").value();
-        static_cast<void>(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()));
-        std::_Exit(0);  // without closing: the commit stays in the log
-        return 0;
-    });
-    ASSERT_EQ(dying.wait(), 0);
+    commit_one_run_and_die(dir / "cairn.db");
     fs::create_symlink("../cairn.db", dir / "links" / "cairn.db");
     EXPECT_EQ(open_sqlite_store(dir / "links" / "cairn.db", {.read_only = true})
                   .value()
@@ -443,7 +448,10 @@ TEST(SqliteSchema, AMigrationThatFailsLeavesTheOldSchemaWhole) {
     const TempDir dir;
     make_store_with_one_run(dir / "cairn.db");
     const auto migrations = migrations_with({kNext, kNextButOneFails});
-    EXPECT_FALSE(open_sqlite_store(dir / "cairn.db", {}, {.migrations = migrations}).has_value());
+    const auto failed = open_sqlite_store(dir / "cairn.db", {}, {.migrations = migrations});
+    ASSERT_FALSE(failed.has_value());
+    EXPECT_EQ(failed.error().code, ErrorCode::kCorrupt) << failed.error().to_string();
+    EXPECT_THAT(failed.error().detail, testing::HasSubstr("no such table: nowhere"));
     EXPECT_EQ(query(dir / "cairn.db", "SELECT count(*) FROM sqlite_master WHERE name IN ('next', 'next_but_one')"),
               "0");
     const auto store = open_sqlite_store(dir / "cairn.db").value();
@@ -529,13 +537,7 @@ TEST(SqliteReadOnly, ReadingLeavesNoFilesBehind) {
 // Only a writer can move the log into the database.
 TEST(SqliteReadOnly, ReadingLeavesALogWithSavesWhereItIs) {
     const TempDir dir;
-    ChildProcess dying([&](const Channel&) {
-        const auto store = open_sqlite_store(dir / "cairn.db").value();
-        static_cast<void>(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()));
-        std::_Exit(0);
-        return 0;
-    });
-    ASSERT_EQ(dying.wait(), 0);
+    commit_one_run_and_die(dir / "cairn.db");
     const std::string log = content_of(dir / "cairn.db-wal");
     EXPECT_EQ(open_sqlite_store(dir / "cairn.db", {.read_only = true}).value()->head("run", soon()).value()->version,
               1);
@@ -629,13 +631,7 @@ TEST_F(Unprivileged, AStoreInAFolderThatCannotBeWrittenIsReadReadOnly) {
 // The lock file is missing and cannot be made, so the log is not read. The store must look for the log beside the
 // link's target.
 TEST_F(Unprivileged, ALogThatCannotBeReadIsSaidThroughALinkToo) {
-    ChildProcess dying([&](const Channel&) {
-        const auto store = open_sqlite_store(dir_ / "cairn.db").value();
-        static_cast<void>(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()));
-        std::_Exit(0);
-        return 0;
-    });
-    ASSERT_EQ(dying.wait(), 0);
+    commit_one_run_and_die(dir_ / "cairn.db");
     fs::remove(dir_ / "cairn.db-shm");
     fs::permissions(dir_ / "cairn.db", fs::perms(0644));
     fs::permissions(dir_ / "cairn.db-wal", fs::perms(0644));
@@ -652,14 +648,7 @@ TEST_F(Unprivileged, ALogThatCannotBeReadIsSaidThroughALinkToo) {
 }
 
 TEST_F(Unprivileged, ALogThatCannotBeReadWithoutWritingIsSaidAndNotLost) {
-    ChildProcess dying([&](const Channel&) {
-        const auto store = open_sqlite_store(dir_ / "cairn.db").value();
-        static_cast<void>(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()));
-        std::_Exit(0);  // without closing: the commit stays in the log
-        return 0;
-    });
-    ASSERT_EQ(dying.wait(), 0);
-    ASSERT_NE(fs::file_size(dir_ / "cairn.db-wal"), 0U);
+    commit_one_run_and_die(dir_ / "cairn.db");
     fs::remove(dir_ / "cairn.db-shm");
     fs::permissions(dir_ / "cairn.db", fs::perms(0644));
     close_folder();

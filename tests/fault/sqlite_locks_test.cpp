@@ -8,6 +8,7 @@
 #include "support/database_bytes.h"
 #include "support/make.h"
 #include "support/temp_dir.h"
+#include "support/write_lock.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -51,25 +52,6 @@ void expect_sound(Store& store) {
     ASSERT_TRUE(report.has_value()) << report.error().to_string();
     for (const auto& finding : report->findings) ADD_FAILURE() << finding.run_id << ": " << finding.problem;
 }
-
-// A connection of the program's own, beside cairn, which holds the write lock as long as it lives.
-class OwnConnection {
-public:
-    explicit OwnConnection(const fs::path& path) {
-        sqlite3_open(path.c_str(), &database_);
-        sqlite3_busy_timeout(database_, 0);
-        held_ = sqlite3_exec(database_, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr) == SQLITE_OK;
-    }
-    ~OwnConnection() { sqlite3_close(database_); }
-    OwnConnection(const OwnConnection&) = delete;
-    OwnConnection& operator=(const OwnConnection&) = delete;
-
-    bool held() const { return held_; }
-
-private:
-    sqlite3* database_ = nullptr;
-    bool held_ = false;
-};
 
 // Asks, in another process, who locks the file. Returns a process's id, -1 for a lock of an open file, or 0 for nobody.
 std::int64_t locker_of(const fs::path& path) {
@@ -152,7 +134,7 @@ TEST(SqliteLocks, ALockOfAnotherProgramAndOneOfOursExcludeEachOther) {
     const TempDir dir;
     ChildProcess other([&](const Channel& parent) {
         while (parent.hear()) {
-            auto lock = std::make_unique<OwnConnection>(dir / "cairn.db");
+            auto lock = std::make_unique<WriteLock>(dir / "cairn.db");
             parent.say(lock->held() ? 1 : 0);
             parent.hear();
             lock.reset();
@@ -173,7 +155,7 @@ TEST(SqliteLocks, ALockOfAnotherProgramAndOneOfOursExcludeEachOther) {
     ASSERT_EQ(other.channel().hear(), 2);
 
     {
-        const OwnConnection lock(dir / "cairn.db");
+        const WriteLock lock(dir / "cairn.db");
         ASSERT_TRUE(lock.held());
         other.channel().say(1);
         EXPECT_EQ(other.channel().hear(), 0) << "two processes had the write lock";
@@ -188,7 +170,7 @@ TEST(SqliteLocks, AForkedChildDoesNotKeepTheWriteLockOfItsDeadParent) {
     ChildProcess parent_to_be([&](const Channel& parent) {
         const auto store = open_sqlite_store(dir / "cairn.db");
         if (!store || !save(**store, "run", 1)) return 1;
-        const OwnConnection lock(dir / "cairn.db");
+        const WriteLock lock(dir / "cairn.db");
         if (!lock.held()) return 2;
         const pid_t child = ::fork();
         if (child == 0) {
@@ -215,7 +197,7 @@ TEST(SqliteLocks, OnlyTheLocksOfStoresBelongToOpenFiles) {
     EXPECT_EQ(locker_of(dir / "cairn.db"), -1);
     EXPECT_EQ(locker_of(dir / "cairn.db-shm"), -1);
     execute(dir / "other.db", "CREATE TABLE t(x)");
-    const OwnConnection other(dir / "other.db");
+    const WriteLock other(dir / "other.db");
     ASSERT_TRUE(other.held());
     EXPECT_EQ(locker_of(dir / "other.db"), ::getpid());
 
@@ -226,7 +208,7 @@ TEST(SqliteLocks, OnlyTheLocksOfStoresBelongToOpenFiles) {
 TEST(SqliteLocks, AProgramsOwnConnectionOfBeforeKeepsWorkingBesideTheStore) {
     const TempDir dir;
     ASSERT_TRUE(open_sqlite_store(dir / "cairn.db").value()->close().has_value());
-    auto before = std::make_unique<OwnConnection>(dir / "cairn.db");
+    auto before = std::make_unique<WriteLock>(dir / "cairn.db");
     ASSERT_TRUE(before->held());
     const auto store = open_sqlite_store(dir / "cairn.db").value();
     const Deadline at_once = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);

@@ -253,7 +253,7 @@ TEST(SqliteLogs, ManyThatOpenAtOnceSetAForeignLogAsideOnceAndLoseNothing) {
     }
 }
 
-TEST(SqliteLogs, WhatIsNoLogIsKeptAsideAndNotOverwritten) {
+TEST(SqliteLogs, AFileThatIsNoLogIsKeptAsideAndNotOverwritten) {
     const TempDir dir;
     const auto make = [&] { return open_sqlite_store(dir / "cairn.db").value()->close(); };
     ASSERT_TRUE(make().has_value());
@@ -392,11 +392,17 @@ protected:
         ASSERT_EQ(head_of(*store_, "run"), kSaved);  // so that a reader's connection is open too
     }
 
+    // Expects that the files' change was noticed, and that the error says it.
+    template <class T>
+    static void expect_noticed(const Result<T>& result, const std::string& because) {
+        ASSERT_FALSE(result.has_value());
+        EXPECT_EQ(result.error().code, ErrorCode::kUnavailable) << result.error().to_string();
+        EXPECT_THAT(result.error().message, HasSubstr(because));
+    }
+
     void expect_the_next_save_is_refused(const std::string& because) {
         const Status status = save(*store_, "run", kSaved + 1);
-        ASSERT_FALSE(status.has_value()) << "acknowledged";
-        EXPECT_EQ(status.error().code, ErrorCode::kUnavailable) << status.error().to_string();
-        EXPECT_THAT(status.error().message, HasSubstr(because));
+        ASSERT_NO_FATAL_FAILURE(expect_noticed(status, because));
         EXPECT_THAT(status.error().message, HasSubstr("end every program that uses the store"));
     }
 
@@ -448,10 +454,7 @@ TEST_F(UnderAnOpenStore, ADatabaseThatWasCutOffIsNoticed) {
     ASSERT_TRUE(store_->stats(soon()).has_value());  // moves the log into the database
     ASSERT_TRUE(save(*store_, "run", kSaved + 1).has_value());
     fs::resize_file(database_, 0);
-    const Status status = save(*store_, "run", kSaved + 2);
-    ASSERT_FALSE(status.has_value());
-    EXPECT_THAT(status.error().message, HasSubstr("it was cut off"));
-    EXPECT_FALSE(save(*store_, "run", kSaved + 2).has_value());
+    for (int attempt = 0; attempt < 2; ++attempt) expect_noticed(save(*store_, "run", kSaved + 2), "it was cut off");
 }
 
 TEST_F(UnderAnOpenStore, ARemovedLockFileIsNoticedAndNothingIsLost) {
@@ -471,10 +474,7 @@ TEST_F(UnderAnOpenStore, AReadNoticesThatALogOrALockFileIsGoneAndTheNextOneGoesO
     for (const char* suffix : {"-wal", "-shm"}) {
         fs::remove(with(suffix));
         wait_for_the_next_look();
-        const auto head = store_->head("run", soon());
-        ASSERT_FALSE(head.has_value()) << suffix;
-        EXPECT_EQ(head.error().code, ErrorCode::kUnavailable) << head.error().to_string();
-        EXPECT_THAT(head.error().message, HasSubstr(fmt::format("({}) was removed", suffix)));
+        expect_noticed(store_->head("run", soon()), fmt::format("({}) was removed", suffix));
         EXPECT_EQ(head_of(*store_, "run"), kSaved) << suffix;
     }
     store_.reset();
@@ -490,9 +490,7 @@ TEST_F(UnderAnOpenStore, AReadNoticesThatAnotherDatabaseWasCopiedOverIt) {
     write_file(database_, backup_);
     wait_for_the_next_look();
     for (int read = 0; read < 2; ++read) {
-        const auto head = store_->head("run", soon());
-        ASSERT_FALSE(head.has_value());
-        EXPECT_THAT(head.error().message, HasSubstr("another database was copied over it"));
+        expect_noticed(store_->head("run", soon()), "another database was copied over it");
     }
     store_.reset();
     EXPECT_TRUE(content_of(database_) == backup_) << "closing wrote into the restored database";
@@ -503,14 +501,12 @@ TEST_F(UnderAnOpenStore, AReadNoticesALogThatWasReplacedOrCutOff) {
     fs::remove(with("-wal"));
     write_file(with("-wal"), log);
     wait_for_the_next_look();
-    const auto head = store_->head("run", soon());
-    ASSERT_FALSE(head.has_value());
-    EXPECT_THAT(head.error().message, HasSubstr("its log (-wal) was replaced"));
+    expect_noticed(store_->head("run", soon()), "its log (-wal) was replaced");
     store_ = open_sqlite_store(database_).value();
     EXPECT_EQ(head_of(*store_, "run"), kSaved);
     fs::resize_file(with("-wal"), kLogHeaderBytes);
     wait_for_the_next_look();
-    EXPECT_FALSE(store_->head("run", soon()).has_value());
+    expect_noticed(store_->head("run", soon()), "its log (-wal) was cut off");
 }
 
 TEST_F(UnderAnOpenStore, AnotherDatabaseThatWasCopiedOverItIsNoticedAndStaysWhole) {
@@ -518,9 +514,7 @@ TEST_F(UnderAnOpenStore, AnotherDatabaseThatWasCopiedOverItIsNoticedAndStaysWhol
         store_->stats(soon()).has_value());  // moves the log into the database, which so gets ahead of the backup
     ASSERT_TRUE(save(*store_, "run", kSaved + 1).has_value());
     write_file(database_, backup_);
-    const Status status = save(*store_, "run", kSaved + 2);
-    ASSERT_FALSE(status.has_value());
-    EXPECT_THAT(status.error().message, HasSubstr("another database was copied over it"));
+    expect_noticed(save(*store_, "run", kSaved + 2), "another database was copied over it");
     store_.reset();
     EXPECT_TRUE(content_of(database_) == backup_) << "closing wrote into the restored database";
     Told told;
@@ -541,7 +535,9 @@ TEST_F(UnderAnOpenStore, ADatabaseThatWasMovedAwayIsNoticedAndTheNewOneKeepsItsL
         return 0;
     });
     ASSERT_TRUE(other.channel().hear().has_value());
-    EXPECT_FALSE(save(*store_, "run", kSaved + 1).has_value()) << "the new store has no such run";
+    const Status refused = save(*store_, "run", kSaved + 1);
+    ASSERT_FALSE(refused.has_value()) << "the new store has no such run";
+    EXPECT_EQ(refused.error().code, ErrorCode::kConflict) << refused.error().to_string();
     store_.reset();
     EXPECT_TRUE(fs::exists(with("-wal"))) << "closing the moved store deleted the new one's log";
     other.channel().say(1);
@@ -661,7 +657,7 @@ TEST_F(BesideOneWithoutALockFile, ACopyWithoutALogIsReadBesideItsReaderAndWritte
 }
 
 // A process that looks at a log of gigabytes locks the database and its folder for itself for a long time.
-TEST_F(BesideOneWithoutALockFile, WhoLooksAtALargeLogIsWaitedFor) {
+TEST_F(BesideOneWithoutALockFile, AProcessThatLooksAtALargeLogIsWaitedFor) {
     const auto look = [this](short type) {
         return ::flock(::open(dir_.path().c_str(), O_RDONLY | O_CLOEXEC), LOCK_EX) == 0 && lock(database_, type);
     };
@@ -674,7 +670,7 @@ TEST_F(BesideOneWithoutALockFile, WhoLooksAtALargeLogIsWaitedFor) {
     EXPECT_TRUE(opened.has_value()) << opened.error().to_string();
 }
 
-TEST_F(BesideOneWithoutALockFile, WhoHasJustBegunToOpenItIsWaitedFor) {
+TEST_F(BesideOneWithoutALockFile, AProcessThatHasJustBegunToOpenItIsWaitedFor) {
     hold([this] {
         return ::flock(::open(dir_.path().c_str(), O_RDONLY | O_CLOEXEC), LOCK_EX) == 0 && lock(database_, F_RDLCK);
     });

@@ -6,10 +6,10 @@
 #include "support/child_process.h"
 #include "support/make.h"
 #include "support/temp_dir.h"
+#include "support/write_lock.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <sqlite3.h>
 
 #include <atomic>
 #include <chrono>
@@ -56,24 +56,6 @@ int save_in_child(const std::filesystem::path& path, const std::string& run, std
     if (!store) return 2;
     return save_versions(**store, run, 1, versions, [](std::int64_t) {}) == 0 ? 0 : 1;
 }
-
-// A connection of some other program, which holds the write lock as long as it lives.
-class WriteLock {
-public:
-    explicit WriteLock(const std::filesystem::path& path) {
-        sqlite3_open(path.c_str(), &database_);
-        held_ = sqlite3_exec(database_, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr) == SQLITE_OK;
-    }
-    ~WriteLock() { sqlite3_close(database_); }
-    WriteLock(const WriteLock&) = delete;
-    WriteLock& operator=(const WriteLock&) = delete;
-
-    bool held() const { return held_; }
-
-private:
-    sqlite3* database_ = nullptr;
-    bool held_ = false;
-};
 
 TEST(SqliteProcesses, TwoWritersOfOneFileBothFinishWithGaplessVersions) {
     const TempDir dir;
@@ -396,6 +378,7 @@ TEST(SqliteProcesses, StatsGiveTheLogsSpaceBackAndNeverWaitForOthers) {
     ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()).has_value());
     {
         const WriteLock lock(dir / "cairn.db");
+        ASSERT_TRUE(lock.held());
         EXPECT_EQ(store->stats(soon()).value().snapshots, 1U);
     }
     const auto stats = store->stats(soon()).value();

@@ -163,7 +163,7 @@ async def test_events_tell_saves_in_order_and_count_what_a_slow_watcher_missed(s
     quick, slow = store.events(), store.events(queue_size=3)
     for number in range(10):
         await save(service, "r", {"n": number}, agent_phase="triage")
-    with pytest.raises(cairn.CairnError):
+    with pytest.raises(cairn.InvalidArgumentError):
         await service.save_agent_state(run_id="r", thread_id="t", user_id="somebody else", state={})
     told = [await quick.__anext__() for _ in range(11)]
     assert [event.sequence for event in told] == list(range(1, 12))
@@ -223,7 +223,7 @@ async def test_calls_of_one_run_that_wait_hold_up_no_other_run(store, service):
         await asyncio.gather(*blocked)
 
 
-async def test_what_takes_long_of_a_store_lets_the_loop_go_on(store, service):
+async def test_long_calls_of_a_store_let_the_loop_go_on(store, service):
     for number in range(5):
         await save(service, "r", {"n": number})
     with contextlib.closing(sqlite3.connect("states.db", isolation_level=None)) as connection:

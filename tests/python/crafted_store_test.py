@@ -94,7 +94,7 @@ def test_metadata_that_is_no_object_is_not_read(folder, text):
                 service.load_agent_state("r")
 
 
-def test_what_is_damaged_is_listed_with_its_damage_and_does_not_hide_the_others(folder):
+def test_a_damaged_run_is_listed_with_its_damage_and_does_not_hide_the_others(folder):
     url = f"sqlite:{folder / 'a.db'}"
     with cairn.open(url) as store:
         service = cairn.StatePersistenceService(store)

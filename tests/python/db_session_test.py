@@ -135,7 +135,7 @@ async def test_a_factory_is_asked_before_anything_runs():
     assert await executor.state_persistence.load_agent_state("r", db_session="sqlite:named.db") == {"n": 1}
 
 
-def test_an_executor_is_not_made_for_what_there_is_no_store_for(monkeypatch):
+def test_an_executor_is_not_made_for_something_without_a_store(monkeypatch):
     engine = create_async_engine("postgresql+asyncpg://me:secret@db.example:5433/states")
     sessions = sessionmaker(engine, class_=AsyncSession)
     for session in (sessions(), sessions, "postgresql://me:secret@db.example/states"):

@@ -198,7 +198,7 @@ def test_a_flag_that_cannot_be_read_is_an_error_that_names_it(netra, monkeypatch
 
 
 @pytest.mark.parametrize("flag", ["true", "false"])
-async def test_whoever_imports_the_optimised_service_has_chosen_it(netra, flag, monkeypatch):
+async def test_importing_the_optimised_service_chooses_it(netra, flag, monkeypatch):
     monkeypatch.setenv("ENABLE_OPTIMIZED_PERSISTENCE", flag)
     first = await netra.optimized.save_agent_state(request(netra), None)
     assert await netra.optimized.save_agent_state(request(netra), None) == first
@@ -263,7 +263,7 @@ async def test_the_context_of_a_thread_tells_its_runs(netra):
     assert await netra.optimized.get_thread_context() == {}
 
 
-async def test_what_the_store_cannot_save_is_answered_and_logged(netra, caplog):
+async def test_a_save_that_the_store_cannot_make_is_answered_and_logged(netra, caplog):
     await netra.optimized.save_agent_state(request(netra), None)
     taken = request(netra, state_data={"n": 2}, snapshot_id="mine")
     assert (await netra.optimized.save_agent_state(taken, None))[0]
@@ -606,7 +606,7 @@ async def executed(netra, pipeline, state, run_id="r"):
     return await netra.standard.load_agent_state(run_id)
 
 
-async def test_what_a_merge_makes_anew_is_saved_and_given_to_the_callers_state(netra):
+async def test_a_new_object_of_a_merge_is_saved_and_given_to_the_callers_state(netra):
     state = Remade(question="why")
     saved = await executed(netra, [Remade(plan="ask"), Remade(answer=42)], state)
     assert saved == vars(state) == {"question": "why", "plan": "ask", "answer": 42}
@@ -650,7 +650,7 @@ async def test_a_frozen_state_without_a_merge_is_saved_with_all_members(netra):
     assert await executed(netra, [{"a": 1}], types.MappingProxyType({"q": 1}), "r2") == {"q": 1, "a": 1}
 
 
-async def test_what_else_a_merge_returns_is_no_state(netra):
+async def test_another_result_of_a_merge_is_no_state(netra):
     class Counting:
         def __init__(self):
             self.merged = []
@@ -662,7 +662,7 @@ async def test_what_else_a_merge_returns_is_no_state(netra):
     assert await executed(netra, [Model(name="a"), Model(name="b")], Counting()) == {"merged": ["a", "b"]}
 
 
-async def test_what_was_merged_before_a_merge_raised_is_saved(netra):
+async def test_results_that_were_merged_before_a_merge_raised_are_saved(netra):
     executor = netra.PipelineExecutor(Engine(), None, None)
     with pytest.raises(AttributeError, match="answers"):
         await executor.execute_pipeline([Frozen(answers=(1,)), Model(name="b")], Frozen(), "r", CONTEXT)

@@ -78,7 +78,7 @@ def test_an_engine_that_cannot_be_loaded_tells_its_own_reason(folder):
     assert "_cairn" in run("import cairn", folder).stderr.splitlines()[-1]
 
 
-def test_what_every_python_reads_first_is_plain():
+def test_files_that_every_python_reads_first_are_plain():
     import ast
 
     for name in ("__init__.py", "_engine.py"):

@@ -168,7 +168,7 @@ def test_a_program_ends_by_ctrl_c_while_the_store_is_locked(kind, with_blocks):
     assert states() in ([0], [0, 1])
 
 
-def test_what_was_acknowledged_is_committed_before_a_program_ends():
+def test_acknowledged_saves_are_committed_before_a_program_ends():
     output = run(
         """
         lock = Locked()

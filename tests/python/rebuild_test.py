@@ -145,7 +145,7 @@ class Small:
         ({"n": 1, "when": "yesterday"}, "state.when: a str cannot become a"),
     ],
 )
-def test_what_does_not_fit_is_named_with_its_place(value, error):
+def test_a_value_that_does_not_fit_is_named_with_its_place(value, error):
     with pytest.raises(TypeError, match=error):
         rebuild(value, Small)
 

@@ -164,7 +164,7 @@ def test_texts_of_others_are_read_as_json_reads_them():
         _cairn.loads("[1]")
 
 
-def test_what_is_nested_deep_is_read_and_written():
+def test_deep_documents_are_read_and_written():
     nested = '{"a":[' * 511 + '{"b":{}}' + "]}" * 511
     assert text_of(_cairn.loads(nested)) == nested
     too_deep = {}
@@ -380,7 +380,7 @@ TOOL.result = [TOOL]
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_has_no_form_is_refused_with_its_place(state, kind, message):
+def test_an_object_without_a_form_is_refused_with_its_place(state, kind, message):
     with pytest.raises(kind, match=message):
         text_of(state)
 

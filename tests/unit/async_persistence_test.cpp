@@ -299,7 +299,7 @@ TEST_P(AsyncPersistence, ACallThatHasBegunIsNotCancelled) {
     store->before_commit(nullptr);
 }
 
-TEST_P(AsyncPersistence, WhateverIsCancelledWhenEachCallIsToldOnceAndAppliedAsItSays) {
+TEST_P(AsyncPersistence, CallsThatAreCancelledAtAnyTimeAreToldOnceAndAppliedAsTheySay) {
     const std::uint64_t seed = test::seed();
     SCOPED_TRACE(replay_line(seed));
     std::mt19937_64 random(seed);
@@ -460,7 +460,7 @@ TEST_P(AsyncPersistence, ACompletionMayCallTheServiceInEitherWay) {
     EXPECT_EQ(version_of("beside"), 40);
 }
 
-TEST_P(AsyncPersistence, WhatACompletionThrowsReachesNobody) {
+TEST_P(AsyncPersistence, AnExceptionOfACompletionReachesNobody) {
     const auto throwing = [](const auto&) { throw std::runtime_error("of the test"); };
     service().save_agent_state_async(step_of("run", 1), throwing);
     service().load_agent_state_async({.run_id = "none"}, throwing);
@@ -490,7 +490,7 @@ TEST_P(AsyncPersistence, TheLastReferenceMayBeDroppedByACompletion) {
     EXPECT_TRUE(every_service_is_gone());
 }
 
-TEST_P(AsyncPersistence, WhoeverLetsAServiceGoDoesNotWaitForItsCalls) {
+TEST_P(AsyncPersistence, LettingAServiceGoDoesNotWaitForItsCalls) {
     std::latch may_end(1);
     store->before_commit([&](std::span<const RunBatch>) { may_end.wait(); });
     std::shared_ptr<StatePersistence> shared = make_service();
@@ -591,7 +591,7 @@ public:
     Status close() override { return {}; }
 };
 
-TEST(AsyncCalls, AServiceOfOnesOwnHasThemForNothingAndIsToldWhatIsLeftOfTheTime) {
+TEST(AsyncCalls, AUsersOwnServiceInheritsThemAndIsToldTheTimeThatIsLeft) {
     OwnService service;
     StatePersistenceRequest request = step_of("run", 1);
     request.timeout = std::chrono::hours(1);
@@ -614,7 +614,7 @@ TEST(AsyncCalls, AServiceOfOnesOwnHasThemForNothingAndIsToldWhatIsLeftOfTheTime)
 
 // ---- the store ----
 
-TEST_P(AsyncPersistence, WhatAStoreIsAskedIsAnsweredAsByTheBlockingCalls) {
+TEST_P(AsyncPersistence, CallsOfAStoreAreAnsweredAsTheBlockingOnesAre) {
     for (int step = 1; step <= 5; ++step) ASSERT_TRUE(service().save_agent_state(step_of("run", step)));
     ASSERT_TRUE(service().recover_agent_state({.run_id = "run", .recovery_type = RecoveryType::kRestart}));
     const AsyncStore async(store, executor);
@@ -661,7 +661,7 @@ TEST_P(AsyncPersistence, WhatAStoreIsAskedIsAnsweredAsByTheBlockingCalls) {
     EXPECT_EQ(late.code(), ErrorCode::kClosed);
 }
 
-TEST_P(AsyncPersistence, WhatTakesLongOfAStoreHoldsNobodyUpAndCanBeStopped) {
+TEST_P(AsyncPersistence, ALongCallOfAStoreHoldsNobodyUpAndCanBeStopped) {
     for (int step = 1; step <= 5; ++step) ASSERT_TRUE(service().save_agent_state(step_of("run", step)));
     std::latch may_end(1);
     store->before_commit([&](std::span<const RunBatch>) { may_end.wait(); });

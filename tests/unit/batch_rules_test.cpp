@@ -202,7 +202,7 @@ std::vector<LoneRow> lone_rows() {
     return rows;
 }
 
-TEST(BatchRules, WhatIsWrongInItselfIsRefusedWhateverIsStored) {
+TEST(BatchRules, ABatchThatIsWrongByItselfIsRefusedWhateverIsStored) {
     for (const LoneRow& row : lone_rows()) {
         const Status status = check_batch(row.batch);
         ASSERT_FALSE(status) << row.what;
@@ -224,7 +224,7 @@ TEST(BatchRules, EachBatchOfACommitHasItsOwnAnswer) {
     EXPECT_NE(answers[3].error().message.find("run \"a\" has two batches"), std::string::npos);
 }
 
-TEST(BatchRules, WhoHoldsTheRunMattersToWhatNamesALease) {
+TEST(BatchRules, TheHolderOfARunMattersToABatchThatNamesALease) {
     EXPECT_FALSE(names_lease(writing({write_of(1)})));
     EXPECT_TRUE(names_lease(writing({write_of(1), with(write_of(2), "", kAnn)})));
     EXPECT_TRUE(names_lease({.run_id = "run", .lease = LeaseWrite{.lease = kAnn}}));

@@ -219,7 +219,7 @@ TEST(CallExecutor, ItsDestructorTellsWhatWasRefused) {
     for (const CallExecutor::Submitted& call : calls) EXPECT_FALSE(call.cancel()) << "of an executor that is gone";
 }
 
-TEST(CallExecutor, WhatACallThrowsIsToldAndEndsNothingElse) {
+TEST(CallExecutor, AnExceptionOfACallIsToldAndEndsNothingElse) {
     CallExecutor executor;
     executor.submit("run", [] { throw std::runtime_error("of the test"); });
     std::promise<Result<int>> answer;

@@ -61,6 +61,20 @@ struct ChainBench {
     Snapshot stored(const std::string& snapshot_id) {
         return inner->get("run", snapshot_id, test::soon()).value().value();
     }
+    // Deletes the run and begins it anew with another state, as another process does.
+    void make_anew(const std::string& snapshot_id) {
+        ASSERT_TRUE(commit_run(*inner, {.run_id = "run", .run_deletion = RunDeletion{}}, test::soon()));
+        StatePersistenceService other(inner, options);
+        StatePersistenceRequest request = make_request("run", churned(100));
+        request.snapshot_id = snapshot_id;
+        ASSERT_TRUE(other.save_agent_state(request));
+    }
+    // Saves on top of the run that was made anew, and expects that nothing of the old run is needed.
+    void expect_saved_on_the_new_run(std::string_view text) {
+        const Receipt receipt = save(text);
+        EXPECT_EQ(receipt.version, 2);
+        EXPECT_EQ(load(receipt.snapshot_id), text);
+    }
     std::string load(const std::string& snapshot_id) {
         return std::string(
             service->load_agent_state({.run_id = "run", .snapshot_id = snapshot_id}).value().state.text());
@@ -219,7 +233,7 @@ TEST(Fork, FromASnapshotThatIsNotThereIsNotFound) {
     EXPECT_EQ(bench.inner->head("run", test::soon()).value()->version, 1);
 }
 
-TEST(Fork, WhoseBaseIsDeletedMeanwhileIsStoredWholeOrRefusedButNeverBroken) {
+TEST(Fork, IsRefusedIfItsParentIsDeletedMeanwhile) {
     ChainBench bench;
     const Receipt first = bench.save(grown(10));
     bench.save(grown(20), CheckpointType::kManual);
@@ -243,16 +257,9 @@ TEST(Chain, ARunDeletedAndMadeAnewMeanwhileIsNoBase) {
     bench.save(grown(10));
     bool has_struck = false;
     bench.store->before_commit([&](std::span<const RunBatch>) {
-        if (std::exchange(has_struck, true)) return;
-        ASSERT_TRUE(commit_run(*bench.inner, {.run_id = "run", .run_deletion = RunDeletion{}}, test::soon()));
-        StatePersistenceService other(bench.inner, bench.options);
-        StatePersistenceRequest request = make_request("run", churned(100));
-        request.snapshot_id = "made-anew";
-        ASSERT_TRUE(other.save_agent_state(request));
+        if (!std::exchange(has_struck, true)) bench.make_anew("made-anew");
     });
-    const Receipt receipt = bench.save(grown(11));
-    EXPECT_EQ(receipt.version, 2);
-    EXPECT_EQ(bench.load(receipt.snapshot_id), grown(11));
+    bench.expect_saved_on_the_new_run(grown(11));
 }
 
 // Callers that name snapshots by their steps give the same ids to a run that is begun again.
@@ -261,14 +268,8 @@ TEST(Chain, ARunMadeAnewWithTheSameIdsIsNoBaseEither) {
     StatePersistenceRequest first = make_request("run", grown(10));
     first.snapshot_id = "step-1";
     ASSERT_TRUE(bench.service->save_agent_state(first));
-    ASSERT_TRUE(commit_run(*bench.inner, {.run_id = "run", .run_deletion = RunDeletion{}}, test::soon()));
-    StatePersistenceService other(bench.inner, bench.options);
-    StatePersistenceRequest again = make_request("run", churned(100));
-    again.snapshot_id = "step-1";
-    ASSERT_TRUE(other.save_agent_state(again));
-    const Receipt receipt = bench.save(grown(11));
-    EXPECT_EQ(receipt.version, 2);
-    EXPECT_EQ(bench.load(receipt.snapshot_id), grown(11));
+    bench.make_anew("step-1");
+    bench.expect_saved_on_the_new_run(grown(11));
 }
 
 TEST(Metadata, IsStoredFilteredByAndNeverLostToASkip) {

@@ -135,7 +135,7 @@ bool has_children() {
     return ::waitpid(-1, nullptr, WNOHANG) != -1 || errno != ECHILD;
 }
 
-TEST(CommandAgent, WhatTheProgramWritesIsTheNewState) {
+TEST(CommandAgent, TheOutputOfTheProgramIsTheNewState) {
     constexpr std::string_view kText = R"({"big":123456789012345678901234567890,"a":1.0,"e":"\u0000\ud800"})";
     EXPECT_EQ(text_of(run({.command = {"cat"}}, state_of(kText))), kText);
 }
@@ -355,7 +355,7 @@ TEST(CommandAgent, AWorkingFolderThatIsNotThereIsNamed) {
     EXPECT_THAT(error.message, HasSubstr("\"/no/such/folder\""));
 }
 
-TEST(CommandAgent, WhatCannotBeExecutedIsNamed) {
+TEST(CommandAgent, AFileThatCannotBeExecutedIsNamed) {
     const TempDir dir;
     write_file(dir / "no-permission", "#!/bin/sh\necho '{}'\n", 0644);
     write_file(dir / "no-format", "echo '{}'\n");
@@ -457,7 +457,7 @@ TEST(CommandAgent, ChildrenLeftBehindAreKilledAndNotAwaited) {
     EXPECT_TRUE(witness.sees_all_gone());
 }
 
-TEST(CommandAgent, WhoHasLeftTheGroupWithThePipesIsNotAwaited) {
+TEST(CommandAgent, AProcessThatHasLeftTheGroupWithThePipesIsNotAwaited) {
     const TempDir dir;
     for (const char* name : {"up", "release"}) ASSERT_EQ(::mkfifo((dir / name).c_str(), 0600), 0);
     CommandOptions options =
@@ -555,11 +555,12 @@ TEST(CommandAgent, ManyInParallelLeaveNeitherDescriptorsNorZombies) {
     EXPECT_FALSE(has_children());
 }
 
-TEST(CommandAgent, DoesNotOutliveAKilledExecutor) {
+// Kills an executor while the program that it runs is at work. Expects that nothing of the program is left.
+void expect_gone_with_its_executor(const std::string& script) {
     const Witness witness;
     ChildProcess executor([&](const Channel& channel) {
         const AgentCall call{.progress = [&](std::string_view) { channel.say(1); }};
-        [[maybe_unused]] const auto ignored = run(witness.shell("echo ready >&2; exec sleep 1000"), {}, call);
+        [[maybe_unused]] const auto ignored = run(witness.shell(script), {}, call);
         return 0;
     });
     ASSERT_TRUE(executor.channel().hear());
@@ -567,17 +568,12 @@ TEST(CommandAgent, DoesNotOutliveAKilledExecutor) {
     EXPECT_TRUE(witness.sees_all_gone());
 }
 
+TEST(CommandAgent, DoesNotOutliveAKilledExecutor) {
+    expect_gone_with_its_executor("echo ready >&2; exec sleep 1000");
+}
+
 TEST(CommandAgent, ItsChildrenDoNotOutliveAKilledExecutor) {
-    const Witness witness;
-    ChildProcess executor([&](const Channel& channel) {
-        const AgentCall call{.progress = [&](std::string_view) { channel.say(1); }};
-        const std::string script = "sh -c 'trap \"\" TERM HUP; echo ready >&2; sleep 1000' & wait";
-        [[maybe_unused]] const auto ignored = run(witness.shell(script), {}, call);
-        return 0;
-    });
-    ASSERT_TRUE(executor.channel().hear());
-    EXPECT_EQ(executor.kill(), -SIGKILL);
-    EXPECT_TRUE(witness.sees_all_gone());
+    expect_gone_with_its_executor("sh -c 'trap \"\" TERM HUP; echo ready >&2; sleep 1000' & wait");
 }
 
 }  // namespace

@@ -83,7 +83,7 @@ std::string refusal(const std::string& pointer, Ask test, std::vector<std::strin
     return status.error().message;
 }
 
-TEST(Condition, WhatIsNoPointerIsRefused) {
+TEST(Condition, ATextThatIsNoPointerIsRefused) {
     for (const char* pointer : {"risk", "risk/level", "/a~", "/a~2b", "#/a"}) {
         EXPECT_THAT(refusal(pointer, Ask::kExists), HasSubstr("JSON Pointer")) << pointer;
     }

@@ -363,7 +363,7 @@ TEST(Config, TheOptimisedServiceKeepsItsChainsWithinTheLimit) {
     EXPECT_EQ((*store)->stats(Deadline::max())->chain_frames_max, 2U);
 }
 
-TEST(Dotenv, SyntaxTable) {
+TEST(Dotenv, EveryFormOfTheSyntaxIsRead) {
     const std::vector<std::pair<std::string, std::string>> cases{
         {"N=value", "value"},
         {"N=value\n", "value"},

@@ -189,7 +189,9 @@ TEST(Docs, ReadmeShowsTheWholeQuickstart) {
     const std::string source = read_file(project_path("examples/quickstart.cpp"));
     const std::string begin = "// README: begin\n";
     const auto from = source.find(begin) + begin.size();
-    const std::string shown = source.substr(from, source.find("// README: end") - from);
+    const auto until = source.find("// README: end");
+    ASSERT_TRUE(source.contains(begin) && until != std::string::npos && from < until) << "the marks are gone";
+    const std::string shown = source.substr(from, until - from);
     EXPECT_TRUE(read_file(project_path("README.md")).contains("```cpp\n" + shown + "```\n")) << shown;
 }
 

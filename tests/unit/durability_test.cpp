@@ -549,7 +549,7 @@ TEST_F(LatestOnly, RunsDoNotReplaceEachOther) {
     EXPECT_EQ(bench.on_disk("other"), bench.steps({2}));
 }
 
-TEST_F(LatestOnly, WhatIsBeingCommittedIsNotReplaced) {
+TEST_F(LatestOnly, ASaveThatIsBeingCommittedIsNotReplaced) {
     bench.gate.close();
     ASSERT_TRUE(save("run", 1, kAsync).has_value());
     bench.gate.await(1);
@@ -574,7 +574,7 @@ TEST_F(LatestOnly, ASyncSaveDoesNotReplace) {
     expect_on_disk({1, 2});
 }
 
-TEST_F(LatestOnly, WhatHasAnIdMetadataOrAParentOfItsOwnIsNeitherReplacedNorReplacing) {
+TEST_F(LatestOnly, ASaveWithItsOwnIdMetadataOrParentIsNeitherReplacedNorReplacing) {
     const Receipt origin = save("run", 100, kSync).value();
     const std::vector<std::function<void(StatePersistenceRequest&)>> ways = {
         [](auto& request) { request.snapshot_id = "mine"; },
@@ -610,7 +610,7 @@ TEST_F(LatestOnly, AReplacementKeepsToTheLimitOfBytes) {
     EXPECT_EQ(bench.on_disk("a").back(), sized("a", 9'000).state_data.text());
 }
 
-TEST_F(LatestOnly, WhatOthersWaitForIsNotReplaced) {
+TEST_F(LatestOnly, ASaveThatOthersWaitForIsNotReplaced) {
     bench.hold_up();
     ASSERT_TRUE(save("run", 1, kAsync).has_value());
     auto twin = bench.service().save_async(make_step("run", 1, kSync));
@@ -734,7 +734,7 @@ TEST_F(DurabilityTest, CloseWaitsForSavesUnderWay) {
     EXPECT_TRUE(save_under_way.get().has_value()) << "what was begun before is finished";
 }
 
-TEST_F(DurabilityTest, WhatMeetsACloseIsStoredOrRefusedAndNothingElse) {
+TEST_F(DurabilityTest, ASaveThatMeetsACloseIsStoredOrRefusedAndNothingElse) {
     constexpr int kThreads = 4;
     for (int round = 0; round < 20; ++round) {
         QueueBench other;

@@ -95,7 +95,7 @@ TEST(ErrorTable, NodeCodeIsTheNameInCapitals) {
     }
 }
 
-TEST(ErrorTable, OnlyWhatLeftNothingBehindMayBeRetriedFreely) {
+TEST(ErrorTable, OnlyCallsThatLeftNothingBehindMayBeRetriedFreely) {
     const std::map<ErrorCode, Retry> retried{{ErrorCode::kCancelled, Retry::kYes},
                                              {ErrorCode::kUnavailable, Retry::kYes},
                                              {ErrorCode::kStorageFull, Retry::kYes},

@@ -66,7 +66,7 @@ protected:
 
 // ---- together ----
 
-TEST_F(GroupCommit, WhatCameDuringACommitIsCommittedTogether) {
+TEST_F(GroupCommit, SavesThatCameDuringACommitAreCommittedTogether) {
     bench.hold_up();
     auto answers = queue_one_of_each(20);
     bench.let_go();
@@ -360,7 +360,7 @@ StatePersistenceRequest make_large_step(std::string run, std::int64_t step) {
     return make_request(std::move(run), text + fmt::format(R"({}]}})", step * step));
 }
 
-TEST_F(GroupCommit, WhatWasEncodedAgainstASaveThatFailsIsStoredAllTheSame) {
+TEST_F(GroupCommit, ASaveThatWasEncodedAgainstOneThatFailsIsStoredAllTheSame) {
     StatePersistenceService other(bench.inner);
     StatePersistenceRequest taken = make_large_step("run", 100);
     taken.snapshot_id = "mine";
@@ -384,7 +384,7 @@ TEST_F(GroupCommit, WhatWasEncodedAgainstASaveThatFailsIsStoredAllTheSame) {
     EXPECT_TRUE(check_deep(*bench.inner, Deadline::max()).value().findings.empty());
 }
 
-TEST_F(GroupCommit, WhatWasEncodedAgainstASaveThatLeftTheQueueIsStoredAllTheSame) {
+TEST_F(GroupCommit, ASaveThatWasEncodedAgainstOneThatLeftTheQueueIsStoredAllTheSame) {
     ASSERT_TRUE(bench.service().save_agent_state(make_large_step("run", 1)).has_value());
     bench.hold_up();
     StatePersistenceRequest impatient = make_large_step("run", 2);
@@ -426,6 +426,19 @@ protected:
         EXPECT_EQ(code_of(dropped.get()), ErrorCode::kUnavailable);
         ASSERT_TRUE(bench.service().flush("run").has_value());
     }
+    // Queues step 1 of the run, which is dropped when its batch is made.
+    Answer queue_one_that_is_too_late(const std::string& run, const std::string& snapshot_id = {}) {
+        bench.hold_up();
+        StatePersistenceRequest impatient = make_step(run, 1);
+        impatient.snapshot_id = snapshot_id;
+        impatient.timeout = milliseconds(1);
+        return bench.service().save_async(impatient);
+    }
+    void expect_too_late(Answer& dropped) {
+        wait_until_past(milliseconds(1));
+        bench.let_go();
+        EXPECT_EQ(code_of(dropped.get()), ErrorCode::kUnavailable);
+    }
     void expect_no_fallback() {
         const CacheStats stats = bench.service().get_cache_stats();
         EXPECT_TRUE(stats.fallbacks_by_cause.empty());
@@ -461,7 +474,7 @@ TEST_P(BehindDropped, NoneFallsBackAndEachIsWhereItsReceiptSays) {
 INSTANTIATE_TEST_SUITE_P(, BehindDropped, testing::Bool(),
                          [](const auto& one) { return one.param ? "AtTheCommit" : "FromTheQueue"; });
 
-TEST_F(BehindOther, WhatIsSavedAfterwardsKnowsTheHeadAsItIs) {
+TEST_F(BehindOther, ALaterSaveKnowsTheHeadAsItIs) {
     queue_behind_one_that_is_dropped(kAsync, true);
     const Receipt again = bench.service().save_agent_state(make_large_step("run", 6)).value();
     EXPECT_EQ(again.outcome, Outcome::kDeduplicated);
@@ -493,10 +506,8 @@ TEST_F(BehindOther, AnotherWritersHeadUnderSeveralQueuedSavesMakesNoneFallBack) 
 TEST_F(BehindOther, AStrictSaveHasNoConflictWithADroppedOneButWithAnotherWriter) {
     for (const bool is_another_there : {false, true}) {
         const std::string run = is_another_there ? "moved" : "alone";
-        bench.hold_up();
-        StatePersistenceRequest impatient = make_step(run, 1);
-        impatient.timeout = milliseconds(1);
-        Answer dropped = bench.service().save_async(impatient);
+        SCOPED_TRACE(run);
+        Answer dropped = queue_one_that_is_too_late(run);
         StatePersistenceRequest strict = make_step(run, 2);
         strict.on_conflict = OnConflict::kFail;
         Answer strict_answer = bench.service().save_async(strict);
@@ -504,9 +515,7 @@ TEST_F(BehindOther, AStrictSaveHasNoConflictWithADroppedOneButWithAnotherWriter)
         if (is_another_there) {
             ASSERT_TRUE(StatePersistenceService(bench.inner).save_agent_state(make_step(run, 7)).has_value());
         }
-        wait_until_past(milliseconds(1));
-        bench.let_go();
-        EXPECT_EQ(code_of(dropped.get()), ErrorCode::kUnavailable) << run;
+        expect_too_late(dropped);
         if (is_another_there) {
             EXPECT_EQ(code_of(strict_answer.get()), ErrorCode::kConflict);
             EXPECT_EQ(bench.on_disk(run), bench.steps({7}));
@@ -517,41 +526,30 @@ TEST_F(BehindOther, AStrictSaveHasNoConflictWithADroppedOneButWithAnotherWriter)
 }
 
 TEST_F(BehindOther, AnExpectedVersionThatADroppedSaveWasToMakeIsAConflict) {
-    bench.hold_up();
-    StatePersistenceRequest impatient = make_step("run", 1);
-    impatient.timeout = milliseconds(1);
-    Answer dropped = bench.service().save_async(impatient);
+    Answer dropped = queue_one_that_is_too_late("run");
     StatePersistenceRequest strict = make_step("run", 2);
     strict.on_conflict = OnConflict::kFail;
     strict.expected_version = 1;
     Answer answer = bench.service().save_async(strict);
-    wait_until_past(milliseconds(1));
-    bench.let_go();
-    EXPECT_EQ(code_of(dropped.get()), ErrorCode::kUnavailable);
+    expect_too_late(dropped);
     const Result<Receipt> refused = answer.get();
     ASSERT_EQ(code_of(refused), ErrorCode::kConflict);
     EXPECT_EQ(refused.error().message, "the head of run \"run\" is at version 0, not at 1") << "nobody else saved it";
 }
 
 TEST_F(BehindOther, ADroppedParentIsNotFound) {
-    bench.hold_up();
-    StatePersistenceRequest impatient = make_step("run", 1);
-    impatient.snapshot_id = "parent";
-    impatient.timeout = milliseconds(1);
-    Answer dropped = bench.service().save_async(impatient);
+    Answer dropped = queue_one_that_is_too_late("run", "parent");
     StatePersistenceRequest child = make_step("run", 2);
     child.parent_snapshot_id = "parent";
     Answer answer = bench.service().save_async(child);
-    wait_until_past(milliseconds(1));
-    bench.let_go();
-    EXPECT_EQ(code_of(dropped.get()), ErrorCode::kUnavailable);
+    expect_too_late(dropped);
     EXPECT_EQ(code_of(answer.get()), ErrorCode::kNotFound);
     EXPECT_TRUE(bench.on_disk("run").empty());
 }
 
 // One thread saves a run in order, often with a short timeout, on a slow store. Now and then another writer moves the
 // head.
-TEST_F(BehindOther, WhateverIsDroppedTheRestIsInOrderAndItsReceiptsAreTrue) {
+TEST_F(BehindOther, SavesThatAreNotDroppedAreInOrderAndTheirReceiptsAreTrue) {
     const std::uint64_t first_seed = seed();
     SCOPED_TRACE(replay_line(first_seed));
     std::mt19937_64 random(first_seed);
@@ -711,11 +709,12 @@ TEST_F(GroupCommit, AnAcknowledgedTwinDoesNotLeaveTheQueueWithAnImpatientCaller)
         << answer.error().to_string();
     bench.let_go();
     const Status flushed = bench.service().flush("run");
-    EXPECT_TRUE(!flushed || bench.on_disk("run") == bench.steps({1})) << "an acknowledged save is gone untold";
+    ASSERT_TRUE(flushed) << flushed.error().to_string();
+    EXPECT_EQ(bench.on_disk("run"), bench.steps({1})) << "an acknowledged save is gone";
 }
 
 // "Nothing was applied" is true only if nothing will be applied later.
-TEST_F(GroupCommit, WhoLeavesASaveThatAnEqualOneReliesOnIsToldThatItsOutcomeIsUnknown) {
+TEST_F(GroupCommit, ACallerThatLeavesASaveWhichAnEqualOneReliesOnIsToldThatItsOutcomeIsUnknown) {
     bench.hold_up();
     StatePersistenceRequest impatient = make_step("run", 1, kSync);
     impatient.timeout = milliseconds(300);
@@ -730,7 +729,7 @@ TEST_F(GroupCommit, WhoLeavesASaveThatAnEqualOneReliesOnIsToldThatItsOutcomeIsUn
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1}));
 }
 
-TEST_F(GroupCommit, TheLastWhoLeavesTakesTheSaveAlong) {
+TEST_F(GroupCommit, TheLastCallerThatLeavesTakesTheSaveAlong) {
     bench.hold_up();
     StatePersistenceRequest impatient = make_step("run", 1, kSync);
     std::vector<Answer> answers;
@@ -748,7 +747,7 @@ TEST_F(GroupCommit, TheLastWhoLeavesTakesTheSaveAlong) {
     EXPECT_TRUE(bench.on_disk("run").empty());
 }
 
-TEST_F(GroupCommit, WhoDoesNotWaitForAnEqualSaveThatIsBeingCommittedHasSavedNothing) {
+TEST_F(GroupCommit, ACallerThatDoesNotWaitForAnEqualSaveInItsCommitHasSavedNothing) {
     bench.gate.close();
     Answer first = bench.in_background(make_step("run", 1, kSync));
     bench.gate.await(1);
@@ -801,7 +800,7 @@ TEST_F(GroupCommit, ASaveWithoutAnIdSharesNoFateWithOneThatHasItsOwn) {
 }
 
 // One to three callers save every state at once, with short timeouts, on a slow store.
-TEST_F(GroupCommit, WhatEveryCallerWasToldIsNotAppliedIsNeverSeen) {
+TEST_F(GroupCommit, ASaveThatEveryCallerWasToldIsNotAppliedIsNeverSeen) {
     const std::uint64_t first_seed = seed();
     SCOPED_TRACE(replay_line(first_seed));
     std::mt19937_64 random(first_seed);
@@ -1218,7 +1217,7 @@ TEST_F(GroupCommit, ACompletionIsToldOfARefusalOnce) {
     EXPECT_TRUE(bench.on_disk("run").empty());
 }
 
-TEST_F(GroupCommit, WhatACompletionThrowsReachesNobody) {
+TEST_F(GroupCommit, AnExceptionOfACompletionReachesNobody) {
     auto& service = bench.service();
     const auto throwing = [](const Result<Receipt>&) { throw std::runtime_error("of the test"); };
     EXPECT_NO_THROW(service.save_async(make_step("", 1), throwing));

@@ -60,7 +60,7 @@ Error refused(const std::string& base, const std::vector<std::string>& texts, Me
     return state ? Error{} : state.error();
 }
 
-TEST(GroupMerge, WhatEachStepChangesAddsAndRemovesIsMerged) {
+TEST(GroupMerge, ChangesAdditionsAndRemovalsOfEachStepAreMerged) {
     EXPECT_EQ(merged(R"({"x":1,"y":2,"z":3})",
                      {R"({"x":10,"y":2,"z":3})", R"({"x":1,"y":2,"b":[1.0],"z":3})", R"({"c":-0.0,"x":1,"z":3})"}),
               R"({"x":10,"z":3,"b":[1.0],"c":-0.0})");
@@ -157,7 +157,7 @@ TEST(GroupMerge, AMergerThatFailsThrowsOrIsNotThereIsAnError) {
     EXPECT_EQ(refused(R"({"x":1})", texts, MergePolicy::kMerger).code, ErrorCode::kInvalidArgument);
 }
 
-TEST(GroupMerge, WhatComesOutIsHeldAgainstTheLimits) {
+TEST(GroupMerge, TheResultIsHeldAgainstTheLimits) {
     const auto state = merge("{}", {R"({"a":1})", R"({"b":2})"}, MergePolicy::kFail, {}, {.bytes_max = 12});
     ASSERT_FALSE(state.has_value());
     EXPECT_EQ(state.error().code, ErrorCode::kLimitExceeded);
@@ -365,7 +365,7 @@ TEST(GroupMerge, EndsWhenItIsAskedToStop) {
     EXPECT_EQ(asked, 1);
 }
 
-TEST(GroupMerge, SoDoTheMergersThatAreThereFromTheStart) {
+TEST(GroupMerge, BuiltInMergersEndWhenTheyAreAskedToStop) {
     std::stop_source stop;
     stop.request_stop();
     MemberConflict conflict{.member = "o", .before = "[]", .candidates = {"[1]", "[2]"}, .steps = {"a", "b"}};

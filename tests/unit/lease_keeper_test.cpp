@@ -166,7 +166,7 @@ TEST_F(LeaseKeeping, OfTwoLeasesOfOneRunTheOlderOneIsLostAtOnce) {
     EXPECT_TRUE(renewals().empty());
 }
 
-TEST_F(LeaseKeeping, WhoeverIsToldMayGiveTheLeaseUp) {
+TEST_F(LeaseKeeping, AHolderThatIsToldMayGiveTheLeaseUp) {
     std::optional<RunLease> lease = acquire("run", kOften);
     const std::stop_token lost = lease->lost();
     std::atomic<bool> is_gone = false;

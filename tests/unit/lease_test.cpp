@@ -118,7 +118,7 @@ TEST_P(LeaseOfBoth, ASaveOfUnknownOutcomeThatWasAppliedIsNoConflictForWhoWasSupe
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1}));
 }
 
-TEST_P(LeaseOfBoth, WhoGivesNoLeaseIsNotAskedForOne) {
+TEST_P(LeaseOfBoth, ACallerThatGivesNoLeaseIsNotAskedForOne) {
     lease_to(*bench.inner, kBob);
     EXPECT_TRUE(service().save_agent_state(make_step("run", 1)).has_value());
 }

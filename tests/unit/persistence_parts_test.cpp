@@ -162,7 +162,7 @@ TEST(RunLanes, AnotherRunDoesNotWait) {
     EXPECT_TRUE(lanes.enter("other", std::chrono::steady_clock::now()));
 }
 
-TEST(RunLanes, WhoGivesUpWaitingLetsThoseBehindKeepTheirPlace) {
+TEST(RunLanes, AWaiterThatGivesUpLetsThoseBehindItKeepTheirPlaces) {
     RunLanes lanes;
     std::atomic<bool> first_has_ended = false;
     std::jthread behind;

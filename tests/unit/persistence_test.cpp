@@ -486,7 +486,7 @@ TEST(Optimised, AnotherWritersHeadIsNoReasonToDropAnythingEither) {
     }
 }
 
-TEST(Optimised, WhatIsAsTheHeadHasItOrWasNotGivenIsSkipped) {
+TEST(Optimised, FieldsThatAreThoseOfTheHeadOrNotGivenAreSkipped) {
     const std::map<std::string, Change> changes{
         {"nothing", [](auto&) {}},
         {"no phase", [](auto& request) { request.agent_phase = AgentPhase(); }},
@@ -927,7 +927,7 @@ TEST(Saving, ARunThatIsDeletedWhileItsHeadIsReadIsBegunAnew) {
     EXPECT_EQ(service.load_agent_state({.run_id = "run"}).value().state.text(), R"({"step":2})");
 }
 
-TEST(Recovery, WhatDoesNotMatchIsReadASecondTimeBeforeItIsCalledDamage) {
+TEST(Recovery, AMismatchIsReadASecondTimeBeforeItIsCalledDamage) {
     RecoveryBench bench;
     const auto healed = std::make_shared<FlakyStore>(bench.inner, std::vector<std::string>{"s3"}, true);
     OptimizedStatePersistence service(healed, bench.options);
@@ -1057,7 +1057,7 @@ TEST(Recovery, WhenNothingWasIntactButAnotherHasSavedMeanwhileThatIsTheState) {
     EXPECT_EQ(bench.snapshots("run"), 4U);
 }
 
-TEST(Recovery, WhatIsPrunedMeanwhileIsNoDamage) {
+TEST(Recovery, ASnapshotThatIsPrunedMeanwhileIsNoDamage) {
     RecoveryBench bench;
     const auto store = std::make_shared<FlakyStore>(bench.inner, std::vector<std::string>{"s3"}, false);
     int gets = 0;

@@ -148,7 +148,7 @@ TEST_F(PipelineTest, ContextWithoutOwnersAndUnknownAgentsAreRefusedBeforeAnythin
     EXPECT_FALSE(bench.store->lease("run", soon()).value().has_value());
 }
 
-TEST_F(PipelineTest, WhatAnAgentThrowsIsItsStepsFailure) {
+TEST_F(PipelineTest, AnExceptionOfAnAgentIsItsStepsFailure) {
     bench.add("throw", [](const State&, const AgentCall&) -> Result<State> { throw std::runtime_error("oh"); });
     bench.add("throw int", [](const State&, const AgentCall&) -> Result<State> { throw 7; });
     for (const std::string agent : {"throw", "throw int"}) {
@@ -651,7 +651,7 @@ TEST_F(PipelineTest, AStepsResultIsNotLostWhenItCannotBeSaved) {
     EXPECT_FALSE(went_on->is_saved);
 }
 
-TEST_F(PipelineTest, WhatOneSaveMissedTheNextOneHas) {
+TEST_F(PipelineTest, TheNextSaveHasTheResultsThatOneHasMissed) {
     bench.add("break the store", [&](const State& state, const AgentCall& call) -> Result<State> {
         bench.store->inject({.code = ErrorCode::kStorageFull, .for_good = true});
         return with_member(state, call.step, true);
@@ -712,6 +712,7 @@ TEST_F(TwoExecutors, ASecondOneIsRefusedWhateverTheClockSays) {
             std::make_shared<StepClock>(std::chrono::milliseconds(1), Runtime().with_defaults().clock->now() + step);
         const auto refused = bench.execute(pipeline);
         ASSERT_FALSE(refused);
+        EXPECT_EQ(refused.error().code, ErrorCode::kConflict);
         EXPECT_THAT(refused.error().message, HasSubstr("is in progress: process "));
     }
     may_go.count_down();
@@ -782,7 +783,10 @@ TEST_F(PipelineTest, AnExecutorThatIsSilentForTooLongCountsAsDead) {
     EXPECT_EQ(bench.store->lease("run", soon()).value()->lease, (Lease{.owner = "", .epoch = 4}));
     // An executor may have waited for a locked store for 30 s and more, and its clock may be behind.
     ASSERT_TRUE(hold("fresh", now - std::chrono::seconds(55)));
-    EXPECT_FALSE(bench.execute(pipeline, "fresh"));
+    const auto refused = bench.execute(pipeline, "fresh");
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::kConflict);
+    EXPECT_THAT(refused.error().message, HasSubstr("is in progress: "));
 }
 
 TEST_F(PipelineTest, TheLeaseIsGivenUpHoweverARunEnds) {

@@ -23,7 +23,21 @@ using test::history;
 using test::range;
 using test::versions_in;
 
-class RetentionBesideOthers : public test::RetentionBench {};
+class RetentionBesideOthers : public test::RetentionBench {
+protected:
+    // Before the first commit, another process deletes the run and another user makes it anew.
+    void make_anew_before_a_commit(int versions) {
+        store->before_commit([this, versions](std::span<const RunBatch>) {
+            if (anew.newest() != 0) return;
+            EXPECT_TRUE(delete_runs(*memory, {.run_id = "run"}));
+            for (int i = 1; i <= versions; ++i) {
+                anew.append(i - 1, [i](SnapshotInfo& info) { info.snapshot_id = fmt::format("anew-{}", i); });
+            }
+        });
+    }
+
+    ChainedRun anew{*memory, "run", "another user"};
+};
 
 // ---- other writers ----
 
@@ -98,14 +112,7 @@ TEST_F(RetentionBesideOthers, ARehearsalBesideAnotherPrunerCountsWhatIsLeft) {
 
 TEST_F(RetentionBesideOthers, ARunDeletedAndMadeAnewMeanwhileIsAnotherRun) {
     run.append_line(10);
-    ChainedRun anew(*memory, "run", "another user");
-    store->before_commit([&](std::span<const RunBatch>) {
-        if (anew.newest() != 0) return;
-        EXPECT_TRUE(delete_runs(*memory, {.run_id = "run"}));
-        for (int i = 1; i <= 12; ++i) {
-            anew.append(i - 1, [i](SnapshotInfo& info) { info.snapshot_id = fmt::format("anew-{}", i); });
-        }
-    });
+    make_anew_before_a_commit(12);
     EXPECT_EQ(prune_all({.keep_last = 3}, options).snapshots_rewritten, 0U);
     EXPECT_EQ(versions_in(*memory, "run"), range(1, 12));
     expect_intact(*memory, anew);
@@ -113,14 +120,7 @@ TEST_F(RetentionBesideOthers, ARunDeletedAndMadeAnewMeanwhileIsAnotherRun) {
 
 TEST_F(RetentionBesideOthers, ARunMadeAnewByAnotherUserWhileItIsDeletedIsNotDeleted) {
     run.append_line(3);
-    ChainedRun anew(*memory, "run", "another user");
-    store->before_commit([&](std::span<const RunBatch>) {
-        if (anew.newest() != 0) return;
-        EXPECT_TRUE(delete_runs(*memory, {.run_id = "run"}));
-        for (int i = 1; i <= 4; ++i) {
-            anew.append(i - 1, [i](SnapshotInfo& info) { info.snapshot_id = fmt::format("anew-{}", i); });
-        }
-    });
+    make_anew_before_a_commit(4);
     EXPECT_EQ(delete_runs(*store, {.run_id = "run"}, options).value().runs_deleted, 0U);
     EXPECT_EQ(anew.newest(), 4);
     EXPECT_EQ(versions_in(*memory, "run"), range(1, 4));

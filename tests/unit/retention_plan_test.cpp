@@ -138,7 +138,7 @@ void expect_invalid(const Status& status, std::string_view field) {
     EXPECT_NE(status.error().message.find(field), std::string::npos) << status.error().message;
 }
 
-TEST(RetentionRules, WhatMakesNoSenseIsInvalidAndNamed) {
+TEST(RetentionRules, ImpossibleRulesAreInvalidAndNamed) {
     expect_invalid(check_retention_policy({.keep_last = 0}), "keep_last is 0");
     expect_invalid(check_retention_policy({.age_max = microseconds(-1)}), "age_max is -1");
     expect_invalid(check_retention_policy({.run_id = ""}), "run_id");
@@ -188,7 +188,7 @@ TEST(RetentionPlan, AGapIsBridgedByTheNearestAncestorThatStays) {
     EXPECT_EQ(plan(line(6), {2, 4, 5}), "6>3 -5 -4 3>1 -2");
 }
 
-TEST(RetentionPlan, WhatOnlyGoesItselfIsNotRewritten) {
+TEST(RetentionPlan, ASnapshotThatGoesItselfIsNotRewritten) {
     EXPECT_EQ(plan(history({0, 1, 2, 0}), {1, 2, 3}), "-3 -2 -1");
 }
 
@@ -205,7 +205,7 @@ TEST(RetentionPlan, AnOrphanLeansOnTheNewestEarlierSelfContainedOne) {
     EXPECT_EQ(plan(history({0, 1, 0, 1}), {1}), "2 4>3 -1");
 }
 
-TEST(RetentionPlan, WhatOthersWillLeanOnIsMadeSelfContainedFirst) {
+TEST(RetentionPlan, ASnapshotThatOthersWillLeanOnIsMadeSelfContainedFirst) {
     // 4 loses 3 before 2 loses 1; no chain may grow in between.
     EXPECT_EQ(plan(history({0, 1, 1, 3}), {1, 3}), "2 4>2 -3 -1");
 }

@@ -47,7 +47,7 @@ TEST(StateJson, NaNAndInfinityAreRefusedWithThePath) {
     EXPECT_THAT(error_of(ordered_json{{"b", 1}, {"a", -kInfinity}}).message, HasSubstr("$.a: NaN"));
 }
 
-TEST(StateJson, WhatIsNoObjectIsRefused) {
+TEST(StateJson, ADocumentThatIsNoObjectIsRefused) {
     for (const json& document : {json(nullptr), json(1), json("text"), json::array({1})}) {
         EXPECT_EQ(error_of(document).code, ErrorCode::kInvalidState) << document;
     }
@@ -86,7 +86,7 @@ TEST(StateJson, DepthThatThePrinterWouldNotSurviveIsAnError) {
     EXPECT_EQ(error_of(state, {.depth_max = 0xFFFF'FFFF}).code, ErrorCode::kLimitExceeded);
 }
 
-TEST(StateJson, WhatDocumentsCannotHoldIsAnErrorWithThePlace) {
+TEST(StateJson, AValueThatDocumentsCannotHoldIsAnErrorWithThePlace) {
     const Result<json> lone = state_to_json<json>(*State::parse(R"({"a":[0,"secret\ud800"]})"));
     ASSERT_FALSE(lone.has_value());
     EXPECT_EQ(lone.error().code, ErrorCode::kInvalidState);

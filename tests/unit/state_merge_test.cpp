@@ -158,7 +158,7 @@ TEST(StateMerge, FiftyThousandKeysOfAMegabyteAreMerged) {
     EXPECT_EQ(patched(base + "}", patch + "}"), expected + "}");
 }
 
-TEST(StateMerge, WhatComesOutIsHeldAgainstTheLimits) {
+TEST(StateMerge, TheResultIsHeldAgainstTheLimits) {
     const State base = parsed(R"({"a":1})");
     const State patch = parsed(R"({"b":[[1]]})");
     const Result<State> too_large = merge_patch(base, patch, {.bytes_max = 16});
@@ -196,7 +196,7 @@ TEST(JsonPointer, TheExamplesOfTheRfcLeadWhereItSays) {
     EXPECT_EQ(find(state, "/m~0n"), "8");
 }
 
-TEST(JsonPointer, WhatIsNotThereIsNothing) {
+TEST(JsonPointer, AMissingPlaceGivesNothing) {
     const State state = parsed(R"({"list":[1,[],{"x":[2,3]}],"empty":[],"s":"text","~1":1,"0":"zero"})");
     for (const char* pointer :
          {"/none", "/list/3", "/list/-", "/list/01", "/list/+1", "/list/", "/list/1/0", "/empty/0", "/s/0", "/list/0/0",
@@ -221,7 +221,7 @@ TEST(StateMembers, ARightGuessAndAWrongOneReadTheSame) {
     }
 }
 
-TEST(StateMembers, ALoneSurrogateIsFoundByWhatAKeyIsUnescapedTo) {
+TEST(StateMembers, ALoneSurrogateIsFoundByTheUnescapedKey) {
     const State state = parsed(R"({"x\ud800y":1})");
     EXPECT_EQ(state.member(unescaped_key(R"("x\ud800y")")), "1");
     EXPECT_FALSE(state.member("xy").has_value());

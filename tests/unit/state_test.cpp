@@ -92,7 +92,7 @@ struct Refusal {
     std::string message;
 };
 
-TEST(State, WhatIsNoStateIsRefusedWithThePlace) {
+TEST(State, ATextThatIsNoStateIsRefusedWithThePlace) {
     const std::vector<Refusal> refusals{
         {"", "a state is a JSON object; found nothing: the text is empty"},
         {" \n ", "a state is a JSON object; found only white space in 3 bytes"},
@@ -205,7 +205,7 @@ TEST(State, DefaultDepthLimitIs1024) {
     EXPECT_EQ(error_of(nested(1025)).code, ErrorCode::kLimitExceeded);
 }
 
-TEST(State, WhatComesFirstIsReported) {
+TEST(State, TheFirstProblemIsReported) {
     EXPECT_EQ(error_of(R"({"a":[[1]],"b":bad})", {.depth_max = 2}).code, ErrorCode::kLimitExceeded);
     EXPECT_EQ(error_of(R"({"b":bad,"a":[[1]]})", {.depth_max = 2}).code, ErrorCode::kInvalidState);
 }

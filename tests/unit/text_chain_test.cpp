@@ -71,7 +71,7 @@ TEST(TextChain, ScatteredEditsDoNotCopyTheTextAtEachDelta) {
     EXPECT_LE(chain.bytes_flattened(), kSteps / 3 * text.size());
 }
 
-// Each step repeats the whole text with one byte between, so the number of pieces doubles.
+// Each step repeats the whole text three times with one byte before each, so the number of pieces grows threefold.
 TEST(TextChain, PiecesThatMultiplyAreMadeWhole) {
     std::string text = Edits(1).text(300);
     const std::string base = text;
@@ -84,9 +84,10 @@ TEST(TextChain, PiecesThatMultiplyAreMadeWhole) {
         text = std::move(next);
     }
     EXPECT_TRUE(chain.text(Checksum::of(text)).value() == text);
+    EXPECT_GT(chain.bytes_flattened(), 0U) << "the pieces were never made whole";
 }
 
-TEST(TextChain, WhatWasReplacedManyTimesIsLetGoOf) {
+TEST(TextChain, TextsThatWereReplacedAreReleased) {
     Edits edits(2);
     const std::string base = "{}";
     TextChain chain(base);
@@ -97,6 +98,7 @@ TEST(TextChain, WhatWasReplacedManyTimesIsLetGoOf) {
         text = next;
     }
     EXPECT_TRUE(chain.text(Checksum::of(text)).value() == text);
+    EXPECT_GT(chain.bytes_flattened(), 0U) << "the replaced texts are still held";
 }
 
 TEST(TextChain, ARefusedFrameLeavesTheTextAsItWas) {

@@ -51,7 +51,7 @@ protected:
     Importer importer_{*to_, {}};
 };
 
-TEST_F(Transfer, WhatIsExportedImportsAsItStood) {
+TEST_F(Transfer, AnExportImportsAsItStood) {
     const std::deque<std::string> lines = exported(*from_);
     ASSERT_EQ(lines.size(), 7U);
     ASSERT_TRUE(import(lines).has_value());

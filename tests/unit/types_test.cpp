@@ -72,7 +72,7 @@ TEST(Names, EveryOutcomeHasItsWord) {
     EXPECT_EQ(to_string(Outcome::kFailed), "failed");
 }
 
-TEST(Names, WhatIsPrintedIsReadBack) {
+TEST(Names, PrintedWordsAreReadBack) {
     for (const auto durability : {Durability::kSync, Durability::kAsync, Durability::kExit}) {
         EXPECT_EQ(parse_durability(to_string(durability)), durability);
     }
@@ -99,7 +99,7 @@ TEST(Timestamp, PrintsAsUtcWithMicroseconds) {
     EXPECT_EQ(format_timestamp(at(1969y / 12 / 31, 23h + 59min + 59s + 1us)), "1969-12-31T23:59:59.000001Z");
 }
 
-TEST(Timestamp, WhatIsPrintedIsReadBack) {
+TEST(Timestamp, PrintedTimesAreReadBack) {
     constexpr std::uint64_t kSeed = 20260102;
     std::mt19937_64 engine(kSeed);
     const auto first = at(0y / 1 / 1).time_since_epoch().count();
