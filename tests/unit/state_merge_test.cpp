@@ -173,7 +173,10 @@ TEST(StateMerge, TheResultIsHeldAgainstTheLimits) {
 TEST(StateMerge, AStateThatLiesIsRefusedNotMerged) {
     for (const char* lie : {"", "[1]", "{\"a\":1", "}", "nonsense"}) {
         const State state = State::from_normal_text(lie);
-        EXPECT_FALSE(merge_patch(state, parsed(R"({"a":{"b":1}})")).has_value()) << lie;
+        const auto merged = merge_patch(state, parsed(R"({"a":{"b":1}})"));
+        ASSERT_FALSE(merged.has_value()) << lie;
+        EXPECT_EQ(merged.error().code, ErrorCode::kInternal) << lie;
+        EXPECT_NE(merged.error().message.find("cannot be read"), std::string::npos) << merged.error().to_string();
         EXPECT_FALSE(find(state, "/a/0/b").has_value()) << lie;
     }
 }
