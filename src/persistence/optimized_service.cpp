@@ -4,6 +4,7 @@
 #include "persistence/save/head_cache.h"
 #include "persistence/save/request_rules.h"
 #include "persistence/save/save_committer.h"
+#include "persistence/save/save_errors.h"
 #include "persistence/save/save_preparer.h"
 #include "persistence/service_core.h"
 #include "persistence/service_stats.h"
@@ -47,7 +48,7 @@ struct OptimizedStatePersistence::Impl : ServiceCore {
           committer(store, writer, standard, cache, stats, options.runtime),
           batcher(
               std::max<std::size_t>(store->commits_at_once(), 1), its_options.batch_limits, its_options.queue_limits,
-              [this](std::span<const Save> saves) { committer.commit(saves); },
+              [this](std::span<const Save> saves, Deadline until) { committer.commit(saves, until); },
               [this](const PendingSave& save, const Error& error) { report_lost(save, error); }),
           preparer(*this, its_options, cache, batcher, stats) {}
 
@@ -114,7 +115,7 @@ Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::
         if (prepared->replaces && !batcher.replace(prepared->replaces, prepared->save)) continue;
         if (prepared->twin && !share(request, prepared->twin, until)) {
             if (std::chrono::steady_clock::now() < until) continue;
-            return still_queued_at_deadline(request.run_id);
+            return still_queued_error(request.run_id);
         }
         Result<std::optional<Begun>> begun = queue(request, std::move(*prepared), is_awaited, until);
         if (!begun) return std::unexpected(std::move(begun.error()));

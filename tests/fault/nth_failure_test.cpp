@@ -12,6 +12,7 @@
 #include "support/allocation_faults.h"
 #include "support/fault_vfs.h"
 #include "support/make.h"
+#include "support/queue_bench.h"
 #include "support/save_ledger.h"
 #include "support/seed.h"
 #include "support/soak.h"
@@ -32,11 +33,15 @@
 #include <future>
 #include <initializer_list>
 #include <iostream>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <random>
 #include <set>
+#include <span>
 #include <string>
+#include <thread>
 #include <utility>
 
 namespace cairn::test {
@@ -356,6 +361,77 @@ TEST_F(NthAllocation, OfAThreadOfTheServiceMayFailOnce) {
 
 TEST_F(NthAllocation, OfAThreadOfTheServiceMayFailForGood) {
     survive_each(Where::kNewOnOtherThreads, true, 5);
+}
+
+// A thread that commits while it has a run's turn leaves the completions to another one, which may have told those of
+// others meanwhile. With no memory left, it must still leave them, and let others commit after it.
+TEST_F(NthAllocation, OfAThreadThatCommitsInARunsTurnLosesNoCompletion) {
+    if (!AllocationFaults::kNewCanFail) GTEST_SKIP() << "ThreadSanitizer has an operator new of its own";
+    QueueBench bench;
+    std::map<std::string, Gate> gates;
+    for (const char* run : {"first", "second", "run", "other"}) gates[run].open();
+    std::map<std::string, std::thread::id> committed_by;
+    std::mutex mutex;
+    bench.store->before_commit([&](std::span<const RunBatch> batch) {
+        const std::string& run = batch.front().run_id;
+        {
+            const std::lock_guard lock(mutex);
+            committed_by[run] = std::this_thread::get_id();
+        }
+        gates.at(run).pass(batch);
+    });
+    bench.store->set_commits_at_once(2);
+    bench.options.batch_limits.saves_max = 1;
+    std::map<std::string, std::string> parents;
+    for (const char* run : {"run", "other"}) {
+        parents[run] = bench.service().save_agent_state(make_step(run, 0)).value().snapshot_id;
+    }
+    for (auto& [run, gate] : gates) gate.close();
+    auto first = bench.in_background(make_step("first", 1, Durability::kSync));
+    gates["first"].await(1);
+    auto second = bench.in_background(make_step("second", 1, Durability::kSync));
+    gates["second"].await(1);
+    std::map<std::string, std::promise<void>> told;
+    for (const char* run : {"run", "other"}) {
+        bench.service().save_async(make_step(run, 1), [&told, run](const Result<Receipt>&) { told[run].set_value(); });
+    }
+    // A fork waits in its run's turn for the save before it.
+    const auto fork = [&](const std::string& run, bool counts) {
+        StatePersistenceRequest request = make_step(run, 9, Durability::kSync);
+        request.parent_snapshot_id = parents[run];
+        return std::async(std::launch::async, [&bench, request, counts] {
+            std::optional<AllocationFaults::Counting> counting;
+            if (counts) counting.emplace();
+            return std::pair(std::this_thread::get_id(), bench.service().save_agent_state(request));
+        });
+    };
+    auto of_run = fork("run", true);
+    auto of_other = fork("other", false);
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // for them to wait there
+    gates["first"].open();
+    gates["run"].await(1);
+    gates["second"].open();
+    gates["other"].await(1);
+    const std::thread::id committer = committed_by["run"];
+    gates["other"].open();
+    const auto is_told = [&](const char* run) {
+        return told[run].get_future().wait_for(std::chrono::seconds(60)) == std::future_status::ready;
+    };
+    EXPECT_TRUE(is_told("other"));
+    AllocationFaults::arm({.for_good = true});
+    gates["run"].open();
+    const auto [thread, receipt] = of_run.get();
+    AllocationFaults::disarm();
+    EXPECT_TRUE(is_told("run"));
+    EXPECT_TRUE(of_other.get().second.has_value());
+    for (const char* run : {"first", "second"}) gates[run].close();
+    auto third = bench.in_background(make_step("first", 2, Durability::kSync));
+    auto fourth = bench.in_background(make_step("second", 2, Durability::kSync));
+    for (const char* run : {"first", "second"}) gates[run].await(1);
+    for (const char* run : {"first", "second"}) gates[run].open();
+    for (auto* answer : {&first, &second, &third, &fourth}) EXPECT_TRUE(answer->get().has_value());
+    if (committer != thread) GTEST_SKIP() << "another thread committed the save: the machine is too busy for this test";
+    EXPECT_EQ(code_of(receipt), ErrorCode::kInternal);
 }
 
 TEST_F(NthAllocation, OfTheEngineMayFailOnce) {

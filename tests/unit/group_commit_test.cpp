@@ -6,6 +6,7 @@
 #include "support/queue_bench.h"
 #include "support/seed.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -1134,6 +1135,127 @@ TEST_F(GroupCommit, AHeldSaveIsNotLostToABusyStoreBecauseItWasHeldForLong) {
     EXPECT_TRUE(flushed.has_value()) << flushed.error().to_string();
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2}));
 }
+
+// A store that another process locks: each commit waits for it until its deadline.
+class LockedStore final : public ForwardingStore {
+public:
+    using ForwardingStore::ForwardingStore;
+    Result<std::vector<Status>> commit(std::span<const RunBatch> batches, Deadline deadline) override {
+        std::unique_lock lock(mutex_);
+        if (!unlocked_.wait_until(lock, deadline, [&] { return !is_locked_; })) {
+            return fail(ErrorCode::kUnavailable, "locked until the deadline");
+        }
+        lock.unlock();
+        return ForwardingStore::commit(batches, deadline);
+    }
+    void set_locked(bool is_locked) {
+        const std::lock_guard lock(mutex_);
+        is_locked_ = is_locked;
+        unlocked_.notify_all();
+    }
+
+private:
+    std::mutex mutex_;
+    std::condition_variable unlocked_;
+    bool is_locked_ = false;
+};
+
+// One save with a short timeout among patient ones, in a batch that fails as a whole.
+class ShortTimeoutInABatch : public GroupCommit {
+protected:
+    static StatePersistenceRequest hasty(Durability durability = kSync) {
+        StatePersistenceRequest request = make_step("hasty", 1, durability);
+        request.timeout = milliseconds(1000);
+        return request;
+    }
+    // Of the commits: the first is the blocker's.
+    bool is_second() const { return bench.store->calls(StoreCall::kCommit) == 1; }
+    // The batch is queued, and its first commit fails with `code`; the first save that is tried alone waits.
+    Answer fail_batch_with(ErrorCode code) {
+        bench.store->before_commit([this](std::span<const RunBatch> batch) {
+            bench.gate.pass(batch);
+            if (is_second()) bench.gate.close();
+        });
+        bench.hold_up();
+        patient = queue_one_of_each(3);
+        bench.store->inject({.code = code, .nth = 2});
+        Answer answer = bench.in_background(hasty());
+        EXPECT_TRUE(bench.becomes_queued(5));
+        bench.let_go();
+        bench.gate.await(1);
+        return answer;
+    }
+    void expect_patient_saved() {
+        for (Answer& answer : patient) expect_saved(answer, 1);
+    }
+
+    std::vector<Answer> patient;
+};
+
+TEST_F(ShortTimeoutInABatch, IsKeptWhileTheOthersAreTriedAlone) {
+    Answer answer = fail_batch_with(ErrorCode::kInternal);
+    EXPECT_EQ(code_of(answer.get()), ErrorCode::kUnavailable) << "nothing was applied";
+    bench.gate.open();
+    expect_patient_saved();
+    EXPECT_TRUE(bench.on_disk("hasty").empty());
+    EXPECT_EQ(bench.service().save_agent_state(make_step("hasty", 1)).value().version, 1);
+}
+
+TEST_F(ShortTimeoutInABatch, IsKeptAndTheOutcomeStaysUnknownIfItWas) {
+    Answer answer = fail_batch_with(ErrorCode::kOutcomeUnknown);
+    const Result<Receipt> left = answer.get();
+    EXPECT_EQ(code_of(left), ErrorCode::kOutcomeUnknown);
+    EXPECT_THAT(left.error().message, testing::HasSubstr("may or may not have been applied"));
+    bench.gate.open();
+    expect_patient_saved();
+}
+
+class ShortTimeoutOfALockedStore : public ShortTimeoutInABatch, public testing::WithParamInterface<bool> {
+protected:
+    void SetUp() override {
+        bench.store = std::make_shared<FaultyStore>(locked);
+        bench.store->set_commits_at_once(1);
+        bench.store->before_commit([this](std::span<const RunBatch> batch) {
+            bench.gate.pass(batch);
+            if (is_second()) locked->set_locked(true);
+        });
+    }
+
+    const std::shared_ptr<LockedStore> locked = std::make_shared<LockedStore>(bench.inner);
+};
+
+TEST_P(ShortTimeoutOfALockedStore, EndsForItselfOnly) {
+    bench.hold_up();
+    patient = queue_one_of_each(3);
+    Answer answer = GetParam() ? bench.in_background(hasty()) : bench.service().save_async(hasty());
+    ASSERT_TRUE(bench.becomes_queued(5));
+    bench.let_go();
+    ASSERT_EQ(answer.wait_for(std::chrono::seconds(60)), std::future_status::ready) << "it waits for the others";
+    EXPECT_EQ(code_of(answer.get()), ErrorCode::kUnavailable) << "nothing was applied";
+    locked->set_locked(false);
+    expect_patient_saved();
+    EXPECT_TRUE(bench.on_disk("hasty").empty());
+    EXPECT_EQ(bench.gate.batches().back().size(), 3U) << "the others are committed together all the same";
+}
+
+TEST_P(ShortTimeoutOfALockedStore, DoesNotEndAFlushWithTheSavesBeforeIt) {
+    bench.hold_up();
+    ASSERT_TRUE(bench.service().save_agent_state(make_step("hasty", 0, kAsync)).has_value());
+    Answer answer = GetParam() ? bench.in_background(hasty()) : bench.service().save_async(hasty());
+    ASSERT_TRUE(bench.becomes_queued(3));
+    auto flushed = std::async(std::launch::async, [&] {
+        EXPECT_TRUE(bench.service().flush("hasty").has_value());
+        return bench.on_disk("hasty");
+    });
+    bench.let_go();
+    EXPECT_EQ(code_of(answer.get()), ErrorCode::kUnavailable);
+    wait_until_past(milliseconds(20));  // for a flush that is over too early
+    locked->set_locked(false);
+    EXPECT_EQ(flushed.get(), bench.steps({0}));
+}
+
+INSTANTIATE_TEST_SUITE_P(, ShortTimeoutOfALockedStore, testing::Bool(),
+                         [](const auto& one) { return one.param ? "ByAThread" : "ByACompletion"; });
 
 TEST_F(GroupCommit, ADeadlineThatPassesDuringTheCommitIsAnsweredTruly) {
     bench.gate.close();

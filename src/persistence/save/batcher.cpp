@@ -1,5 +1,7 @@
 #include "persistence/save/batcher.h"
 
+#include "persistence/save/save_errors.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -76,7 +78,8 @@ Batcher::InLane::~InLane() {
     of_this_thread = nullptr;
     if (!has_left_untold_) return;
     Lock lock(batcher_.mutex_);
-    if (!batcher_.untold_.empty() && !batcher_.wake_committer()) batcher_.tell_untold(lock);
+    if (!batcher_.untold_.empty() && !batcher_.wake_committer())
+        batcher_.tell_batches(lock, std::exchange(batcher_.untold_, {}));
 }
 
 Result<bool> Batcher::submit(const Save& save, bool is_awaited, Deadline deadline) {
@@ -89,7 +92,7 @@ Result<bool> Batcher::submit(const Save& save, bool is_awaited, Deadline deadlin
     } else {
         // Without a thread and without memory until the deadline, it stays queued for the next caller to commit.
         const auto is_in_time = [&] { return std::chrono::steady_clock::now() < deadline; };
-        while (can_lead() && queue_.is_ready() && !wake_committer() && is_in_time()) lead_patiently(lock);
+        while (can_lead() && queue_.is_ready() && !wake_committer() && is_in_time()) lead_patiently(lock, deadline);
     }
     return true;
 }
@@ -117,8 +120,8 @@ bool Batcher::wait_in_line(Lock& lock, const PendingSave& save, Deadline deadlin
     Newcomer self(newcomers_, save);
     bool in_time = true;
     while (!is_closing_ && in_time && first_with_room() != &self) {
-        if (make_way()) {
-            lead(lock);
+        if (make_way() && is_next_in_time(deadline)) {
+            lead(lock, deadline);
         } else {
             in_time = self.may_try.wait_until(lock, deadline) == std::cv_status::no_timeout;
         }
@@ -140,13 +143,21 @@ bool Batcher::make_way() {
 }
 
 // Who waits for a save that is under way, or for one behind it, is not kept by the saves of others.
-bool Batcher::should_lead_for(const PendingSave& save) const {
-    return can_lead() && queue_.is_ready() && (leading_ == 0 || !queue_.is_in_commit(save));
+bool Batcher::should_lead_for(const PendingSave& save, Deadline deadline) {
+    return can_lead() && queue_.is_ready() && (leading_ == 0 || !queue_.is_in_commit(save)) &&
+           is_next_in_time(deadline);
+}
+
+// A save that is tried alone is tried until its own deadline. A caller with an earlier one leaves it to a thread of
+// ours, unless there is none.
+bool Batcher::is_next_in_time(Deadline deadline) {
+    const PendingSave& next = queue_.next();
+    return !next.is_tried_alone() || next.deadline <= deadline || !wake_committer();
 }
 
 bool Batcher::share(const Save& save, bool is_acknowledged, Deadline deadline) {
     Lock lock(mutex_);
-    if (save->stage == Stage::kCommitting) {
+    if (save->stage == Stage::kCommitting || (save->stage == Stage::kQueued && save->was_tried)) {
         // It may be in the store already, and another writer may have saved since: the head is compared once more.
         Save ending = save;
         wait_until_settled(lock, ending, deadline);
@@ -174,9 +185,24 @@ Result<Receipt> Batcher::wait_for_other(Save save, Deadline deadline) {
 // Who leaves before the save has ended is told "nothing was applied" only if nothing will be.
 Result<Receipt> Batcher::wait_as_one_of_many(Lock& lock, Save save, Deadline deadline) {
     if (wait_until_settled(lock, save, deadline)) return *save->result;
+    wait_until_committed(lock, save, deadline + kAnswerGrace);
+    if (save->stage == Stage::kSettled) return *save->result;
     if (save->stage == Stage::kQueued) return give_up(*save);
-    if (wait_until_settled(lock, save, deadline + kAnswerGrace)) return *save->result;
     return still_in_commit(*save);
+}
+
+// It may be back in the queue afterwards.
+void Batcher::wait_until_committed(Lock& lock, const Save& save, Deadline deadline) {
+    while (save->stage == Stage::kCommitting && wait_for_news(lock, save, deadline)) {
+    }
+}
+
+// False: the deadline has passed.
+bool Batcher::wait_for_news(Lock& lock, const Save& save, Deadline deadline) {
+    ++save->waiting;
+    const std::cv_status status = save->settled.wait_until(lock, deadline);
+    --save->waiting;
+    return status == std::cv_status::no_timeout;
 }
 
 // Of a save that is queued.
@@ -185,9 +211,10 @@ Result<Receipt> Batcher::give_up(PendingSave& save) {
         pass_on_the_lead();
         return others_rely_on(save);
     }
+    Result<Receipt> error = too_late_error(save);  // before it leaves: this takes memory
     queue_.remove(save);
-    save.has_left = true;
-    save.result = still_queued_at_deadline(save.request.run_id);
+    save.ended_early = true;
+    save.result = std::move(error);
     settle(save);
     save.settled.notify_all();
     pass_on_the_lead();
@@ -226,15 +253,12 @@ bool Batcher::wait_until_settled(Lock& lock, Save& save, Deadline deadline) {
     while (true) {
         while (save->replaced_by != nullptr) save = save->replaced_by;
         if (save->stage == Stage::kSettled) return true;
-        if (should_lead_for(*save) && std::chrono::steady_clock::now() < deadline) {
-            lead_patiently(lock);
+        if (should_lead_for(*save, deadline) && std::chrono::steady_clock::now() < deadline) {
+            lead_patiently(lock, deadline);
             continue;
         }
-        ++save->waiting;
-        const Save sleeping_on = save;
-        const std::cv_status status = sleeping_on->settled.wait_until(lock, deadline);
-        --sleeping_on->waiting;
-        if (status == std::cv_status::timeout && save->stage != Stage::kSettled && !save->replaced_by) return false;
+        const bool is_in_time = wait_for_news(lock, save, deadline);
+        if (!is_in_time && save->stage != Stage::kSettled && !save->replaced_by) return false;
     }
 }
 
@@ -268,8 +292,7 @@ Status Batcher::drain(Lock& lock, std::vector<Save> newest, Deadline deadline) {
     for (std::size_t i = 0; i < newest.size(); ++i) {
         Save& save = newest[i];
         while (save != nullptr && wait_until_settled(lock, save, deadline)) {
-            // One that has left the queue at its deadline has not waited for those before it.
-            save = save->has_left ? queue_.newest(save->request.run_id) : nullptr;
+            save = save->ended_early ? queue_.newest(save->request.run_id) : nullptr;
         }
         if (save == nullptr) continue;
         pass_on_the_lead();
@@ -307,7 +330,7 @@ Status Batcher::close() {
     std::vector<std::thread> ending;
     {
         Lock lock(mutex_);
-        if (!untold_.empty()) tell_untold(lock);
+        if (!untold_.empty()) tell_batches(lock, std::exchange(untold_, {}));
         told_.wait(lock, [this] { return telling_ == 0; });
         may_end_ = true;
         ending = std::move(committers_);
@@ -323,37 +346,43 @@ Batcher::Figures Batcher::figures() const {
 }
 
 // One batch. Neither the lock nor a lane is held while completions are told, nor the lock while it is committed.
-void Batcher::lead(Lock& lock) {
-    std::vector<Save> batch = std::move(spare_batch_);
-    spare_batch_.clear();
-    batch.reserve(batch_saves_max_);  // before anything is taken out of the queue
-    InLane* const lane = InLane::of_this_thread;
-    // Enough for all that lead now: none of them may fail once its batch is taken.
-    if (lane != nullptr) untold_.reserve(untold_.size() + batch_saves_max_ * commits_at_once_);
+void Batcher::lead(Lock& lock, Deadline deadline) {
+    std::list<Batch> own = make_batch();
+    Batch& batch = own.front();
     queue_.take(batch);
     ++leading_;
     pass_on_the_lead();
     lock.unlock();
-    commit_(batch);
+    commit_(batch, deadline);
     lock.lock();
     settle(batch);
-    if (lane != nullptr) leave_untold(*lane, batch);
     --leading_;
+    InLane* const lane = InLane::of_this_thread;
+    const bool is_told_later = lane != nullptr && std::ranges::any_of(batch, has_something_to_tell);
+    if (is_told_later) {
+        for (const Save& save : batch) save->settled.notify_all();
+        untold_.splice(untold_.end(), own);
+        lane->has_left_untold_ = true;
+    }
     wake_next();
-    ++telling_;
-    lock.unlock();
-    for (const Save& save : batch) save->settled.notify_all();  // all of them need the lock
-    if (lane == nullptr) tell(batch);
-    batch.clear();
-    lock.lock();
-    if (--telling_ == 0) told_.notify_all();
-    spare_batch_ = std::move(batch);
+    if (!is_told_later) tell_batches(lock, std::move(own));
+}
+
+// One batch, with all the memory that it may need: once it is taken, nothing may fail.
+std::list<Batcher::Batch> Batcher::make_batch() {
+    std::list<Batch> own;
+    if (spare_batches_.empty()) {
+        own.emplace_back().reserve(std::max<std::size_t>(batch_saves_max_, 1));
+    } else {
+        own.splice(own.end(), spare_batches_, spare_batches_.begin());
+    }
+    return own;
 }
 
 // Who is queued must not be told of a failure while it stays so: without memory for a batch, a pause.
-void Batcher::lead_patiently(Lock& lock) {
+void Batcher::lead_patiently(Lock& lock, Deadline deadline) {
     try {
-        lead(lock);
+        lead(lock, deadline);
     } catch (const std::bad_alloc&) {
         // Nothing has been taken out of the queue.
         lock.unlock();
@@ -362,9 +391,13 @@ void Batcher::lead_patiently(Lock& lock) {
     }
 }
 
-void Batcher::settle(const std::vector<Save>& batch) {
+// Leaves in the batch what has ended; the rest is in the queue again.
+void Batcher::settle(Batch& batch) {
     queue_.end(batch);
-    for (const Save& save : batch) settle(*save);
+    for (const Save& save : batch) {
+        save->result ? settle(*save) : save->settled.notify_all();
+    }
+    std::erase_if(batch, [](const Save& save) { return !save->result; });
 }
 
 void Batcher::settle(PendingSave& save) {
@@ -379,22 +412,21 @@ void Batcher::report_lost(const PendingSave& save) noexcept {
     }
 }
 
-void Batcher::leave_untold(InLane& lane, const std::vector<Save>& batch) {
-    std::ranges::copy_if(batch, std::back_inserter(untold_), has_something_to_tell);  // there is memory for it
-    lane.has_left_untold_ = lane.has_left_untold_ || !untold_.empty();
-}
-
-void Batcher::tell_untold(Lock& lock) {
-    const std::vector<Save> batch = std::exchange(untold_, {});
+// Of saves that are settled: nobody adds to them any more.
+void Batcher::tell_batches(Lock& lock, std::list<Batch> batches) {
     ++telling_;
     lock.unlock();
-    tell(batch);
+    for (Batch& batch : batches) {
+        for (const Save& save : batch) save->settled.notify_all();  // all of them need the lock
+        tell(batch);
+        batch.clear();
+    }
     lock.lock();
     if (--telling_ == 0) told_.notify_all();
+    spare_batches_.splice(spare_batches_.end(), batches);
 }
 
-// Of saves that are settled: nobody adds to them any more.
-void Batcher::tell(const std::vector<Save>& batch) {
+void Batcher::tell(const Batch& batch) {
     if (tell_later(batch)) return;
     Telling self{.batcher = this, .outer = Telling::innermost};
     Telling::innermost = &self;
@@ -404,7 +436,7 @@ void Batcher::tell(const std::vector<Save>& batch) {
 }
 
 // False: this thread is not telling any, or there is no memory to remember these.
-bool Batcher::tell_later(const std::vector<Save>& batch) {
+bool Batcher::tell_later(const Batch& batch) {
     Telling* outer = Telling::innermost;
     while (outer != nullptr && outer->batcher != this) outer = outer->outer;
     if (outer == nullptr) return false;
@@ -417,7 +449,7 @@ bool Batcher::tell_later(const std::vector<Save>& batch) {
     return true;
 }
 
-void Batcher::tell_each(const std::vector<Save>& batch) {
+void Batcher::tell_each(const Batch& batch) {
     for (const Save& save : batch) {
         if (save->is_acknowledged && !*save->result) report_lost(*save);
         for (const SaveCompletion& done : save->completions) cairn::tell<Receipt>(done, *save->result);
@@ -463,11 +495,11 @@ void Batcher::commit_in_background() {
         work_.wait(lock, [this] { return may_end_ || !untold_.empty() || (can_lead() && queue_.is_ready()); });
         --idle_committers_;
         if (!untold_.empty()) {
-            tell_untold(lock);
+            tell_batches(lock, std::exchange(untold_, {}));
         } else if (may_end_) {
             return;
         } else {
-            lead_patiently(lock);
+            lead_patiently(lock, Deadline::max());
         }
     }
 }

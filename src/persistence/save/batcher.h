@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <deque>
 #include <functional>
+#include <list>
 #include <mutex>
 #include <span>
 #include <string>
@@ -25,8 +26,10 @@ namespace cairn {
 /// Threads: safe to call concurrently.
 class Batcher {
 public:
-    /// Commits saves and sets the result of each. Called by up to `commits_at_once` threads at a time; must not throw.
-    using Commit = std::function<void(std::span<const Save>)>;
+    /// Commits saves and sets the result of each, except of those that are to be tried again: they go back to their
+    /// places in the queue, where their callers may leave them. A first try ends by the deadline given, a later one of
+    /// a single save by that save's deadline. Called by up to `commits_at_once` threads at a time; must not throw.
+    using Commit = std::function<void(std::span<const Save>, Deadline)>;
     /// Told of a save that was acknowledged as queued and then failed.
     using OnLost = std::function<void(const PendingSave&, const Error&)>;
 
@@ -110,29 +113,33 @@ private:
     struct Newcomer;
     struct Telling;
     using Lock = std::unique_lock<std::mutex>;
+    using Batch = std::vector<Save>;
 
     Status wait_for_room(Lock& lock, const PendingSave& save, Deadline deadline);
     bool wait_in_line(Lock& lock, const PendingSave& save, Deadline deadline);
     Newcomer* first_with_room() const;
     bool make_way();
     bool can_lead() const { return leading_ < commits_at_once_; }
-    bool should_lead_for(const PendingSave& save) const;
+    bool should_lead_for(const PendingSave& save, Deadline deadline);
+    bool is_next_in_time(Deadline deadline);
     Result<Receipt> wait_as_one_of_many(Lock& lock, Save save, Deadline deadline);
     Result<Receipt> give_up(PendingSave& save);
     bool wait_until_settled(Lock& lock, Save& save, Deadline deadline);
+    void wait_until_committed(Lock& lock, const Save& save, Deadline deadline);
+    static bool wait_for_news(Lock& lock, const Save& save, Deadline deadline);
     Status drain(Lock& lock, const std::string& run_id, Deadline deadline);
     Status drain_all(Lock& lock, Deadline deadline);
     Status drain(Lock& lock, std::vector<Save> newest, Deadline deadline);
-    void lead(Lock& lock);
-    void lead_patiently(Lock& lock);
-    void settle(const std::vector<Save>& batch);
+    void lead(Lock& lock, Deadline deadline);
+    void lead_patiently(Lock& lock, Deadline deadline);
+    std::list<Batch> make_batch();
+    void settle(Batch& batch);
     void settle(PendingSave& save);
     void report_lost(const PendingSave& save) noexcept;
-    void tell(const std::vector<Save>& batch);
-    void leave_untold(InLane& lane, const std::vector<Save>& batch);
-    void tell_untold(Lock& lock);
-    bool tell_later(const std::vector<Save>& batch);
-    void tell_each(const std::vector<Save>& batch);
+    void tell(const Batch& batch);
+    void tell_batches(Lock& lock, std::list<Batch> batches);
+    bool tell_later(const Batch& batch);
+    void tell_each(const Batch& batch);
     void pass_on_the_lead();
     void wake_next();
     bool wake_committer();
@@ -146,12 +153,12 @@ private:
     mutable std::mutex mutex_;
     // Guarded by mutex_:
     SaveQueue queue_;
-    std::vector<Save> spare_batch_;  // an emptied one, for its memory
+    std::list<Batch> spare_batches_;  // emptied ones, for their memory
     LostSaves lost_;
     std::deque<Newcomer*> newcomers_;  // who waits for a place, first come first
     std::size_t leading_ = 0;          // so many threads are committing a batch
     int telling_ = 0;                  // so many threads are telling completions
-    std::vector<Save> untold_;         // settled by threads that must not tell completions
+    std::list<Batch> untold_;          // settled by threads that must not tell completions
     bool is_closing_ = false;
     bool may_end_ = false;
     std::condition_variable work_;  // for the threads

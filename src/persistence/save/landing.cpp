@@ -84,6 +84,10 @@ void note_landing(const PendingSave& save) noexcept {
 }
 
 void note_dropped(const PendingSave& save) noexcept {
+    if (save.may_be_applied()) {
+        save.landing->is_known = false;
+        return;
+    }
     const Status noted = guarded([&]() -> Status {
         const std::int64_t dropped = dropped_before(save) + 1;
         if (save.follows) {
@@ -97,6 +101,10 @@ void note_dropped(const PendingSave& save) noexcept {
 }
 
 void hand_over(PendingSave& left, PendingSave& behind) noexcept {
+    if (left.may_be_applied()) {
+        left.landing->is_known = false;
+        return;
+    }
     behind.dropped_before = left.dropped_before + 1;
     if (left.follows) {
         behind.follows = left.follows;

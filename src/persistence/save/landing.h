@@ -19,7 +19,8 @@ namespace cairn {
 /// Notes where a save has ended that was committed or tried.
 void note_landing(const PendingSave& save) noexcept;
 
-/// Notes that a save ends at its deadline, before it was begun: what it was prepared on is what there is behind it.
+/// Notes that a save ends at its deadline, before it was begun: what it was prepared on is what there is behind it,
+/// unless the save may have been applied.
 void note_dropped(const PendingSave& save) noexcept;
 
 /// So, of a save that leaves the queue, with `behind` next in its run.

@@ -2,6 +2,7 @@
 
 #include "persistence/guarded.h"
 #include "persistence/save/landing.h"
+#include "persistence/save/save_errors.h"
 
 #include <fmt/format.h>
 
@@ -21,10 +22,14 @@ Receipt receipt_of(const PendingSave& save) {
     return {.snapshot_id = info.snapshot_id, .version = info.version, .frame_bytes = info.frame_bytes};
 }
 
-std::vector<Save> those_in_time(std::span<const Save> saves) {
-    std::vector<Save> timely;
-    std::ranges::copy_if(saves, std::back_inserter(timely), [](const Save& save) { return !save->result; });
-    return timely;
+bool is_open(const Save& save) {
+    return !save->result;
+}
+
+std::vector<Save> open_ones(std::span<const Save> saves) {
+    std::vector<Save> open;
+    std::ranges::copy_if(saves, std::back_inserter(open), is_open);
+    return open;
 }
 
 void log_save(const Runtime& runtime, std::string_view event, const Error& cause,
@@ -57,11 +62,9 @@ Error copy_of(const Error& error) noexcept {
 }
 
 // What a failure means for a save that an earlier attempt may have applied.
-Error in_doubt(Error error, const std::string& snapshot_id) {
-    if (error.code == ErrorCode::kOutcomeUnknown) return error;
-    return {.code = ErrorCode::kOutcomeUnknown,
-            .message = fmt::format("the save of snapshot {} may or may not have been applied", snapshot_id),
-            .cause = std::make_shared<const Error>(std::move(error))};
+Result<Receipt> in_doubt(Error error, const std::string& snapshot_id) {
+    if (error.code == ErrorCode::kOutcomeUnknown) return std::unexpected(std::move(error));
+    return in_doubt_error(snapshot_id, std::move(error));
 }
 
 // Whether the error settles that: the store looks for the id before it refuses a commit,
@@ -97,11 +100,10 @@ bool is_final(ErrorCode code) noexcept {
 /// need it.
 class SaveCommitter::RunsOfBatch {
 public:
-    explicit RunsOfBatch(std::span<const Save> saves);
+    RunsOfBatch(std::span<const Save> saves, Deadline deadline);
 
     std::span<const RunBatch> batches() const { return batches_; }
     std::span<const Save> saves_of(std::size_t run) const { return saves_[run]; }
-    std::size_t saves() const { return saves_count_; }
     /// The first that passes: no save waits longer for the others' sake.
     Deadline deadline() const { return deadline_; }
     void give_back(std::size_t run) noexcept;
@@ -109,18 +111,17 @@ public:
 private:
     void add(std::span<const Save> saves);
 
-    std::vector<Save> timely_;  // if not all are
+    std::vector<Save> open_;  // if not all are
     std::vector<RunBatch> batches_;
     std::vector<std::span<const Save>> saves_;
-    std::size_t saves_count_ = 0;
-    Deadline deadline_ = Deadline::max();
+    Deadline deadline_;
 };
 
 // All memory is taken before a save is touched.
-SaveCommitter::RunsOfBatch::RunsOfBatch(std::span<const Save> saves) {
-    if (std::ranges::any_of(saves, [](const Save& save) { return save->result.has_value(); })) {
-        timely_ = those_in_time(saves);
-        saves = timely_;
+SaveCommitter::RunsOfBatch::RunsOfBatch(std::span<const Save> saves, Deadline deadline) : deadline_(deadline) {
+    if (!std::ranges::all_of(saves, is_open)) {
+        open_ = open_ones(saves);
+        saves = open_;
     }
     batches_.reserve(saves.size());
     saves_.reserve(saves.size());
@@ -140,7 +141,6 @@ void SaveCommitter::RunsOfBatch::add(std::span<const Save> saves) {
     RunBatch& batch = batches_.emplace_back(RunBatch{.run_id = saves.front()->request.run_id});
     batch.writes.reserve(saves.size());
     saves_.push_back(saves);
-    saves_count_ += saves.size();
     for (const Save& save : saves) deadline_ = std::min(deadline_, save->deadline);
 }
 
@@ -150,77 +150,104 @@ void SaveCommitter::RunsOfBatch::give_back(std::size_t run) noexcept {
     }
 }
 
-void SaveCommitter::commit(std::span<const Save> saves) noexcept {
+void SaveCommitter::commit(std::span<const Save> saves, Deadline deadline) noexcept {
     put_in_place(saves);
-    const Status together = guarded([&] { return commit_together(saves); });
-    if (!together && saves.size() > 1) log_failed_batch(runtime_, together.error(), saves.size());
-    for (const Save& save : saves) {
-        if (save->result) continue;
-        static_cast<void>(put_on_what_is_there(*save));  // those before it may have ended otherwise than in a batch
-        const bool is_unknown = save->answer && save->answer->code == ErrorCode::kOutcomeUnknown;
-        Result<Receipt> alone = guarded([&] { return commit_alone(*save); });
-        if (!alone && is_unknown && !is_answer_of_store(alone.error().code)) {
-            alone = std::unexpected(in_doubt(std::move(alone.error()), save->becomes->info.snapshot_id));
-        }
-        save->result = std::move(alone);
-        note_landing(*save);
-    }
+    if (std::ranges::none_of(saves, is_open)) return;
+    if (saves.front()->is_tried_alone()) return commit_alone(*saves.front());
+    const Status made = guarded([&] { return commit_together(saves, deadline); });
+    if (!made) try_alone(saves);  // no memory to make a batch
 }
 
-// Each on top of the one before it. What has waited in the queue until its deadline is not begun.
-void SaveCommitter::put_in_place(std::span<const Save> saves) {
+// Each on top of the one before it. What has waited until its deadline is not begun.
+void SaveCommitter::put_in_place(std::span<const Save> saves) noexcept {
     const Deadline now = std::chrono::steady_clock::now();
     for (const Save& save : saves) {
-        if (now < save->deadline) {
+        if (now >= save->deadline) {
+            end_too_late(*save);
+        } else {
             static_cast<void>(put_on_what_is_there(*save));
-            continue;
         }
-        save->result = guarded([&]() -> Result<Receipt> { return still_queued_at_deadline(save->request.run_id); });
-        note_dropped(*save);
     }
 }
 
-// Those that have no result afterwards are to be tried by themselves. Errors: what has kept all of them from the store.
-Status SaveCommitter::commit_together(std::span<const Save> saves) {
-    RunsOfBatch runs(saves);
-    if (runs.batches().empty()) return {};
-    Result<std::vector<Status>> answers = guarded([&] { return store_->commit(runs.batches(), runs.deadline()); });
-    settle(runs, answers);
-    if (answers) return {};
-    if (runs.saves() > 1) stats_.count_failed_batch();
-    return std::unexpected(std::move(answers.error()));
+void SaveCommitter::end_too_late(PendingSave& save) noexcept {
+    save.result = guarded([&]() -> Result<Receipt> { return too_late_error(save); });
+    note_dropped(save);
 }
 
-// A save goes on from the answer that it has got. Where several of a run share one, or all shared a failure that says
-// nothing of each, it begins anew; but an unknown outcome is that of each.
-void SaveCommitter::settle(RunsOfBatch& runs, Result<std::vector<Status>>& answers) {
-    const bool is_for_each = !answers && (runs.saves() == 1 || answers.error().code == ErrorCode::kOutcomeUnknown);
+// All that have no result are to be tried again, each by itself.
+void SaveCommitter::try_alone(std::span<const Save> saves) noexcept {
+    for (const Save& save : saves) save->is_alone = true;
+}
+
+Status SaveCommitter::commit_together(std::span<const Save> saves, Deadline deadline) {
+    RunsOfBatch runs(saves, deadline);
+    const Result<std::vector<Status>> answers =
+        guarded([&] { return store_->commit(runs.batches(), runs.deadline()); });
     std::size_t saved = 0;
     for (std::size_t run = 0; run < runs.batches().size(); ++run) {
-        const std::span<const Save> saves = runs.saves_of(run);
-        const bool is_saved = answers && (*answers)[run];
-        if (!is_saved) runs.give_back(run);
-        const bool is_answer =
-            answers && !is_saved && (saves.size() == 1 || (*answers)[run].error().code == ErrorCode::kOutcomeUnknown);
-        if (is_saved) saved += saves.size();
-        for (const Save& save : saves) {
-            if (is_for_each) save->answer = copy_of(answers.error());
-            if (is_answer) save->answer = copy_of((*answers)[run].error());
-            if (!is_saved) continue;
-            save->result = guarded([&] {
-                remember(*save);
-                return Result<Receipt>(receipt_of(*save));
-            });
-        }
+        if (!answers || !(*answers)[run]) runs.give_back(run);
+        if (!answers) continue;
+        const Status& answer = (*answers)[run];
+        answer ? settle(runs.saves_of(run)) : refuse(runs.saves_of(run), answer.error());
+        if (answer) saved += runs.saves_of(run).size();
     }
     if (saved > 1) stats_.count_batch(saved);
+    if (!answers) end_failed_batch(saves, answers.error(), runs.deadline());
+    return {};
 }
 
-Result<Receipt> SaveCommitter::commit_alone(PendingSave& save) {
-    const bool is_in_doubt = save.answer && save.answer->code == ErrorCode::kOutcomeUnknown;
+// Of a run that was saved.
+void SaveCommitter::settle(std::span<const Save> saves) noexcept {
+    for (const Save& save : saves) {
+        save->result = guarded([&] {
+            remember(*save);
+            return Result<Receipt>(receipt_of(*save));
+        });
+    }
+}
+
+// Of a run that was not saved. A save goes on from its own answer; where several share one, each begins anew, except
+// that an unknown outcome is that of each.
+void SaveCommitter::refuse(std::span<const Save> saves, const Error& answer) noexcept {
+    const bool is_of_each = saves.size() == 1 || answer.code == ErrorCode::kOutcomeUnknown;
+    for (const Save& save : saves) {
+        if (is_of_each) save->answer = copy_of(answer);
+    }
+    try_alone(saves);
+}
+
+// A commit that failed for all of them. If it failed only because the time of one was over, the others are committed
+// together once more.
+void SaveCommitter::end_failed_batch(std::span<const Save> saves, const Error& error, Deadline deadline) noexcept {
+    const auto open = std::ranges::count_if(saves, is_open);
+    const bool is_of_each = open == 1 || error.code == ErrorCode::kOutcomeUnknown;
+    const Deadline now = std::chrono::steady_clock::now();
+    for (const Save& save : saves) {
+        if (save->result) continue;
+        if (is_of_each) save->answer = copy_of(error);
+        if (now >= save->deadline) end_too_late(*save);
+    }
+    const bool was_out_of_time = error.code == ErrorCode::kUnavailable && now >= deadline;
+    if (!was_out_of_time) try_alone(saves);
+    if (open == 1) return;
+    stats_.count_failed_batch();
+    log_failed_batch(runtime_, error, static_cast<std::size_t>(open));
+}
+
+void SaveCommitter::commit_alone(PendingSave& save) noexcept {
+    const bool is_in_doubt = save.may_be_applied();
+    Result<Receipt> result = guarded([&] { return write_alone(save, is_in_doubt); });
+    if (is_in_doubt && !result && !is_answer_of_store(result.error().code)) {
+        result = guarded([&] { return in_doubt(std::move(result.error()), save.becomes->info.snapshot_id); });
+    }
+    save.result = std::move(result);
+    note_landing(save);
+}
+
+Result<Receipt> SaveCommitter::write_alone(PendingSave& save, bool is_in_doubt) {
     const std::optional<std::int64_t> required_version = save.write.required_version;
-    std::optional<Error> answer;
-    save.answer.swap(answer);
+    std::optional<Error> answer = std::exchange(save.answer, std::nullopt);
     Result<Receipt> receipt =
         guarded([&] { return writer_->write(save.request, std::move(save.write), save.deadline, std::move(answer)); });
     if (!receipt && !is_final(receipt.error().code)) {
@@ -251,7 +278,7 @@ Result<Receipt> SaveCommitter::fall_back(const StatePersistenceRequest& request,
         is_in_doubt = is_in_doubt || cause.code == ErrorCode::kOutcomeUnknown;
         if (!receipt.error().cause) receipt.error().cause = std::make_shared<const Error>(std::move(cause));
         if (!is_in_doubt || is_answer_of_fallback(receipt.error().code)) return receipt;
-        return std::unexpected(in_doubt(std::move(receipt.error()), snapshot_id));
+        return in_doubt(std::move(receipt.error()), snapshot_id);
     }
     receipt->outcome = Outcome::kFallback;
     writer_->seen().note(request.run_id, receipt->version);

@@ -1,7 +1,8 @@
 #pragma once
 
 // From a batch of saves to the store: all in one commit, in which each run has its own answer. A save that is refused,
-// or whose commit failed with all others, is tried by itself, and then on the standard path.
+// or whose commit failed with all others, is put back into the queue and tried by itself, and then on the standard
+// path.
 
 #include "persistence/save/head_cache.h"
 #include "persistence/save/pending_save.h"
@@ -32,9 +33,11 @@ public:
           stats_(stats),
           runtime_(std::move(runtime)) {}
 
-    /// Sets the result of each; the saves of a run stand together. What has been saved is in the cache afterwards.
+    /// Sets the result of each, or leaves it empty: the save is to be tried again, `is_alone` or together with others.
+    /// The saves of a run stand together. Afterwards, what has been saved is in the cache. A first try ends by
+    /// `deadline`; a save that is tried alone always has a result, by its own deadline.
     /// Threads: safe to call concurrently, for different runs.
-    void commit(std::span<const Save> saves) noexcept;
+    void commit(std::span<const Save> saves, Deadline deadline) noexcept;
 
     /// The save on the standard path, under the id that the attempts before had, because of `cause`. `is_in_doubt`: one
     /// of them may have been applied.
@@ -45,10 +48,15 @@ public:
 private:
     class RunsOfBatch;
 
-    static void put_in_place(std::span<const Save> saves);
-    Status commit_together(std::span<const Save> saves);
-    void settle(RunsOfBatch& runs, Result<std::vector<Status>>& answers);
-    Result<Receipt> commit_alone(PendingSave& save);
+    static void put_in_place(std::span<const Save> saves) noexcept;
+    static void end_too_late(PendingSave& save) noexcept;
+    static void try_alone(std::span<const Save> saves) noexcept;
+    Status commit_together(std::span<const Save> saves, Deadline deadline);
+    void settle(std::span<const Save> saves) noexcept;
+    static void refuse(std::span<const Save> saves, const Error& answer) noexcept;
+    void end_failed_batch(std::span<const Save> saves, const Error& error, Deadline deadline) noexcept;
+    void commit_alone(PendingSave& save) noexcept;
+    Result<Receipt> write_alone(PendingSave& save, bool is_in_doubt);
     void remember(const PendingSave& save) noexcept;
 
     std::shared_ptr<Store> store_;

@@ -23,7 +23,7 @@ void SaveQueue::push(const Save& save) {
 }
 
 bool SaveQueue::replace(const Save& older, const Save& newer) {
-    if (older->stage != PendingSave::Stage::kQueued || older->is_shared) return false;
+    if (older->stage != PendingSave::Stage::kQueued || older->is_shared || older->was_tried) return false;
     Run& run = runs_.at(older->request.run_id);
     if (run.waiting.back() != older) return false;
     if (newer->bytes > older->bytes && bytes_ + newer->bytes - older->bytes > limits_.bytes_max) return false;
@@ -50,7 +50,7 @@ void SaveQueue::remove(PendingSave& save) {
     forget(save);
     run.waiting.erase(place);
     list_anew(run);
-    if (run.newest() == nullptr) runs_.erase(found);
+    if (run.is_empty()) runs_.erase(found);
 }
 
 void SaveQueue::release(const std::string& run_id) {
@@ -117,11 +117,10 @@ bool SaveQueue::fits(const PendingSave& save, const std::vector<Save>& batch) co
 }
 
 void SaveQueue::take_one(Run& run, std::vector<Save>& batch) {
-    const Save& save = batch.emplace_back(std::move(run.waiting.front()));
-    run.waiting.pop_front();
+    const Save& save = batch.emplace_back(run.waiting.front());
+    run.taken.splice(run.taken.end(), run.waiting, run.waiting.begin());
     run.alone -= save->is_alone ? 1U : 0U;
     run.bytes -= save->bytes;
-    run.in_commit = save;
     frame_bytes_ += save->write.write.snapshot.frame.size();
     save->stage = PendingSave::Stage::kCommitting;
     // Whoever was told that it is queued has its id.
@@ -130,12 +129,31 @@ void SaveQueue::take_one(Run& run, std::vector<Save>& batch) {
 
 void SaveQueue::end(const std::vector<Save>& batch) {
     for (const Save& save : batch) {
-        forget(*save);
         const auto found = runs_.find(save->request.run_id);
-        if (found == runs_.end()) continue;  // another save of the batch was its last
-        found->second.in_commit = nullptr;
-        found->second.waiting.empty() ? static_cast<void>(runs_.erase(found)) : list_anew(found->second);
+        if (found == runs_.end() || found->second.taken.empty()) continue;  // ended with another save of the run
+        Run& run = found->second;
+        bool is_any_open = false;
+        std::erase_if(run.taken, [&](const Save& taken) {
+            is_any_open = is_any_open || !taken->result;
+            if (!taken->result) return false;
+            taken->ended_early = is_any_open;
+            forget(*taken);
+            return true;
+        });
+        put_back(run);
+        run.is_empty() ? static_cast<void>(runs_.erase(found)) : list_anew(run);
     }
+}
+
+// The saves that were taken stand in front of those that came meanwhile.
+void SaveQueue::put_back(Run& run) {
+    for (const Save& save : run.taken) {
+        save->stage = PendingSave::Stage::kQueued;
+        save->was_tried = true;
+        run.alone += save->is_alone ? 1U : 0U;
+        run.bytes += save->bytes;
+    }
+    run.waiting.splice(run.waiting.begin(), run.taken);
 }
 
 void SaveQueue::forget(const PendingSave& save) {
@@ -146,7 +164,7 @@ void SaveQueue::forget(const PendingSave& save) {
 bool SaveQueue::is_in_commit(const PendingSave& save) const {
     if (save.stage == PendingSave::Stage::kCommitting) return true;
     const auto found = runs_.find(save.request.run_id);
-    return found != runs_.end() && found->second.in_commit != nullptr;
+    return found != runs_.end() && !found->second.taken.empty();
 }
 
 Save SaveQueue::newest(const std::string& run_id) const {

@@ -48,7 +48,7 @@ public:
     PendingSave& next() const { return *(urgent_.empty() ? ready_ : urgent_).front()->waiting.front(); }
     /// The next batch, in the order of its runs' saves.
     void take(std::vector<Save>& batch);
-    /// Forgets a batch that was taken and has ended.
+    /// Ends a batch that was taken: forgets the saves that have a result, and puts the others back to their places.
     void end(const std::vector<Save>& batch);
 
     /// The newest save of the run, waiting or being committed; null if there is none.
@@ -74,7 +74,7 @@ private:
         std::list<Save>::iterator first_held = waiting.end();  // those before it may be committed
         std::size_t alone = 0;                                 // so many of them go alone
         std::uint64_t bytes = 0;                               // of them all
-        Save in_commit;                                        // the newest that was taken; null if none is under way
+        std::list<Save> taken;                                 // those being committed
         std::list<Run*> unlisted = {this};                     // itself, unless it is in one of the queue's lists
         std::list<Run*>* list = &unlisted;
         std::list<Run*>::iterator place = unlisted.begin();
@@ -85,8 +85,9 @@ private:
         Run& operator=(const Run&) = delete;
 
         bool has_released() const { return !waiting.empty() && first_held != waiting.begin(); }
-        bool is_ready() const { return in_commit == nullptr && has_released(); }
-        const Save& newest() const { return waiting.empty() ? in_commit : waiting.back(); }
+        bool is_ready() const { return taken.empty() && has_released(); }
+        bool is_empty() const { return waiting.empty() && taken.empty(); }
+        const Save& newest() const { return waiting.empty() ? taken.back() : waiting.back(); }
     };
 
     void release(Run& run);
@@ -95,6 +96,7 @@ private:
     void take_urgent(std::vector<Save>& batch);
     void take_in_turn(std::vector<Save>& batch);
     bool fits(const PendingSave& save, const std::vector<Save>& batch) const;
+    void put_back(Run& run);
     void forget(const PendingSave& save);
 
     const BatchLimits batch_limits_;

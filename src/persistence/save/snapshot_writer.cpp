@@ -3,6 +3,7 @@
 #include "base/backoff.h"
 #include "persistence/reading/snapshot_reader.h"
 #include "persistence/save/request_rules.h"
+#include "persistence/save/save_errors.h"
 #include "store/batch_rules.h"
 
 #include <fmt/format.h>
@@ -56,13 +57,6 @@ Snapshot make_snapshot(const StatePersistenceRequest& request, const std::string
 bool has_lost_its_base(const SnapshotWrite& write, std::int64_t version) {
     const std::int64_t base_version = write.snapshot.info.base_version;
     return base_version != 0 && (version < base_version || version == write.expected_version);
-}
-
-std::unexpected<Error> outcome_unknown(const Snapshot& snapshot, Error cause) {
-    return std::unexpected(Error{
-        .code = ErrorCode::kOutcomeUnknown,
-        .message = fmt::format("the save of snapshot {} may or may not have been applied", snapshot.info.snapshot_id),
-        .cause = std::make_shared<const Error>(std::move(cause))});
 }
 
 }  // namespace
@@ -223,17 +217,18 @@ Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::commit(const Ru
         const bool is_resolvable =
             code == ErrorCode::kOutcomeUnknown || code == ErrorCode::kAlreadyExists || code == ErrorCode::kConflict;
         // Once an outcome was unknown, a look that finds nothing proves nothing: the log may hold it all the same.
-        if (!is_resolvable && unknown_outcomes != 0) return outcome_unknown(snapshot, std::move(status.error()));
+        if (!is_resolvable && unknown_outcomes != 0)
+            return in_doubt_error(snapshot.info.snapshot_id, std::move(status.error()));
         if (!is_resolvable) return std::unexpected(std::move(status.error()));
         if (code == ErrorCode::kConflict && unknown_outcomes == 0) return std::nullopt;
 
         Result<std::optional<Committed>> found = look_up(snapshot.info, state, deadline);
         if (!found && found.error().code == ErrorCode::kAlreadyExists) return found;
-        if (!found) return outcome_unknown(snapshot, std::move(found.error()));
+        if (!found) return in_doubt_error(snapshot.info.snapshot_id, std::move(found.error()));
         if (*found) return found;
         if (code == ErrorCode::kConflict) return std::nullopt;
         if (++unknown_outcomes == kUnknownOutcomesMax || !backoff.pause()) {
-            return outcome_unknown(snapshot, std::move(status.error()));
+            return in_doubt_error(snapshot.info.snapshot_id, std::move(status.error()));
         }
     }
 }
