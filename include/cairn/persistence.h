@@ -64,6 +64,38 @@ struct Receipt {
     std::uint64_t frame_bytes = 0;  ///< Bytes stored for this save; 0 if deduplicated.
 };
 
+/// How a save ended. It never holds content of a state. `PipelineEvent` says the same of an executor's saves, in the
+/// same words (docs/reference.md#events).
+struct SaveEvent {
+    std::string run_id = {};
+    std::string thread_id = {};
+    std::string user_id = {};
+    CheckpointType checkpoint_type = {};
+    AgentPhase agent_phase = {};
+    Timestamp time = {};                    ///< When it ended.
+    std::chrono::microseconds duration{0};  ///< From the call to its end.
+    std::uint64_t state_bytes = 0;
+    std::optional<Receipt> receipt = {};  ///< Unset: it failed.
+    std::optional<Error> error = {};      ///< Set if it failed.
+    /// It was acknowledged as `queued`, and has failed now. Its state is lost: this is the second event of the save.
+    bool is_lost = false;
+
+    Outcome outcome() const noexcept { return receipt ? receipt->outcome : Outcome::kFailed; }
+
+    /// All members but `time` and `duration`, for services of your own.
+    static SaveEvent of(const StatePersistenceRequest& request, const Result<Receipt>& receipt);
+};
+
+/// Receives the end of each save of a service, whichever call made it: before the call returns, or before its
+/// completion is called. A refused save has failed. A save that was acknowledged as `queued` is reported again only if
+/// it is lost.
+///
+/// Not reported: the snapshot of a recovery, and saves by `OptimizedStatePersistence::fallback_service`.
+/// Threads: called by any thread, by several at the same time, and without locks. It may call the service, statistics
+///   and saves too (which are reported in turn), but not `close`. It should be quick: callers wait for it.
+/// Errors: an exception that it throws changes nothing. The first one is logged (`save_observer_failed`).
+using SaveObserver = std::function<void(const SaveEvent&)>;
+
 /// Selects the snapshot to load. An owner is checked if it is given; a snapshot of another owner is not found.
 struct LoadRequest {
     std::string run_id;
@@ -237,6 +269,7 @@ struct PersistenceOptions {
     Runtime runtime = {};
     /// Makes the calls with a completion; null: an executor of the service's own. Services of one store may share it.
     std::shared_ptr<CallExecutor> executor = nullptr;
+    SaveObserver observer = nullptr;  ///< Null costs nothing.
 };
 
 /// The standard service: every save writes the whole state, self-contained and uncompressed, in one durable
@@ -254,6 +287,8 @@ public:
     Status flush(std::string_view run_id, std::optional<std::chrono::milliseconds> timeout = {}) override;
     Status flush_all(std::optional<std::chrono::milliseconds> timeout = {}) override;
     Status close() override;
+
+    Submitted save_agent_state_async(const StatePersistenceRequest& request, SaveCompletion done) override;
 
 private:
     struct Impl;
@@ -414,7 +449,7 @@ public:
     /// Forgets all cached heads. Never needed for correctness.
     void clear_cache();
 
-    /// The standard service that critical saves and fallbacks use.
+    /// The standard service that critical saves and fallbacks use. The observer is not told of your saves by it.
     StatePersistenceService& fallback_service();
 
 private:

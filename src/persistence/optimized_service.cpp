@@ -6,6 +6,7 @@
 #include "persistence/save/save_committer.h"
 #include "persistence/save/save_errors.h"
 #include "persistence/save/save_preparer.h"
+#include "persistence/save_observation.h"
 #include "persistence/service_core.h"
 #include "persistence/service_stats.h"
 
@@ -41,7 +42,8 @@ Result<Receipt> shared(Result<Receipt> receipt) {
 struct OptimizedStatePersistence::Impl : ServiceCore {
     Impl(std::shared_ptr<Store> its_store, const OptimizedOptions& its_options)
         : ServiceCore(its_store, static_cast<const PersistenceOptions&>(its_options)),
-          standard(std::move(its_store), static_cast<const PersistenceOptions&>(its_options)),
+          observation(its_options),
+          standard(std::move(its_store), SaveObservation::without(its_options)),
           cache(its_options.cache_max_size, its_options.cache_max_bytes),
           stats(its_options.enable_monitoring),
           latest_only(its_options.latest_only),
@@ -69,7 +71,8 @@ struct OptimizedStatePersistence::Impl : ServiceCore {
                             Error cause);
     Result<Receipt> end(const Begun& begun);
 
-    Status save_async(const StatePersistenceRequest& request, const SaveCompletion& done);
+    void save_async(const StatePersistenceRequest& request, const SaveCompletion& done);
+    Status begin_async(const StatePersistenceRequest& request, const SaveCompletion& done);
     Result<LoadedState> load_state(const LoadRequest& request);
     Result<RecoveryResult> recover(const StateRecoveryRequest& request);
 
@@ -86,6 +89,7 @@ struct OptimizedStatePersistence::Impl : ServiceCore {
     }
     Status close();
 
+    const SaveObservation observation;
     StatePersistenceService standard;
     HeadCache cache;
     ServiceStats stats;
@@ -181,8 +185,14 @@ Result<Receipt> OptimizedStatePersistence::Impl::end(const Begun& begun) {
     return shared(batcher.wait_for_other(begun.awaited, begun.deadline));
 }
 
+void OptimizedStatePersistence::Impl::save_async(const StatePersistenceRequest& request, const SaveCompletion& done) {
+    const Status begun = while_open([&] { return begin_async(request, done); });
+    if (!begun) tell<Receipt>(done, std::unexpected(begun.error()));  // closed, or no memory to begin
+}
+
 // On an error `done` has not been told and will not be.
-Status OptimizedStatePersistence::Impl::save_async(const StatePersistenceRequest& request, const SaveCompletion& done) {
+Status OptimizedStatePersistence::Impl::begin_async(const StatePersistenceRequest& request,
+                                                    const SaveCompletion& done) {
     const SaveCompletion counted = [this, timer = stats.start(), state_bytes = request.state_data.size_bytes(),
                                     done](const Result<Receipt>& receipt) {
         stats.count_save(receipt, state_bytes, timer);
@@ -248,6 +258,7 @@ void OptimizedStatePersistence::Impl::report_lost(const PendingSave& save, const
                          .fields = {{"run_id", save.request.run_id},
                                     {"snapshot_id", save.becomes->info.snapshot_id},
                                     {"cause", std::string(error_info(error.code).name)}}});
+    observation.tell_lost(save.request, error);
 }
 
 OptimizedStatePersistence::OptimizedStatePersistence(std::shared_ptr<Store> store, const OptimizedOptions& options)
@@ -265,13 +276,15 @@ OptimizedStatePersistence::~OptimizedStatePersistence() {
 
 Result<Receipt> OptimizedStatePersistence::save_agent_state(const StatePersistenceRequest& request) {
     const auto timer = impl_->stats.start();
-    Result<Receipt> receipt = impl_->while_open([&]() -> Result<Receipt> {
-        const Result<Impl::Begun> begun = impl_->begin(request, true);
-        if (!begun) return std::unexpected(begun.error());
-        return impl_->end(*begun);
+    return impl_->observation.of(request, [&] {
+        Result<Receipt> receipt = impl_->while_open([&]() -> Result<Receipt> {
+            const Result<Impl::Begun> begun = impl_->begin(request, true);
+            if (!begun) return std::unexpected(begun.error());
+            return impl_->end(*begun);
+        });
+        impl_->stats.count_save(receipt, request.state_data.size_bytes(), timer);
+        return receipt;
     });
-    impl_->stats.count_save(receipt, request.state_data.size_bytes(), timer);
-    return receipt;
 }
 
 StatePersistence::Submitted OptimizedStatePersistence::save_agent_state_async(const StatePersistenceRequest& request,
@@ -281,14 +294,13 @@ StatePersistence::Submitted OptimizedStatePersistence::save_agent_state_async(co
         [](StatePersistence& service, StatePersistenceRequest& save, std::chrono::milliseconds left,
            SaveCompletion told) {
             save.timeout = left;
-            static_cast<OptimizedStatePersistence&>(service).save_async(save, std::move(told));
+            static_cast<OptimizedStatePersistence&>(service).impl_->save_async(save, told);
         },
-        std::move(done));
+        impl_->observation.before(std::move(done), request));
 }
 
 void OptimizedStatePersistence::save_async(const StatePersistenceRequest& request, SaveCompletion done) {
-    const Status begun = impl_->while_open([&] { return impl_->save_async(request, done); });
-    if (!begun) tell<Receipt>(done, std::unexpected(begun.error()));  // closed, or no memory to begin
+    impl_->save_async(request, impl_->observation.before(std::move(done), request));
 }
 
 std::future<Result<Receipt>> OptimizedStatePersistence::save_async(const StatePersistenceRequest& request) {

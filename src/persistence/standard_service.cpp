@@ -1,10 +1,12 @@
 #include "persistence/async_calls.h"
 #include "persistence/save/request_rules.h"
+#include "persistence/save_observation.h"
 #include "persistence/service_core.h"
 
 #include <cairn/persistence.h>
 
 #include <chrono>
+#include <utility>
 
 namespace cairn {
 
@@ -14,6 +16,8 @@ struct StatePersistenceService::Impl : ServiceCore {
     Result<Receipt> save(const StatePersistenceRequest& request);
     Result<LoadedState> load_state(const LoadRequest& request) const;
     Result<RecoveryResult> recover(const StateRecoveryRequest& request);
+
+    const SaveObservation observation{options};
 };
 
 Result<Receipt> StatePersistenceService::Impl::save(const StatePersistenceRequest& request) {
@@ -45,7 +49,20 @@ StatePersistenceService::~StatePersistenceService() {
 }
 
 Result<Receipt> StatePersistenceService::save_agent_state(const StatePersistenceRequest& request) {
-    return impl_->while_open([&] { return impl_->save(request); });
+    return impl_->observation.of(request, [&] { return impl_->while_open([&] { return impl_->save(request); }); });
+}
+
+StatePersistence::Submitted StatePersistenceService::save_agent_state_async(const StatePersistenceRequest& request,
+                                                                            SaveCompletion done) {
+    return async_calls().make<StatePersistenceRequest, Receipt>(
+        *this, request.run_id, request.timeout, request,
+        [](StatePersistence& service, StatePersistenceRequest& save, std::chrono::milliseconds left,
+           SaveCompletion told) {
+            save.timeout = left;
+            Impl& impl = *static_cast<StatePersistenceService&>(service).impl_;
+            told(impl.while_open([&] { return impl.save(save); }));
+        },
+        impl_->observation.before(std::move(done), request));
 }
 
 Result<LoadedState> StatePersistenceService::load_agent_state(const LoadRequest& request) {

@@ -1,9 +1,11 @@
 #include "persistence/guarded.h"
 #include "persistence/save/request_rules.h"
+#include "pipeline/events/event_dispatcher.h"
 #include "pipeline/lease/executor_identity.h"
 #include "pipeline/run/pipeline_run.h"
 
 #include <cairn/pipeline.h>
+#include <cairn/run_events.h>
 #include <cairn/run_lease.h>
 
 #include <fmt/format.h>
@@ -53,7 +55,7 @@ struct PipelineExecutor::Impl {
     std::mutex mutex;
     std::unique_ptr<EventDispatcher> dispatcher;  // null until the first run, and if nobody watches
 
-    EventDispatcher* watched();
+    RunEvents::Publish publisher();
     Result<PipelineResult> execute(const Pipeline& pipeline, const State& state, const std::string& run_id,
                                    const PipelineContext& context);
     PipelineResult run(const Pipeline& pipeline, ResumePoint from, const std::string& run_id,
@@ -61,10 +63,11 @@ struct PipelineExecutor::Impl {
     Deadline deadline_of_call() const { return std::chrono::steady_clock::now() + options.config.timeout; }
 };
 
-EventDispatcher* PipelineExecutor::Impl::watched() {
+RunEvents::Publish PipelineExecutor::Impl::publisher() {
+    if (sinks.empty()) return nullptr;
     const std::lock_guard lock(mutex);
-    if (dispatcher == nullptr && !sinks.empty()) dispatcher = std::make_unique<EventDispatcher>(sinks, options.runtime);
-    return dispatcher.get();
+    if (dispatcher == nullptr) dispatcher = std::make_unique<EventDispatcher>(sinks, options.runtime);
+    return [to = dispatcher.get()](const PipelineEvent& event) { to->publish(event); };
 }
 
 // The lease is taken for the state that was read: if the run has moved meanwhile, it is read again.
@@ -97,7 +100,7 @@ PipelineResult PipelineExecutor::Impl::run(const Pipeline& pipeline, ResumePoint
                                            const PipelineContext& context, const RunLease& lease) {
     AgentCall call{
         .run_id = run_id, .thread_id = context.thread_id, .user_id = context.user_id, .pipeline = pipeline.name};
-    RunEvents events(watched(), options.runtime,
+    RunEvents events(publisher(), options.runtime,
                      {.run_id = run_id,
                       .thread_id = context.thread_id,
                       .user_id = context.user_id,

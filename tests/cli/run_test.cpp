@@ -9,6 +9,7 @@
 
 #include <csignal>
 #include <filesystem>
+#include <set>
 
 namespace cairn::test {
 namespace {
@@ -278,10 +279,19 @@ TEST_F(CairnRun, OnlyWhatIsThereCanBeResumedUnlessItMayBegin) {
 
 TEST_F(CairnRun, EventsAreAppendedAsJsonLines) {
     write_pipeline();
+    edit_pipeline("{step: third,", "{step: third, phase: reporting,");
     outcome({"--events", "events.jsonl"});
     std::istringstream lines(read("events.jsonl"));
     std::vector<std::string> types;
-    for (std::string line; std::getline(lines, line);) types.push_back(Json::parse(line)["type"]);
+    std::set<std::string> phases;
+    for (std::string line; std::getline(lines, line);) {
+        const Json event = Json::parse(line);
+        types.push_back(event["type"]);
+        if (event["type"] != "checkpoint") continue;
+        EXPECT_TRUE(event.contains("receipt") && event.contains("duration_us")) << line;
+        if (event.contains("agent_phase")) phases.insert(event["agent_phase"]);
+    }
+    EXPECT_THAT(phases, ElementsAre("reporting"));
     ASSERT_THAT(types, ::testing::SizeIs(::testing::Ge(8U)));
     EXPECT_EQ(types.front(), "started");
     EXPECT_EQ(types.back(), "completed");

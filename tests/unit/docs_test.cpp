@@ -130,6 +130,29 @@ TEST(Docs, ReferenceHasEveryErrorWithItsExitCode) {
     EXPECT_TRUE(reference().contains(table)) << "docs/reference.md should have these rows:\n" << table;
 }
 
+// The names in the first column of the table of events.
+std::vector<std::string> documented_events() {
+    const std::string text = reference();
+    const auto begin = text.find("\n## Events\n");
+    std::vector<std::string> names;
+    if (begin == std::string::npos) return names;
+    for (const std::string& line : lines_of(text.substr(begin, text.find("\n## ", begin + 1) - begin))) {
+        static const std::regex kRow(R"(^\| `([a-z_]+)` \| .*)");
+        if (std::smatch match; std::regex_match(line, match, kRow) && match[1] != "type") names.push_back(match[1]);
+    }
+    return names;
+}
+
+TEST(Docs, ReferenceHasEveryEventAndNoOther) {
+    std::vector<std::string> names;
+    for (int type = 0; to_string(static_cast<PipelineEvent::Type>(type)) != "unknown"; ++type) {
+        names.emplace_back(to_string(static_cast<PipelineEvent::Type>(type)));
+    }
+    EXPECT_GE(names.size(), 8U);
+    names.emplace_back("agent_completed");  // the documented executor's own
+    EXPECT_EQ(documented_events(), names);
+}
+
 TEST(Docs, ReferenceHasEveryCommandWithEveryOption) {
     ASSERT_GE(commands().size(), 10U) << "the test no longer finds the commands in:\n" << help_of("");
     for (const std::string& command : commands()) {

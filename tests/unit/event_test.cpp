@@ -9,6 +9,7 @@
 #include "support/temp_dir.h"
 
 #include <cairn/pipeline_events.h>
+#include <cairn/run_events.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -131,21 +132,24 @@ TEST(EventJson, HasEveryMemberThatIsThere) {
     event.attempt = 2;
     event.steps_completed = 1;
     event.steps_total = 3;
+    event.duration = std::chrono::microseconds(350);
     event.checkpoint_type = CheckpointType::kIntermediate;
+    event.agent_phase = AgentPhase::kTriage;
     event.receipt =
         Receipt{.snapshot_id = "s", .outcome = Outcome::kQueued, .durability = Durability::kAsync, .version = 4};
     event.dropped = 5;
-    EXPECT_EQ(to_json(event),
-              R"({"type":"checkpoint","run_id":"run","thread_id":"thread","user_id":"user","pipeline":"report",)"
-              R"("sequence":7,"time":"1970-01-01T00:00:01.000001Z","step":"triage","attempt":2,"steps_completed":1,)"
-              R"("steps_total":3,"checkpoint_type":"intermediate","receipt":{"snapshot_id":"s","outcome":"queued",)"
-              R"("durability":"async","version":4},"dropped":5})");
+    EXPECT_EQ(
+        to_json(event),
+        R"({"type":"checkpoint","run_id":"run","thread_id":"thread","user_id":"user","pipeline":"report",)"
+        R"("sequence":7,"time":"1970-01-01T00:00:01.000001Z","step":"triage","attempt":2,"duration_us":350,)"
+        R"("steps_completed":1,"steps_total":3,"checkpoint_type":"intermediate","agent_phase":"triage","receipt":{"snapshot_id":"s","outcome":"queued",)"
+        R"("durability":"async","version":4},"dropped":5})");
 }
 
 TEST(EventJson, LeavesOutWhatIsNotThere) {
     const Json json = Json::parse(to_json(make_event(1, Type::kStarted)));
-    for (const char* name : {"step", "attempt", "will_retry", "duration_us", "checkpoint_type", "receipt", "status",
-                             "message", "error", "dropped"}) {
+    for (const char* name : {"step", "attempt", "will_retry", "duration_us", "checkpoint_type", "agent_phase",
+                             "receipt", "status", "message", "error", "dropped"}) {
         EXPECT_FALSE(json.contains(name)) << name;
     }
 }
@@ -179,6 +183,60 @@ TEST(EventJson, IsOneLineOfUtf8WhateverTheAgentSays) {
     const std::string json = to_json(event);
     EXPECT_EQ(json.find('\n'), std::string::npos);
     EXPECT_EQ(Json::parse(json).at("message"), "two\nlines \xEF\xBF\xBD");
+}
+
+TEST(EventJson, OfASaveHasWhatItsObserverIsTold) {
+    SaveEvent save{.run_id = "run",
+                   .thread_id = "thread",
+                   .user_id = "user",
+                   .checkpoint_type = CheckpointType::kManual,
+                   .agent_phase = AgentPhase("review"),
+                   .duration = std::chrono::microseconds(7),
+                   .receipt = Receipt{.snapshot_id = "s", .version = 4}};
+    std::vector<PipelineEvent> told;
+    RunEvents events([&](const PipelineEvent& event) { told.push_back(event); }, {}, {.run_id = "run"});
+    events.tell_saved(save, "triage");
+    save.receipt.reset();
+    save.error = Error{.code = ErrorCode::kConflict, .message = "moved"};
+    events.tell_saved(save);
+    ASSERT_EQ(told.size(), 2U);
+    const Json saved = Json::parse(to_json(told[0]));
+    EXPECT_EQ(saved.at("type"), "checkpoint");
+    EXPECT_EQ(saved.at("step"), "triage");
+    EXPECT_EQ(saved.at("checkpoint_type"), "manual");
+    EXPECT_EQ(saved.at("agent_phase"), "review");
+    EXPECT_EQ(saved.at("duration_us"), 7);
+    EXPECT_EQ(saved.at("receipt").at("version"), 4);
+    EXPECT_FALSE(saved.contains("error"));
+    const Json failed = Json::parse(to_json(told[1]));
+    EXPECT_EQ(failed.at("error").at("code"), "conflict");
+    EXPECT_FALSE(failed.contains("receipt") || failed.contains("step"));
+}
+
+TEST(RunEvents, AreNumberedInTheOrderOfPublishingAndOutliveAPublisherThatThrows) {
+    std::vector<std::uint64_t> numbers;
+    RunEvents events(
+        [&](const PipelineEvent& event) {
+            numbers.push_back(event.sequence);
+            if (event.sequence == 1) throw std::runtime_error("gone");
+        },
+        {}, {});
+    {
+        std::vector<std::jthread> threads;
+        for (int thread = 0; thread < 4; ++thread) {
+            threads.emplace_back([&] {
+                for (int i = 0; i < 100; ++i) events.tell(Type::kStepProgress, [](PipelineEvent&) {});
+            });
+        }
+    }
+    ASSERT_EQ(numbers.size(), 400U);
+    for (std::size_t i = 0; i < numbers.size(); ++i) EXPECT_EQ(numbers[i], i + 1);
+}
+
+TEST(RunEvents, ThatNobodyWatchesCostNothing) {
+    RunEvents events(nullptr, {}, {});
+    events.tell(Type::kStarted, [](PipelineEvent&) { ADD_FAILURE() << "nobody is told"; });
+    events.tell_saved({});
 }
 
 TEST(EventFile, AppendsALineForEachEvent) {

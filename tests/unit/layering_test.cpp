@@ -27,6 +27,7 @@ const std::map<std::string, std::string> kPublicHeaders{
     {"config.h", "config"},         {"cairn.h", "cli"},          {"dotenv.h", "config"},
     {"faulty_store.h", "store"},    {"pipeline.h", "pipeline"},  {"pipeline_events.h", "pipeline"},
     {"retention.h", "persistence"}, {"run_lease.h", "pipeline"}, {"async_store.h", "persistence"},
+    {"run_events.h", "pipeline"},
 };
 
 // The places where a library's headers may be included.

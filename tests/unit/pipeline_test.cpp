@@ -100,6 +100,22 @@ TEST_F(PipelineTest, EveryEventSaysHowManyStepsAreCompleted) {
                                    Pair("completed", 2)));
 }
 
+TEST_F(PipelineTest, ACheckpointSaysItsPhase) {
+    const auto recorder = std::make_shared<EventRecorder>();
+    Pipeline pipeline{.name = "p", .stages = {alone("a"), alone("b")}};
+    pipeline.stages[1].steps[0].phase = AgentPhase::kReporting;
+    ASSERT_TRUE(bench.executor(recorder)->execute_pipeline(pipeline, bench.input, "run", bench.context));
+    std::vector<std::string> phases;
+    for (const PipelineEvent& event : recorder->events()) {
+        if (event.type == PipelineEvent::Type::kCheckpoint) phases.push_back(event.agent_phase.name());
+    }
+    const auto history = bench.store->history({.run_id = "run", .order = HistoryQuery::Order::kOldestFirst}, soon());
+    std::vector<std::string> stored;
+    for (const SnapshotInfo& info : history.value()) stored.push_back(info.agent_phase.name());
+    EXPECT_EQ(phases, stored);
+    EXPECT_EQ(phases.back(), "reporting");
+}
+
 TEST_F(PipelineTest, TheFlagChoosesTheService) {
     EXPECT_NE(dynamic_cast<OptimizedStatePersistence*>(&bench.executor()->state_persistence()), nullptr);
     bench.options.config.enable_optimized_persistence = false;

@@ -87,6 +87,19 @@ protected:
     std::shared_ptr<Store> store_ = open();
 };
 
+TEST_P(LeaseOfRun, IsRefusedToThoseWhoseRunItIsNotIfTheyAreNamed) {
+    ASSERT_TRUE(commit_run(*store_, make_batch(make_snapshot("run", 1)), soon()).has_value());
+    const auto acquire_as = [&](const char* thread, const char* user) {
+        return acquire({.heartbeat = milliseconds(0), .thread_id = thread, .user_id = user});
+    };
+    expect_code(acquire_as("thread", "stranger"), ErrorCode::kInvalidArgument);
+    expect_code(acquire_as("elsewhere", "user"), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(held(*store_).lease, Lease{}) << "nothing was taken";
+    EXPECT_TRUE(acquire_as("thread", "user").has_value());
+    EXPECT_TRUE(RunLease::acquire(store_, "new", soon(), {.heartbeat = milliseconds(0), .user_id = "user"}).has_value())
+        << "a run without snapshots is nobody's yet";
+}
+
 TEST_P(LeaseOfRun, IsHeldFromAcquiringToReleasingByOneHolder) {
     Result<RunLease> lease = acquire();
     ASSERT_TRUE(lease) << message_of(lease);

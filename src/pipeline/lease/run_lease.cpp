@@ -1,6 +1,7 @@
 #include <cairn/run_lease.h>
 
 #include "persistence/guarded.h"
+#include "persistence/save/request_rules.h"
 #include "persistence/timeouts.h"
 #include "pipeline/lease/executor_identity.h"
 #include "pipeline/lease/lease_keeper.h"
@@ -152,10 +153,28 @@ void RunLease::Impl::keep_alive() {
                                    .lost = lost});
 }
 
+namespace {
+
+Status check_owner(Store& store, const std::string& run_id, const LeaseOptions& options, Deadline deadline) {
+    if (!options.thread_id && !options.user_id) return {};
+    const Result<std::optional<Head>> head = store.head(run_id, deadline);
+    if (!head) return std::unexpected(head.error());
+    if (!*head) return {};
+    return check_owner({.run_id = run_id,
+                        .thread_id = options.thread_id.value_or((*head)->thread_id),
+                        .user_id = options.user_id.value_or((*head)->user_id)},
+                       **head);
+}
+
+}  // namespace
+
 Result<RunLease> RunLease::acquire(std::shared_ptr<Store> store, const std::string& run_id, Deadline deadline,
                                    LeaseOptions options) {
     return guarded([&]() -> Result<RunLease> {
         options.runtime = options.runtime.with_defaults();
+        if (Status owned = check_owner(*store, run_id, options, deadline); !owned) {
+            return std::unexpected(std::move(owned.error()));
+        }
         const Result<std::optional<LeaseInfo>> held = store->lease(run_id, deadline);
         if (!held) return std::unexpected(held.error());
         const Timestamp now = options.runtime.clock->now();
