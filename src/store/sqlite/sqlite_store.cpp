@@ -9,6 +9,7 @@
 #include "store/sqlite/label_sweep.h"
 #include "store/sqlite/pruner.h"
 #include "store/sqlite/reader.h"
+#include "store/sqlite/run_salvage.h"
 #include "store/sqlite/sqlite_error.h"
 #include "store/sqlite/sqlite_schema.h"
 #include "store/sqlite/writer.h"
@@ -44,14 +45,6 @@ bool makes_room(std::span<const RunBatch> batches) {
         return !batch.lease && batch.writes.empty() && batch.recoveries.empty() && !batch.is_empty();
     };
     return !batches.empty() && std::ranges::all_of(batches, only_deletes);
-}
-
-// False if the batches are all refused or empty.
-bool has_work(std::span<const RunBatch> batches, const std::vector<Status>& answers) {
-    for (std::size_t i = 0; i < batches.size(); ++i) {
-        if (answers[i] && !batches[i].is_empty()) return true;
-    }
-    return false;
 }
 
 bool is_full(const Error& error) {
@@ -224,7 +217,7 @@ Result<std::vector<Status>> SqliteStore::commit(std::span<const RunBatch> batche
     return while_open<Answers>([&]() -> Result<Answers> {
         if (read_only_) return read_only();
         Answers answers = check_batches(batches);
-        if (!has_work(batches, answers)) return answers;
+        if (!sqlite::has_work(batches, answers)) return answers;
         return makes_room(batches) ? commit_making_room(batches, answers, deadline)
                                    : commit_once(batches, answers, deadline);
     });
@@ -312,11 +305,12 @@ Result<std::vector<SnapshotInfo>> SqliteStore::history(const HistoryQuery& query
 }
 
 Result<Page<RunInfo>> SqliteStore::runs(const RunQuery& query, Deadline deadline) {
-    return read<Page<RunInfo>>(deadline, [&](Connection& connection) { return sqlite::runs(connection, query); });
+    return read<Page<RunInfo>>(deadline, [&](Connection& connection) { return sqlite::list_runs(connection, query); });
 }
 
 Result<Page<ThreadInfo>> SqliteStore::threads(const ThreadQuery& query, Deadline deadline) {
-    return read<Page<ThreadInfo>>(deadline, [&](Connection& connection) { return sqlite::threads(connection, query); });
+    return read<Page<ThreadInfo>>(deadline,
+                                  [&](Connection& connection) { return sqlite::list_threads(connection, query); });
 }
 
 Result<std::vector<RecoveryRecord>> SqliteStore::recovery_log(std::string_view run_id, std::size_t limit,

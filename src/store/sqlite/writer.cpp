@@ -218,7 +218,7 @@ bool concerns_one_run(const Error& error) {
 enum class Progress : std::uint8_t {
     kNothingWritten,
     kWritten,
-    kHalfWritten,  ///< A batch was refused after some of it had been written: nothing may be committed.
+    kSpoiled,  ///< A batch was refused half written, or the engine takes no more writes after damage: no commit.
 };
 
 // Applies one batch. Its answer is an error that concerns the run alone. Errors: those that concern all runs.
@@ -226,7 +226,7 @@ Result<Progress> apply_one(Connection& connection, const RunBatch& batch, Status
     RunReading run;
     answer = read_facts(connection, batch, run);
     if (!answer && !concerns_one_run(answer.error())) return std::unexpected(std::move(answer.error()));
-    if (!answer) return Progress::kNothingWritten;
+    if (!answer) return connection.broken() ? Progress::kSpoiled : Progress::kNothingWritten;
     const Result<std::vector<std::int64_t>> deleted = check_batch(batch, run.facts);
     if (!deleted) answer = std::unexpected(deleted.error());
     if (!deleted) return Progress::kNothingWritten;
@@ -234,16 +234,16 @@ Result<Progress> apply_one(Connection& connection, const RunBatch& batch, Status
     if (answer) return Progress::kWritten;
     if (!concerns_one_run(answer.error())) return std::unexpected(std::move(answer.error()));
     answer.error().message = fmt::format("run \"{}\": {}", batch.run_id, answer.error().message);
-    return Progress::kHalfWritten;
+    return Progress::kSpoiled;
 }
 
-// Applies the batches that have not been refused, up to one that is half written.
+// Applies the batches that have not been refused, up to one that spoils the transaction.
 Result<Progress> apply_all(Connection& connection, std::span<const RunBatch> batches, std::vector<Status>& answers) {
     Progress progress = Progress::kNothingWritten;
     for (std::size_t i = 0; i < batches.size(); ++i) {
         if (!answers[i] || batches[i].is_empty()) continue;
         const Result<Progress> one = apply_one(connection, batches[i], answers[i]);
-        if (!one || *one == Progress::kHalfWritten) return one;
+        if (!one || *one == Progress::kSpoiled) return one;
         progress = std::max(progress, *one);
     }
     return progress;
@@ -259,7 +259,14 @@ Status commit(Connection& connection, Transaction& transaction) {
 
 }  // namespace
 
-// A batch that was half written has its answer after that, so the transaction begins anew once for each at the most.
+bool has_work(std::span<const RunBatch> batches, const std::vector<Status>& answers) {
+    for (std::size_t i = 0; i < batches.size(); ++i) {
+        if (answers[i] && !batches[i].is_empty()) return true;
+    }
+    return false;
+}
+
+// A batch that has spoiled a transaction is refused from then on, so there is one more for each at the most.
 Result<std::vector<Status>> commit(Connection& connection, std::span<const RunBatch> batches,
                                    std::vector<Status> answers) {
     while (true) {
@@ -267,9 +274,9 @@ Result<std::vector<Status>> commit(Connection& connection, std::span<const RunBa
         if (Status status = transaction.begin(Transaction::kWrite); !status) return std::unexpected(status.error());
         const Result<Progress> progress = apply_all(connection, batches, answers);
         if (!progress) return std::unexpected(progress.error());
-        if (*progress == Progress::kHalfWritten && std::chrono::steady_clock::now() < connection.deadline()) continue;
-        if (*progress == Progress::kHalfWritten) return std::unexpected(deadline_passed());
-        if (*progress == Progress::kNothingWritten) return answers;
+        if (*progress == Progress::kNothingWritten || !has_work(batches, answers)) return answers;
+        if (*progress == Progress::kSpoiled && std::chrono::steady_clock::now() < connection.deadline()) continue;
+        if (*progress == Progress::kSpoiled) return std::unexpected(deadline_passed());
         if (Status status = commit(connection, transaction); !status) return std::unexpected(status.error());
         return answers;
     }

@@ -17,6 +17,9 @@
 
 namespace cairn::sqlite {
 
+/// False if the batches are all refused or empty.
+bool has_work(std::span<const RunBatch> batches, const std::vector<Status>& answers);
+
 /// `Store::commit` on a connection that can write. `answers`: the result of `check_batches`; the batches that it
 /// refuses are skipped. Waits for other writers until the connection's deadline.
 [[nodiscard]] Result<std::vector<Status>> commit(Connection& connection, std::span<const RunBatch> batches,
