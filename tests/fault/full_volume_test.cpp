@@ -1,7 +1,7 @@
 // Goal: on a volume that holds nothing but the store and is full, deleting works or says truthfully how much room it
-// needs, and with that room it works; nothing that stays is lost.
-// Method: a small volume in memory, filled by a process that dies with the last save; then the volume grows by exactly
-// what the error asks for. Needs root, to mount the volume.
+// needs, and with that room it works and with a fifth less it does not; nothing that stays is lost.
+// Method: a small volume in memory, filled by a process that dies with the last save; then the volume grows by four
+// fifths of what the error asks for, and then by all of it. Needs root, to mount the volume.
 
 #include "store/sqlite/sqlite_store.h"
 #include "support/make.h"
@@ -84,6 +84,7 @@ class FullVolume : public testing::TestWithParam<std::size_t> {};
 
 TEST_P(FullVolume, PruningWorksWithNoMoreRoomThanItSaysItNeeds) {
     constexpr std::uint64_t kBytes = 24U << 20;
+    constexpr std::uint64_t kPageBytes = 8192;
     const TempDir dir;
     const SmallVolume volume(dir / "small", kBytes);
     if (!volume.is_there()) GTEST_SKIP() << "a volume of its own cannot be mounted: this test needs root";
@@ -99,6 +100,11 @@ TEST_P(FullVolume, PruningWorksWithNoMoreRoomThanItSaysItNeeds) {
         std::cout << "needs " << needed << " bytes\n";
         ASSERT_GT(needed, 0U) << pruned.error().to_string();
         ASSERT_LE(needed, kBytes / 2);
+        ASSERT_TRUE(volume.resize(kBytes + needed * 4 / 5));
+        pruned = prune(**store, {.keep_last = 3});
+        ASSERT_FALSE(pruned.has_value()) << "it asked for more than it needs";
+        ASSERT_EQ(pruned.error().code, ErrorCode::kStorageFull) << pruned.error().to_string();
+        EXPECT_LE(bytes_to_free(pruned.error()), needed / 5 + kPageBytes) << "what it has got counts";
         ASSERT_TRUE(volume.resize(kBytes + needed));
         pruned = prune(**store, {.keep_last = 3});
     }
