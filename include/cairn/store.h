@@ -301,8 +301,8 @@ public:
     ///   kAlreadyExists (a snapshot id is taken in the run; reported even if the head moved too), kInvalidArgument (the
     ///   run belongs to another thread or user, an id is empty, versions do not grow, a base is not older, writes do
     ///   not chain, an epoch does not grow with a new owner, the head is to be deleted, or two batches name one run),
-    ///   kCorrupt (the stored data of the run is damaged). A store that flushes each run separately may also return
-    ///   kOutcomeUnknown and kUnavailable for a run.
+    ///   kCorrupt (the stored data of the run is damaged), kLimitExceeded (a value is larger than the engine can
+    ///   store). A store that flushes each run separately may also return kOutcomeUnknown and kUnavailable for a run.
     /// Errors of the whole call, instead of the answers: kUnavailable, kStorageFull, kReadOnly (nothing was applied;
     ///   the first two may be retried), kOutcomeUnknown (each batch may or may not have been applied: look the snapshot
     ///   id up, then retry with the same ids, which is safe).

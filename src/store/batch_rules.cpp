@@ -140,29 +140,54 @@ bool has_state(const KnownSnapshot& known, const std::optional<Checksum>& wanted
     return !wanted || *wanted == known.checksum;
 }
 
+void sort_each_once(std::vector<std::int64_t>& versions) {
+    std::ranges::sort(versions);
+    versions.erase(std::ranges::unique(versions).begin(), versions.end());
+}
+
 /// A run as it will be once a batch is applied.
 class Outlook {
 public:
     Outlook(const RunBatch& batch, const RunFacts& facts)
         : batch_(batch), facts_(facts), head_version_(facts.head_version) {}
 
+    /// Applies the whole batch to it. Errors: the first rule that is broken.
+    Status apply();
+    /// The versions that the batch deletes.
+    std::vector<std::int64_t> take_removed() { return std::move(removed_); }
+
+private:
     Status write(const SnapshotWrite& write);
     Status rewrite(const FrameRewrite& rewrite);
     Status remove();
     Status check_is_same(const RunDeletion& deletion) const;
-
-private:
     const KnownSnapshot* find(std::int64_t version) const;
     bool has_base(std::int64_t base_version, std::string_view snapshot_id,
                   const std::optional<Checksum>& checksum) const;
-    Status check_needs(const std::map<std::int64_t, KnownSnapshot>& snapshots) const;
+    bool deletes(const SnapshotDeletion& deletion) const;
+    bool is_removed(std::int64_t version) const { return std::ranges::binary_search(removed_, version); }
+    Status check_needs() const;
 
     const RunBatch& batch_;
     const RunFacts& facts_;
     std::int64_t head_version_;
     std::map<std::int64_t, KnownSnapshot> changed_;  // written or rewritten
-    std::set<std::int64_t> removed_;
+    std::vector<std::int64_t> removed_;              // ascending
 };
+
+Status Outlook::apply() {
+    if (batch_.lease) {
+        if (Status status = check_lease(batch_.run_id, *batch_.lease, facts_.lease); !status) return status;
+    }
+    for (const SnapshotWrite& each : batch_.writes) {
+        if (Status status = write(each); !status) return status;
+    }
+    for (const FrameRewrite& each : batch_.rewrites) {
+        if (Status status = rewrite(each); !status) return status;
+    }
+    if (Status status = remove(); !status) return status;
+    return batch_.run_deletion ? check_is_same(*batch_.run_deletion) : Status{};
+}
 
 // Returns null if there is none.
 const KnownSnapshot* Outlook::find(std::int64_t version) const {
@@ -211,20 +236,27 @@ Status Outlook::rewrite(const FrameRewrite& rewrite) {
     return {};
 }
 
-Status Outlook::remove() {
-    if (batch_.deletions.empty()) return {};
-    std::map<std::int64_t, KnownSnapshot> snapshots = changed_;
-    snapshots.insert(facts_.snapshots.begin(), facts_.snapshots.end());
-    for (const std::int64_t version : versions_to_delete(batch_, snapshots)) {
-        if (version == head_version_) return head_deletion_error(batch_.run_id, version);
-        removed_.insert(version);
-    }
-    return check_needs(snapshots);
+bool Outlook::deletes(const SnapshotDeletion& deletion) const {
+    const KnownSnapshot* known = find(deletion.version);
+    return known != nullptr && is_named(deletion.snapshot_id, *known);
 }
 
-Status Outlook::check_needs(const std::map<std::int64_t, KnownSnapshot>& snapshots) const {
+Status Outlook::remove() {
+    if (batch_.deletions.empty()) return {};
+    for (const SnapshotDeletion& deletion : batch_.deletions) {
+        if (!deletes(deletion)) continue;
+        if (deletion.version == head_version_) return head_stays(batch_.run_id, deletion.version);
+        removed_.push_back(deletion.version);
+    }
+    sort_each_once(removed_);
+    return check_needs();
+}
+
+Status Outlook::check_needs() const {
+    std::map<std::int64_t, KnownSnapshot> snapshots = changed_;
+    snapshots.insert(facts_.snapshots.begin(), facts_.snapshots.end());
     for (const auto& [version, known] : snapshots) {
-        if (removed_.contains(version) || !removed_.contains(known.base_version)) continue;
+        if (is_removed(version) || !is_removed(known.base_version)) continue;
         return needed_snapshot_error(batch_.run_id, known.base_version, version);
     }
     return {};
@@ -232,7 +264,7 @@ Status Outlook::check_needs(const std::map<std::int64_t, KnownSnapshot>& snapsho
 
 Status Outlook::check_is_same(const RunDeletion& deletion) const {
     if (head_version_ == 0 || deletion.version == 0) return {};
-    const KnownSnapshot* known = removed_.contains(deletion.version) ? nullptr : find(deletion.version);
+    const KnownSnapshot* known = is_removed(deletion.version) ? nullptr : find(deletion.version);
     if (known != nullptr && known->snapshot_id == deletion.snapshot_id) return {};
     return another_run_error(batch_.run_id, deletion);
 }
@@ -303,33 +335,18 @@ std::vector<Status> check_batches(std::span<const RunBatch> batches) {
     return answers;
 }
 
-Status check_batch(const RunBatch& batch, const RunFacts& facts) {
-    if (batch.lease) {
-        if (Status status = check_lease(batch.run_id, *batch.lease, facts.lease); !status) return status;
-    }
-    Outlook outlook(batch, facts);
-    for (const SnapshotWrite& write : batch.writes) {
-        if (Status status = outlook.write(write); !status) return status;
-    }
-    for (const FrameRewrite& rewrite : batch.rewrites) {
-        if (Status status = outlook.rewrite(rewrite); !status) return status;
-    }
-    if (Status status = outlook.remove(); !status) return status;
-    return batch.run_deletion ? outlook.check_is_same(*batch.run_deletion) : Status{};
+std::vector<std::int64_t> versions_named_by_deletions(const RunBatch& batch) {
+    std::vector<std::int64_t> versions;
+    versions.reserve(batch.deletions.size());
+    for (const SnapshotDeletion& deletion : batch.deletions) versions.push_back(deletion.version);
+    sort_each_once(versions);
+    return versions;
 }
 
-std::vector<std::int64_t> versions_to_delete(const RunBatch& batch,
-                                             const std::map<std::int64_t, KnownSnapshot>& snapshots) {
-    std::vector<std::int64_t> versions;
-    for (const SnapshotDeletion& deletion : batch.deletions) {
-        const auto found = snapshots.find(deletion.version);
-        if (found != snapshots.end() && is_named(deletion.snapshot_id, found->second)) {
-            versions.push_back(deletion.version);
-        }
-    }
-    std::ranges::sort(versions);
-    versions.erase(std::ranges::unique(versions).begin(), versions.end());
-    return versions;
+Result<std::vector<std::int64_t>> check_batch(const RunBatch& batch, const RunFacts& facts) {
+    Outlook outlook(batch, facts);
+    if (Status status = outlook.apply(); !status) return std::unexpected(std::move(status.error()));
+    return outlook.take_removed();
 }
 
 std::unexpected<Error> executed_by_another_error(std::string_view run_id, const Lease& lease, const Lease& current) {

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 namespace cairn {
@@ -22,6 +23,43 @@ std::unexpected<Error> snapshot_error(std::uint64_t line, ErrorCode code, const 
 
 bool is_critical(const SnapshotInfo& info) {
     return info.is_recovery_point || info.checkpoint_type.is_critical();
+}
+
+using Lines = std::vector<std::uint64_t>;  // ascending
+
+Lines joined(const std::vector<Lines>& parts) {
+    Lines all;
+    for (const Lines& lines : parts) all.insert(all.end(), lines.begin(), lines.end());
+    return all;
+}
+
+// "line 3", "lines 1 to 3, 7, 9 to 12"
+std::string name_of(const Lines& lines) {
+    std::string name = lines.size() == 1 ? "line" : "lines";
+    std::string_view separator = " ";
+    for (std::size_t first = 0; first < lines.size();) {
+        std::size_t last = first;
+        while (last + 1 < lines.size() && lines[last + 1] == lines[last] + 1) ++last;
+        name += fmt::format("{}{}", std::exchange(separator, ", "), lines[first]);
+        if (last != first) name += fmt::format(" to {}", lines[last]);
+        first = last + 1;
+    }
+    return name;
+}
+
+Error about_lines(const Lines& lines, Error error) {
+    const bool is_unknown = error.code == ErrorCode::kOutcomeUnknown;
+    error.message = fmt::format("{} {}: {}", name_of(lines), is_unknown ? "may or may not be imported" : "not imported",
+                                error.message);
+    return error;
+}
+
+// One error for the runs of a commit that were refused, and what became of the others.
+Error sum_up(std::vector<Error> errors, const Lines& imported) {
+    Error all = std::move(errors.front());
+    for (std::size_t i = 1; i < errors.size(); ++i) all.message += "; " + errors[i].message;
+    if (!imported.empty()) all.message += fmt::format("; {} imported", name_of(imported));
+    return all;
 }
 
 }  // namespace
@@ -99,11 +137,13 @@ Status Importer::hold(LoadedState snapshot, std::uint64_t line) {
                                .chain = encoded->chain};
 
     info.base_version = encoded->base_version;
-    if (held_ == 0) first_line_ = line;
-    last_line_ = line;
     held_bytes_ += encoded->frame.size();
     ++held_;
-    if (batches_.empty() || batches_.back().run_id != info.run_id) batches_.push_back({.run_id = info.run_id});
+    if (batches_.empty() || batches_.back().run_id != info.run_id) {
+        batches_.push_back({.run_id = info.run_id});
+        lines_.emplace_back();
+    }
+    lines_.back().push_back(line);
     batches_.back().writes.push_back({.snapshot = {.info = std::move(info), .frame = std::move(encoded->frame)},
                                       .expected_version = expected,
                                       .base_snapshot_id = encoded->base_version == 0 ? "" : before,
@@ -138,23 +178,22 @@ Status Importer::load_base() {
 // Tried once: a failed import is repeated as a whole, and finds what it has imported already.
 Status Importer::flush() {
     const std::vector<RunBatch> batches = std::exchange(batches_, {});
+    const std::vector<Lines> lines = std::exchange(lines_, {});
     held_ = 0;
     held_bytes_ = 0;
     if (batches.empty()) return {};
-    auto answers = store_.commit(batches, until());
-    if (!answers) return in_lines(std::move(answers.error()));
-    Status all;
+    const Result<std::vector<Status>> answers = store_.commit(batches, until());
+    if (!answers) return std::unexpected(about_lines(joined(lines), answers.error()));
+    std::vector<Error> errors;
+    Lines imported;
     for (std::size_t i = 0; i < batches.size(); ++i) {
-        Status& answer = (*answers)[i];
-        if (answer) imported_ += batches[i].writes.size();
-        if (!answer && all) all = in_lines(std::move(answer.error()));
+        if (!(*answers)[i]) errors.push_back(about_lines(lines[i], (*answers)[i].error()));
+        if (!(*answers)[i]) continue;
+        imported_ += lines[i].size();
+        imported.insert(imported.end(), lines[i].begin(), lines[i].end());
     }
-    return all;
-}
-
-std::unexpected<Error> Importer::in_lines(Error error) const {
-    error.message = fmt::format("lines {} to {}: {}", first_line_, last_line_, error.message);
-    return std::unexpected(std::move(error));
+    if (errors.empty()) return {};
+    return std::unexpected(sum_up(std::move(errors), imported));
 }
 
 }  // namespace cairn

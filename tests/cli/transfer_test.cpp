@@ -6,6 +6,7 @@
 #include "cli/filled_store.h"
 #include "cli/program_fixture.h"
 #include "support/database_bytes.h"
+#include "support/terminal.h"
 
 #include <csignal>
 #include <functional>
@@ -418,6 +419,21 @@ TEST_F(CairnTransfer, AnAcceptedImportExportsAgainAlsoAfterALaterSave) {
     write("again.jsonl", run({"export", "--store", "sqlite:b.db"}).output);
     const auto imported = run({"import", "again.jsonl", "--store", "sqlite:c.db"});
     EXPECT_EQ(imported.exit_code, 0) << imported.errors;
+}
+
+TEST_F(CairnTransfer, ATerminalShowsProgressUnlessTheLinesGoThere) {
+    saved(R"({"a":1})");
+    saved(R"({"a":2})");
+    const Terminal terminal;
+    if (!terminal.is_there()) GTEST_SKIP() << "no pseudo-terminal can be had here";
+    const auto shown = [&](const std::string& options) {
+        const auto result = run_shell(fmt::format("\"$CAIRN\" export {} >{} 2>&1", options, terminal.name()));
+        EXPECT_EQ(result.exit_code, 0);
+        return terminal.take();
+    };
+    EXPECT_THAT(shown("--output e.jsonl"), AllOf(HasSubstr("Exporting"), HasSubstr("1/2"), HasSubstr("exported 2")));
+    EXPECT_THAT(shown("--output e.jsonl --run r1"), AllOf(HasSubstr("Exporting"), HasSubstr("1/2")));
+    EXPECT_THAT(shown(""), AllOf(HasSubstr("\"run_id\":\"r1\""), Not(HasSubstr("Exporting"))));
 }
 
 TEST_F(CairnTransfer, NoMessageEndsUpInTheFileWhenAStandardStreamIsClosed) {

@@ -1,7 +1,7 @@
 // Goal: on a full volume that holds only the store, deleting works, or the error says truthfully how much room it
-// needs, and with that room it works. No remaining snapshot is lost.
-// Method: a process fills a small volume in memory and dies with the last save. Then the volume grows by exactly what
-// the error asks for. The test needs root to mount the volume.
+// needs: with that room it works, and with a fifth less it does not. No remaining snapshot is lost.
+// Method: a process fills a small volume in memory and dies with the last save. Then the volume grows by four fifths of
+// the bytes that the error asks for, and then by all of them. The test needs root to mount the volume.
 
 #include "store/sqlite/sqlite_store.h"
 #include "support/make.h"
@@ -59,6 +59,7 @@ class FullVolume : public testing::TestWithParam<std::size_t> {};
 
 TEST_P(FullVolume, PruningWorksWithNoMoreRoomThanItSaysItNeeds) {
     constexpr std::uint64_t kBytes = 24U << 20;
+    constexpr std::uint64_t kPageBytes = 8192;
     const TempDir dir;
     const SmallVolume volume(dir / "small", kBytes);
     if (!volume.is_there()) GTEST_SKIP() << "a small volume cannot be mounted here (needs root)";
@@ -74,6 +75,11 @@ TEST_P(FullVolume, PruningWorksWithNoMoreRoomThanItSaysItNeeds) {
         std::cout << "needs " << needed << " bytes\n";
         ASSERT_GT(needed, 0U) << pruned.error().to_string();
         ASSERT_LE(needed, kBytes / 2);
+        ASSERT_TRUE(volume.resize(kBytes + needed * 4 / 5));
+        pruned = prune(**store, {.keep_last = 3});
+        ASSERT_FALSE(pruned.has_value()) << "it asked for more than it needs";
+        ASSERT_EQ(pruned.error().code, ErrorCode::kStorageFull) << pruned.error().to_string();
+        EXPECT_LE(bytes_to_free(pruned.error()), needed / 5 + kPageBytes) << "what it has got counts";
         ASSERT_TRUE(volume.resize(kBytes + needed));
         pruned = prune(**store, {.keep_last = 3});
     }

@@ -274,6 +274,112 @@ TEST(SqliteSmallDisk, AStoreCannotBeMadeOnAFullDiskAndLeavesNothing) {
     EXPECT_EQ(std::distance(fs::directory_iterator(disk / ""), fs::directory_iterator()), 1);
 }
 
+// ---- one run's rows ----
+
+/// While it lives, no connection that this process opens stores a value or a row of more than so many bytes.
+class SmallValues {
+public:
+    explicit SmallValues(int bytes_max) {
+        limit() = bytes_max;
+        sqlite3_auto_extension(reinterpret_cast<void (*)()>(on_open));
+    }
+    ~SmallValues() { sqlite3_reset_auto_extension(); }
+    SmallValues(const SmallValues&) = delete;
+    SmallValues& operator=(const SmallValues&) = delete;
+
+private:
+    static int& limit() {
+        static int bytes = 0;
+        return bytes;
+    }
+    static int on_open(sqlite3* database, char** /*message*/, const void* /*routines*/) {
+        sqlite3_limit(database, SQLITE_LIMIT_LENGTH, limit());
+        return SQLITE_OK;
+    }
+};
+
+// The engine's limit is a billion bytes; a smaller one is the same to it.
+class TooLargeForTheEngine : public testing::Test {
+protected:
+    static constexpr std::size_t kTooMany = 60'000;
+
+    static std::string text_of(std::size_t bytes) {
+        return fmt::format(R"({{"filler":"{}"}})", std::string(bytes, 'x'));
+    }
+    static RunBatch small(const std::string& run_id) { return make_batch(make_snapshot(run_id, 2)); }
+
+    // Commits `large`, of run "large", beside batches of two other runs, in this order.
+    void expect_refused(const RunBatch& large, std::size_t place) {
+        const TempDir dir;
+        const auto store = open_sqlite_store(dir / "cairn.db").value();
+        for (const char* run : {"a", "b", "large"}) {
+            ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot(run, 1)), soon()).has_value());
+        }
+        std::vector<RunBatch> batches{small("a"), small("b")};
+        batches.insert(batches.begin() + static_cast<std::ptrdiff_t>(place), large);
+        const auto answers = store->commit(batches, soon());
+        ASSERT_TRUE(answers.has_value()) << answers.error().to_string();
+        for (std::size_t i = 0; i < answers->size(); ++i) {
+            const Status& answer = (*answers)[i];
+            EXPECT_EQ(answer.has_value(), i != place) << batches[i].run_id;
+            EXPECT_EQ(store->head(batches[i].run_id, soon()).value()->version, i == place ? 1 : 2);
+            if (i != place || answer) continue;
+            EXPECT_EQ(answer.error().code, ErrorCode::kLimitExceeded) << answer.error().to_string();
+            EXPECT_TRUE(answer.error().message.starts_with("run \"large\": ")) << answer.error().message;
+        }
+        EXPECT_EQ(store->history({.run_id = "large"}, soon()).value().size(), 1U);
+        EXPECT_TRUE(store->recovery_log("large", 10, soon()).value().empty());
+        EXPECT_FALSE(store->lease("large", soon()).value().has_value());
+        expect_sound(*store, fmt::format("large at place {}", place));
+    }
+
+    void expect_refused_at_every_place(const RunBatch& large) {
+        for (std::size_t place = 0; place < 3; ++place) expect_refused(large, place);
+    }
+
+private:
+    const SmallValues small_values_{50'000};
+};
+
+TEST_F(TooLargeForTheEngine, AFrameIsRefusedForItsRunAlone) {
+    expect_refused_at_every_place(make_batch(make_snapshot("large", 2, text_of(kTooMany))));
+}
+
+TEST_F(TooLargeForTheEngine, ARowIsRefusedForItsRunAloneThoughEachOfItsValuesFits) {
+    Snapshot snapshot = make_snapshot("large", 2, text_of(30'000));
+    snapshot.info.metadata = text_of(30'000);
+    expect_refused_at_every_place(make_batch(std::move(snapshot)));
+}
+
+TEST_F(TooLargeForTheEngine, NothingOfABatchIsAppliedWhoseLaterPartsAreRefused) {
+    RunBatch batch = make_batch(make_snapshot("large", 2));
+    batch.lease = LeaseWrite{.lease = {.owner = "ann", .epoch = 1}};
+    batch.writes.push_back(make_write(make_snapshot("large", 3, text_of(kTooMany))));
+    expect_refused_at_every_place(batch);
+    batch.writes.pop_back();
+    batch.recoveries.push_back({.run_id = "large", .detail = text_of(kTooMany)});
+    expect_refused_at_every_place(batch);
+    batch.recoveries.clear();
+    batch.rewrites.push_back({.version = 1, .frame = text_of(kTooMany)});
+    expect_refused_at_every_place(batch);
+}
+
+TEST_F(TooLargeForTheEngine, SeveralRunsAreRefusedEachByItself) {
+    const TempDir dir;
+    const auto store = open_sqlite_store(dir / "cairn.db").value();
+    std::vector<RunBatch> batches;
+    for (int run = 0; run < 20; ++run) {
+        batches.push_back(
+            make_batch(make_snapshot(fmt::format("run {}", run), 1, text_of(run % 2 == 0 ? 10 : kTooMany))));
+    }
+    const std::vector<Status> answers = store->commit(batches, soon()).value();
+    for (int run = 0; run < 20; ++run) {
+        EXPECT_EQ(answers[static_cast<std::size_t>(run)].has_value(), run % 2 == 0) << run;
+        EXPECT_EQ(store->head(fmt::format("run {}", run), soon()).value().has_value(), run % 2 == 0) << run;
+    }
+    expect_sound(*store, "half of the runs were refused");
+}
+
 // ---- damage ----
 
 bool is_damage(ErrorCode code) {

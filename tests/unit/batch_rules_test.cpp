@@ -150,7 +150,7 @@ std::vector<Row> rows() {
 TEST(BatchRules, EachErrorIsToldWhereItShouldBeAndNowhereElse) {
     for (const Row& row : rows()) {
         ASSERT_TRUE(check_batch(row.batch)) << row.what << " must pass by itself";
-        const Status status = check_batch(row.batch, row.facts);
+        const Result<std::vector<std::int64_t>> status = check_batch(row.batch, row.facts);
         EXPECT_EQ(status ? std::nullopt : std::optional(status.error().code), row.code) << row.what;
         if (status) continue;
         EXPECT_NE(status.error().message.find(row.says), std::string::npos)
@@ -158,6 +158,20 @@ TEST(BatchRules, EachErrorIsToldWhereItShouldBeAndNowhereElse) {
         EXPECT_NE(status.error().message.find("\"run\""), std::string::npos)
             << row.what << ": " << status.error().message;
     }
+}
+
+// Who applies the batch deletes just these.
+TEST(BatchRules, TheAnswerNamesTheSnapshotsThatGoEachOnceInAscendingOrder) {
+    RunBatch batch = deleting({{.version = 4},
+                               {.version = 77},
+                               {.version = 2},
+                               {.version = 1, .snapshot_id = "old"},
+                               {.version = 3, .snapshot_id = "run-3"},
+                               {.version = 2, .snapshot_id = "run-2"}});
+    batch.writes = {write_of(4), write_of(5)};
+    EXPECT_EQ(check_batch(batch, facts_of_run()).value(), (std::vector<std::int64_t>{2, 3, 4}));
+    EXPECT_EQ(versions_named_by_deletions(batch), (std::vector<std::int64_t>{1, 2, 3, 4, 77}));
+    EXPECT_TRUE(check_batch(writing({write_of(4)}), facts_of_run()).value().empty());
 }
 
 struct LoneRow {

@@ -132,9 +132,9 @@ private:
     const MemoryRun* find_run(std::string_view run_id) const;
     std::optional<LeaseInfo> find_lease(std::string_view run_id) const;
     Status commit_one(RunBatch batch);
-    void apply(RunBatch batch);
+    void apply(RunBatch batch, const std::vector<std::int64_t>& deleted);
     void rewrite(MemoryRun& run, FrameRewrite rewrite);
-    void remove(MemoryRun& run, const SnapshotDeletion& deletion);
+    void remove(MemoryRun& run, std::int64_t version);
 
     const bool read_only_;
     std::shared_mutex mutex_;
@@ -192,17 +192,14 @@ void MemoryStore::rewrite(MemoryRun& run, FrameRewrite rewrite) {
     snapshot.info.base_version = rewrite.base_version;
 }
 
-void MemoryStore::remove(MemoryRun& run, const SnapshotDeletion& deletion) {
-    const auto found = run.snapshots.find(deletion.version);
-    if (found == run.snapshots.end()) return;
-    const std::string& snapshot_id = found->second.info.snapshot_id;
-    if (!deletion.snapshot_id.empty() && deletion.snapshot_id != snapshot_id) return;
-    run.versions.erase(snapshot_id);
+void MemoryStore::remove(MemoryRun& run, std::int64_t version) {
+    const auto found = run.snapshots.find(version);
+    run.versions.erase(found->second.info.snapshot_id);
     run.snapshots.erase(found);
 }
 
 // All memory is allocated before anything changes.
-void MemoryStore::apply(RunBatch batch) {
+void MemoryStore::apply(RunBatch batch, const std::vector<std::int64_t>& deleted) {
     MemoryRuns runs;
     for (SnapshotWrite& write : batch.writes) append(runs[batch.run_id], std::move(write.snapshot));
     MemoryLeases leases;
@@ -220,7 +217,7 @@ void MemoryStore::apply(RunBatch batch) {
     put(recoveries_, std::move(recoveries));
     if (const auto run = runs_.find(batch.run_id); run != runs_.end()) {
         for (FrameRewrite& frame : batch.rewrites) rewrite(run->second, std::move(frame));
-        for (const SnapshotDeletion& deletion : batch.deletions) remove(run->second, deletion);
+        for (const std::int64_t version : deleted) remove(run->second, version);
     }
     if (!batch.run_deletion) return;
     runs_.erase(batch.run_id);
@@ -230,8 +227,10 @@ void MemoryStore::apply(RunBatch batch) {
 
 Status MemoryStore::commit_one(RunBatch batch) try {
     const Lease lease = find_lease(batch.run_id).value_or(LeaseInfo{}).lease;
-    if (Status status = check_batch(batch, facts_of(find_run(batch.run_id), lease, batch)); !status) return status;
-    apply(std::move(batch));
+    const Result<std::vector<std::int64_t>> deleted =
+        check_batch(batch, facts_of(find_run(batch.run_id), lease, batch));
+    if (!deleted) return std::unexpected(deleted.error());
+    apply(std::move(batch), *deleted);
     return {};
 } catch (const std::bad_alloc&) {
     return out_of_memory_error();
