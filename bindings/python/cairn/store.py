@@ -14,7 +14,7 @@ from cairn import _cairn, _logging, _loop
 from cairn._leaving import are_held_up, is_leaving
 from cairn.config import Config, load_config
 from cairn.errors import CairnError
-from cairn.events import EventHub, Events
+from cairn.events import Events
 from cairn.requests import check_text, microseconds_of
 from cairn.results import CheckReport, RecoveryRecord, RunInfo, SnapshotInfo, ThreadInfo
 
@@ -68,7 +68,6 @@ class Store:
     def __init__(self, handle: _cairn.Store, url: str) -> None:
         self._handle = handle
         self._url = url
-        self._hub = EventHub()
         self._services: weakref.WeakSet[_cairn.Service] = weakref.WeakSet()
         # What others have made for this store; it lives no longer than the store is open.
         self._attached: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
@@ -195,7 +194,9 @@ class Store:
 
         A watcher that is too slow loses the oldest of ``queue_size`` events; the next one says how many.
         """
-        return self._hub.watch(queue_size)
+        if queue_size < 1:
+            raise ValueError(f"queue_size is {queue_size}: give at least 1")
+        return Events(self._handle.watch(queue_size=queue_size))
 
     def call(self, name: str, *arguments: Any, **options: Any) -> _cairn.Call:
         """A call of the engine's store, not made yet: `cairn.aio` makes the same ones for event loops."""
@@ -223,7 +224,7 @@ class Store:
         self._forget()
 
     def _forget(self) -> None:
-        self._hub.close()
+        self._handle.end_watching()
         self._attached.clear()
         _open_stores.discard(self)
 

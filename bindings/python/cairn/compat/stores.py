@@ -67,15 +67,17 @@ def check(db_session: Any) -> None:
         _store_of_engine(engine)
 
 
-async def check_factory(db_session: Any) -> None:
-    """`check` for a factory, which has to be asked for a session. A store that is out of reach now may be back later."""
-    if _is_factory(db_session) and _bind_of_factory(db_session) is None:
-        try:
-            await store_of(db_session)
-        except (TypeError, ValueError):
+async def store_of_execution(db_session: Any) -> Optional[Store]:
+    """`store_of`; None if the store is out of reach now, since it may be back later. Raises what `check` could not say of a
+    factory, which has to be asked for a session."""
+    try:
+        return await store_of(db_session)
+    except Exception as error:
+        was_checked = not _is_factory(db_session) or _bind_of_factory(db_session) is not None
+        if isinstance(error, (TypeError, ValueError)) and not was_checked:
             raise
-        except Exception as error:
-            logger.debug("the store of a factory of sessions cannot be opened yet: %s", error)
+        logger.debug("the store of a run cannot be opened yet: %s", error)
+        return None
 
 
 def is_snapshot_id(value: Any) -> bool:
