@@ -1,14 +1,11 @@
-"""Code that the synchronous and the asyncio services share: calls of the engine, and events for watchers."""
+"""Code that the synchronous and the asyncio services share: their calls of the engine."""
 
 from __future__ import annotations
 
-import datetime
 from typing import Any, Mapping, Optional, TypeVar
 
 from cairn import _cairn, _logging
 from cairn.config import Config, changed
-from cairn.errors import CairnError
-from cairn.events import CheckpointEvent
 from cairn.rebuild import rebuild
 from cairn.requests import (
     StatePersistenceRequest,
@@ -18,7 +15,7 @@ from cairn.requests import (
     check_timeout,
     microseconds_of,
 )
-from cairn.results import LoadedState, Receipt, SnapshotInfo
+from cairn.results import LoadedState, SnapshotInfo
 from cairn.store import Store
 
 _Request = TypeVar("_Request", StatePersistenceRequest, StateRecoveryRequest)
@@ -55,7 +52,7 @@ class Calls:
         self.store = store
         self.engine = store.service_of(changed(config, settings), is_optimized=is_optimized)
 
-    def save(self, request: StatePersistenceRequest) -> _cairn.Call:
+    def save(self, request: StatePersistenceRequest, execution: Optional[_cairn.Execution] = None) -> _cairn.Call:
         return self.engine.save(
             run_id=request.run_id,
             thread_id=request.thread_id,
@@ -73,6 +70,7 @@ class Calls:
             expected_version=request.expected_version,
             timeout_ms=milliseconds_of(request.timeout),
             durability=None if request.durability is None else str(request.durability),
+            execution=execution,
         )
 
     # States are made before the call that takes them, so that no error of that call can show their content.
@@ -106,24 +104,6 @@ class Calls:
     def flush(self, run_id: Optional[str], timeout: Optional[float]) -> _cairn.Call:
         check_optional_text("run_id", run_id)
         return self.engine.flush(run_id=run_id, timeout_ms=milliseconds_of(timeout))
-
-    def tell(self, request: StatePersistenceRequest, receipt: Optional[Receipt], error: Optional[CairnError]) -> None:
-        hub = self.store._hub
-        if not hub.is_watched:
-            return
-        hub.tell(
-            CheckpointEvent(
-                run_id=request.run_id,
-                thread_id=request.thread_id,
-                user_id=request.user_id,
-                checkpoint_type=str(request.checkpoint_type),
-                agent_phase="" if request.agent_phase is None else str(request.agent_phase),
-                time=datetime.datetime.now(datetime.timezone.utc),
-                sequence=0,
-                receipt=receipt,
-                error=error,
-            )
-        )
 
 
 def loaded_of(raw: tuple[Any, str, tuple[Any, ...]], state_type: Optional[type[Any]]) -> LoadedState[Any]:

@@ -20,7 +20,6 @@ from cairn import _cairn, _loop
 from cairn._leaving import is_leaving
 from cairn._service import Calls, loaded_of, request_of
 from cairn.config import Config, check_optimizations, load_config
-from cairn.errors import CairnError
 from cairn.requests import StatePersistenceRequest, StateRecoveryRequest
 from cairn.results import CheckReport, LoadedState, Receipt, RecoveryRecord, RecoveryResult, ThreadContext
 from cairn.store import Store, read_recovery_log, seconds_of
@@ -50,14 +49,10 @@ class StatePersistence:
 
         Returns when the requested durability is reached. On any error the run's head is unharmed.
         """
-        wanted = request_of(StatePersistenceRequest, request, fields)
-        try:
-            receipt = Receipt.of(await self._made(self._calls.save(wanted)))
-        except CairnError as error:
-            self._calls.tell(wanted, None, error)
-            raise
-        self._calls.tell(wanted, receipt, None)
-        return receipt
+        return await self._save(request_of(StatePersistenceRequest, request, fields))
+
+    async def _save(self, wanted: StatePersistenceRequest, execution: Optional[_cairn.Execution] = None) -> Receipt:
+        return Receipt.of(await self._made(self._calls.save(wanted, execution)))
 
     @overload
     async def load_agent_state(

@@ -9,7 +9,6 @@ from cairn import _cairn
 from cairn._leaving import is_leaving
 from cairn._service import Calls, loaded_of, request_of
 from cairn.config import Config, check_optimizations, load_config
-from cairn.errors import CairnError
 from cairn.requests import StatePersistenceRequest, StateRecoveryRequest
 from cairn.results import LoadedState, Receipt, RecoveryResult, ThreadContext
 from cairn.store import Store
@@ -41,13 +40,7 @@ class StatePersistence:
         Returns when the requested durability is reached. On any error the run's head is unharmed.
         """
         wanted = request_of(StatePersistenceRequest, request, fields)
-        try:
-            receipt = Receipt.of(self._calls.save(wanted).wait())
-        except CairnError as error:
-            self._calls.tell(wanted, None, error)
-            raise
-        self._calls.tell(wanted, receipt, None)
-        return receipt
+        return Receipt.of(self._calls.save(wanted).wait())
 
     @overload
     def load_agent_state(

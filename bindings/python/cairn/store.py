@@ -14,7 +14,7 @@ from cairn import _cairn, _logging, _loop
 from cairn._leaving import are_held_up, is_leaving
 from cairn.config import Config, load_config
 from cairn.errors import CairnError
-from cairn.events import EventHub, Events
+from cairn.events import Events
 from cairn.requests import check_text, microseconds_of
 from cairn.results import CheckReport, RecoveryRecord, RunInfo, SnapshotInfo, ThreadInfo
 
@@ -69,7 +69,6 @@ class Store:
     def __init__(self, handle: _cairn.Store, url: str) -> None:
         self._handle = handle
         self._url = url
-        self._hub = EventHub()
         self._services: weakref.WeakSet[_cairn.Service] = weakref.WeakSet()
         # Objects that other modules made for this store; they are dropped when it is closed.
         self._attached: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
@@ -197,7 +196,9 @@ class Store:
 
         A watcher that is too slow loses the oldest of ``queue_size`` events; its next event says how many were lost.
         """
-        return self._hub.watch(queue_size)
+        if queue_size < 1:
+            raise ValueError(f"queue_size is {queue_size}: give at least 1")
+        return Events(self._handle.watch(queue_size=queue_size))
 
     def call(self, name: str, *arguments: Any, **options: Any) -> _cairn.Call:
         """Prepares a call of the engine's store. `cairn.aio` makes the same calls for event loops."""
@@ -226,7 +227,7 @@ class Store:
         self._forget()
 
     def _forget(self) -> None:
-        self._hub.close()
+        self._handle.end_watching()
         self._attached.clear()
         _open_stores.discard(self)
 

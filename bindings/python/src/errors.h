@@ -14,7 +14,9 @@ namespace cairn::python {
 /// A text for people as a str. It may quote bytes that are not UTF-8 (a path, a variable): they are replaced.
 pybind11::str readable(std::string_view text);
 
-/// Raises the exception of `cairn.errors` for the error's code. The GIL must be held.
+/// The exception of `cairn.errors` for the error's code. The GIL must be held.
+pybind11::object exception_of(const Error& error);
+/// Raises it.
 [[noreturn]] void raise(const Error& error);
 
 /// Returns the value, or raises the error. The GIL must be held.

@@ -2,7 +2,9 @@
 
 #include "calls.h"
 #include "errors.h"
+#include "execution.h"
 #include "log_queue.h"
+#include "save_watchers.h"
 #include "service_handle.h"
 #include "settings.h"
 #include "state_reader.h"
@@ -33,7 +35,9 @@ void fill(py::module_& module) {
     bind_calls(module);
     bind_log(module);
     bind_config(module);
+    bind_save_watchers(module);
     bind_store(module);
+    bind_execution(module);
     bind_service(module);
     module.def("error_rows", &error_rows);
     module.def("dumps", &dumps, py::arg("object"), py::arg("name") = "state_data",

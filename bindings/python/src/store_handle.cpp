@@ -5,6 +5,7 @@
 #include "interruptible.h"
 #include "log_queue.h"
 #include "process.h"
+#include "save_watchers.h"
 #include "state_writer.h"
 #include "values.h"
 
@@ -197,7 +198,9 @@ Call delete_runs(const StoreHandle& handle, OptionalText run_id, OptionalText th
 }  // namespace
 
 StoreHandle::StoreHandle(std::shared_ptr<Store> store, std::shared_ptr<CallExecutor> executor)
-    : store_(bound_to_process(std::move(store))), executor_(std::move(executor)) {}
+    : store_(bound_to_process(std::move(store))),
+      executor_(std::move(executor)),
+      watchers_(std::make_shared<SaveWatchers>()) {}
 
 Error made_before_fork_error(const std::string& what, pid_t process) {
     return {.code = ErrorCode::kClosed,
@@ -220,6 +223,12 @@ void bind_store(py::module_& module) {
                py::arg("file_mode"));
     py::class_<StoreHandle, std::shared_ptr<StoreHandle>>(module, "Store")
         .def("close", &close)
+        .def(
+            "watch",
+            [](const StoreHandle& handle, std::size_t queue_size) { return handle.watchers()->add(queue_size); },
+            py::kw_only(), py::arg("queue_size"))
+        .def("watchers", [](const StoreHandle& handle) { return handle.watchers()->count(); })
+        .def("end_watching", [](const StoreHandle& handle) { handle.watchers()->end(); })
         .def("history", &history, py::arg("run_id"), py::kw_only(), py::arg("thread_id"), py::arg("user_id"),
              py::arg("checkpoint_type"), py::arg("agent_phase"), py::arg("is_recovery_point"), py::arg("created_from"),
              py::arg("created_until"), py::arg("metadata"), py::arg("oldest_first"), py::arg("after_version"),

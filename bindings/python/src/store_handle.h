@@ -15,6 +15,8 @@
 
 namespace cairn::python {
 
+class SaveWatchers;
+
 class StoreHandle {
 public:
     StoreHandle(std::shared_ptr<Store> store, std::shared_ptr<CallExecutor> executor);
@@ -22,6 +24,8 @@ public:
     /// Errors: kClosed (this is a forked child of the process that opened it).
     Result<std::shared_ptr<Store>> store() const;
     std::shared_ptr<CallExecutor> executor() const { return executor_; }
+    /// Receive the saves of this store's services.
+    const std::shared_ptr<SaveWatchers>& watchers() const { return watchers_; }
     /// Raises in a forked child of the process that opened the store.
     AsyncStore async() const;
     pid_t process() const { return process_; }
@@ -29,6 +33,7 @@ public:
 private:
     std::shared_ptr<Store> store_;
     std::shared_ptr<CallExecutor> executor_;
+    std::shared_ptr<SaveWatchers> watchers_;
     pid_t process_ = ::getpid();
 };
 

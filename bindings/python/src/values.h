@@ -25,6 +25,7 @@ inline Timestamp timestamp_of(std::int64_t microseconds) {
 }
 
 pybind11::tuple tuple_of(const Receipt& receipt);
+pybind11::tuple tuple_of(const SaveEvent& event);
 pybind11::tuple tuple_of(const SnapshotInfo& info);
 pybind11::tuple tuple_of(const RunInfo& run);
 pybind11::tuple tuple_of(const ThreadInfo& thread);

@@ -8,6 +8,7 @@ import cairn
 from cairn import CairnError, NotFoundError, aio
 from cairn._logging import logger
 from cairn.compat.environment import get_env
+from cairn.compat.execution import current_execution
 from cairn.compat.schemas import NO_USER, StatePersistenceRequest, StateRecoveryRequest, for_engine, request_of
 from cairn.compat.stores import is_snapshot_id, store_of
 from cairn.store import open_stores
@@ -44,7 +45,8 @@ class _Service:
         """
         wanted = request_of(StatePersistenceRequest, request, fields)
         try:
-            receipt = await (await self._service_of(db_session)).save_agent_state(for_engine(wanted))
+            service = await self._service_of(db_session)
+            receipt = await service._save(for_engine(wanted), current_execution())
         except _CALLERS_OWN:
             raise
         except CairnError as error:

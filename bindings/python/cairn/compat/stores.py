@@ -68,16 +68,17 @@ def check(db_session: Any) -> None:
         _store_of_engine(engine)
 
 
-async def check_factory(db_session: Any) -> None:
-    """Does the same as `check` for a factory, and calls it for a session. A store that is out of reach now may be back
-    later, so that is no error."""
-    if _is_factory(db_session) and _bind_of_factory(db_session) is None:
-        try:
-            await store_of(db_session)
-        except (TypeError, ValueError):
+async def store_of_execution(db_session: Any) -> Optional[Store]:
+    """Does the same as `store_of`, but returns None if the store is out of reach now, because it may be back later. Raises
+    the errors that `check` cannot find, because a factory must first be called for a session."""
+    try:
+        return await store_of(db_session)
+    except Exception as error:
+        was_checked = not _is_factory(db_session) or _bind_of_factory(db_session) is not None
+        if isinstance(error, (TypeError, ValueError)) and not was_checked:
             raise
-        except Exception as error:
-            logger.debug("the store of a factory of sessions cannot be opened yet: %s", error)
+        logger.debug("the store of a run cannot be opened yet: %s", error)
+        return None
 
 
 def is_snapshot_id(value: Any) -> bool:
