@@ -1,11 +1,13 @@
 #pragma once
 
-// The JSON objects of reports: counts, checks, recoveries, retention. Like those of records, they are part of the
-// interface: add members, never rename one.
+// The JSON objects of reports: counts, checks, recoveries, retention, results of pipelines, settings. Like those of
+// records, they are part of the interface: add members, never rename one.
 
 #include "wire/json_line.h"
 
+#include <cairn/config.h>
 #include <cairn/persistence.h>
+#include <cairn/pipeline.h>
 #include <cairn/retention.h>
 #include <cairn/store.h>
 
@@ -32,6 +34,10 @@ struct StorageFigures {
 /// Objects to put into others: the counts of a store, and where its bytes go.
 Json stats_object(const StoreStats& stats);
 Json storage_object(const StoreStats& stats);
+
+/// With its steps. The error is that of the pipeline, or else that of a state that is not saved; null: none.
+Json result_object(const PipelineResult& result);
+Json entry_object(const ConfigEntry& entry);
 
 /// One line each. `deep`: every state was decoded.
 std::string to_json(const CheckReport& report, bool deep);

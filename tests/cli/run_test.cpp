@@ -53,8 +53,8 @@ steps:
 };
 
 const std::vector<std::string> kOutcome{
-    "run_id",      "thread_id", "user_id", "pipeline",     "status",      "waiting_for",  "is_resumed", "is_saved",
-    "snapshot_id", "saves",     "skips",   "bytes_stored", "duration_us", "unsaved_file", "error",      "steps"};
+    "run_id",      "thread_id", "user_id", "pipeline", "status", "waiting_for",  "is_resumed",  "is_saved",
+    "snapshot_id", "saves",     "skips",   "error",    "steps",  "bytes_stored", "duration_us", "unsaved_file"};
 
 TEST_F(CairnRun, RunsEveryStepAndSavesIt) {
     write_pipeline();
