@@ -54,7 +54,7 @@ bool SaveWatcher::pop(Entry& into, std::uint64_t& dropped, bool& has_ended) {
 }
 
 py::tuple SaveWatcher::take() {
-    if (process_ != ::getpid()) raise(made_before_fork("the watcher", process_));
+    if (process_ != ::getpid()) raise(made_before_fork_error("the watcher", process_));
     Entry entry;
     std::uint64_t dropped = 0;
     bool has_ended = false;
@@ -63,7 +63,7 @@ py::tuple SaveWatcher::take() {
 }
 
 std::shared_ptr<SaveWatcher> SaveWatchers::add(std::size_t queue_size) {
-    if (process_ != ::getpid()) raise(made_before_fork("the store", process_));
+    if (process_ != ::getpid()) raise(made_before_fork_error("the store", process_));
     auto watcher = std::make_shared<SaveWatcher>(queue_size);
     const std::lock_guard lock(mutex_);
     watchers_.emplace_back(watcher);
