@@ -186,7 +186,7 @@ Status Outlook::write(const SnapshotWrite& write) {
         if (taken != facts_.taken_ids.end()) return already_exists(write);
     }
     const Lease& lease = batch_.lease ? batch_.lease->lease : facts_.lease;
-    if (write.lease && *write.lease != lease) return is_executed_by_another(info.run_id, *write.lease, lease);
+    if (write.lease && *write.lease != lease) return other_lease_error(info.run_id, *write.lease, lease);
     if (head_version_ != write.expected_version) return conflict(write, head_version_);
     if (!has_base(info.base_version, write.base_snapshot_id, write.base_checksum)) {
         return base_is_gone(info.run_id, info.version, info.base_version);
@@ -332,17 +332,17 @@ std::vector<std::int64_t> versions_to_delete(const RunBatch& batch,
     return versions;
 }
 
-std::unexpected<Error> is_executed_by_another(std::string_view run_id, const Lease& lease, const Lease& current) {
+std::unexpected<Error> other_lease_error(std::string_view run_id, const Lease& lease, const Lease& current) {
     return fail(ErrorCode::kConflict, fmt::format("run \"{}\" is executed by another now: it has {}, the save {}",
                                                   run_id, describe(current), describe(lease)));
 }
 
-std::unexpected<Error> chain_is_broken(std::string_view run_id, std::int64_t version, std::int64_t base_version) {
+std::unexpected<Error> chain_broken_error(std::string_view run_id, std::int64_t version, std::int64_t base_version) {
     return fail(ErrorCode::kCorrupt, fmt::format("run \"{}\": version {} needs version {}, which is missing", run_id,
                                                  version, base_version));
 }
 
-std::unexpected<Error> chain_is_too_long(const SnapshotInfo& info) {
+std::unexpected<Error> chain_too_long_error(const SnapshotInfo& info) {
     return fail(ErrorCode::kCorrupt, fmt::format("run \"{}\": version {} needs more than {} frames, the most that "
                                                  "CAIRN_CHAIN_FRAMES_MAX accepts",
                                                  info.run_id, info.version, kChainFramesUpper));

@@ -75,14 +75,14 @@ std::vector<std::int64_t> versions_to_delete(const RunBatch& batch,
                                              const std::map<std::int64_t, RunFacts::KnownSnapshot>& snapshots);
 
 /// The error for a save under `lease` while the run has `current`.
-std::unexpected<Error> is_executed_by_another(std::string_view run_id, const Lease& lease, const Lease& current);
+std::unexpected<Error> other_lease_error(std::string_view run_id, const Lease& lease, const Lease& current);
 
 /// The error of a read that finds a broken chain.
-std::unexpected<Error> chain_is_broken(std::string_view run_id, std::int64_t version, std::int64_t base_version);
+std::unexpected<Error> chain_broken_error(std::string_view run_id, std::int64_t version, std::int64_t base_version);
 
 /// The most frames that any setting lets a load need (CAIRN_CHAIN_FRAMES_MAX). No cairn writes a longer chain.
 inline constexpr std::uint32_t kChainFramesUpper = 100'000;
-std::unexpected<Error> chain_is_too_long(const SnapshotInfo& info);
+std::unexpected<Error> chain_too_long_error(const SnapshotInfo& info);
 
 /// Says whether `metadata` (normal text of a JSON object, or empty) has all of `wanted`.
 bool has_members(std::string_view metadata, const std::vector<std::pair<std::string, std::string>>& wanted);

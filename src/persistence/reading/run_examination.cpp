@@ -253,7 +253,7 @@ bool RunExamination::is_known_to_fail(std::size_t place) {
     const Record& record = records_[place];
     if (record.frames > kChainFramesUpper) {
         const SnapshotInfo info{.run_id = run_id_, .version = record.version};
-        problems_[place] = {.error = chain_is_too_long(info).error(), .is_without_text = true};
+        problems_[place] = {.error = chain_too_long_error(info).error(), .is_without_text = true};
         return true;
     }
     const auto base = record.base == place ? problems_.end() : problems_.find(record.base);

@@ -60,7 +60,7 @@ Result<Snapshot> with_bases(const MemoryRun& run, const Snapshot& snapshot) {
     while (above->info.base_version != 0) {
         const auto base = run.snapshots.find(above->info.base_version);
         if (base == run.snapshots.end()) {
-            return chain_is_broken(above->info.run_id, above->info.version, above->info.base_version);
+            return chain_broken_error(above->info.run_id, above->info.version, above->info.base_version);
         }
         above = &base->second;
         whole.bases.push_back(

@@ -263,10 +263,10 @@ Status scan_bases(Connection& connection, std::int64_t run_key, Snapshot& snapsh
         if (found_version < version) {
             const auto& above = snapshot.bases;
             const std::int64_t needed_by = above.empty() ? snapshot.info.version : above.back().version;
-            return chain_is_broken(snapshot.info.run_id, needed_by, version);
+            return chain_broken_error(snapshot.info.run_id, needed_by, version);
         }
         RowReader row(cursor);
-        if (snapshot.bases.size() + 1 == kChainFramesUpper) return chain_is_too_long(snapshot.info);
+        if (snapshot.bases.size() + 1 == kChainFramesUpper) return chain_too_long_error(snapshot.info);
         BaseFrame base = read_frame(row);
         if (Status status = row.finish(); !status) return status;
         version = base.base_version;
