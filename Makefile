@@ -9,6 +9,7 @@ PREFIX ?= /usr/local
 # The compiler cache identifies a source by its path in the checkout, so it also serves a fresh clone elsewhere.
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
+export CCACHE_SLOPPINESS := pch_defines,time_macros
 
 install_dependencies := scripts/install_dependencies.sh
 sources = $(shell git ls-files 'include/*.h' 'src/*.h' 'src/*.cpp' 'tests/*.h' 'tests/*.cpp' 'examples/*.h' \

@@ -22,9 +22,9 @@ std::unexpected<Error> in_doubt_error(const std::string& snapshot_id, Error caus
 }
 
 std::unexpected<Error> too_late_error(const PendingSave& save) {
-    if (save.may_be_applied()) return in_doubt_error(save.becomes->info.snapshot_id, *save.answer);
-    std::unexpected<Error> error = still_queued_error(save.request.run_id);
-    if (save.answer) error.error().cause = std::make_shared<const Error>(*save.answer);
+    if (save.attempt.may_be_applied()) return in_doubt_error(save.job.becomes->info.snapshot_id, *save.attempt.answer);
+    std::unexpected<Error> error = still_queued_error(save.job.request.run_id);
+    if (save.attempt.answer) error.error().cause = std::make_shared<const Error>(*save.attempt.answer);
     return error;
 }
 

@@ -8,7 +8,7 @@
 
 namespace cairn {
 
-struct PendingSave;
+class PendingSave;
 
 /// Nothing was applied: the save was still waiting for its commit at the deadline.
 std::unexpected<Error> still_queued_error(const std::string& run_id);

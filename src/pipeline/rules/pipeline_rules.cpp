@@ -2,7 +2,6 @@
 
 #include "persistence/save/request_rules.h"
 #include "pipeline/messages.h"
-#include "pipeline/rules/circle_search.h"
 #include "pipeline/rules/condition.h"
 
 #include <fmt/format.h>
@@ -139,30 +138,6 @@ Result<StepTable> table_of(const Pipeline& pipeline) {
     return table;
 }
 
-/// For each step, the steps that its conditions ask about.
-std::vector<std::vector<std::size_t>> awaited_steps(const StepTable& table) {
-    std::vector<std::vector<std::size_t>> awaited(table.steps.size());
-    for (std::size_t i = 0; i < table.steps.size(); ++i) {
-        for (const Condition::Step& condition : table.steps[i].step->when.steps) {
-            if (const auto step = table.find(condition.name)) awaited[i].push_back(*step);
-        }
-    }
-    return awaited;
-}
-
-Status check_circles(const StepTable& table) {
-    const std::vector<std::size_t> circle = find_circle(awaited_steps(table));
-    if (circle.empty()) return {};
-    constexpr std::size_t kShownMax = 16;
-    std::string path;
-    for (std::size_t i = 0; i < circle.size() && i < kShownMax; ++i) {
-        path += fmt::format("{}{}", i == 0 ? "" : " -> ", in_quotes(table.steps[circle[i]].step->name));
-    }
-    if (circle.size() > kShownMax) path += fmt::format(" -> … ({} steps)", circle.size() - 1);
-    return invalid_pipeline_error(
-        fmt::format("the conditions of the steps wait for each other: {}: take one of them out", path));
-}
-
 Status check_awaited(const PlacedStep& placed, const StepTable& table) {
     for (const Condition::Step& awaited : placed.step->when.steps) {
         const auto found = table.find(awaited.name);
@@ -174,17 +149,9 @@ Status check_awaited(const PlacedStep& placed, const StepTable& table) {
         if (table.steps[*found].stage >= placed.stage) {
             return invalid_pipeline_error(
                 fmt::format("step {} has a condition about step {}, which does not come before it: move that "
-                            "one to an earlier stage",
+                            "one to an earlier stage, or take the condition out",
                             in_quotes(placed.step->name), in_quotes(awaited.name)));
         }
-    }
-    return {};
-}
-
-Status check_conditions_about_steps(const StepTable& table) {
-    if (Status status = check_circles(table); !status) return status;
-    for (const PlacedStep& placed : table.steps) {
-        if (Status status = check_awaited(placed, table); !status) return status;
     }
     return {};
 }
@@ -202,7 +169,10 @@ Status check_pipeline(const Pipeline& pipeline, const KnownNames& known) {
     for (const PlacedStep& placed : table->steps) {
         if (Status status = check_step(*placed.step, pipeline.stages[placed.stage], known); !status) return status;
     }
-    return check_conditions_about_steps(*table);
+    for (const PlacedStep& placed : table->steps) {
+        if (Status status = check_awaited(placed, *table); !status) return status;
+    }
+    return {};
 }
 
 }  // namespace cairn
