@@ -245,7 +245,7 @@ Status Outlook::remove() {
     if (batch_.deletions.empty()) return {};
     for (const SnapshotDeletion& deletion : batch_.deletions) {
         if (!deletes(deletion)) continue;
-        if (deletion.version == head_version_) return head_stays(batch_.run_id, deletion.version);
+        if (deletion.version == head_version_) return head_deletion_error(batch_.run_id, deletion.version);
         removed_.push_back(deletion.version);
     }
     sort_each_once(removed_);
