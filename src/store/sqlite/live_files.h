@@ -35,6 +35,8 @@ struct LogIndex {
 
 /// Nothing while another connection is changing it.
 [[nodiscard]] std::optional<LogIndex> read_index(const void* shared_memory);
+/// The caller must hold the write lock, so nobody changes it.
+[[nodiscard]] LogIndex read_index_as_writer(const void* shared_memory);
 
 class LiveFiles {
 public:

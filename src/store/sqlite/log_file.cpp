@@ -23,8 +23,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kHeaderBytes = 32;
-constexpr std::size_t kFrameHeaderBytes = 24;
 constexpr std::size_t kSaltsBytes = 8;
 constexpr std::uint32_t kMagic = 0x377f0682;  // its lowest bit: the checksums are over big-endian words
 
@@ -117,15 +115,15 @@ public:
 
     std::optional<LogContent> run() {
         std::string header;
-        if (!reader_.read(header, kHeaderBytes, 0)) return std::nullopt;
+        if (!reader_.read(header, kLogHeaderBytes, 0)) return std::nullopt;
         if (header.find_first_not_of('\0') == std::string::npos) return std::nullopt;
         begin(header);
         if (!is_page_size(content_.page_size)) return std::move(content_);
         std::string frame;
         for (std::uint64_t index = 0;; ++index) {
             const std::size_t bytes = kFrameHeaderBytes + content_.page_size;
-            if (!reader_.read(frame, bytes, kHeaderBytes + index * bytes)) break;
-            look_at(frame, kHeaderBytes + index * bytes + kFrameHeaderBytes);
+            if (!reader_.read(frame, bytes, kLogHeaderBytes + index * bytes)) break;
+            look_at(frame, kLogHeaderBytes + index * bytes + kFrameHeaderBytes);
         }
         return std::move(content_);
     }
@@ -239,7 +237,7 @@ fs::path log_of(const fs::path& database) {
 std::string salts_of_log(const fs::path& database) {
     LogReader reader(log_of(database));
     std::string header;
-    if (reader.problem() != 0 || !reader.read(header, kHeaderBytes, 0)) return {};
+    if (reader.problem() != 0 || !reader.read(header, kLogHeaderBytes, 0)) return {};
     return header.substr(16, kSaltsBytes);
 }
 
