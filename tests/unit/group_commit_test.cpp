@@ -475,6 +475,27 @@ TEST_P(BehindDropped, NoneFallsBackAndEachIsWhereItsReceiptSays) {
 INSTANTIATE_TEST_SUITE_P(, BehindDropped, testing::Bool(),
                          [](const auto& one) { return one.param ? "AtTheCommit" : "FromTheQueue"; });
 
+// Each wants a conflict if another writer saves in between; saves of this service that were dropped are none.
+TEST_F(BehindOther, TwoThatLeaveTheQueueTheLaterOneFirstAreNoConflict) {
+    bench.hold_up();
+    const auto refusing = [](std::int64_t step, milliseconds timeout) {
+        StatePersistenceRequest request = make_step("run", step);
+        request.on_conflict = OnConflict::kFail;
+        request.timeout = timeout;
+        return request;
+    };
+    Answer first = bench.in_background(refusing(1, milliseconds(1'000)));
+    ASSERT_TRUE(bench.becomes_queued(2));
+    Answer second = bench.in_background(refusing(2, milliseconds(100)));
+    ASSERT_TRUE(bench.becomes_queued(3));
+    Answer last = bench.service().save_async(refusing(3, milliseconds(600'000)));
+    EXPECT_EQ(code_of(second.get()), ErrorCode::kUnavailable);
+    EXPECT_EQ(code_of(first.get()), ErrorCode::kUnavailable);
+    bench.let_go();
+    expect_saved(last, 1);
+    expect_no_fallback();
+}
+
 TEST_F(BehindOther, ALaterSaveKnowsTheHeadAsItIs) {
     queue_behind_one_that_is_dropped(kAsync, true);
     const Receipt again = bench.service().save_agent_state(make_large_step("run", 6)).value();

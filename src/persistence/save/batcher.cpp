@@ -118,15 +118,15 @@ Status Batcher::wait_for_room(Lock& lock, const PendingSave& save, Deadline dead
 // Returns false when the deadline has passed.
 bool Batcher::wait_in_line(Lock& lock, const PendingSave& save, Deadline deadline) {
     Newcomer self(newcomers_, save);
-    bool in_time = true;
-    while (!is_closing_ && in_time && first_with_room() != &self) {
+    while (!is_closing_ && first_with_room() != &self) {
+        if (std::chrono::steady_clock::now() >= deadline) return false;
         if (make_way() && is_next_in_time(deadline)) {
             lead(lock, deadline);
         } else {
-            in_time = self.may_try.wait_until(lock, deadline) == std::cv_status::no_timeout;
+            self.may_try.wait_until(lock, deadline);
         }
     }
-    return in_time;
+    return true;
 }
 
 // First come, first served, but a run that has its share of the queue keeps no other run waiting.
@@ -149,10 +149,11 @@ bool Batcher::should_lead_for(const PendingSave& save, Deadline deadline) {
 }
 
 // A save that is tried alone is tried until its own deadline. A caller with an earlier deadline leaves it to a
-// background thread, unless there is none.
+// background thread, unless none is free: the one that there is may be calling a completion that waits for this caller.
 bool Batcher::is_next_in_time(Deadline deadline) {
     const PendingSave& next = queue_.next();
-    return !next.attempt.is_tried_alone() || next.attempt.deadline <= deadline || !wake_committer();
+    if (!next.attempt.is_tried_alone() || next.attempt.deadline <= deadline) return true;
+    return !wake_committer() || idle_committers_ == 0;
 }
 
 bool Batcher::share(const Save& save, bool is_acknowledged, Deadline deadline) {
@@ -160,7 +161,7 @@ bool Batcher::share(const Save& save, bool is_acknowledged, Deadline deadline) {
     if (save->stage_ == Stage::kCommitting || (save->stage_ == Stage::kQueued && save->attempt.was_tried)) {
         // It may be in the store already, and another writer may have saved since: the caller compares the head anew.
         Save ending = save;
-        wait_until_settled(lock, ending, deadline);
+        if (!wait_until_settled(lock, ending, deadline)) pass_on_the_lead();
         return false;
     }
     if (save->stage_ == Stage::kSettled || save->replaced_by_ != nullptr) return false;
@@ -292,7 +293,13 @@ Status Batcher::drain(Lock& lock, std::vector<Save> newest, Deadline deadline) {
     for (std::size_t i = 0; i < newest.size(); ++i) {
         Save& save = newest[i];
         while (save != nullptr && wait_until_settled(lock, save, deadline)) {
-            save = save->ended_early_ ? queue_.newest(save->job.request.run_id) : nullptr;
+            if (!save->ended_early_) {
+                save = nullptr;
+                break;
+            }
+            const std::string& run_id = save->job.request.run_id;
+            queue_.release(run_id);
+            save = queue_.newest(run_id);
         }
         if (save == nullptr) continue;
         pass_on_the_lead();
@@ -482,7 +489,10 @@ void Batcher::wake_next() {
 bool Batcher::wake_committer() {
     try {
         const bool needs_another = idle_committers_ == 0 && committers_.size() < commits_at_once_;
-        if (needs_another && !may_end_) committers_.emplace_back([this] { commit_in_background(); });
+        if (needs_another && !may_end_) {
+            committers_.emplace_back([this] { commit_in_background(); });
+            ++idle_committers_;
+        }
     } catch (const std::exception&) {
         if (committers_.empty()) return false;
     }
@@ -492,8 +502,7 @@ bool Batcher::wake_committer() {
 
 void Batcher::commit_in_background() {
     Lock lock(mutex_);
-    while (true) {
-        ++idle_committers_;
+    for (;; ++idle_committers_) {  // it is idle from its start
         work_.wait(lock, [this] { return may_end_ || !untold_.empty() || (can_lead() && queue_.is_ready()); });
         --idle_committers_;
         if (!untold_.empty()) {

@@ -110,7 +110,7 @@ void hand_over(PendingSave& left, PendingSave& behind) noexcept {
         landing.is_known = false;
         return;
     }
-    behind.attempt.dropped_before = left.attempt.dropped_before + 1;
+    behind.attempt.dropped_before += left.attempt.dropped_before + 1;
     if (left.attempt.follows) {
         behind.attempt.follows = left.attempt.follows;
         return;

@@ -223,12 +223,14 @@ void SaveCommitter::end_failed_batch(std::span<const Save> saves, const Error& e
     const auto open = std::ranges::count_if(saves, is_open);
     const bool is_of_each = open == 1 || error.code == ErrorCode::kOutcomeUnknown;
     const Deadline now = std::chrono::steady_clock::now();
+    const bool was_out_of_time = error.code == ErrorCode::kUnavailable && now >= deadline;
     for (const Save& save : saves) {
         if (save->attempt.result) continue;
-        if (is_of_each) save->attempt.answer = copy_of(error);
-        if (now >= save->attempt.deadline) end_too_late(*save);
+        const bool is_too_late = now >= save->attempt.deadline;
+        // A commit that ended at another save's deadline is no answer to this one.
+        if (is_of_each && (is_too_late || !was_out_of_time)) save->attempt.answer = copy_of(error);
+        if (is_too_late) end_too_late(*save);
     }
-    const bool was_out_of_time = error.code == ErrorCode::kUnavailable && now >= deadline;
     if (!was_out_of_time) try_alone(saves);
     if (open == 1) return;
     stats_.count_failed_batch();

@@ -47,15 +47,16 @@ Result<PreparedSave> SavePreparer::prepare(const StatePersistenceRequest& reques
         return skip(request, std::move(*found->head), deadline);
     }
     Save replaced;
+    std::string id;  // of a queued save that is replaced only if this one can be made
     if (may_replace && found->pending && may_follow && found->pending->job.is_replaceable && is_replaceable(request)) {
         replaced = std::exchange(found->pending, nullptr);
-        new_id = replaced->job.becomes->info.snapshot_id;
+        id = replaced->job.becomes->info.snapshot_id;
         --found->head->version;  // the head before it, which has the same owner
         found->known = replaced->job.base;
     } else {
-        new_id = core_.snapshot_id(request);
+        id = new_id = core_.snapshot_id(request);
     }
-    Result<Save> save = make_save(request, new_id, *found, deadline);
+    Result<Save> save = make_save(request, id, *found, deadline);
     if (!save) return std::unexpected(std::move(save.error()));
     return NewSave{.save = std::move(*save), .replaces = std::move(replaced)};
 }

@@ -67,7 +67,8 @@ void SaveQueue::release(Run& run) {
     for (; run.first_held != run.waiting.end(); ++run.first_held, --held_) {
         PendingSave& save = **run.first_held;
         save.released_at_ = PendingSave::Clock::now();
-        if (save.job.is_held) save.attempt.deadline = save.released_at_ + save.job.patience;
+        if (!save.job.is_held) continue;
+        save.attempt.deadline = std::max(save.attempt.deadline, save.released_at_ + save.job.patience);
     }
     const bool keeps_its_turn = run.list == (run.alone > 0 ? &urgent_ : &ready_);
     if (!keeps_its_turn) list_anew(run);
