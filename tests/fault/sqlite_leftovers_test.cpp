@@ -254,26 +254,37 @@ TEST_F(SqliteLeftovers, ALogThatBeganAnewIsNotCutOff) {
 
 // A reader that opens a damaged log may not keep a copy. A writer beside it cannot judge the log, and must not cut off
 // the commits behind the damage.
-TEST_F(SqliteLeftovers, CommitsBehindDamageUnderAReaderAreNotCutOff) {
-    in_a_process_that_dies([](const auto& store) { return save_up_to(30, *store); });
-    holder_.reset();
-    std::string log = content_of(log_);
-    log[kLogHeaderBytes + 20 * kFrameBytes + 4'000] ^= 0x55;
-    std::ofstream(log_, std::ios::binary) << log;
-    ChildProcess reader([&](const Channel& parent) {
-        const auto store = open_sqlite_store(database_, {.read_only = true}).value();
-        parent.say(store->head("run", soon()).value()->version);
-        parent.hear();
-        return 1;
-    });
-    const auto seen = reader.channel().hear();
-    ASSERT_TRUE(seen.has_value());
-    ASSERT_LT(*seen, 30);
-    in_a_process_that_dies([](const auto& store) { return save(*store, "other", 1).has_value(); });
-    EXPECT_EQ(log_bytes(), log.size());
-    reader.kill();
+class DamageUnderAReader : public SqliteLeftovers {
+protected:
+    void write_beside_a_reader_after_damage_in(std::size_t frame) {
+        holder_.reset();
+        in_a_process_that_dies(
+            [&](const auto& store) { return move_log_into_database() && save_up_to(kSaved + 30, *store); });
+        std::string log = content_of(log_);
+        log[kLogHeaderBytes + frame * kFrameBytes + 4'000] ^= 0x55;
+        std::ofstream(log_, std::ios::binary) << log;
+        ChildProcess reader([&](const Channel& parent) {
+            const auto store = open_sqlite_store(database_, {.read_only = true}).value();
+            parent.say(store->head("run", soon()).value()->version);
+            parent.hear();
+            return 1;
+        });
+        const auto seen = reader.channel().hear();
+        ASSERT_TRUE(seen.has_value());
+        ASSERT_LT(*seen, kSaved + 30) << "there is no damage";
+        in_a_process_that_dies([](const auto& store) { return save(*store, "other", 1).has_value(); });
+        EXPECT_EQ(log_bytes(), log.size());
+    }
+};
+
+TEST_F(DamageUnderAReader, InTheMiddleOfTheLogLeavesTheCommitsBehindItToBeKept) {
+    write_beside_a_reader_after_damage_in(20);
     const auto store = open_sqlite_store(database_).value();
     EXPECT_THAT(logs_set_aside(), testing::ElementsAre(HasSubstr(".damaged-")));
+}
+
+TEST_F(DamageUnderAReader, InTheFirstFrameLeavesTheRestOfTheLog) {
+    write_beside_a_reader_after_damage_in(0);
 }
 
 }  // namespace
