@@ -224,6 +224,7 @@ TEST_P(SaveObserverTest, CountsWhateverHappensWhileThreadsSaveAtRandom) {
     std::map<std::string, std::uint64_t> receipts;
     std::mutex mutex;
     std::atomic<std::uint64_t> saves = 0;
+    service();  // made before the threads share it
     {
         std::vector<std::jthread> threads;
         for (std::uint64_t thread = 0; thread < 4; ++thread) {
@@ -302,7 +303,7 @@ TEST_F(QueuedSaves, EqualOnesUnderWayAreToldOneByOne) {
 TEST_F(QueuedSaves, ThatAreCalledOffBeforeTheyBeginHaveFailed) {
     bench.options.executor = std::make_shared<CallExecutor>(1);
     std::promise<void> may_go_on;
-    bench.options.executor->submit("run", [&] { may_go_on.get_future().wait(); });
+    bench.options.executor->submit("run", [go_on = may_go_on.get_future().share()] { go_on.wait(); });
     std::promise<ErrorCode> ended;
     const auto submitted = bench.service().save_agent_state_async(
         make_step("run", 1), [&](Result<Receipt> receipt) { ended.set_value(receipt.error().code); });
