@@ -1,7 +1,7 @@
 # A thin shell: CMake's presets do the work (CMakePresets.json). Every target first installs the packages that it lacks.
 # All output goes to build/.
 .DEFAULT_GOAL := help
-.PHONY: help deps build run python test test-asan test-tsan test-sanitizers soak bench fuzz lint lint-changed format format-check install clean
+.PHONY: help deps build run python test test-asan test-tsan test-threads soak bench fuzz lint lint-changed format format-check install clean
 
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
@@ -46,11 +46,8 @@ test-asan test-tsan: test-%: ## The same tests under AddressSanitizer + UBSan, o
 	@cmake --build --preset $* --parallel $(JOBS)
 	@scripts/run_tests.sh $*
 
-test-sanitizers: ## CI's part of both: the C++ tests under ASan + UBSan, those that use threads under TSan
+test-threads: ## The tests that use threads, under ThreadSanitizer: CI's part of test-tsan
 	@$(install_dependencies) build test sanitize
-	@cmake --preset asan -D CAIRN_BUILD_PYTHON=OFF
-	@cmake --build --preset asan --parallel $(JOBS)
-	@scripts/run_tests.sh asan
 	@cmake --preset tsan
 	@cmake --build --preset tsan --parallel $(JOBS) --target thread_tests
 	@scripts/run_tests.sh tsan --label-regex '^threads$$'

@@ -7,8 +7,8 @@
 
 namespace cairn::test {
 
-/// The number of threads that this process has now. ThreadSanitizer starts one of its own beside the first that a program
-/// starts, and keeps it; it is counted from the first call on.
+/// The number of threads that this process has now. ThreadSanitizer starts one of its own beside the first that a
+/// program starts, and keeps it; it is counted from the first call on.
 inline std::size_t threads_of_process() {
     [[maybe_unused]] static const bool has_started_one = [] {
         std::thread([] {}).join();
