@@ -128,10 +128,12 @@ public:
         return std::move(content_);
     }
 
-    /// Says whether the database has each page as the last whole commit leaves it, before or behind the damage.
+    /// Says whether the database has each page as the last whole commit leaves it, before or behind the damage. A page
+    /// whose last frame is damaged cannot be compared. (Lost commits show all the same: the last one is whole.)
     Result<bool> is_in(const DatabaseReader& read, std::uint32_t page_size) {
         std::string in_log;
         for (const auto& [page, offset] : pages_) {
+            if (offset == kUnknown) continue;
             const Result<std::string> in_database = read(page_size, std::uint64_t{page - 1} * page_size);
             if (!in_database) return std::unexpected(in_database.error());
             if (!reader_.read(in_log, page_size, offset) || in_log != *in_database) return false;
@@ -163,7 +165,8 @@ private:
         const bool is_commit = big_endian(frame, 4) != 0;
         before_ = here;
         if (!is_whole) is_sound_ = false;
-        if (is_of_this_log) keep_page(big_endian(frame, 0), offset_of_page, is_whole && is_commit);
+        if (is_of_this_log)
+            keep_page(big_endian(frame, 0), is_whole ? offset_of_page : kUnknown, is_whole && is_commit);
         if (is_sound_) {
             ++content_.frames_sound;
             keep(frame, is_commit);
@@ -193,6 +196,8 @@ private:
         }
         std::ranges::move(std::exchange(uncommitted_, {}), std::back_inserter(content_.database_headers));
     }
+
+    static constexpr std::uint64_t kUnknown = 0;  // the offset of a page whose frame is damaged
 
     LogReader& reader_;
     const std::uint32_t page_size_of_database_;
