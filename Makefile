@@ -46,7 +46,7 @@ test-asan test-tsan: test-%: ## The same tests under AddressSanitizer + UBSan, o
 	@cmake --build --preset $* --parallel $(JOBS)
 	@scripts/run_tests.sh $*
 
-test-threads: ## The tests that use threads, under ThreadSanitizer: CI's part of test-tsan
+test-threads: ## The tests that use threads, under ThreadSanitizer: a part of test-tsan
 	@$(install_dependencies) build test sanitize
 	@cmake --preset tsan
 	@cmake --build --preset tsan --parallel $(JOBS) --target thread_tests
