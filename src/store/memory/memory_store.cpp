@@ -3,6 +3,7 @@
 #include "store/batch_rules.h"
 #include "store/cursor.h"
 #include "store/memory/memory_run.h"
+#include "store/page.h"
 
 #include <algorithm>
 #include <cstddef>
@@ -76,14 +77,6 @@ struct RunPlace {
 bool comes_before(RunQuery::Order order, const RunPlace& one, const RunPlace& other) {
     if (order == RunQuery::Order::kById) return one.run_id < other.run_id;
     return std::tie(one.created_at, one.run_id) > std::tie(other.created_at, other.run_id);
-}
-
-// Cuts `items` to the first `limit`, and says whether there were more.
-template <class T>
-bool cut(std::vector<T>& items, std::size_t limit) {
-    const bool more = items.size() > limit;
-    if (more) items.erase(items.begin() + static_cast<std::ptrdiff_t>(limit), items.end());
-    return more && !items.empty();
 }
 
 class MemoryStore final : public Store {

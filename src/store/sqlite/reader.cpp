@@ -2,6 +2,7 @@
 
 #include "store/batch_rules.h"
 #include "store/cursor.h"
+#include "store/page.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/sqlite_schema.h"
 
@@ -220,19 +221,6 @@ Result<std::vector<Item>> collect(Cursor& cursor, Read read, std::size_t limit, 
 template <class Item, class Read>
 Result<std::vector<Item>> collect(Cursor& cursor, Read read) {
     return collect<Item>(cursor, read, std::numeric_limits<std::size_t>::max(), [](const Item&) { return true; });
-}
-
-// Asks for one row more than the page, to know whether it is the last page.
-std::int64_t one_more_than(std::size_t limit) {
-    const std::int64_t rows = to_column(limit);
-    return rows == kLargest ? rows : rows + 1;
-}
-
-template <class Item>
-bool cut(std::vector<Item>& items, std::size_t limit) {
-    if (items.size() <= limit) return false;
-    items.resize(limit);
-    return limit != 0;
 }
 
 // The interval of versions that come after the last page.
@@ -460,7 +448,7 @@ Result<Page<RunInfo>> runs(Connection& connection, const RunQuery& query) {
         run_id = std::move(after->run_id);
     }
     Cursor cursor = connection.use(statement_for(query));
-    const std::int64_t rows = one_more_than(query.limit);
+    const std::int64_t rows = to_column(one_more_than(query.limit));
     if (query.run_id) {
         cursor.bind(created_at, run_id, rows, *query.run_id, to_column(query.thread_id), to_column(query.user_id));
     } else if (query.thread_id) {
@@ -499,8 +487,7 @@ Result<Page<ThreadInfo>> threads(Connection& connection, const ThreadQuery& quer
     Cursor cursor = connection.use(query.user_id ? kThreadsOfUser : kThreads);
     query.user_id ? cursor.bind(after.thread_id, after.user_id, *query.user_id)
                   : cursor.bind(after.thread_id, after.user_id);
-    const std::size_t one_more = query.limit == std::numeric_limits<std::size_t>::max() ? query.limit : query.limit + 1;
-    Result<ListedThreads> listed = collect_threads(cursor, one_more);
+    Result<ListedThreads> listed = collect_threads(cursor, one_more_than(query.limit));
     if (!listed) return std::unexpected(std::move(listed.error()));
     Page<ThreadInfo> page{.items = std::move(listed->items)};
     if (!cut(page.items, query.limit)) return page;

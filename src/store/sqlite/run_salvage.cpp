@@ -1,6 +1,7 @@
 #include "store/sqlite/run_salvage.h"
 
 #include "store/cursor.h"
+#include "store/page.h"
 #include "store/sqlite/rows.h"
 
 #include <algorithm>
@@ -170,7 +171,7 @@ Result<std::vector<SalvagedRun>> find_runs(Connection& connection, const RunQuer
     const bool is_of_any = !query.run_id && !query.thread_id && !query.user_id;
     if (is_of_any && query.order == RunQuery::Order::kById) {
         Result<std::optional<std::vector<SalvagedRun>>> next =
-            next_by_id(connection, last.run_id, std::max(query.limit, query.limit + 1));
+            next_by_id(connection, last.run_id, one_more_than(query.limit));
         if (!next) return std::unexpected(std::move(next.error()));
         if (*next) return *std::move(*next);
     }
@@ -189,11 +190,8 @@ Result<Page<RunInfo>> salvage_page(Connection& connection, const RunQuery& query
     Result<std::vector<SalvagedRun>> found = find_runs(connection, query);
     if (!found) return std::unexpected(std::move(found.error()));
     Page<RunInfo> page;
-    if (found->size() > query.limit) {
-        found->resize(query.limit);
-        if (!found->empty()) {
-            page.next_cursor = encode_run_cursor(query.order, found->back().created_at, found->back().run_id);
-        }
+    if (cut(*found, query.limit)) {
+        page.next_cursor = encode_run_cursor(query.order, found->back().created_at, found->back().run_id);
     }
     for (const SalvagedRun& run : *found) {
         Result<std::optional<RunInfo>> info = describe(connection, run);
