@@ -6,10 +6,8 @@ namespace cairn {
 
 std::shared_ptr<const CachedHead> HeadCache::find(std::string_view run_id) {
     const std::lock_guard lock(mutex_);
-    const auto* const head = heads_.find(run_id);
-    if (head == nullptr) return nullptr;
-    heads_.touch(run_id);
-    return *head;
+    const auto* const head = heads_.use(run_id);
+    return head == nullptr ? nullptr : *head;
 }
 
 std::shared_ptr<const CachedHead> HeadCache::put(std::shared_ptr<const CachedHead> head) {

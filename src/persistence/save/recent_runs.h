@@ -20,26 +20,23 @@ public:
     using Entries = std::list<std::pair<const std::string, T>>;
 
     /// Null if there is no value.
-    T* find(std::string_view run_id) {
-        const auto found = by_run_.find(run_id);
-        return found == by_run_.end() ? nullptr : &found->second->second;
-    }
     const T* find(std::string_view run_id) const {
         const auto found = by_run_.find(run_id);
         return found == by_run_.end() ? nullptr : &found->second->second;
     }
 
-    /// Makes the run the one used last.
-    void touch(std::string_view run_id) {
-        if (const auto found = by_run_.find(run_id); found != by_run_.end()) {
-            entries_.splice(entries_.begin(), entries_, found->second);
-        }
+    /// `find`, which makes the run the one used last.
+    T* use(std::string_view run_id) {
+        const auto found = by_run_.find(run_id);
+        if (found == by_run_.end()) return nullptr;
+        entries_.splice(entries_.begin(), entries_, found->second);
+        return &found->second->second;
     }
     /// Sets the run's value, and makes it the one used last.
     void put(std::string_view run_id, T value) {
-        if (T* const known = find(run_id)) {
+        if (T* const known = use(run_id)) {
             *known = std::move(value);
-            return touch(run_id);
+            return;
         }
         Entries fresh;
         fresh.emplace_back(run_id, std::move(value));
