@@ -39,7 +39,7 @@ struct OptimizedStatePersistence::Impl {
     Impl(std::shared_ptr<Store> store, const OptimizedOptions& options)
         : core(store, static_cast<const PersistenceOptions&>(options)),
           observation(options),
-          standard(std::move(store), SaveObservation::without(options)),
+          standard(std::move(store), SaveObservation::without(static_cast<const PersistenceOptions&>(options))),
           cache(options.cache_max_size, options.cache_max_bytes),
           stats(options.enable_monitoring),
           latest_only(options.latest_only),

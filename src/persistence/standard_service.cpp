@@ -58,15 +58,13 @@ Result<Receipt> StatePersistenceService::save_agent_state(const StatePersistence
 
 StatePersistence::Submitted StatePersistenceService::save_agent_state_async(const StatePersistenceRequest& request,
                                                                             SaveCompletion done) {
-    return async_calls().make<StatePersistenceRequest, Receipt>(
-        *this, request.run_id, request.timeout, request,
-        [](StatePersistence& service, StatePersistenceRequest& save, std::chrono::milliseconds left,
-           SaveCompletion told) {
-            save.timeout = left;
-            Impl& impl = *static_cast<StatePersistenceService&>(service).impl_;
-            told(impl.gate.while_open([&] { return impl.save(save); }));
-        },
-        impl_->observation.before(std::move(done), request));
+    // The completion tells the observer, also if the call is never made. So the save itself does not.
+    constexpr auto save_unobserved = [](StatePersistence& service, const StatePersistenceRequest& save) {
+        Impl& impl = *static_cast<StatePersistenceService&>(service).impl_;
+        return impl.gate.while_open([&] { return impl.save(save); });
+    };
+    return async_calls().make_timed<save_unobserved>(*this, request,
+                                                     impl_->observation.before(std::move(done), request));
 }
 
 Result<LoadedState> StatePersistenceService::load_agent_state(const LoadRequest& request) {

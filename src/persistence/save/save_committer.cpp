@@ -165,7 +165,8 @@ void SaveCommitter::put_in_place(std::span<const Save> saves) noexcept {
         if (now >= save->attempt.deadline) {
             end_too_late(*save);
         } else {
-            static_cast<void>(put_on_what_is_there(*save));
+            // A save that could not be put in place is committed all the same: the store refuses one that does not fit.
+            [[maybe_unused]] const Status is_in_place = put_on_what_is_there(*save);
         }
     }
 }
