@@ -3,6 +3,7 @@
 // step with a timeout. Threads are counted in /proc, commits and leases by the store. The number of commits is compared
 // with the time that has passed, however long that is.
 
+#include "support/eventually.h"
 #include "support/make.h"
 #include "support/pipeline_bench.h"
 #include "support/threads_of_process.h"
@@ -101,10 +102,7 @@ TEST_F(ManyPipelinesAtOnce, RenewAllTheirLeasesByOneCommitAHeartbeat) {
     std::vector<Run> runs = begin(pipeline);
     are_held.wait();
     const std::size_t until_all_were_held = renewals_until_now().size();
-    const Deadline give_up = soon();
-    while (renewals_until_now().size() < until_all_were_held + 8 && std::chrono::steady_clock::now() < give_up) {
-        std::this_thread::sleep_for(milliseconds(1));
-    }
+    EXPECT_TRUE(eventually([&] { return renewals_until_now().size() >= until_all_were_held + 8; }));
     const std::vector<std::size_t> all = renewals_until_now();
     const auto heartbeats = (std::chrono::steady_clock::now() - began) / bench.options.heartbeat;
     may_go.count_down();
