@@ -64,7 +64,7 @@ struct Receipt {
     std::uint64_t frame_bytes = 0;  ///< Bytes stored for this save; 0 if deduplicated.
 };
 
-/// How a save ended. It never holds content of a state. `PipelineEvent` says the same of an executor's saves, in the
+/// The end of a save. It never holds content of a state. `PipelineEvent` says the same of an executor's saves, in the
 /// same words (docs/reference.md#events).
 struct SaveEvent {
     std::string run_id = {};

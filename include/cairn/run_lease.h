@@ -28,7 +28,7 @@ struct LeaseOptions {
     std::optional<std::chrono::milliseconds> patience = {};
     /// Takes the lease of a holder that seems to be alive.
     bool take_over = false;
-    /// Whose run it must be, if it has snapshots.
+    /// The owners that the run must have, if it has snapshots; unset: any.
     std::optional<std::string> thread_id = {};
     std::optional<std::string> user_id = {};
     Runtime runtime = {};

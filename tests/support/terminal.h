@@ -32,7 +32,7 @@ public:
     /// A path, for redirections.
     const std::string& name() const { return name_; }
 
-    /// What was written since the last call.
+    /// Returns the output since the last call.
     std::string take() const {
         std::string text;
         std::array<char, 4096> piece{};

@@ -22,7 +22,7 @@
 
 namespace cairn::python {
 
-/// Threads: `note_saved` and `lease` from any, without the GIL; the rest with it.
+/// Threads: `tell_saved` and `lease` from any, without the GIL; the rest with it.
 class Execution : public std::enable_shared_from_this<Execution> {
 public:
     Execution(std::string run_id, std::string thread_id, std::string user_id);
@@ -33,7 +33,7 @@ public:
 
     /// Takes the run's lease. Errors: those of `RunLease::acquire`.
     Call acquire(const StoreHandle& store, std::int64_t timeout_ms);
-    /// Gives it up. Nothing to do without one.
+    /// Releases the lease, if there is one.
     Call release(std::int64_t timeout_ms);
     std::optional<Lease> lease() const;
 
@@ -41,10 +41,10 @@ public:
     void tell_saved(const SaveEvent& save);
     /// `error`: empty if there is none.
     void tell_completed(const std::string& status, const std::string& error);
-    /// Of a state that did not get as far as the engine.
+    /// Reports a save that failed before the engine had it.
     void tell_unsaved(const std::string& checkpoint_type, const std::string& error);
 
-    /// So many saves were told.
+    /// The number of saves that were reported.
     std::uint64_t saves() const;
     /// The events since the last time, as JSON texts.
     pybind11::list take();

@@ -1,4 +1,4 @@
-"""One execution of a run by the user's engine: the core's lease and events, and whoever watches the thread."""
+"""One execution of a run by the user's engine: the core's lease and events, and the watchers of the thread."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _current: contextvars.ContextVar[Optional[_cairn.Execution]] = contextvars.Conte
 
 
 def current_execution() -> Optional[_cairn.Execution]:
-    """What a save of the documented services belongs to: its lease holds for it, and its events tell of it."""
+    """Returns the execution that a save of the documented services belongs to: its lease and its events apply to it."""
     return _current.get()
 
 
 class Execution:
-    """Tells ``websocket_manager`` (or None) each event of the core, as its JSON says it. Close it."""
+    """Sends each event of the core to ``websocket_manager`` (or None), as its JSON form. Close it."""
 
     def __init__(self, manager: Any, run_id: str, thread_id: str, user_id: Optional[str], timeout_ms: int) -> None:
         self.run_id = run_id
@@ -36,9 +36,9 @@ class Execution:
         self._is_left_to_save = False
 
     async def begin(self, store: Optional[Store]) -> None:
-        """Takes the run's lease, and tells ``started``. Raises ConflictError if somebody else executes the run.
+        """Takes the run's lease, and sends ``started``. Raises ConflictError if somebody else executes the run.
 
-        What agents do is not to be lost because of a store: if that cannot be asked, the run goes on without a lease.
+        If the store is out of reach, the run goes on without a lease, because the agents' work must not be lost.
         """
         if store is not None:
             try:
@@ -53,7 +53,7 @@ class Execution:
 
     @contextlib.contextmanager
     def saving(self) -> Iterator[None]:
-        """Around a save, which is one of this execution then."""
+        """Makes the save inside this context one of this execution."""
         token = _current.set(self._core)
         try:
             yield
@@ -64,24 +64,24 @@ class Execution:
             _current.reset(token)
 
     def tell_saved(self, kind: str, success: bool, reason: str) -> None:
-        """Tells how a save ended: ``checkpoint``, also if it failed (with a reason) before the core knew of it."""
+        """Sends ``checkpoint`` after a save, also if it failed (with a reason) before the core knew of it."""
         if not success and self._core.saves() == self._saves:
             self._core.tell_unsaved(kind, reason)
         self._saves = self._core.saves()
         self._pass_on()
 
     def end(self, status: str, error: str = "") -> None:
-        """Tells ``completed``."""
+        """Sends ``completed``."""
         self._is_running = False
         self._core.tell_completed(status, error)
         self._pass_on()
 
     def send(self, message: dict[str, Any]) -> None:
-        """A message of one's own."""
+        """Sends a message that is no event of the core."""
         self._messages.send(message)
 
     async def close(self) -> None:
-        """Gives the lease up, and waits a little for messages that are under way. Call it last."""
+        """Releases the lease, and waits a little for messages that are under way. Call it last."""
         if self._is_running:
             self.end("interrupted")
         try:
@@ -103,13 +103,13 @@ class Execution:
 
 
 def _is_cancelled() -> bool:
-    """Whether the running task itself is: what it waits for may have been cancelled by somebody else."""
+    """Returns True if the running task itself is cancelled, and not only what it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 class _Messages:
-    """To whoever watches the thread. A manager that is slow or broken neither delays the pipeline nor breaks it."""
+    """Messages to the watchers of the thread. A slow or broken manager neither delays nor breaks the pipeline."""
 
     def __init__(self, manager: Any, thread_id: str) -> None:
         self._thread_id = thread_id
