@@ -195,7 +195,7 @@ Result<RunLease> RunLease::acquire(std::shared_ptr<Store> store, const std::stri
 Status RunLease::Impl::renew(Deadline deadline) {
     if (Status here = check_process(); !here) return here;
     Status renewed = explain(write(lease, lease, deadline), deadline);
-    std::stop_source told = lost;  // a stop callback may destroy this object
+    const std::stop_source told = lost;  // a stop callback may destroy this object
     if (!renewed && is_over) told.request_stop();
     return renewed;
 }
