@@ -1,7 +1,7 @@
 # A thin shell: CMake's presets do the work (CMakePresets.json). Every target first installs the packages that it lacks.
 # All output goes to build/.
 .DEFAULT_GOAL := help
-.PHONY: help deps build run python test test-asan test-tsan test-threads soak bench fuzz lint lint-changed format format-check install clean
+.PHONY: help deps build run python test test-asan test-tsan test-memory test-threads soak bench fuzz lint lint-changed format format-check install clean
 
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
@@ -45,6 +45,12 @@ test-asan test-tsan: test-%: ## The same tests under AddressSanitizer + UBSan, o
 	@cmake --preset $*
 	@cmake --build --preset $* --parallel $(JOBS)
 	@scripts/run_tests.sh $*
+
+test-memory: ## The C++ tests under AddressSanitizer + UBSan: a part of test-asan
+	@$(install_dependencies) build python test sanitize
+	@cmake --preset asan
+	@cmake --build --preset asan --parallel $(JOBS) --target tests/all fuzz/all
+	@scripts/run_tests.sh asan --exclude-regex '^Python[.]'
 
 test-threads: ## The tests that use threads, under ThreadSanitizer: a part of test-tsan
 	@$(install_dependencies) build test sanitize
