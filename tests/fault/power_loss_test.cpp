@@ -2,8 +2,9 @@
 // disk makes of writes that were not synced. Any other save is there wholly or not at all, and a run loses only its
 // end. Method: a VFS that knows what is synced. At chosen moments of a store's life it takes an image of the disk, with
 // the promises made by then. Later each image is turned into folders as they could be found: a seed decides which
-// sectors are applied, dropped, torn or garbled. Each folder is opened, checked against the promises, and saved to.
-// CAIRN_SOAK_SECONDS=N: the store with many threads lives for so long.
+// sectors are applied, dropped, torn or garbled. Each folder is opened, checked against the promises, and saved to; it
+// is checked again as it is found if the process then dies. CAIRN_SOAK_SECONDS=N: the store with many threads lives for
+// so long.
 
 #include "store/sqlite/sqlite_store.h"
 #include "support/forced_synchronous.h"
@@ -93,14 +94,39 @@ private:
     std::size_t moments_ = 0;
 };
 
+// Power loss and death damage nothing, so a reader that comes first is not refused, and finds nothing wrong.
+std::string judge_as_reader(const fs::path& folder) {
+    const auto store = open_sqlite_store(folder / "cairn.db", {.read_only = true});
+    if (!store && store.error().code == ErrorCode::kNotFound) return "";
+    if (!store) return "does not open for a reader: " + store.error().to_string() + "\n";
+    const auto report = (*store)->check(soon());
+    if (!report) return "cannot be checked: " + report.error().to_string() + "\n";
+    std::string problems;
+    for (const auto& finding : report->findings) problems += "a reader finds: " + finding.problem + "\n";
+    return problems;
+}
+
+// Checks the files of an open store as they are found if its process dies.
+std::string judge_after_death(const fs::path& folder) {
+    const TempDir found(memory_folder());
+    for (const char* file : {"cairn.db", "cairn.db-wal"}) fs::copy_file(folder / file, found / file);
+    const std::string problems = judge_as_reader(found.path());
+    return problems.empty() ? "" : "after the next save and death: " + problems;
+}
+
 // Checks a folder that was found after power loss. Returns what is wrong with it, or nothing. Writes what is there to
 // `found`.
 std::string judge_folder(const fs::path& folder, const Promises& promises, Promises* found = nullptr) {
-    const auto store = open_sqlite_store(folder / "cairn.db", {.create = count_durable(promises) == 0});
+    std::string problems = judge_as_reader(folder);
+    const auto note = [&](const LogRecord& record) {
+        if (record.event == "store_log_set_aside") problems += "is told: " + record.message + "\n";
+    };
+    const OpenOptions options{.create = count_durable(promises) == 0, .runtime = {.log = note}};
+    const auto store = open_sqlite_store(folder / "cairn.db", options);
     if (!store) return "does not open: " + store.error().to_string();
     const Expectation expectation{.losses_are_a_suffix = true, .pruned_to = {{kPrunedRun, kKeep}}};
     Promises there;
-    std::string problems = broken_promises(**store, promises, expectation, &there);
+    problems += broken_promises(**store, promises, expectation, &there);
 
     SaveLedger ledger(std::move(there));
     OptimizedStatePersistence service(*store);
@@ -109,6 +135,7 @@ std::string judge_folder(const fs::path& folder, const Promises& promises, Promi
     if (!receipt) return problems + "does not save: " + receipt.error().to_string();
     ledger.tell(request, receipt);
     if (found != nullptr) *found = ledger.promises();
+    problems += judge_after_death(folder);
     const auto loaded = service.load_agent_state({.run_id = "after"});
     if (!loaded || loaded->state.text() != request.state_data.text()) problems += "does not load what it saved after\n";
     return problems;

@@ -391,6 +391,11 @@ Result<std::unique_ptr<Connection>> DatabaseFile::connect_as(Access access, Dead
         if (Status status = keep_log(**connection, path_, writing, log_); !status) {
             return std::unexpected(status.error());
         }
+        if (writing) {
+            (*connection)->keep_lost_commits_by([connection = connection->get(), path = path_, log = log_] {
+                return keep_lost_commits(*connection, path, log);
+            });
+        }
     }
     const Result<Content> content = open_content(**connection, path_);
     if (!content) return explained_error(content.error());

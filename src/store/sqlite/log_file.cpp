@@ -67,8 +67,30 @@ Checksum checksum_at(std::string_view bytes, std::size_t offset) {
     return {.first = big_endian(bytes, offset), .second = big_endian(bytes, offset + 4)};
 }
 
+/// One frame of the log.
+struct Frame {
+    std::uint32_t page = 0;
+    std::uint32_t pages_of_database = 0;  // 0: the frame ends no commit
+    std::string_view salts;
+    Checksum checksum;
+
+    explicit Frame(std::string_view bytes)
+        : page(big_endian(bytes, 0)),
+          pages_of_database(big_endian(bytes, 4)),
+          salts(bytes.substr(8, kSaltsBytes)),
+          checksum(checksum_at(bytes, 16)) {}
+};
+
+Checksum checksum_of_frame(Checksum before, std::string_view header, std::string_view page, bool is_big_endian) {
+    return continue_over(continue_over(before, header.substr(0, 8), is_big_endian), page, is_big_endian);
+}
+
 bool is_page_size(std::uint32_t size) {
     return size >= 512 && size <= 65'536 && std::has_single_bit(size);
+}
+
+bool has_only_zeros(std::string_view bytes) {
+    return bytes.find_first_not_of('\0') == std::string_view::npos;
 }
 
 /// Reads the log. The engine never locks the log, so it may be opened and closed beside the engine.
@@ -108,7 +130,7 @@ private:
     int problem_;
 };
 
-/// Scans the frames once.
+/// Reads the frames in order.
 class LogScan {
 public:
     LogScan(LogReader& reader, std::uint32_t page_size) : reader_(reader), page_size_of_database_(page_size) {}
@@ -116,33 +138,40 @@ public:
     std::optional<LogContent> run() {
         std::string header;
         if (!reader_.read(header, kLogHeaderBytes, 0)) return std::nullopt;
-        if (header.find_first_not_of('\0') == std::string::npos) return std::nullopt;
         begin(header);
         if (!is_page_size(content_.page_size)) return std::move(content_);
-        std::string frame;
-        for (std::uint64_t index = 0;; ++index) {
-            const std::size_t bytes = kFrameHeaderBytes + content_.page_size;
-            if (!reader_.read(frame, bytes, kLogHeaderBytes + index * bytes)) break;
-            look_at(frame, kLogHeaderBytes + index * bytes + kFrameHeaderBytes);
+        if (!content_.has_sound_header && !learn_from_frames()) return without_frames(header);
+        for (std::uint64_t index = 0; const std::optional<std::string_view> frame = frame_at(index); ++index) {
+            look_at(*frame, index);
         }
         return std::move(content_);
     }
 
-    /// Says whether the database has each page as the last whole commit leaves it, before or behind the damage. A page
-    /// whose last frame is damaged cannot be compared. (Lost commits show all the same: the last one is whole.)
-    Result<bool> is_in(const DatabaseReader& read, std::uint32_t page_size) {
-        std::string in_log;
-        for (const auto& [page, offset] : pages_) {
-            if (offset == kUnknown) continue;
-            const Result<std::string> in_database = read(page_size, std::uint64_t{page - 1} * page_size);
+    /// Says whether the database has each page as the last whole commit leaves it, before or behind the damage. A frame
+    /// says so by its checksum, even if its own page is damaged. Only the first frame cannot if the header is damaged.
+    Result<bool> is_in(const DatabaseReader& read) {
+        std::string header;
+        for (const auto& [page, version] : pages_) {
+            if (page > pages_of_database_) continue;  // a later commit made the database smaller
+            if (version.frame == 0 && !content_.has_sound_header) continue;
+            const Result<std::string> in_database =
+                read(content_.page_size, std::uint64_t{page - 1} * content_.page_size);
             if (!in_database) return std::unexpected(in_database.error());
-            if (!reader_.read(in_log, page_size, offset) || in_log != *in_database) return false;
+            if (in_database->size() != content_.page_size) return false;
+            if (!reader_.read(header, kFrameHeaderBytes, offset_of(version.frame))) return false;
+            const Checksum sum = checksum_of_frame(version.before, header, *in_database, is_big_endian_);
+            if (sum != Frame(header).checksum) return false;
         }
         return true;
     }
 
 private:
-    // A damaged header counts as damage before the first frame. The rest of the log can still be read.
+    struct PageVersion {
+        std::uint64_t frame = 0;
+        Checksum before;  // of the frame before that one
+    };
+    using PageVersions = std::map<std::uint32_t, PageVersion>;
+
     void begin(std::string_view header) {
         is_big_endian_ = (big_endian(header, 0) & 1U) != 0;
         content_.page_size = big_endian(header, 8);
@@ -154,71 +183,110 @@ private:
         if (!is_sound_) content_.page_size = page_size_of_database_;
     }
 
-    void look_at(std::string_view frame, std::uint64_t offset_of_page) {
-        if (!content_.has_sound_header && !has_salts_of_frames_) content_.salts = frame.substr(8, kSaltsBytes);
-        has_salts_of_frames_ = true;
-        const Checksum here = checksum_at(frame, 16);
-        Checksum sum = continue_over(before_, frame.substr(0, 8), is_big_endian_);
-        sum = continue_over(sum, frame.substr(kFrameHeaderBytes), is_big_endian_);
-        const bool is_of_this_log = frame.substr(8, kSaltsBytes) == content_.salts;
-        const bool is_whole = sum == here && is_of_this_log;
-        const bool is_commit = big_endian(frame, 4) != 0;
-        before_ = here;
+    // A damaged header is damage before the first frame, and nothing that it says is certain. But two frames of which
+    // the second continues the first show what it said.
+    bool learn_from_frames() {
+        for (const bool is_big_endian : {false, true}) {
+            std::optional<Checksum> before;
+            for (std::uint64_t index = 0; const std::optional<std::string_view> bytes = frame_at(index); ++index) {
+                const Frame frame(*bytes);
+                if (before && continues(*before, *bytes, is_big_endian)) {
+                    is_big_endian_ = is_big_endian;
+                    content_.salts = frame.salts;
+                    return true;
+                }
+                before = frame.checksum;
+            }
+        }
+        return false;
+    }
+
+    std::optional<LogContent> without_frames(std::string_view header) {
+        const bool is_only_header = !reader_.read(frame_, 1, kLogHeaderBytes);
+        if (is_only_header || has_only_zeros(header)) return std::nullopt;
+        return std::move(content_);
+    }
+
+    std::uint64_t offset_of(std::uint64_t frame) const {
+        return kLogHeaderBytes + frame * (kFrameHeaderBytes + content_.page_size);
+    }
+
+    std::optional<std::string_view> frame_at(std::uint64_t index) {
+        if (!reader_.read(frame_, kFrameHeaderBytes + content_.page_size, offset_of(index))) return std::nullopt;
+        return frame_;
+    }
+
+    // Zeros would continue zeros, but no frame holds page 0.
+    static bool continues(Checksum before, std::string_view frame, bool is_big_endian) {
+        return Frame(frame).page != 0 && checksum_of_frame(before, frame, frame.substr(kFrameHeaderBytes),
+                                                           is_big_endian) == Frame(frame).checksum;
+    }
+
+    // A power cut can leave one half of a frame's header from this log, and the other from an older log. This happens
+    // only to a header that lies in two sectors.
+    bool is_header_in_one_sector(std::uint64_t frame) const {
+        constexpr std::uint64_t kSectorBytes = 512;
+        return offset_of(frame) % kSectorBytes + kFrameHeaderBytes <= kSectorBytes;
+    }
+
+    void look_at(std::string_view bytes, std::uint64_t index) {
+        const Frame frame(bytes);
+        const Checksum before = std::exchange(before_, frame.checksum);
+        const bool is_of_this_log = frame.salts == content_.salts;
+        const bool is_whole = is_of_this_log && continues(before, bytes, is_big_endian_);
+        const bool is_commit = frame.pages_of_database != 0;
         if (!is_whole) is_sound_ = false;
-        if (is_of_this_log)
-            keep_page(big_endian(frame, 0), is_whole ? offset_of_page : kUnknown, is_whole && is_commit);
+        if (is_of_this_log) keep_page(frame, {.frame = index, .before = before}, is_whole);
         if (is_sound_) {
             ++content_.frames_sound;
-            keep(frame, is_commit);
-        } else if (is_of_this_log && is_commit) {
+            keep(frame, bytes);
+        } else if (is_of_this_log && is_commit && (is_whole || is_header_in_one_sector(index))) {
             ++commits_in_doubt_;
             if (is_whole) content_.commits_behind_damage = commits_in_doubt_;
         }
     }
 
-    void keep_page(std::uint32_t page, std::uint64_t offset, bool ends_commit) {
-        if (page != 0) uncommitted_pages_[page] = offset;
-        if (!ends_commit) return;
-        for (const auto& [each, where] : std::exchange(uncommitted_pages_, {})) pages_[each] = where;
+    void keep_page(const Frame& frame, const PageVersion& version, bool is_whole) {
+        if (frame.page != 0) uncommitted_pages_[frame.page] = version;
+        if (frame.pages_of_database == 0 || !is_whole) return;
+        for (const auto& [page, its_version] : std::exchange(uncommitted_pages_, {})) pages_[page] = its_version;
+        pages_of_database_ = frame.pages_of_database;
     }
 
-    void keep(std::string_view frame, bool is_commit) {
-        if (big_endian(frame, 0) == 1) {
-            uncommitted_.emplace_back(frame.substr(kFrameHeaderBytes, kDatabaseHeaderBytes));
-        }
-        if (!is_commit) return;
+    void keep(const Frame& frame, std::string_view bytes) {
+        if (frame.page == 1) uncommitted_.emplace_back(bytes.substr(kFrameHeaderBytes, kDatabaseHeaderBytes));
+        if (frame.pages_of_database == 0) return;
         if (++content_.commits_sound == 1) {
             content_.frames_of_first_commit = content_.frames_sound;
-            content_.pages_after_first_commit = big_endian(frame, 4);
+            content_.pages_after_first_commit = frame.pages_of_database;
         }
         if (uncommitted_.empty() && content_.database_headers.empty()) {
-            content_.pages_of_database.push_back(big_endian(frame, 4));
+            content_.pages_of_database.push_back(frame.pages_of_database);
         }
         std::ranges::move(std::exchange(uncommitted_, {}), std::back_inserter(content_.database_headers));
     }
 
-    static constexpr std::uint64_t kUnknown = 0;  // the offset of a page whose frame is damaged
-
     LogReader& reader_;
     const std::uint32_t page_size_of_database_;
     LogContent content_;
+    std::string frame_;
     std::vector<std::string> uncommitted_;
-    std::uint64_t commits_in_doubt_ = 0;            // from the damage on, including damaged ones
-    std::map<std::uint32_t, std::uint64_t> pages_;  // offset in the log of each page's last content
-    std::map<std::uint32_t, std::uint64_t> uncommitted_pages_;
+    std::uint64_t commits_in_doubt_ = 0;   // from the damage on, including damaged ones
+    PageVersions pages_;                   // the last version of each page
+    std::uint32_t pages_of_database_ = 0;  // after the last whole commit
+    PageVersions uncommitted_pages_;
     Checksum before_;
     bool is_big_endian_ = false;
     bool is_sound_ = false;
-    bool has_salts_of_frames_ = false;
 };
+
+}  // namespace
 
 std::uint32_t page_size_of(std::string_view database_header) {
     if (database_header.size() < kDatabaseHeaderBytes) return 0;
     const std::uint32_t size = big_endian(database_header, kPageSizeOffset) >> 16U;
     return size == 1 ? 65'536 : size;
 }
-
-}  // namespace
 
 std::uint32_t change_counter(std::string_view database_header) {
     return big_endian(database_header, kChangeCounterOffset);
@@ -259,8 +327,8 @@ Result<std::optional<LogContent>> read_log(const fs::path& database, std::string
         }
         LogScan scan(reader, page_size_of(database_header));
         content = scan.run();
-        if (content && content->commits_behind_damage > 0) {
-            const Result<bool> is_there = scan.is_in(read, content->page_size);
+        if (content && content->commits_behind_damage >= kCommitsOfDamage) {
+            const Result<bool> is_there = scan.is_in(read);
             if (!is_there) return std::unexpected(is_there.error());
             content->is_in_database = *is_there;
         }
@@ -270,6 +338,10 @@ Result<std::optional<LogContent>> read_log(const fs::path& database, std::string
                     fmt::format("{} cannot be read", path.native()), std::generic_category().message(reader.problem()));
     }
     return content;
+}
+
+bool has_lost_commits(const LogContent& log) {
+    return log.commits_behind_damage >= kCommitsOfDamage && !log.is_in_database;
 }
 
 namespace {
@@ -282,8 +354,11 @@ bool may_grow_from(std::uint32_t pages, const LogContent& log) {
 
 }  // namespace
 
-// Two cases are exceptions: an older cairn, or another program, may have started the log without the first page, or
-// with a counter that its last log has had already (the engine counts on only after it has read the page anew).
+// A power cut while the log is moved into the database can leave the first half of a later header and the second half
+// of an earlier one. Such a header does not say its size, and its counter is one between theirs.
+//
+// Two more cases are exceptions: an older cairn, or another program, may have started the log without the first page,
+// or with a counter that its last log has had already (the engine counts on only after it has read the page anew).
 bool belongs_to(const LogContent& log, std::string_view database_header) {
     if (log.commits_sound == 0) return true;  // the engine would replay nothing
     if (page_size_of(database_header) != log.page_size) return false;
@@ -294,8 +369,9 @@ bool belongs_to(const LogContent& log, std::string_view database_header) {
         return !says_its_size || std::ranges::all_of(log.pages_of_database, [&](auto each) { return each == pages; });
     }
     if (std::ranges::find(log.database_headers, database_header) != log.database_headers.end()) return true;
-    const std::uint32_t first = change_counter(log.database_headers.front());
-    return (counter == first || counter + 1 == first) && (!says_its_size || may_grow_from(pages, log));
+    const std::uint32_t before = change_counter(log.database_headers.front()) - 1;
+    if (!says_its_size) return counter - before <= change_counter(log.database_headers.back()) - before;
+    return counter - before <= 1 && may_grow_from(pages, log);
 }
 
 }  // namespace cairn::sqlite

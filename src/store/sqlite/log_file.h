@@ -32,11 +32,19 @@ inline constexpr std::size_t kFrameHeaderBytes = 24;
 /// Says whether changes go to a log first. (In a copy made by VACUUM INTO they do not, until it is opened for writing.)
 [[nodiscard]] bool has_log_mode(std::string_view database_header);
 
+/// The page size that this header says, or 0.
+[[nodiscard]] std::uint32_t page_size_of(std::string_view database_header);
+
 /// The path of this database's log.
 [[nodiscard]] std::filesystem::path log_of(const std::filesystem::path& database);
 
 /// The salts that every frame of the log repeats, from its header; empty if there is no log.
 [[nodiscard]] std::string salts_of_log(const std::filesystem::path& database);
+
+/// A power cut in the middle of a commit can leave the commit's last pages whole behind others that are not. So one
+/// commit behind damage need never have been acknowledged. Of two, the first was: a commit begins only when the one
+/// before it is on disk.
+inline constexpr std::uint64_t kCommitsOfDamage = 2;
 
 struct LogContent {
     bool has_sound_header = false;
@@ -46,8 +54,9 @@ struct LogContent {
     std::uint64_t commits_sound = 0;  // commits among those frames
     /// Commits of this same log from a damaged frame to the last whole one. To the engine, the log ends before.
     std::uint64_t commits_behind_damage = 0;
-    /// Set for a damaged log that the database has completely, including those commits. A power cut while the log
-    /// starts anew leaves exactly that.
+    /// Set for a log with `kCommitsOfDamage` behind damage that the database has completely, including those commits. A
+    /// power cut while the log starts anew leaves exactly that: it can destroy the header, of a log that is in the
+    /// database already.
     bool is_in_database = false;
     std::uint64_t frames_of_first_commit = 0;
     std::uint32_t pages_after_first_commit = 0;
@@ -58,11 +67,14 @@ struct LogContent {
 /// Reads this many bytes of the database at an offset, or as many as there are.
 using DatabaseReader = std::function<Result<std::string>(std::size_t bytes, std::uint64_t offset)>;
 
-/// Reads the log. Empty: there is no log, or there are only zeros where its header would be. `database_header` gives
-/// the page size if the log's own header does not. `read` is only called if the log is damaged.
+/// Reads the log. Empty: there is no log, or only a part of a header (a power cut while the log began), or only zeros.
+/// `database_header` gives the page size if the log's own header does not. `read` is only called if the log is damaged.
 /// Errors: kReadOnly, kUnavailable (the log cannot be read), those of `read`.
 [[nodiscard]] Result<std::optional<LogContent>> read_log(const std::filesystem::path& database,
                                                          std::string_view database_header, const DatabaseReader& read);
+
+/// Says whether acknowledged commits are in this log behind damage, where the engine does not find them.
+[[nodiscard]] bool has_lost_commits(const LogContent& log);
 
 /// Says whether this log continues this database. Each log of ours holds the database's first page (see `Transaction`).
 /// So a database that the log continues is in the state just before the first of those pages, or in the state of one of

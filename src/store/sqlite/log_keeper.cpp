@@ -34,10 +34,6 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kDamagedMark = ".damaged-";
 
-// A power cut in the middle of a commit can leave the commit's last pages whole behind others that are not. So one
-// commit behind damage need never have been acknowledged. The next commit begins only when the last is on disk.
-constexpr std::uint64_t kCommitsAcknowledged = 2;
-
 Error log_file_error(const fs::path& path, std::string_view what, int system_error) {
     return {.code = code_of_system_error(system_error, ErrorCode::kUnavailable),
             .message = fmt::format("{}: {}", path.native(), what),
@@ -159,6 +155,10 @@ Status keep_damaged(const fs::path& database, const LogContent& log, const LogSi
     return {};
 }
 
+Status keep_if_damaged(const fs::path& database, const std::optional<LogContent>& log, const LogSink& sink) {
+    return log && has_lost_commits(*log) ? keep_damaged(database, *log, sink) : Status();
+}
+
 // Checks that the programs that use the log have a lock file that others find. A program that has just begun to open
 // the store has not made one yet, and a program that keeps all others out does not need one. So we wait for both; if
 // the second stays, the engine then reports that it is busy.
@@ -212,10 +212,6 @@ DatabaseReader reader_of(Connection& connection) {
     return [&connection](std::size_t bytes, std::uint64_t offset) { return connection.peek(bytes, offset); };
 }
 
-bool has_lost_commits(const LogContent& log) {
-    return log.commits_behind_damage >= kCommitsAcknowledged && !log.is_in_database;
-}
-
 // The reason that the log cannot be this database's; empty if it can.
 std::string_view why_not(const std::optional<LogContent>& log, std::string_view header) {
     if (header.empty()) return "the log (-wal) was left by another database, and this one is empty";
@@ -258,6 +254,7 @@ Status keep_log(Connection& connection, const fs::path& database, bool may_write
         if (Status status = check_kind(file); !status) return status;
     }
     if (Status status = check_lock_file(connection, database); !status) return status;
+    if (!has_bytes(path)) connection.note_log_is_judged();
     if (!has_bytes(path) && !has_bytes(lock_file_of(database))) return {};
     // Being alone is enough to look at the log. The lock hides from others that the log is being moved.
     constexpr std::chrono::seconds kPatience(2);
@@ -277,8 +274,17 @@ Status keep_log(Connection& connection, const fs::path& database, bool may_write
         return fail(ErrorCode::kReadOnly,
                     fmt::format("{}: {}: open it once for writing, which sets the log aside", database.native(), why));
     }
-    const bool is_damaged = *content && has_lost_commits(**content);
-    return may_write && is_damaged ? keep_damaged(database, **content, log) : Status();
+    if (!may_write) return {};
+    connection.note_log_is_judged();
+    return keep_if_damaged(database, *content, log);
+}
+
+Status keep_lost_commits(Connection& connection, const fs::path& database, const LogSink& log) {
+    const Result<std::string> header = connection.peek(kDatabaseHeaderBytes);
+    if (!header) return std::unexpected(header.error());
+    const Result<std::optional<LogContent>> content = read_log(database, *header, reader_of(connection));
+    if (!content) return std::unexpected(content.error());
+    return keep_if_damaged(database, *content, log);
 }
 
 Status set_aside_leftovers(const fs::path& database, const LogSink& log) {

@@ -40,6 +40,12 @@ private:
 [[nodiscard]] Status keep_log(Connection& connection, const std::filesystem::path& database, bool may_write,
                               const LogSink& log);
 
+/// Keeps a copy of the log if acknowledged commits are in it behind damage. Call it before anything in the log is
+/// written over or cut off that the engine does not see. The caller must hold the write lock, so that the log stays as
+/// it is. Errors: kStorageFull, kUnavailable (it cannot be read or copied).
+[[nodiscard]] Status keep_lost_commits(Connection& connection, const std::filesystem::path& database,
+                                       const LogSink& log);
+
 /// Call it for a database that is about to get its name: a log there cannot belong to it. Only under a FolderLock.
 [[nodiscard]] Status set_aside_leftovers(const std::filesystem::path& database, const LogSink& log);
 

@@ -25,6 +25,7 @@ constexpr char kReadFirstPage[] = "PRAGMA application_id";
 constexpr char kWriteFirstPage[] = "PRAGMA application_id = 1129467441";
 static_assert(kApplicationId == 1129467441);
 constexpr char kJournalMode[] = "PRAGMA journal_mode";
+constexpr char kPageSize[] = "PRAGMA page_size";
 
 // An empty view may have a null address, which the engine takes for NULL.
 const char* address_of(std::string_view bytes) {
@@ -187,8 +188,8 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::filesystem::path
 }
 
 Connection::~Connection() {
-    statements_.clear();
     leave_other_files_alone();
+    statements_.clear();
     sqlite3_close(database_);
 }
 
@@ -361,14 +362,47 @@ Status Connection::check_files_at_times() {
     return check_files();
 }
 
-Status Connection::cut_off_leftovers() {
+Status Connection::begin_writing() {
+    if (Status status = use(Transaction::kWrite).run(); !status) return status;
+    if (Status status = check_files(); !status) return status;
+    return clean_behind_log();
+}
+
+Status Connection::clean_behind_log() {
     sqlite3_file* const file = log();
     if (file == nullptr) return {};
-    const void* const index = shared_index();
-    const int result_code =
-        index == nullptr ? SQLITE_IOERR_SHMMAP : sqlite::cut_off_leftovers(*file, read_index_as_writer(index));
-    if (result_code == SQLITE_OK) return {};
-    return std::unexpected(error(result_code));
+    if (page_size_ == 0) {
+        const Result<std::int64_t> page_size = query_integer(kPageSize);
+        if (!page_size) return std::unexpected(page_size.error());
+        page_size_ = static_cast<std::uint32_t>(*page_size);
+    }
+    const void* const memory = shared_index();
+    if (memory == nullptr) return std::unexpected(error(SQLITE_IOERR_SHMMAP));
+    const LogIndex index = read_index_as_writer(memory);
+    const Look look = has_looked_behind_log_ ? Look::kNearby : Look::kEverywhere;
+    const BehindLog behind = look_behind(*file, index, page_size_, look);
+    if (behind.result_code != SQLITE_OK) return std::unexpected(error(behind.result_code));
+    if (behind.may_have_lost_commits && keep_lost_commits_) {
+        if (Status status = keep_lost_commits_(); !status) return status;
+    }
+    if (behind.has_leftovers) {
+        if (const int result_code = cut_off_leftovers(*file, index); result_code != SQLITE_OK) {
+            return std::unexpected(error(result_code));
+        }
+    }
+    has_looked_behind_log_ = log_is_judged_ = true;
+    return {};
+}
+
+// The engine empties or deletes a log without a look at what it cannot read of it. Nobody has looked yet if others had
+// the log open before this connection, and it has not written.
+bool Connection::may_give_up_log() {
+    if (log_is_judged_ || !keep_lost_commits_ || log() == nullptr) return true;
+    if (in_transaction() || broken_) return false;
+    const Deadline patience = std::exchange(deadline_, Deadline::min());
+    const bool is_clean = begin_writing().has_value();
+    deadline_ = patience;
+    return (!in_transaction() || end_transaction(kRollback) == SQLITE_OK) && is_clean;
 }
 
 Status Connection::check_log() {
@@ -391,7 +425,7 @@ void Connection::leave_other_files_alone() {
     try {
         if (is_read_only()) checkpoint_on_close(files_->log_is_empty());  // so that reading leaves no files behind
         const LiveFiles::State state = look_at_files().state;
-        if (state == LiveFiles::State::kSound) return;
+        if (state == LiveFiles::State::kSound && may_give_up_log()) return;
         const bool log_is_ours = state == LiveFiles::State::kLogRemoved || state == LiveFiles::State::kMoved;
         if (log_is_ours && !in_transaction()) {
             deadline_ = Deadline::min();
@@ -431,6 +465,7 @@ bool Connection::file_moved() const {
 
 int Connection::checkpoint(bool truncate) {
     if (!check_files()) return SQLITE_IOERR;
+    if (truncate && !may_give_up_log()) return SQLITE_BUSY;
     const Deadline patience = std::exchange(deadline_, Deadline::min());
     const int mode = truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
     const int result_code = sqlite3_wal_checkpoint_v2(database_, "main", mode, nullptr, nullptr);
@@ -510,9 +545,7 @@ Status Transaction::begin(std::string_view kind) {
 // The engine increments the counter of the first page as it last read it, so that page is read anew.
 Status Transaction::begin_writing() {
     for (bool has_forgotten = false;; has_forgotten = true) {
-        if (Status status = connection_.use(kWrite).run(); !status) return status;
-        if (Status status = connection_.check_files(); !status) return status;
-        if (Status status = connection_.cut_off_leftovers(); !status) return status;
+        if (Status status = connection_.begin_writing(); !status) return status;
         if (!connection_.log_may_begin_anew()) return {};
         if (has_forgotten) return connection_.use(kWriteFirstPage).run();
         rollback();

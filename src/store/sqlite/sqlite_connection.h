@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -159,15 +160,22 @@ public:
     /// That error, if acknowledged commits may be gone.
     const std::optional<Error>& loss() const { return loss_; }
 
-    /// Leaves nothing behind the log's end that the next commit would write over (see log_leftovers.h). The caller must
-    /// have begun to write. Errors: kUnavailable (nothing was written).
-    [[nodiscard]] Status cut_off_leftovers();
+    /// Begins to write: takes the write lock, checks the files, and leaves nothing behind the log's end that the next
+    /// commit would write over (see log_leftovers.h). Errors: kUnavailable (nothing was written), those of the keeper.
+    [[nodiscard]] Status begin_writing();
+    /// Keeps commits that lie behind damage in the log, where the engine does not find them, before they are written
+    /// over or deleted. It runs under the write lock.
+    using LostCommitsKeeper = std::function<Status()>;
+    void keep_lost_commits_by(LostCommitsKeeper keeper) { keep_lost_commits_ = std::move(keeper); }
+    /// Call it when the log has been examined as a whole while nobody else could use it.
+    void note_log_is_judged() { log_is_judged_ = true; }
     /// Says whether a write may start the log anew. The caller must have begun to write.
     bool log_may_begin_anew() const;
     /// Makes the next transaction read every page again.
     void forget_pages();
 
     /// Moves as much of the log as possible into the database; `truncate` also gives the log's space back. Never waits.
+    /// "Busy" also means that the log has commits behind damage that could not be kept.
     int checkpoint(bool truncate);
 
     /// Sets whether the last connection to a file moves the log into the database when it is closed (it does by
@@ -194,6 +202,8 @@ private:
     LiveFiles::Finding look_at_files();
     [[nodiscard]] Status act_on(const LiveFiles::Finding& finding);
     void leave_other_files_alone();
+    [[nodiscard]] Status clean_behind_log();
+    bool may_give_up_log();
 
     struct Finalize {
         void operator()(sqlite3_stmt* statement) const noexcept;
@@ -212,6 +222,10 @@ private:
     std::chrono::steady_clock::time_point looked_at_files_;
     bool lost_files_ = false;
     std::optional<Error> loss_;
+    LostCommitsKeeper keep_lost_commits_;
+    bool log_is_judged_ = false;
+    bool has_looked_behind_log_ = false;
+    std::uint32_t page_size_ = 0;  // 0: not known yet
 };
 
 /// A transaction that is rolled back unless it was committed. The first one that writes to a new log also writes the
