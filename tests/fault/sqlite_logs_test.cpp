@@ -367,12 +367,16 @@ TEST(SqliteLogs, ALogThatIsWrittenMeanwhileNeverLooksDamaged) {
     ChildProcess writer([&](const Channel& parent) {
         const auto other = open_sqlite_store(dir / "other.db").value();
         parent.say(1);
-        for (std::int64_t version = 1;; ++version) {
-            if (!save(*other, "run", version, 20'000)) return 1;
+        for (std::int64_t version = 0; parent.hear();) {
+            for (int saves = 0; saves < 100; ++saves) {
+                if (!save(*other, "run", ++version, 20'000)) return 1;
+            }
         }
+        return 0;
     });
     ASSERT_TRUE(writer.channel().hear().has_value());
     for (int round = 0; round < 20; ++round) {
+        writer.channel().say(1);
         const auto reader = open_sqlite_store(dir / "other.db", {.read_only = true}).value();
         EXPECT_THAT(problems_of(*reader), testing::IsEmpty());
     }
