@@ -1,7 +1,7 @@
 // Goal: each queued save ends by its own deadline with a true answer. The saves behind it are stored all the same, on
-// the head that there is then. There is always a thread that makes the next commit. Method: calls of the public
+// the head that there is then. Method: calls of the public
 // service, over a memory store. Its commits are held up until saves are queued, one of which leaves the queue, comes
-// too late or fails. Where it matters which thread commits, the others are kept busy.
+// too late or fails.
 
 #include "support/group_commit.h"
 #include "support/seed.h"
@@ -132,20 +132,22 @@ TEST_P(BehindDropped, NoneFallsBackAndEachIsWhereItsReceiptSays) {
 INSTANTIATE_TEST_SUITE_P(, BehindDropped, testing::Bool(),
                          [](const auto& one) { return one.param ? "AtTheCommit" : "FromTheQueue"; });
 
-// Each wants a conflict if another writer saves in between; saves of this service that were dropped are none.
+// Makes a save that wants a conflict if another writer saves in between.
+StatePersistenceRequest make_strict_step(std::int64_t step, milliseconds timeout = std::chrono::minutes(10)) {
+    StatePersistenceRequest request = make_step("run", step);
+    request.on_conflict = OnConflict::kFail;
+    request.timeout = timeout;
+    return request;
+}
+
+// Saves of this service that were dropped are no conflict.
 TEST_F(BehindOther, TwoThatLeaveTheQueueTheLaterOneFirstAreNoConflict) {
     bench.hold_up();
-    const auto refusing = [](std::int64_t step, milliseconds timeout) {
-        StatePersistenceRequest request = make_step("run", step);
-        request.on_conflict = OnConflict::kFail;
-        request.timeout = timeout;
-        return request;
-    };
-    Answer first = bench.in_background(refusing(1, milliseconds(1'000)));
+    Answer first = bench.in_background(make_strict_step(1, milliseconds(1'000)));
     ASSERT_TRUE(bench.becomes_queued(2));
-    Answer second = bench.in_background(refusing(2, milliseconds(100)));
+    Answer second = bench.in_background(make_strict_step(2, milliseconds(100)));
     ASSERT_TRUE(bench.becomes_queued(3));
-    Answer last = bench.service().save_async(refusing(3, milliseconds(600'000)));
+    Answer last = bench.service().save_async(make_strict_step(3));
     EXPECT_EQ(code_of(second.get()), ErrorCode::kUnavailable);
     EXPECT_EQ(code_of(first.get()), ErrorCode::kUnavailable);
     bench.let_go();
@@ -225,6 +227,52 @@ TEST_F(BehindOther, ADroppedParentIsNotFound) {
     EXPECT_EQ(code_of(answer.get()), ErrorCode::kNotFound);
     EXPECT_TRUE(bench.on_disk("run").empty());
 }
+
+// The later one is dropped when the batch is made, the earlier one when the batch has failed.
+TEST_F(BehindOther, TwoThatAreDroppedInSeveralTriesAreNoConflict) {
+    bench.hold_up();
+    bench.store->before_commit([](std::span<const RunBatch>) { wait_until_past(milliseconds(300)); });
+    bench.store->inject({.code = ErrorCode::kUnavailable, .nth = 2});
+    Answer first = bench.service().save_async(make_strict_step(1, milliseconds(300)));
+    Answer second = bench.service().save_async(make_strict_step(2, milliseconds(1)));
+    Answer last = bench.service().save_async(make_strict_step(3));
+    wait_until_past(milliseconds(1));
+    bench.let_go();
+    EXPECT_EQ(code_of(second.get()), ErrorCode::kUnavailable);
+    EXPECT_EQ(code_of(first.get()), ErrorCode::kUnavailable);
+    expect_saved(last, 1);
+}
+
+// The parameter says whether another writer saves in between.
+class BehindRefused : public BehindOther, public testing::WithParamInterface<bool> {};
+
+TEST_P(BehindRefused, AStrictSaveHasAConflictWithAnotherWriterOnly) {
+    StatePersistenceRequest taken = make_step("run", 1);
+    taken.snapshot_id = "mine";
+    ASSERT_TRUE(StatePersistenceService(bench.inner).save_agent_state(taken).has_value());
+    bench.hold_up();
+    StatePersistenceRequest bad = make_step("run", 2);
+    bad.snapshot_id = "mine";
+    Answer refused = bench.service().save_async(bad);
+    Answer first = bench.service().save_async(make_strict_step(3));
+    Answer second = bench.service().save_async(make_strict_step(4));
+    if (GetParam()) {
+        ASSERT_TRUE(StatePersistenceService(bench.inner).save_agent_state(make_step("run", 9)).has_value());
+    }
+    bench.let_go();
+    EXPECT_EQ(code_of(refused.get()), ErrorCode::kAlreadyExists);
+    if (GetParam()) {
+        EXPECT_EQ(code_of(first.get()), ErrorCode::kConflict);
+        EXPECT_EQ(code_of(second.get()), ErrorCode::kConflict);
+        EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 9}));
+    } else {
+        expect_saved(first, 2);
+        expect_saved(second, 3);
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(, BehindRefused, testing::Bool(),
+                         [](const auto& one) { return one.param ? "OfAnotherWriter" : "Alone"; });
 
 // One thread saves a run in order, often with a short timeout, on a slow store. Now and then another writer moves the
 // head.

@@ -24,6 +24,9 @@ struct Landing {
     std::int64_t version = 0;     ///< its own, or, if it was dropped, the one that it was prepared on.
     std::string snapshot_id;      ///< Empty: the head's id is not known.
     std::int64_t dropped = 0;     ///< The number of dropped saves up to it that were prepared one on top of the other.
+    /// Set if it was dropped and had followed another save: the landing of that one, which may change yet, is the head
+    /// behind it. `dropped` then counts from there.
+    std::shared_ptr<const Landing> instead = nullptr;
     bool has_left_queue = false;  ///< No save may be queued behind it. Guarded by the batcher's mutex.
 };
 
