@@ -1,7 +1,7 @@
 // Goal: each queued save ends by its own deadline with a true answer. The saves behind it are stored all the same, on
-// the head that there is then. Method: calls of the public
+// the head that there is then. There is always a thread that makes the next commit. Method: calls of the public
 // service, over a memory store. Its commits are held up until saves are queued, one of which leaves the queue, comes
-// too late or fails.
+// too late or fails. Where it matters which thread commits, the others are kept busy.
 
 #include "support/group_commit.h"
 #include "support/seed.h"
@@ -14,6 +14,7 @@
 #include <map>
 #include <random>
 #include <set>
+#include <stdexcept>
 
 namespace cairn::test {
 namespace {
@@ -553,6 +554,156 @@ TEST_F(GroupCommit, ADeadlineThatPassesDuringTheCommitIsAnsweredTruly) {
     const Receipt again = bench.service().save_agent_state(make_step("run", 1)).value();
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1}));
     EXPECT_EQ(again.version, 1);
+}
+
+// The flush waits for the newest save of each run. That of "run" leaves the queue; by then a held one is the newest.
+TEST_F(GroupCommit, AFlushReleasesAHeldSaveThatItMeetsLater) {
+    bench.store->set_commits_at_once(3);
+    bench.hold_up();
+    ASSERT_TRUE(bench.service().save_agent_state(make_step("run", 1, kAsync)).has_value());
+    bench.gate.await(2);
+    StatePersistenceRequest impatient = make_step("run", 2, kSync);
+    impatient.timeout = milliseconds(500);
+    Answer leaving = bench.in_background(impatient);
+    ASSERT_TRUE(bench.becomes_queued(3));
+    ASSERT_TRUE(bench.service().save_agent_state(make_step("signal", 1, kExit)).has_value());
+    auto flushed = std::async(std::launch::async, [&] { return bench.service().flush_all(std::chrono::seconds(20)); });
+    bench.gate.await(3);  // the flush has begun: it has released what was held
+    ASSERT_TRUE(bench.service().save_agent_state(make_step("run", 3, kExit)).has_value());
+    EXPECT_EQ(code_of(leaving.get()), ErrorCode::kUnavailable);
+    bench.let_go();
+    EXPECT_TRUE(flushed.get().has_value());
+    EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 3}));
+}
+
+// A sharer may wait for longer than the service's timeout, from which the deadline of a held save is made.
+TEST(QueuedSave, ThatIsHeldKeepsTheDeadlineOfACallerThatSharesItsFate) {
+    QueueBench bench;
+    bench.options.timeout = milliseconds(100);
+    bench.gate.close();
+    StatePersistenceRequest patient = make_step("blocker", 1, kSync);
+    patient.timeout = std::chrono::minutes(10);
+    Answer blocker = bench.in_background(patient);
+    bench.gate.await(1);
+    ASSERT_TRUE(bench.service().save_agent_state(make_step("run", 1, kExit)).has_value());
+    patient = make_step("run", 1, kSync);
+    patient.timeout = std::chrono::minutes(10);
+    Answer sharer = bench.service().save_async(patient);
+    wait_until_past(milliseconds(100));
+    bench.gate.open();
+    EXPECT_TRUE(blocker.get().has_value());
+    const Result<Receipt> shared = sharer.get();
+    ASSERT_TRUE(shared.has_value()) << shared.error().to_string();
+    EXPECT_EQ(shared->outcome, Outcome::kDeduplicated);
+}
+
+// The clock fails once the save has found the one that it would replace.
+TEST(QueuedSave, KeepsItsIdIfTheSaveThatWasToReplaceItFallsBack) {
+    class FailingClock final : public Clock {
+    public:
+        Timestamp now() override {
+            if (fails.exchange(false)) throw std::runtime_error("of the test");
+            return kEpoch;
+        }
+        std::atomic<bool> fails = false;
+    };
+    const auto clock = std::make_shared<FailingClock>();
+    QueueBench bench;
+    bench.options.latest_only = true;
+    bench.options.runtime.clock = clock;
+    OptimizedStatePersistence service(bench.inner, bench.options);
+    const Receipt older = service.save_agent_state(make_step("run", 1, kExit)).value();
+    clock->fails = true;
+    const Receipt newer = service.save_agent_state(make_step("run", 2, kExit)).value();
+    EXPECT_EQ(newer.outcome, Outcome::kFallback);
+    EXPECT_NE(newer.snapshot_id, older.snapshot_id);
+    EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2}));
+}
+
+// ---- a place in the queue ----
+
+TEST_F(GroupCommit, APlaceThatACallerLeavesIsGivenAwayAtOnce) {
+    bench.options.queue_limits.saves_max = 2;
+    bench.hold_up();
+    StatePersistenceRequest impatient = make_step("impatient", 1);
+    impatient.timeout = milliseconds(200);
+    Answer leaving = bench.in_background(impatient);
+    ASSERT_TRUE(bench.becomes_queued(2));
+    Answer newcomer = bench.in_background(make_step("newcomer", 1, kAsync));
+    EXPECT_EQ(code_of(leaving.get()), ErrorCode::kUnavailable);
+    EXPECT_EQ(newcomer.wait_for(std::chrono::seconds(20)), std::future_status::ready) << "it waits for the commit";
+    bench.let_go();
+    EXPECT_EQ(newcomer.get().value().outcome, Outcome::kQueued);
+}
+
+// A caller whose save is too large for the queue commits what is there, one save at a time.
+TEST_F(GroupCommit, ACallerThatWaitsForAPlaceMakesNoCommitAfterItsDeadline) {
+    bench.options.batch_limits.saves_max = 1;
+    bench.options.queue_limits.bytes_max = 4'000;
+    const std::thread::id caller = std::this_thread::get_id();
+    std::atomic<int> commits_of_caller = 0;
+    bench.store->before_commit([&](std::span<const RunBatch>) {
+        if (std::this_thread::get_id() != caller) return;
+        ++commits_of_caller;
+        wait_until_past(milliseconds(50));
+    });
+    for (std::size_t run = 0; run < 4; ++run) {
+        ASSERT_TRUE(bench.service().save_agent_state(make_step(name(run), 1, kExit)).has_value());
+    }
+    StatePersistenceRequest large = make_request("large", fmt::format(R"({{"text":"{}"}})", std::string(9'000, 'x')));
+    large.timeout = milliseconds(50);
+    EXPECT_EQ(code_of(bench.service().save_agent_state(large)), ErrorCode::kUnavailable);
+    EXPECT_LE(commits_of_caller, 1);
+}
+
+// ---- which thread makes the next commit ----
+
+// The service's only thread calls a completion, which does not end before the test lets it.
+class WithABusyThread : public GroupCommit {
+protected:
+    void SetUp() override {
+        std::promise<void> begun;
+        bench.service().save_async(make_step("busy", 1),
+                                   [&, end = may_end.get_future().share()](const Result<Receipt>&) {
+                                       begun.set_value();
+                                       end.wait();
+                                   });
+        begun.get_future().wait();
+    }
+    void TearDown() override { may_end.set_value(); }
+    static bool ends_soon(Answer& answer) {
+        return answer.wait_for(std::chrono::seconds(20)) == std::future_status::ready;
+    }
+
+    std::promise<void> may_end;
+};
+
+// The save that goes alone is tried until its own deadline, which is later than that of the caller.
+TEST_F(WithABusyThread, ACallerCommitsASaveThatIsTriedForLongerThanItWaits) {
+    bench.hold_up();
+    bench.store->inject({.code = ErrorCode::kStorageFull, .nth = 2});
+    Answer patient = bench.service().save_async(make_step("patient", 1));
+    StatePersistenceRequest hasty = make_step("hasty", 1);
+    hasty.timeout = std::chrono::seconds(20);
+    Answer answer = bench.in_background(hasty);
+    ASSERT_TRUE(bench.becomes_queued(3));
+    bench.let_go();
+    ASSERT_TRUE(ends_soon(answer));
+    expect_saved(answer, 1);
+    EXPECT_TRUE(ends_soon(patient));
+}
+
+// The next save has no waiter, and the caller already sleeps when it may be committed.
+TEST_F(WithABusyThread, ASleepingCallerMakesACommitThatNobodyWaitsFor) {
+    bench.options.batch_limits.saves_max = 1;
+    bench.hold_up();
+    ASSERT_TRUE(bench.service().save_agent_state(make_step("first", 1, kAsync)).has_value());
+    Answer answer = bench.in_background(make_step("second", 1));
+    ASSERT_TRUE(bench.becomes_queued(3));
+    wait_until_past(milliseconds(20));  // for it to sleep
+    bench.let_go();
+    EXPECT_TRUE(ends_soon(answer));
+    EXPECT_EQ(bench.on_disk("first"), bench.steps({1}));
 }
 
 }  // namespace

@@ -21,19 +21,6 @@ constexpr std::chrono::milliseconds kAnswerGrace{500};
 /// The time that a thread waits for memory before it tries again.
 constexpr std::chrono::milliseconds kMemoryPause{10};
 
-std::unexpected<Error> still_in_commit_error(const PendingSave& save) {
-    return fail(ErrorCode::kOutcomeUnknown, fmt::format("the save of snapshot {} was still being committed at the "
-                                                        "deadline",
-                                                        save.job.becomes->info.snapshot_id));
-}
-
-std::unexpected<Error> still_shared_error(const PendingSave& save) {
-    return fail(ErrorCode::kOutcomeUnknown,
-                fmt::format("the save of snapshot {} was still queued at the deadline and stays so, because an equal "
-                            "save relies on it",
-                            save.job.becomes->info.snapshot_id));
-}
-
 std::unexpected<Error> runs_still_queued_error(std::size_t saves) {
     return fail(ErrorCode::kUnavailable, fmt::format("{} {} queued at the deadline", saves,
                                                      saves == 1 ? "run still has saves" : "runs still have saves"));
@@ -42,21 +29,22 @@ std::unexpected<Error> runs_still_queued_error(std::size_t saves) {
 }  // namespace
 
 bool Batcher::has_something_to_tell(const Save& save) {
-    return !save->completions_.empty() || (save->is_acknowledged_ && !*save->attempt.result);
+    return !save->listeners_.empty() || (save->is_acknowledged_ && !*save->attempt.result);
 }
 
 /// A caller that waits for a place in the queue.
-struct Batcher::Newcomer {
-    Newcomer(std::deque<Newcomer*>& its_queue, const PendingSave& its_save) : queue(its_queue), save(its_save) {
-        queue.push_back(this);
-    }
-    ~Newcomer() { queue.erase(std::ranges::find(queue, this)); }
-    Newcomer(const Newcomer&) = delete;
-    Newcomer& operator=(const Newcomer&) = delete;
+struct Batcher::Newcomer : WaitingLine<Newcomer>::Place {
+    Newcomer(WaitingLine<Newcomer>& line, const PendingSave& its_save) : Place(line), save(its_save) {}
 
-    std::deque<Newcomer*>& queue;
     const PendingSave& save;
     std::condition_variable may_try;
+};
+
+/// A caller that waits for news of a save.
+struct Batcher::Sleeper : WaitingLine<Sleeper>::Place {
+    Sleeper(WaitingLine<Sleeper>& line, PendingSave& its_save) : Place(line), save(its_save) {}
+
+    PendingSave& save;
 };
 
 /// The completions of one batcher that a thread is calling. One of them may save and wait, and so make this thread
@@ -101,13 +89,13 @@ bool Batcher::replace(const Save& older, const Save& newer) {
     const std::lock_guard lock(mutex_);
     if (is_closing_ || !queue_.replace(older, newer)) return false;
     older->settled_.notify_all();  // its waiters wait for the newer one now
-    pass_on_the_lead();
+    pass_on();
     return true;
 }
 
 Status Batcher::wait_for_room(Lock& lock, const PendingSave& save, Deadline deadline) {
     const bool in_time = wait_in_line(lock, save, deadline);
-    if (Newcomer* next = first_with_room()) next->may_try.notify_one();
+    in_time ? wake_newcomer() : pass_on();
     if (is_closing_) return fail(ErrorCode::kClosed, "the service was closed");
     if (in_time) return {};
     return fail(ErrorCode::kUnavailable,
@@ -131,9 +119,7 @@ bool Batcher::wait_in_line(Lock& lock, const PendingSave& save, Deadline deadlin
 
 // First come, first served, but a run that has its share of the queue keeps no other run waiting.
 Batcher::Newcomer* Batcher::first_with_room() const {
-    const auto found =
-        std::ranges::find_if(newcomers_, [this](const Newcomer* one) { return queue_.has_room(one->save); });
-    return found == newcomers_.end() ? nullptr : *found;
+    return newcomers_.first([this](const Newcomer& one) { return queue_.has_room(one.save); });
 }
 
 // Releases all saves, since a full queue holds none back. Returns whether there is a commit to make now.
@@ -161,7 +147,7 @@ bool Batcher::share(const Save& save, bool is_acknowledged, Deadline deadline) {
     if (save->stage_ == Stage::kCommitting || (save->stage_ == Stage::kQueued && save->attempt.was_tried)) {
         // It may be in the store already, and another writer may have saved since: the caller compares the head anew.
         Save ending = save;
-        if (!wait_until_settled(lock, ending, deadline)) pass_on_the_lead();
+        if (!wait_until_settled(lock, ending, deadline)) pass_on();
         return false;
     }
     if (save->stage_ == Stage::kSettled || save->replaced_by_ != nullptr) return false;
@@ -175,21 +161,30 @@ bool Batcher::share(const Save& save, bool is_acknowledged, Deadline deadline) {
 Result<Receipt> Batcher::wait(Save save, Deadline deadline) {
     Lock lock(mutex_);
     --save->waiters_;  // `submit` has counted this waiter; from here on it counts while it sleeps
-    return wait_as_one_of_many(lock, std::move(save), deadline);
+    std::optional<Receipt> none;
+    return wait_as_one_of_many(lock, save, deadline) ? result_of(*save, none) : leave(*save);
 }
 
-Result<Receipt> Batcher::wait_for_other(Save save, Deadline deadline) {
+Result<Receipt> Batcher::wait_for_other(Save save, Receipt own, Deadline deadline) {
     Lock lock(mutex_);
-    return wait_as_one_of_many(lock, std::move(save), deadline);
+    std::optional<Receipt> receipt = std::move(own);
+    return wait_as_one_of_many(lock, save, deadline) ? result_of(*save, receipt) : leave(*save);
 }
 
-// A caller that leaves before the save has ended gets "nothing was applied" only if nothing will be.
-Result<Receipt> Batcher::wait_as_one_of_many(Lock& lock, Save save, Deadline deadline) {
-    if (wait_until_settled(lock, save, deadline)) return *save->attempt.result;
+// Returns false if the save has not ended by the deadline.
+bool Batcher::wait_as_one_of_many(Lock& lock, Save& save, Deadline deadline) {
+    if (wait_until_settled(lock, save, deadline)) return true;
     wait_until_committed(lock, save, deadline + kAnswerGrace);
-    if (save->stage_ == Stage::kSettled) return *save->attempt.result;
-    if (save->stage_ == Stage::kQueued) return give_up(*save);
-    return still_in_commit_error(*save);
+    return save->stage_ == Stage::kSettled;
+}
+
+// Takes the receipt along if `own` is none.
+Result<Receipt> Batcher::result_of(PendingSave& save, std::optional<Receipt>& own) noexcept {
+    Result<Receipt>& result = *save.attempt.result;
+    if (!result) return std::unexpected(copy_of(result.error()));
+    if (!own) return std::move(*result);
+    own->version = result->version;
+    return std::move(*own);
 }
 
 // Afterwards, the save may be back in the queue.
@@ -200,34 +195,37 @@ void Batcher::wait_until_committed(Lock& lock, const Save& save, Deadline deadli
 
 // Returns false when the deadline has passed.
 bool Batcher::wait_for_news(Lock& lock, const Save& save, Deadline deadline) {
+    const Sleeper self(sleepers_, *save);
     ++save->waiters_;
     const std::cv_status status = save->settled_.wait_until(lock, deadline);
     --save->waiters_;
     return status == std::cv_status::no_timeout;
 }
 
-// The save is queued.
-Result<Receipt> Batcher::give_up(PendingSave& save) {
+// A caller that leaves before the save has ended gets "nothing was applied" only if nothing will be.
+Result<Receipt> Batcher::leave(PendingSave& save) {
+    if (save.stage_ == Stage::kCommitting) return unknown_at_deadline_error(save, "being committed at the deadline");
     if (--save.callers_ > 0) {
-        pass_on_the_lead();
-        return still_shared_error(save);
+        pass_on();
+        return unknown_at_deadline_error(save,
+                                         "queued at the deadline and stays so, because an equal save relies on it");
     }
-    Result<Receipt> error = too_late_error(save);  // made before the save leaves, since it takes memory
     queue_.remove(save);
     save.ended_early_ = true;
-    save.attempt.result = std::move(error);
+    save.attempt.result = too_late_error(save);
     settle(save);
     save.settled_.notify_all();
-    pass_on_the_lead();
-    return *save.attempt.result;
+    pass_on();
+    return std::unexpected(copy_of(save.attempt.result->error()));
 }
 
-void Batcher::tell(Save save, SaveCompletion done) {
+void Batcher::tell(Save save, SaveCompletion done, std::optional<Receipt> own) {
+    PendingSave::Listener listener{.done = std::move(done), .own = std::move(own)};
     Lock lock(mutex_);
     while (save->replaced_by_ != nullptr) save = save->replaced_by_;
     if (save->stage_ != Stage::kSettled) {
         try {
-            save->completions_.push_back(std::move(done));
+            save->listeners_.push_back(std::move(listener));
             return;
         } catch (const std::bad_alloc&) {
             // There is no memory to keep the completion: the caller waits for the save.
@@ -235,7 +233,7 @@ void Batcher::tell(Save save, SaveCompletion done) {
         }
     }
     lock.unlock();
-    cairn::tell<Receipt>(done, *save->attempt.result);
+    cairn::tell<Receipt>(listener.done, result_of(*save, listener.own));
 }
 
 Save Batcher::newest(const std::string& run_id) const {
@@ -246,7 +244,7 @@ Save Batcher::newest(const std::string& run_id) const {
 void Batcher::release(const std::string& run_id) {
     const std::lock_guard lock(mutex_);
     queue_.release(run_id);
-    pass_on_the_lead();
+    pass_on();
 }
 
 // Follows a save that is replaced. Leads when no other thread does.
@@ -279,13 +277,13 @@ Status Batcher::drain_thread(std::string_view thread_id, Deadline deadline) {
     std::vector<Save> newest =
         queue_.newest_of([&](const PendingSave& save) { return save.job.request.thread_id == thread_id; });
     for (const Save& save : newest) queue_.release(save->job.request.run_id);
-    pass_on_the_lead();
+    pass_on();
     return drain(lock, std::move(newest), deadline);
 }
 
 Status Batcher::drain_all(Lock& lock, Deadline deadline) {
     queue_.release_all();
-    pass_on_the_lead();
+    pass_on();
     return drain(lock, queue_.newest_of([](const PendingSave&) { return true; }), deadline);
 }
 
@@ -302,7 +300,7 @@ Status Batcher::drain(Lock& lock, std::vector<Save> newest, Deadline deadline) {
             save = queue_.newest(run_id);
         }
         if (save == nullptr) continue;
-        pass_on_the_lead();
+        pass_on();
         return runs_still_queued_error(newest.size() - i);
     }
     return {};
@@ -327,13 +325,13 @@ Status Batcher::flush_all(Deadline deadline) {
 void Batcher::refuse() {
     const std::lock_guard lock(mutex_);
     is_closing_ = true;
-    for (Newcomer* newcomer : newcomers_) newcomer->may_try.notify_one();
+    newcomers_.for_each([](Newcomer& newcomer) { newcomer.may_try.notify_one(); });
 }
 
+// Takes no memory: the threads must end in any case.
 Status Batcher::close() {
     refuse();
-    // This ends, because saves have deadlines.
-    Status status = flush_all(Deadline::max());
+    Status status = drain_for_good();
     std::vector<std::thread> ending;
     {
         Lock lock(mutex_);
@@ -347,6 +345,17 @@ Status Batcher::close() {
     return status;
 }
 
+// This ends, because saves have deadlines.
+Status Batcher::drain_for_good() {
+    Lock lock(mutex_);
+    LostSaves::Flush flush(lost_, std::nullopt);
+    queue_.release_all();
+    pass_on();
+    while (Save save = queue_.any()) wait_until_settled(lock, save, Deadline::max());
+    if (std::optional<Error> error = flush.take()) return std::unexpected(std::move(*error));
+    return {};
+}
+
 Batcher::Figures Batcher::figures() const {
     const std::lock_guard lock(mutex_);
     return {.size = queue_.size(), .bytes = queue_.bytes()};
@@ -358,7 +367,7 @@ void Batcher::lead(Lock& lock, Deadline deadline) {
     Batch& batch = own.front();
     queue_.take(batch);
     ++leading_;
-    pass_on_the_lead();
+    pass_on();
     lock.unlock();
     commit_(batch, deadline);
     lock.lock();
@@ -371,7 +380,7 @@ void Batcher::lead(Lock& lock, Deadline deadline) {
         untold_.splice(untold_.end(), own);
         lane->has_left_untold_ = true;
     }
-    wake_next();
+    pass_on();
     if (!is_told_later) tell_batches(lock, std::move(own));
 }
 
@@ -379,7 +388,7 @@ void Batcher::lead(Lock& lock, Deadline deadline) {
 std::list<Batcher::Batch> Batcher::make_batch() {
     std::list<Batch> own;
     if (spare_batches_.empty()) {
-        own.emplace_back().reserve(std::max<std::size_t>(batch_saves_max_, 1));
+        own.emplace_back().reserve(batch_saves_max_);
     } else {
         own.splice(own.end(), spare_batches_, spare_batches_.begin());
     }
@@ -434,7 +443,7 @@ void Batcher::tell_batches(Lock& lock, std::list<Batch> batches) {
     spare_batches_.splice(spare_batches_.end(), batches);
 }
 
-void Batcher::tell(const Batch& batch) {
+void Batcher::tell(const Batch& batch) noexcept {
     if (tell_later(batch)) return;
     Telling self{.batcher = this, .outer = Telling::innermost};
     Telling::innermost = &self;
@@ -444,7 +453,7 @@ void Batcher::tell(const Batch& batch) {
 }
 
 // Returns false if this thread is not calling completions, or if there is no memory to keep these.
-bool Batcher::tell_later(const Batch& batch) {
+bool Batcher::tell_later(const Batch& batch) noexcept {
     Telling* outer = Telling::innermost;
     while (outer != nullptr && outer->batcher != this) outer = outer->outer;
     if (outer == nullptr) return false;
@@ -457,32 +466,36 @@ bool Batcher::tell_later(const Batch& batch) {
     return true;
 }
 
-void Batcher::tell_each(const Batch& batch) {
+void Batcher::tell_each(const Batch& batch) noexcept {
     for (const Save& save : batch) {
         if (save->is_acknowledged_ && !*save->attempt.result) report_lost(*save);
-        for (const SaveCompletion& done : save->completions_) cairn::tell<Receipt>(done, *save->attempt.result);
-        save->completions_.clear();
+        for (PendingSave::Listener& one : save->listeners_) cairn::tell<Receipt>(one.done, result_of(*save, one.own));
+        save->listeners_.clear();
     }
 }
 
-// A caller that stops waiting may have been the one that was notified to lead next.
+// Notifies those who can go on now: a thread that leads the next commit, and the first caller that finds a place. A
+// caller that stops waiting calls it too, since it may have been the one that was notified.
+void Batcher::pass_on() {
+    if (can_lead()) pass_on_the_lead();
+    wake_newcomer();
+}
+
+void Batcher::wake_newcomer() {
+    if (Newcomer* const newcomer = first_with_room()) newcomer->may_try.notify_one();
+}
+
+// Notifies a waiter of the next batch to lead it, or a background thread if it has no waiter. If no such thread is
+// free, any other caller leads: the threads that there are may be calling completions that wait for this very caller.
 void Batcher::pass_on_the_lead() {
-    if (can_lead()) wake_next();
-}
-
-// Notifies a waiter of the next batch to lead it, or a background thread if it has no waiter. Then notifies the first
-// caller that finds a place.
-void Batcher::wake_next() {
     if (!untold_.empty()) wake_committer();
-    if (queue_.is_ready()) {
-        PendingSave& next = queue_.next();
-        if (next.waiters_ > 0) {
-            next.settled_.notify_all();
-        } else {
-            wake_committer();
-        }
-    }
-    if (Newcomer* newcomer = first_with_room()) newcomer->may_try.notify_one();
+    if (!queue_.is_ready()) return;
+    PendingSave& next = queue_.next();
+    if (next.waiters_ > 0) return next.settled_.notify_all();
+    if (wake_committer() && idle_committers_ > 0) return;
+    const auto may_lead = [this](const Sleeper& one) { return leading_ == 0 || !queue_.is_in_commit(one.save); };
+    if (Sleeper* const sleeper = sleepers_.first(may_lead)) return sleeper->save.settled_.notify_all();
+    if (Newcomer* const newcomer = newcomers_.front()) newcomer->may_try.notify_one();
 }
 
 // Returns false if the machine has no thread left. The next caller then commits the saves that have no waiter.
@@ -506,7 +519,9 @@ void Batcher::commit_in_background() {
         work_.wait(lock, [this] { return may_end_ || !untold_.empty() || (can_lead() && queue_.is_ready()); });
         --idle_committers_;
         if (!untold_.empty()) {
-            tell_batches(lock, std::exchange(untold_, {}));
+            std::list<Batch> batches = std::exchange(untold_, {});
+            pass_on();  // this thread may have been notified for the sake of the next commit
+            tell_batches(lock, std::move(batches));
         } else if (may_end_) {
             return;
         } else {

@@ -6,17 +6,19 @@
 // which are started with the first of them. As many batches are in flight as the store takes at a time. No two of them
 // have saves of the same run.
 
+#include "base/waiting_line.h"
 #include "persistence/save/lost_saves.h"
 #include "persistence/save/save_queue.h"
 
 #include <cairn/persistence.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstddef>
-#include <deque>
 #include <functional>
 #include <list>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -39,8 +41,10 @@ public:
         : commits_at_once_(commits_at_once),
           commit_(std::move(commit)),
           on_lost_(std::move(on_lost)),
-          batch_saves_max_(batch_limits.saves_max),
-          queue_(batch_limits, limits) {}
+          batch_saves_max_(std::max<std::size_t>(batch_limits.saves_max, 1)),
+          queue_(batch_limits, limits) {
+        spare_batches_.emplace_back().reserve(batch_saves_max_);  // one commit can always be made
+    }
     /// Every save must have ended: call `close` first.
     ~Batcher() = default;
     Batcher(const Batcher&) = delete;
@@ -78,14 +82,16 @@ public:
     bool share(const Save& save, bool is_acknowledged, Deadline deadline);
 
     /// Waits for the end of the save, and returns its result. At its deadline, the last caller that relies on the save
-    /// takes it out of the queue.
-    /// Errors: kUnavailable (it was taken out: nothing was applied and nothing will be), kOutcomeUnknown (others still
+    /// takes it out of the queue. The caller that has queued the save gets the very receipt, so that no memory is
+    /// needed once the save is in the store. Errors: kUnavailable (it was taken out: nothing was applied and nothing
+    /// will be), kOutcomeUnknown (others still
     ///   rely on it, its commit is still under way, or an earlier try may have applied it).
     Result<Receipt> wait(Save save, Deadline deadline);
-    /// Does the same for a save that was shared.
-    Result<Receipt> wait_for_other(Save save, Deadline deadline);
-    /// Calls `done` with the result of the save: now if it has ended, otherwise on the thread that commits it.
-    void tell(Save save, SaveCompletion done);
+    /// Does the same for a save that was shared. `own`: the receipt of this caller, which only lacks the version.
+    Result<Receipt> wait_for_other(Save save, Receipt own, Deadline deadline);
+    /// Calls `done` with the result of the save: now if it has ended, otherwise on the thread that commits it. `own`:
+    /// the same, if the save was shared.
+    void tell(Save save, SaveCompletion done, std::optional<Receipt> own);
 
     /// Returns the newest save of the run that has not ended; null if there is none.
     Save newest(const std::string& run_id) const;
@@ -116,6 +122,7 @@ public:
 
 private:
     struct Newcomer;
+    struct Sleeper;
     struct Telling;
     using Lock = std::unique_lock<std::mutex>;
     using Batch = std::vector<Save>;
@@ -128,14 +135,16 @@ private:
     bool can_lead() const { return leading_ < commits_at_once_; }
     bool should_lead_for(const PendingSave& save, Deadline deadline);
     bool is_next_in_time(Deadline deadline);
-    Result<Receipt> wait_as_one_of_many(Lock& lock, Save save, Deadline deadline);
-    Result<Receipt> give_up(PendingSave& save);
+    bool wait_as_one_of_many(Lock& lock, Save& save, Deadline deadline);
+    Result<Receipt> leave(PendingSave& save);
+    static Result<Receipt> result_of(PendingSave& save, std::optional<Receipt>& own) noexcept;
     bool wait_until_settled(Lock& lock, Save& save, Deadline deadline);
     void wait_until_committed(Lock& lock, const Save& save, Deadline deadline);
-    static bool wait_for_news(Lock& lock, const Save& save, Deadline deadline);
+    bool wait_for_news(Lock& lock, const Save& save, Deadline deadline);
     Status drain(Lock& lock, const std::string& run_id, Deadline deadline);
     Status drain_all(Lock& lock, Deadline deadline);
     Status drain(Lock& lock, std::vector<Save> newest, Deadline deadline);
+    Status drain_for_good();
     void lead(Lock& lock, Deadline deadline);
     void lead_patiently(Lock& lock, Deadline deadline);
     std::list<Batch> make_batch();
@@ -143,12 +152,13 @@ private:
     void settle(Batch& batch);
     void settle(PendingSave& save);
     void report_lost(const PendingSave& save) noexcept;
-    void tell(const Batch& batch);
+    void tell(const Batch& batch) noexcept;
     void tell_batches(Lock& lock, std::list<Batch> batches);
-    bool tell_later(const Batch& batch);
-    void tell_each(const Batch& batch);
+    bool tell_later(const Batch& batch) noexcept;
+    void tell_each(const Batch& batch) noexcept;
+    void pass_on();
     void pass_on_the_lead();
-    void wake_next();
+    void wake_newcomer();
     bool wake_committer();
     void commit_in_background();
 
@@ -162,7 +172,8 @@ private:
     SaveQueue queue_;
     std::list<Batch> spare_batches_;  // emptied batches, kept for their memory
     LostSaves lost_;
-    std::deque<Newcomer*> newcomers_;  // callers that wait for a place, the first in front
+    WaitingLine<Newcomer> newcomers_;  // callers that wait for a place
+    WaitingLine<Sleeper> sleepers_;    // callers that wait for news of a save
     std::size_t leading_ = 0;          // the number of threads that are committing a batch
     int telling_ = 0;                  // the number of threads that are calling completions
     std::list<Batch> untold_;          // settled by threads that must not call completions

@@ -18,15 +18,16 @@ class SeenVersions {
 public:
     explicit SeenVersions(std::size_t runs_max = 65'536) : runs_max_(runs_max) {}
 
-    /// Notes that the head is at `version` now. The caller keeps the order of the run's saves.
-    void note(const std::string& run_id, std::int64_t version);
+    /// Notes that the head is at `version` now. The caller keeps the order of the run's saves. Without memory for it, a
+    /// run that was unknown stays so.
+    void note(const std::string& run_id, std::int64_t version) noexcept;
     /// Notes that the head was at `version` (0: there was no such run) at some time after `find` had answered `found`.
     /// Saves may have come in between.
-    void note_read(const std::string& run_id, std::int64_t version, std::optional<std::int64_t> found);
+    void note_read(const std::string& run_id, std::int64_t version, std::optional<std::int64_t> found) noexcept;
     std::optional<std::int64_t> find(const std::string& run_id) const;
 
 private:
-    void put(const std::string& run_id, std::int64_t version);
+    void put(const std::string& run_id, std::int64_t version) noexcept;
 
     const std::size_t runs_max_;
     mutable std::mutex mutex_;
