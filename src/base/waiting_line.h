@@ -36,18 +36,9 @@ public:
 
     /// The first caller; null if nobody waits.
     Caller* front() const { return static_cast<Caller*>(first_); }
-    /// The first caller that `wanted` accepts; null if there is none.
-    template <class Wanted>
-    Caller* first(const Wanted& wanted) const {
-        for (Place* place = first_; place != nullptr; place = place->behind_) {
-            if (wanted(static_cast<const Caller&>(*place))) return static_cast<Caller*>(place);
-        }
-        return nullptr;
-    }
-    /// Calls `work` with each of them.
-    template <class Work>
-    void for_each(const Work& work) const {
-        for (Place* place = first_; place != nullptr; place = place->behind_) work(static_cast<Caller&>(*place));
+    /// The caller behind this one; null if it is the last.
+    Caller* behind(const Caller& caller) const {
+        return static_cast<Caller*>(static_cast<const Place&>(caller).behind_);
     }
 
 private:

@@ -6,6 +6,8 @@
 // which are started with the first of them. As many batches are in flight as the store takes at a time. No two of them
 // have saves of the same run.
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
 #include "base/waiting_line.h"
 #include "persistence/save/lost_saves.h"
 #include "persistence/save/save_queue.h"
@@ -13,11 +15,9 @@
 #include <cairn/persistence.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstddef>
 #include <functional>
 #include <list>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -124,42 +124,42 @@ private:
     struct Newcomer;
     struct Sleeper;
     struct Telling;
-    using Lock = std::unique_lock<std::mutex>;
     using Batch = std::vector<Save>;
     using Stage = PendingSave::Stage;
 
-    Status wait_for_room(Lock& lock, const PendingSave& save, Deadline deadline);
-    bool wait_in_line(Lock& lock, const PendingSave& save, Deadline deadline);
-    Newcomer* first_with_room() const;
-    bool make_way();
-    bool can_lead() const { return leading_ < commits_at_once_; }
-    bool should_lead_for(const PendingSave& save, Deadline deadline);
-    bool is_next_in_time(Deadline deadline);
-    bool wait_as_one_of_many(Lock& lock, Save& save, Deadline deadline);
-    Result<Receipt> leave(PendingSave& save);
+    Status wait_for_room(const PendingSave& save, Deadline deadline) CAIRN_REQUIRES(mutex_);
+    bool wait_in_line(const PendingSave& save, Deadline deadline) CAIRN_REQUIRES(mutex_);
+    Newcomer* first_with_room() const CAIRN_REQUIRES(mutex_);
+    bool make_way() CAIRN_REQUIRES(mutex_);
+    bool can_lead() const CAIRN_REQUIRES(mutex_) { return leading_ < commits_at_once_; }
+    bool should_lead_for(const PendingSave& save, Deadline deadline) CAIRN_REQUIRES(mutex_);
+    bool is_next_in_time(Deadline deadline) CAIRN_REQUIRES(mutex_);
+    bool wait_as_one_of_many(Save& save, Deadline deadline) CAIRN_REQUIRES(mutex_);
+    Result<Receipt> leave(PendingSave& save) CAIRN_REQUIRES(mutex_);
     static Result<Receipt> result_of(PendingSave& save, std::optional<Receipt>& own) noexcept;
-    bool wait_until_settled(Lock& lock, Save& save, Deadline deadline);
-    void wait_until_committed(Lock& lock, const Save& save, Deadline deadline);
-    bool wait_for_news(Lock& lock, const Save& save, Deadline deadline);
-    Status drain(Lock& lock, const std::string& run_id, Deadline deadline);
-    Status drain_all(Lock& lock, Deadline deadline);
-    Status drain(Lock& lock, std::vector<Save> newest, Deadline deadline);
+    bool listen(Save& save, PendingSave::Listener& listener);
+    bool wait_until_settled(Save& save, Deadline deadline) CAIRN_REQUIRES(mutex_);
+    void wait_until_committed(const Save& save, Deadline deadline) CAIRN_REQUIRES(mutex_);
+    bool wait_for_news(const Save& save, Deadline deadline) CAIRN_REQUIRES(mutex_);
+    Status drain_run(const std::string& run_id, Deadline deadline) CAIRN_REQUIRES(mutex_);
+    Status drain_all(Deadline deadline) CAIRN_REQUIRES(mutex_);
+    Status drain_newest(std::vector<Save> newest, Deadline deadline) CAIRN_REQUIRES(mutex_);
     Status drain_for_good();
-    void lead(Lock& lock, Deadline deadline);
-    void lead_patiently(Lock& lock, Deadline deadline);
-    std::list<Batch> make_batch();
+    void lead(Deadline deadline) CAIRN_REQUIRES(mutex_);
+    void lead_patiently(Deadline deadline) CAIRN_REQUIRES(mutex_);
+    std::list<Batch> make_batch() CAIRN_REQUIRES(mutex_);
     static bool has_something_to_tell(const Save& save);
-    void settle(Batch& batch);
-    void settle(PendingSave& save);
+    void settle(Batch& batch) CAIRN_REQUIRES(mutex_);
+    void settle(PendingSave& save) CAIRN_REQUIRES(mutex_);
     void report_lost(const PendingSave& save) noexcept;
     void tell(const Batch& batch) noexcept;
-    void tell_batches(Lock& lock, std::list<Batch> batches);
+    void tell_batches(std::list<Batch> batches) CAIRN_REQUIRES(mutex_);
     bool tell_later(const Batch& batch) noexcept;
     void tell_each(const Batch& batch) noexcept;
-    void pass_on();
-    void pass_on_the_lead();
-    void wake_newcomer();
-    bool wake_committer();
+    void pass_on() CAIRN_REQUIRES(mutex_);
+    void pass_on_the_lead() CAIRN_REQUIRES(mutex_);
+    void wake_newcomer() CAIRN_REQUIRES(mutex_);
+    bool wake_committer() CAIRN_REQUIRES(mutex_);
     void commit_in_background();
 
     const std::size_t commits_at_once_;
@@ -167,22 +167,21 @@ private:
     const OnLost on_lost_;
     const std::size_t batch_saves_max_;
 
-    mutable std::mutex mutex_;
-    // Guarded by mutex_:
-    SaveQueue queue_;
-    std::list<Batch> spare_batches_;  // emptied batches, kept for their memory
-    LostSaves lost_;
-    WaitingLine<Newcomer> newcomers_;  // callers that wait for a place
-    WaitingLine<Sleeper> sleepers_;    // callers that wait for news of a save
-    std::size_t leading_ = 0;          // the number of threads that are committing a batch
-    int telling_ = 0;                  // the number of threads that are calling completions
-    std::list<Batch> untold_;          // settled by threads that must not call completions
-    bool is_closing_ = false;
-    bool may_end_ = false;
-    std::condition_variable work_;  // for background threads
-    std::condition_variable told_;  // for `close`
-    std::vector<std::thread> committers_;
-    std::size_t idle_committers_ = 0;
+    mutable Mutex mutex_;
+    SaveQueue queue_ CAIRN_GUARDED_BY(mutex_);
+    std::list<Batch> spare_batches_ CAIRN_GUARDED_BY(mutex_);  // emptied batches, kept for their memory
+    LostSaves lost_ CAIRN_GUARDED_BY(mutex_);
+    WaitingLine<Newcomer> newcomers_ CAIRN_GUARDED_BY(mutex_);  // callers that wait for a place
+    WaitingLine<Sleeper> sleepers_ CAIRN_GUARDED_BY(mutex_);    // callers that wait for news of a save
+    std::size_t leading_ CAIRN_GUARDED_BY(mutex_) = 0;          // the number of threads that are committing a batch
+    int telling_ CAIRN_GUARDED_BY(mutex_) = 0;                  // the number of threads that are calling completions
+    std::list<Batch> untold_ CAIRN_GUARDED_BY(mutex_);          // settled by threads that must not call completions
+    bool is_closing_ CAIRN_GUARDED_BY(mutex_) = false;
+    bool may_end_ CAIRN_GUARDED_BY(mutex_) = false;
+    ConditionVariable work_;  // for background threads
+    ConditionVariable told_;  // for `close`
+    std::vector<std::thread> committers_ CAIRN_GUARDED_BY(mutex_);
+    std::size_t idle_committers_ CAIRN_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace cairn

@@ -2,13 +2,13 @@
 
 // A save between its queue and the store.
 
+#include "base/mutex.h"
 #include "persistence/save/head_cache.h"
 #include "persistence/save/snapshot_writer.h"
 
 #include <cairn/persistence.h>
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -91,7 +91,7 @@ private:
     int callers_ = 1;                           // that rely on it and have not been told how it ends
     std::shared_ptr<PendingSave> replaced_by_;  // it is not committed: this save takes its place
     std::vector<Listener> listeners_;
-    std::condition_variable settled_;  // for waiters
+    ConditionVariable settled_;  // for waiters
     int waiters_ = 0;
     Clock::time_point released_at_;  // since when it may be committed
 };

@@ -2,23 +2,22 @@
 
 #include <fmt/format.h>
 
-#include <condition_variable>
-
 namespace cairn {
 
 struct RunLanes::Caller : Lane::Place {
     using Place::Place;
 
     bool has_turn = false;
-    std::condition_variable may_go;
+    ConditionVariable may_go;
 };
 
 Result<RunLanes::Turn> RunLanes::enter(const std::string& run_id, Deadline deadline) {
-    std::unique_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto [found, is_first] = lanes_.try_emplace(run_id);
     if (!is_first) {
         Caller self(found->second);
-        self.may_go.wait_until(lock, deadline, [&] { return self.has_turn; });
+        while (!self.has_turn && self.may_go.wait_until(mutex_, deadline)) {
+        }
         if (!self.has_turn) {
             return fail(ErrorCode::kUnavailable,
                         fmt::format("an earlier save of run \"{}\" was still under way at the deadline", run_id));
@@ -28,7 +27,7 @@ Result<RunLanes::Turn> RunLanes::enter(const std::string& run_id, Deadline deadl
 }
 
 void RunLanes::leave(Entry& entry) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (Caller* const next = entry.second.front()) {
         next->has_turn = true;
         next->may_go.notify_one();  // under the lock, so that the caller still exists

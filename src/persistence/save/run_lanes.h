@@ -2,13 +2,14 @@
 
 // Saves of one run go one after the other, in call order. Saves of different runs do not wait for each other.
 
+#include "base/mutex.h"
 #include "base/text_hash.h"
+#include "base/thread_annotations.h"
 #include "base/waiting_line.h"
 
 #include <cairn/error.h>
 #include <cairn/types.h>
 
-#include <mutex>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -50,8 +51,8 @@ public:
 private:
     void leave(Entry& entry);
 
-    std::mutex mutex_;
-    Lanes lanes_;  // guarded by mutex_; by run id; of the runs with a turn under way
+    Mutex mutex_;
+    Lanes lanes_ CAIRN_GUARDED_BY(mutex_);  // by run id; of the runs with a turn under way
 };
 
 }  // namespace cairn

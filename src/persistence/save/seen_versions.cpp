@@ -6,13 +6,13 @@
 namespace cairn {
 
 void SeenVersions::note(const std::string& run_id, std::int64_t version) noexcept {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     put(run_id, version);
 }
 
 void SeenVersions::note_read(const std::string& run_id, std::int64_t version,
                              std::optional<std::int64_t> found) noexcept {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const std::int64_t* const known = versions_.find(run_id);
     const std::int64_t newest = known == nullptr ? 0 : *known;
     const bool went_back = version < newest && found == newest;
@@ -29,7 +29,7 @@ void SeenVersions::put(const std::string& run_id, std::int64_t version) noexcept
 }
 
 std::optional<std::int64_t> SeenVersions::find(const std::string& run_id) const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const std::int64_t* const known = versions_.find(run_id);
     return known == nullptr ? std::nullopt : std::optional(*known);
 }

@@ -1,10 +1,11 @@
 #pragma once
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
 #include "persistence/save/recent_runs.h"
 
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <string>
 
@@ -27,11 +28,11 @@ public:
     std::optional<std::int64_t> find(const std::string& run_id) const;
 
 private:
-    void put(const std::string& run_id, std::int64_t version) noexcept;
+    void put(const std::string& run_id, std::int64_t version) noexcept CAIRN_REQUIRES(mutex_);
 
     const std::size_t runs_max_;
-    mutable std::mutex mutex_;
-    RecentRuns<std::int64_t> versions_;  // guarded by mutex_
+    mutable Mutex mutex_;
+    RecentRuns<std::int64_t> versions_ CAIRN_GUARDED_BY(mutex_);
 };
 
 }  // namespace cairn
