@@ -6,6 +6,8 @@ if(CAIRN_DEVELOPER_MODE)
   target_compile_options(
     cairn_developer INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast
                               -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough -Werror)
+  # Checks the annotations of src/base/thread_annotations.h.
+  target_compile_options(cairn_developer INTERFACE $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>)
   # Members that a designated initialiser leaves out have their documented default on purpose.
   target_compile_options(cairn_developer INTERFACE -Wno-missing-field-initializers)
   set(CMAKE_EXPORT_COMPILE_COMMANDS ON)

@@ -1,10 +1,10 @@
 #include "base/timer.h"
 
+#include "base/mutex.h"
 #include "base/per_process.h"
+#include "base/thread_annotations.h"
 
-#include <condition_variable>
 #include <map>
-#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -13,12 +13,11 @@ namespace {
 
 /// The timer thread of a process, and the timers that it waits for.
 struct Alarm {
-    std::mutex mutex;
-    std::condition_variable changed;  ///< Another timer has become the first one.
-    std::condition_variable ended;    ///< A call has ended.
-    // Guarded by the mutex:
-    std::multimap<Timer::Time, std::shared_ptr<Timer::Entry>> waiting;
-    std::thread::id thread;  ///< None: not started yet.
+    Mutex mutex;
+    ConditionVariable changed;  ///< Another timer has become the first one.
+    ConditionVariable ended;    ///< A call has ended.
+    std::multimap<Timer::Time, std::shared_ptr<Timer::Entry>> waiting CAIRN_GUARDED_BY(mutex);
+    std::thread::id thread CAIRN_GUARDED_BY(mutex);  ///< None: not started yet.
 
     void run();
 };
@@ -35,23 +34,23 @@ struct Timer::Entry {
 namespace {
 
 void Alarm::run() {
-    std::unique_lock lock(mutex);
+    const MutexLock lock(mutex);
     while (true) {
         if (waiting.empty()) {
-            changed.wait(lock);
+            changed.wait(mutex);
             continue;
         }
         const auto first = waiting.begin();
         if (const Timer::Time time = first->first; std::chrono::steady_clock::now() < time) {
-            changed.wait_until(lock, time);
+            changed.wait_until(mutex, time);
             continue;
         }
         const std::shared_ptr<Timer::Entry> entry = std::move(first->second);
         waiting.erase(first);
         entry->state = Timer::Entry::State::kCalled;
-        lock.unlock();
+        mutex.unlock();
         entry->call();
-        lock.lock();
+        mutex.lock();
         entry->state = Timer::Entry::State::kOver;
         ended.notify_all();
     }
@@ -63,7 +62,7 @@ Timer::Timer(Time time, std::function<void()> call) : entry_(std::make_shared<En
     Alarm& alarm = of_this_process<Alarm>();
     entry_->alarm = &alarm;
     entry_->call = std::move(call);
-    const std::lock_guard lock(alarm.mutex);
+    const MutexLock lock(alarm.mutex);
     if (alarm.thread == std::thread::id()) {
         std::thread thread([&alarm] { alarm.run(); });
         alarm.thread = thread.get_id();
@@ -85,11 +84,11 @@ void Timer::cancel() noexcept {
     if (!entry_) return;
     const std::shared_ptr<Entry> entry = std::exchange(entry_, nullptr);
     Alarm& alarm = *entry->alarm;
-    std::unique_lock lock(alarm.mutex);
+    const MutexLock lock(alarm.mutex);
     if (entry->state == Entry::State::kWaiting) {
         alarm.waiting.erase(entry->place);
     } else if (alarm.thread != std::this_thread::get_id()) {
-        alarm.ended.wait(lock, [&] { return entry->state == Entry::State::kOver; });
+        while (entry->state != Entry::State::kOver) alarm.ended.wait(alarm.mutex);
     }
 }
 

@@ -18,7 +18,7 @@ Result<StatePersistence::AsyncCalls::Ticket> StatePersistence::AsyncCalls::admit
     if (is_forked()) {
         return fail(ErrorCode::kClosed, "the service was made by the process that this one was forked from");
     }
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (is_refusing_) return fail(ErrorCode::kClosed, "the service was closed");
     ++to_begin_;
     ++under_way_;
@@ -28,15 +28,15 @@ Result<StatePersistence::AsyncCalls::Ticket> StatePersistence::AsyncCalls::admit
 StatePersistence::AsyncCalls::Ticket::~Ticket() {
     if (calls_ == nullptr) return;
     has_begun();
-    calls_->count_down(calls_->under_way_);
+    calls_->count_down(&AsyncCalls::under_way_);
 }
 
 // Of those under way, or of those that close.
-void StatePersistence::AsyncCalls::count_down(std::size_t& calls) noexcept {
+void StatePersistence::AsyncCalls::count_down(std::size_t AsyncCalls::* calls) noexcept {
     StatePersistence* left = nullptr;
     {
-        const std::lock_guard lock(mutex_);
-        --calls;
+        const MutexLock lock(mutex_);
+        --(this->*calls);
         if (under_way_ == 0 && closing_ == 0) left = std::exchange(left_, nullptr);
         changed_.notify_all();  // under the lock: without it, this may be gone
     }
@@ -52,7 +52,7 @@ void StatePersistence::AsyncCalls::Ticket::has_begun() {
     if (std::exchange(is_begun_, true)) return;
     std::vector<std::shared_ptr<Closing>> to_close;
     {
-        const std::lock_guard lock(calls_->mutex_);
+        const MutexLock lock(calls_->mutex_);
         if (--calls_->to_begin_ > 0) return;
         to_close.swap(calls_->to_close_);
         calls_->changed_.notify_all();
@@ -65,7 +65,7 @@ void StatePersistence::AsyncCalls::close(StatePersistence& service, const Comple
     try {
         auto closing = std::make_shared<Closing>(service, done);
         {
-            const std::lock_guard lock(mutex_);
+            const MutexLock lock(mutex_);
             is_refusing_ = true;
             if (to_begin_ > 0) {
                 to_close_.push_back(std::move(closing));
@@ -84,7 +84,7 @@ void StatePersistence::AsyncCalls::begin_closing(std::shared_ptr<Closing> closin
     const auto end = [this](Closing& ended, Status status) {
         tell<void>(ended.done, std::move(status));
         ended.done = nullptr;  // which may be the last that holds the service (`let_go`)
-        count_down(closing_);
+        count_down(&AsyncCalls::closing_);
     };
     try {
         executor->submit("", [closing, end] { end(*closing, closing->service.close()); });
@@ -94,25 +94,25 @@ void StatePersistence::AsyncCalls::begin_closing(std::shared_ptr<Closing> closin
 }
 
 void StatePersistence::AsyncCalls::wait_until_begun() {
-    std::unique_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     is_refusing_ = true;
-    changed_.wait(lock, [this] { return to_begin_ == 0; });
+    while (to_begin_ > 0) changed_.wait(mutex_);
 }
 
 void StatePersistence::AsyncCalls::wait_until_ended() {
-    std::unique_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     is_refusing_ = true;
-    changed_.wait(lock, [this] { return under_way_ == 0; });
+    while (under_way_ > 0) changed_.wait(mutex_);
 }
 
 void StatePersistence::AsyncCalls::wait_until_closed() {
-    std::unique_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     is_refusing_ = true;
-    changed_.wait(lock, [this] { return under_way_ == 0 && closing_ == 0; });
+    while (under_way_ > 0 || closing_ > 0) changed_.wait(mutex_);
 }
 
 bool StatePersistence::AsyncCalls::leave_to_the_last(StatePersistence& service) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (under_way_ == 0 && closing_ == 0) return false;
     left_ = &service;
     return true;

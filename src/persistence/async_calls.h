@@ -2,6 +2,8 @@
 
 // The calls of a service that a completion is told of: which are under way, and what they are made of.
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
 #include "persistence/timeouts.h"
 
 #include <cairn/persistence.h>
@@ -10,12 +12,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <exception>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -83,17 +83,16 @@ private:
     struct Closing;
 
     void begin_closing(std::shared_ptr<Closing> closing) noexcept;
-    void count_down(std::size_t& calls) noexcept;
+    void count_down(std::size_t AsyncCalls::* calls) noexcept;
 
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    // Under the mutex:
-    std::size_t to_begin_ = 0;
-    std::size_t under_way_ = 0;  // those to begin too
-    std::size_t closing_ = 0;
-    bool is_refusing_ = false;
-    StatePersistence* left_ = nullptr;  // the service, if nobody holds it any more
-    std::vector<std::shared_ptr<Closing>> to_close_;
+    Mutex mutex_;
+    ConditionVariable changed_;
+    std::size_t to_begin_ CAIRN_GUARDED_BY(mutex_) = 0;
+    std::size_t under_way_ CAIRN_GUARDED_BY(mutex_) = 0;  // those to begin too
+    std::size_t closing_ CAIRN_GUARDED_BY(mutex_) = 0;
+    bool is_refusing_ CAIRN_GUARDED_BY(mutex_) = false;
+    StatePersistence* left_ CAIRN_GUARDED_BY(mutex_) = nullptr;  // the service, if nobody holds it any more
+    std::vector<std::shared_ptr<Closing>> to_close_ CAIRN_GUARDED_BY(mutex_);
 };
 
 template <auto Call, class T, class Request>

@@ -25,12 +25,9 @@
 namespace cairn {
 namespace {
 
-// The receipt of a save that shares the fate of an equal one.
-Result<Receipt> shared(Result<Receipt> receipt) {
-    if (!receipt) return receipt;
-    receipt->outcome = Outcome::kDeduplicated;
-    receipt->frame_bytes = 0;
-    return receipt;
+// The receipt of a save that shares the fate of an equal one. It has the version of that one.
+Receipt shared(const SnapshotInfo& info) {
+    return {.snapshot_id = info.snapshot_id, .outcome = Outcome::kDeduplicated};
 }
 
 }  // namespace
@@ -53,8 +50,8 @@ struct OptimizedStatePersistence::Impl {
     /// A save under way whose end the caller waits for.
     struct Awaited {
         Save save;
-        bool is_shared = false;  ///< It is the save of another caller.
-        Deadline deadline;       ///< The time until which this caller waits.
+        std::optional<Receipt> own;  ///< This caller's, if the save is another one's; made while there is memory.
+        Deadline deadline;           ///< The time until which this caller waits.
     };
     /// A save that has begun: its receipt, or the save under way that will have it.
     using Begun = std::variant<Receipt, Awaited>;
@@ -70,7 +67,7 @@ struct OptimizedStatePersistence::Impl {
     Result<Begun> refuse(const StatePersistenceRequest& request, Error error, Deadline deadline);
     Result<Begun> fall_back(const StatePersistenceRequest& request, std::string snapshot_id, Deadline deadline,
                             Error cause);
-    Result<Receipt> end(const Begun& begun);
+    Result<Receipt> end(Begun begun);
 
     void save_async(const StatePersistenceRequest& request, const SaveCompletion& done);
     Status begin_async(const StatePersistenceRequest& request, const SaveCompletion& done);
@@ -132,7 +129,8 @@ OptimizedStatePersistence::Impl::MaybeBegun OptimizedStatePersistence::Impl::tak
 
 OptimizedStatePersistence::Impl::MaybeBegun OptimizedStatePersistence::Impl::take(
     SharedSave& shared, const StatePersistenceRequest& request, bool /*is_awaited*/, Deadline until) {
-    if (share(request, shared.twin, until)) return queued(shared.twin, request, true, until);
+    Begun begun = queued(shared.twin, request, true, until);
+    if (share(request, shared.twin, until)) return begun;
     if (std::chrono::steady_clock::now() < until) return std::nullopt;
     return still_queued_error(request.run_id);
 }
@@ -140,6 +138,7 @@ OptimizedStatePersistence::Impl::MaybeBegun OptimizedStatePersistence::Impl::tak
 // The save that this one was prepared on, or was to replace, may have gone meanwhile.
 OptimizedStatePersistence::Impl::MaybeBegun OptimizedStatePersistence::Impl::take(
     NewSave& made, const StatePersistenceRequest& request, bool is_awaited, Deadline until) {
+    Begun begun = queued(made.save, request, false, until);
     if (made.replaces) {
         if (!batcher.replace(made.replaces, made.save)) return std::nullopt;
     } else {
@@ -148,16 +147,19 @@ OptimizedStatePersistence::Impl::MaybeBegun OptimizedStatePersistence::Impl::tak
         if (!is_queued) return std::unexpected(is_queued.error());
         if (!*is_queued) return std::nullopt;
     }
-    return queued(made.save, request, false, until);
+    return begun;
 }
 
-// A `sync` save is waited for; any other is acknowledged now.
+// The save as it will have begun. Made before that, because afterwards nothing may fail. A `sync` save is waited for;
+// any other is acknowledged.
 OptimizedStatePersistence::Impl::Begun OptimizedStatePersistence::Impl::queued(const Save& save,
                                                                                const StatePersistenceRequest& request,
                                                                                bool is_shared, Deadline until) const {
     const Durability wanted = preparer.wanted_durability(request);
-    if (wanted == Durability::kSync) return Awaited{.save = save, .is_shared = is_shared, .deadline = until};
     const SnapshotInfo& info = save->job.becomes->info;
+    if (wanted == Durability::kSync) {
+        return Awaited{.save = save, .own = is_shared ? std::optional(shared(info)) : std::nullopt, .deadline = until};
+    }
     return Receipt{.snapshot_id = info.snapshot_id,
                    .outcome = Outcome::kQueued,
                    .durability = wanted,
@@ -195,11 +197,11 @@ Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::
     return std::move(*receipt);
 }
 
-Result<Receipt> OptimizedStatePersistence::Impl::end(const Begun& begun) {
-    const auto* const awaited = std::get_if<Awaited>(&begun);
-    if (awaited == nullptr) return std::get<Receipt>(begun);
-    if (!awaited->is_shared) return batcher.wait(awaited->save, awaited->deadline);
-    return shared(batcher.wait_for_other(awaited->save, awaited->deadline));
+Result<Receipt> OptimizedStatePersistence::Impl::end(Begun begun) {
+    auto* const awaited = std::get_if<Awaited>(&begun);
+    if (awaited == nullptr) return std::get<Receipt>(std::move(begun));
+    if (!awaited->own) return batcher.wait(std::move(awaited->save), awaited->deadline);
+    return batcher.wait_for_other(std::move(awaited->save), std::move(*awaited->own), awaited->deadline);
 }
 
 void OptimizedStatePersistence::Impl::save_async(const StatePersistenceRequest& request, const SaveCompletion& done) {
@@ -210,17 +212,16 @@ void OptimizedStatePersistence::Impl::save_async(const StatePersistenceRequest& 
 // On an error, `done` has not been called and will not be.
 Status OptimizedStatePersistence::Impl::begin_async(const StatePersistenceRequest& request,
                                                     const SaveCompletion& done) {
-    const SaveCompletion counted = [this, timer = stats.start(), state_bytes = request.state_data.size_bytes(),
-                                    done](const Result<Receipt>& receipt) {
+    SaveCompletion counted = [this, timer = stats.start(), state_bytes = request.state_data.size_bytes(),
+                              done](Result<Receipt> receipt) {
         stats.count_save(receipt, state_bytes, timer);
-        tell<Receipt>(done, receipt);
+        tell<Receipt>(done, std::move(receipt));
     };
-    const SaveCompletion counted_as_shared = [counted](const Result<Receipt>& receipt) { counted(shared(receipt)); };
     Result<Begun> begun = guarded([&] { return begin(request, false); });
     if (!begun) {
         counted(std::unexpected(std::move(begun.error())));
     } else if (auto* const awaited = std::get_if<Awaited>(&*begun)) {
-        batcher.tell(std::move(awaited->save), awaited->is_shared ? counted_as_shared : counted);
+        batcher.tell(std::move(awaited->save), std::move(counted), std::move(awaited->own));
     } else {
         counted(std::get<Receipt>(std::move(*begun)));
     }
@@ -269,13 +270,13 @@ Status OptimizedStatePersistence::Impl::close() {
 
 void OptimizedStatePersistence::Impl::report_lost(const SaveJob& job, const Error& error) {
     stats.count_lost();
+    observation.tell_lost(job.request, error);
     core.options.runtime.log({.level = LogLevel::kError,
                               .event = "save_lost",
                               .message = error.to_string(),
                               .fields = {{"run_id", job.request.run_id},
                                          {"snapshot_id", job.becomes->info.snapshot_id},
                                          {"cause", std::string(error_info(error.code).name)}}});
-    observation.tell_lost(job.request, error);
 }
 
 OptimizedStatePersistence::OptimizedStatePersistence(std::shared_ptr<Store> store, const OptimizedOptions& options)
@@ -295,9 +296,9 @@ Result<Receipt> OptimizedStatePersistence::save_agent_state(const StatePersisten
     const auto timer = impl_->stats.start();
     return impl_->observation.of(request, [&] {
         Result<Receipt> receipt = impl_->while_open([&]() -> Result<Receipt> {
-            const Result<Impl::Begun> begun = impl_->begin(request, true);
-            if (!begun) return std::unexpected(begun.error());
-            return impl_->end(*begun);
+            Result<Impl::Begun> begun = impl_->begin(request, true);
+            if (!begun) return std::unexpected(std::move(begun.error()));
+            return impl_->end(std::move(*begun));
         });
         impl_->stats.count_save(receipt, request.state_data.size_bytes(), timer);
         return receipt;

@@ -17,6 +17,8 @@ public:
     /// Calls `work`, which returns a Result, unless the service is closed.
     template <class Work>
     auto while_open(const Work& work) -> decltype(work()) {
+        // Calls that come too late must not keep `wait_for_calls` waiting.
+        if (is_closed_) return fail(ErrorCode::kClosed, "the service was closed");
         const Call call(calls_);
         if (is_closed_) return fail(ErrorCode::kClosed, "the service was closed");
         return guarded(work);

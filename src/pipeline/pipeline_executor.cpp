@@ -4,13 +4,15 @@
 #include "pipeline/lease/executor_identity.h"
 #include "pipeline/run/pipeline_run.h"
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
+
 #include <cairn/pipeline.h>
 #include <cairn/run_events.h>
 #include <cairn/run_lease.h>
 
 #include <fmt/format.h>
 
-#include <mutex>
 #include <stop_token>
 #include <utility>
 
@@ -52,8 +54,9 @@ struct PipelineExecutor::Impl {
     std::shared_ptr<Store> store;
     ExecutorOptions options;
     std::shared_ptr<StatePersistence> service;
-    std::mutex mutex;
-    std::unique_ptr<EventDispatcher> dispatcher;  // null until the first run, and if nobody watches
+    Mutex mutex;
+    std::unique_ptr<EventDispatcher> dispatcher
+        CAIRN_GUARDED_BY(mutex);  // null until the first run, and if nobody watches
 
     RunEvents::Publish publisher();
     Result<PipelineResult> execute(const Pipeline& pipeline, const State& state, const std::string& run_id,
@@ -65,7 +68,7 @@ struct PipelineExecutor::Impl {
 
 RunEvents::Publish PipelineExecutor::Impl::publisher() {
     if (sinks.empty()) return nullptr;
-    const std::lock_guard lock(mutex);
+    const MutexLock lock(mutex);
     if (dispatcher == nullptr) dispatcher = std::make_unique<EventDispatcher>(sinks, options.runtime);
     return [to = dispatcher.get()](const PipelineEvent& event) { to->publish(event); };
 }

@@ -27,7 +27,7 @@ Status SchemeTable::add(StoreScheme scheme) {
     if (!scheme.open) {
         return fail(ErrorCode::kInvalidArgument, fmt::format("the scheme \"{}\" has no open function", scheme.name));
     }
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (std::ranges::find(schemes_, scheme.name, &StoreScheme::name) != schemes_.end()) {
         return fail(ErrorCode::kAlreadyExists, fmt::format("the scheme \"{}\" has an engine already", scheme.name));
     }
@@ -38,7 +38,7 @@ Status SchemeTable::add(StoreScheme scheme) {
 // The text after the scheme is not shown: it can hold a password.
 Result<StoreScheme> SchemeTable::find(std::string_view url) const {
     const std::size_t colon = url.find(':');
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (colon == std::string_view::npos) {
         return fail(ErrorCode::kInvalidArgument, fmt::format("store URL \"{}\": give {}", url, usages()));
     }

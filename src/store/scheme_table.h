@@ -3,10 +3,12 @@
 // The table that says which engine opens which URL: every engine has one row. The library's own rows are in
 // open_store.cpp; other libraries and programs add theirs with `register_store_scheme`.
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
+
 #include <cairn/error.h>
 #include <cairn/store.h>
 
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,10 +26,10 @@ public:
     Result<StoreScheme> find(std::string_view url) const;
 
 private:
-    std::string usages() const;
+    std::string usages() const CAIRN_REQUIRES(mutex_);
 
-    mutable std::mutex mutex_;
-    std::vector<StoreScheme> schemes_;  // guarded by mutex_; in the order in which they were added
+    mutable Mutex mutex_;
+    std::vector<StoreScheme> schemes_ CAIRN_GUARDED_BY(mutex_);  // in the order in which they were added
 };
 
 /// The table of this process, with the library's own engines.

@@ -21,19 +21,6 @@ constexpr std::chrono::milliseconds kAnswerGrace{500};
 /// The time that a thread waits for memory before it tries again.
 constexpr std::chrono::milliseconds kMemoryPause{10};
 
-std::unexpected<Error> still_in_commit_error(const PendingSave& save) {
-    return fail(ErrorCode::kOutcomeUnknown, fmt::format("the save of snapshot {} was still being committed at the "
-                                                        "deadline",
-                                                        save.job.becomes->info.snapshot_id));
-}
-
-std::unexpected<Error> still_shared_error(const PendingSave& save) {
-    return fail(ErrorCode::kOutcomeUnknown,
-                fmt::format("the save of snapshot {} was still queued at the deadline and stays so, because an equal "
-                            "save relies on it",
-                            save.job.becomes->info.snapshot_id));
-}
-
 std::unexpected<Error> runs_still_queued_error(std::size_t saves) {
     return fail(ErrorCode::kUnavailable, fmt::format("{} {} queued at the deadline", saves,
                                                      saves == 1 ? "run still has saves" : "runs still have saves"));
@@ -42,21 +29,22 @@ std::unexpected<Error> runs_still_queued_error(std::size_t saves) {
 }  // namespace
 
 bool Batcher::has_something_to_tell(const Save& save) {
-    return !save->completions_.empty() || (save->is_acknowledged_ && !*save->attempt.result);
+    return !save->listeners_.empty() || (save->is_acknowledged_ && !*save->attempt.result);
 }
 
 /// A caller that waits for a place in the queue.
-struct Batcher::Newcomer {
-    Newcomer(std::deque<Newcomer*>& its_queue, const PendingSave& its_save) : queue(its_queue), save(its_save) {
-        queue.push_back(this);
-    }
-    ~Newcomer() { queue.erase(std::ranges::find(queue, this)); }
-    Newcomer(const Newcomer&) = delete;
-    Newcomer& operator=(const Newcomer&) = delete;
+struct Batcher::Newcomer : WaitingLine<Newcomer>::Place {
+    Newcomer(WaitingLine<Newcomer>& line, const PendingSave& its_save) : Place(line), save(its_save) {}
 
-    std::deque<Newcomer*>& queue;
     const PendingSave& save;
-    std::condition_variable may_try;
+    ConditionVariable may_try;
+};
+
+/// A caller that waits for news of a save.
+struct Batcher::Sleeper : WaitingLine<Sleeper>::Place {
+    Sleeper(WaitingLine<Sleeper>& line, PendingSave& its_save) : Place(line), save(its_save) {}
+
+    PendingSave& save;
 };
 
 /// The completions of one batcher that a thread is calling. One of them may save and wait, and so make this thread
@@ -76,14 +64,14 @@ thread_local Batcher::InLane* Batcher::InLane::of_this_thread = nullptr;
 Batcher::InLane::~InLane() {
     of_this_thread = nullptr;
     if (!has_left_untold_) return;
-    Lock lock(batcher_.mutex_);
+    const MutexLock lock(batcher_.mutex_);
     if (!batcher_.untold_.empty() && !batcher_.wake_committer())
-        batcher_.tell_batches(lock, std::exchange(batcher_.untold_, {}));
+        batcher_.tell_batches(std::exchange(batcher_.untold_, {}));
 }
 
 Result<bool> Batcher::submit(const Save& save, bool is_awaited, Deadline deadline) {
-    Lock lock(mutex_);
-    if (Status status = wait_for_room(lock, *save, deadline); !status) return std::unexpected(status.error());
+    const MutexLock lock(mutex_);
+    if (Status status = wait_for_room(*save, deadline); !status) return std::unexpected(status.error());
     if (save->attempt.follows && save->attempt.follows->has_left_queue) return false;
     queue_.push(save);
     if (is_awaited) {
@@ -91,23 +79,23 @@ Result<bool> Batcher::submit(const Save& save, bool is_awaited, Deadline deadlin
     } else {
         // If there is no thread and no memory until the deadline, the save stays queued, and the next caller commits
         // it.
-        const auto is_in_time = [&] { return std::chrono::steady_clock::now() < deadline; };
-        while (can_lead() && queue_.is_ready() && !wake_committer() && is_in_time()) lead_patiently(lock, deadline);
+        const auto is_in_time = [deadline] { return std::chrono::steady_clock::now() < deadline; };
+        while (can_lead() && queue_.is_ready() && !wake_committer() && is_in_time()) lead_patiently(deadline);
     }
     return true;
 }
 
 bool Batcher::replace(const Save& older, const Save& newer) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (is_closing_ || !queue_.replace(older, newer)) return false;
     older->settled_.notify_all();  // its waiters wait for the newer one now
-    pass_on_the_lead();
+    pass_on();
     return true;
 }
 
-Status Batcher::wait_for_room(Lock& lock, const PendingSave& save, Deadline deadline) {
-    const bool in_time = wait_in_line(lock, save, deadline);
-    if (Newcomer* next = first_with_room()) next->may_try.notify_one();
+Status Batcher::wait_for_room(const PendingSave& save, Deadline deadline) {
+    const bool in_time = wait_in_line(save, deadline);
+    in_time ? wake_newcomer() : pass_on();
     if (is_closing_) return fail(ErrorCode::kClosed, "the service was closed");
     if (in_time) return {};
     return fail(ErrorCode::kUnavailable,
@@ -116,14 +104,14 @@ Status Batcher::wait_for_room(Lock& lock, const PendingSave& save, Deadline dead
 }
 
 // Returns false when the deadline has passed.
-bool Batcher::wait_in_line(Lock& lock, const PendingSave& save, Deadline deadline) {
+bool Batcher::wait_in_line(const PendingSave& save, Deadline deadline) {
     Newcomer self(newcomers_, save);
     while (!is_closing_ && first_with_room() != &self) {
         if (std::chrono::steady_clock::now() >= deadline) return false;
         if (make_way() && is_next_in_time(deadline)) {
-            lead(lock, deadline);
+            lead(deadline);
         } else {
-            self.may_try.wait_until(lock, deadline);
+            self.may_try.wait_until(mutex_, deadline);
         }
     }
     return true;
@@ -131,9 +119,9 @@ bool Batcher::wait_in_line(Lock& lock, const PendingSave& save, Deadline deadlin
 
 // First come, first served, but a run that has its share of the queue keeps no other run waiting.
 Batcher::Newcomer* Batcher::first_with_room() const {
-    const auto found =
-        std::ranges::find_if(newcomers_, [this](const Newcomer* one) { return queue_.has_room(one->save); });
-    return found == newcomers_.end() ? nullptr : *found;
+    Newcomer* one = newcomers_.front();
+    while (one != nullptr && !queue_.has_room(one->save)) one = newcomers_.behind(*one);
+    return one;
 }
 
 // Releases all saves, since a full queue holds none back. Returns whether there is a commit to make now.
@@ -157,11 +145,11 @@ bool Batcher::is_next_in_time(Deadline deadline) {
 }
 
 bool Batcher::share(const Save& save, bool is_acknowledged, Deadline deadline) {
-    Lock lock(mutex_);
+    const MutexLock lock(mutex_);
     if (save->stage_ == Stage::kCommitting || (save->stage_ == Stage::kQueued && save->attempt.was_tried)) {
         // It may be in the store already, and another writer may have saved since: the caller compares the head anew.
         Save ending = save;
-        if (!wait_until_settled(lock, ending, deadline)) pass_on_the_lead();
+        if (!wait_until_settled(ending, deadline)) pass_on();
         return false;
     }
     if (save->stage_ == Stage::kSettled || save->replaced_by_ != nullptr) return false;
@@ -173,126 +161,141 @@ bool Batcher::share(const Save& save, bool is_acknowledged, Deadline deadline) {
 }
 
 Result<Receipt> Batcher::wait(Save save, Deadline deadline) {
-    Lock lock(mutex_);
+    const MutexLock lock(mutex_);
     --save->waiters_;  // `submit` has counted this waiter; from here on it counts while it sleeps
-    return wait_as_one_of_many(lock, std::move(save), deadline);
+    std::optional<Receipt> none;
+    return wait_as_one_of_many(save, deadline) ? result_of(*save, none) : leave(*save);
 }
 
-Result<Receipt> Batcher::wait_for_other(Save save, Deadline deadline) {
-    Lock lock(mutex_);
-    return wait_as_one_of_many(lock, std::move(save), deadline);
+Result<Receipt> Batcher::wait_for_other(Save save, Receipt own, Deadline deadline) {
+    const MutexLock lock(mutex_);
+    std::optional<Receipt> receipt = std::move(own);
+    return wait_as_one_of_many(save, deadline) ? result_of(*save, receipt) : leave(*save);
 }
 
-// A caller that leaves before the save has ended gets "nothing was applied" only if nothing will be.
-Result<Receipt> Batcher::wait_as_one_of_many(Lock& lock, Save save, Deadline deadline) {
-    if (wait_until_settled(lock, save, deadline)) return *save->attempt.result;
-    wait_until_committed(lock, save, deadline + kAnswerGrace);
-    if (save->stage_ == Stage::kSettled) return *save->attempt.result;
-    if (save->stage_ == Stage::kQueued) return give_up(*save);
-    return still_in_commit_error(*save);
+// Returns false if the save has not ended by the deadline.
+bool Batcher::wait_as_one_of_many(Save& save, Deadline deadline) {
+    if (wait_until_settled(save, deadline)) return true;
+    wait_until_committed(save, deadline + kAnswerGrace);
+    return save->stage_ == Stage::kSettled;
+}
+
+// Takes the receipt along if `own` is none.
+Result<Receipt> Batcher::result_of(PendingSave& save, std::optional<Receipt>& own) noexcept {
+    Result<Receipt>& result = *save.attempt.result;
+    if (!result) return std::unexpected(copy_of(result.error()));
+    if (!own) return std::move(*result);
+    own->version = result->version;
+    return std::move(*own);
 }
 
 // Afterwards, the save may be back in the queue.
-void Batcher::wait_until_committed(Lock& lock, const Save& save, Deadline deadline) {
-    while (save->stage_ == Stage::kCommitting && wait_for_news(lock, save, deadline)) {
+void Batcher::wait_until_committed(const Save& save, Deadline deadline) {
+    while (save->stage_ == Stage::kCommitting && wait_for_news(save, deadline)) {
     }
 }
 
 // Returns false when the deadline has passed.
-bool Batcher::wait_for_news(Lock& lock, const Save& save, Deadline deadline) {
+bool Batcher::wait_for_news(const Save& save, Deadline deadline) {
+    const Sleeper self(sleepers_, *save);
     ++save->waiters_;
-    const std::cv_status status = save->settled_.wait_until(lock, deadline);
+    const bool is_in_time = save->settled_.wait_until(mutex_, deadline);
     --save->waiters_;
-    return status == std::cv_status::no_timeout;
+    return is_in_time;
 }
 
-// The save is queued.
-Result<Receipt> Batcher::give_up(PendingSave& save) {
+// A caller that leaves before the save has ended gets "nothing was applied" only if nothing will be.
+Result<Receipt> Batcher::leave(PendingSave& save) {
+    if (save.stage_ == Stage::kCommitting) return unknown_at_deadline_error(save, "being committed at the deadline");
     if (--save.callers_ > 0) {
-        pass_on_the_lead();
-        return still_shared_error(save);
+        pass_on();
+        return unknown_at_deadline_error(save,
+                                         "queued at the deadline and stays so, because an equal save relies on it");
     }
-    Result<Receipt> error = too_late_error(save);  // made before the save leaves, since it takes memory
     queue_.remove(save);
     save.ended_early_ = true;
-    save.attempt.result = std::move(error);
+    save.attempt.result = too_late_error(save);
     settle(save);
     save.settled_.notify_all();
-    pass_on_the_lead();
-    return *save.attempt.result;
+    pass_on();
+    return std::unexpected(copy_of(save.attempt.result->error()));
 }
 
-void Batcher::tell(Save save, SaveCompletion done) {
-    Lock lock(mutex_);
+void Batcher::tell(Save save, SaveCompletion done, std::optional<Receipt> own) {
+    PendingSave::Listener listener{.done = std::move(done), .own = std::move(own)};
+    if (!listen(save, listener)) cairn::tell<Receipt>(listener.done, result_of(*save, listener.own));
+}
+
+// Returns false if the save has ended.
+bool Batcher::listen(Save& save, PendingSave::Listener& listener) {
+    const MutexLock lock(mutex_);
     while (save->replaced_by_ != nullptr) save = save->replaced_by_;
-    if (save->stage_ != Stage::kSettled) {
-        try {
-            save->completions_.push_back(std::move(done));
-            return;
-        } catch (const std::bad_alloc&) {
-            // There is no memory to keep the completion: the caller waits for the save.
-            wait_until_settled(lock, save, Deadline::max());
-        }
+    if (save->stage_ == Stage::kSettled) return false;
+    try {
+        save->listeners_.push_back(std::move(listener));
+        return true;
+    } catch (const std::bad_alloc&) {
+        // There is no memory to keep the completion: the caller waits for the save.
+        wait_until_settled(save, Deadline::max());
+        return false;
     }
-    lock.unlock();
-    cairn::tell<Receipt>(done, *save->attempt.result);
 }
 
 Save Batcher::newest(const std::string& run_id) const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return queue_.newest(run_id);
 }
 
 void Batcher::release(const std::string& run_id) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     queue_.release(run_id);
-    pass_on_the_lead();
+    pass_on();
 }
 
 // Follows a save that is replaced. Leads when no other thread does.
-bool Batcher::wait_until_settled(Lock& lock, Save& save, Deadline deadline) {
+bool Batcher::wait_until_settled(Save& save, Deadline deadline) {
     while (true) {
         while (save->replaced_by_ != nullptr) save = save->replaced_by_;
         if (save->stage_ == Stage::kSettled) return true;
         if (should_lead_for(*save, deadline) && std::chrono::steady_clock::now() < deadline) {
-            lead_patiently(lock, deadline);
+            lead_patiently(deadline);
             continue;
         }
-        const bool is_in_time = wait_for_news(lock, save, deadline);
+        const bool is_in_time = wait_for_news(save, deadline);
         if (!is_in_time && save->stage_ != Stage::kSettled && !save->replaced_by_) return false;
     }
 }
 
 Status Batcher::drain(const std::string& run_id, Deadline deadline) {
-    Lock lock(mutex_);
-    return drain(lock, run_id, deadline);
+    const MutexLock lock(mutex_);
+    return drain_run(run_id, deadline);
 }
 
-Status Batcher::drain(Lock& lock, const std::string& run_id, Deadline deadline) {
+Status Batcher::drain_run(const std::string& run_id, Deadline deadline) {
     queue_.release(run_id);
     Save save = queue_.newest(run_id);
-    return save ? drain(lock, {std::move(save)}, deadline) : Status();
+    return save ? drain_newest({std::move(save)}, deadline) : Status();
 }
 
 Status Batcher::drain_thread(std::string_view thread_id, Deadline deadline) {
-    Lock lock(mutex_);
+    const MutexLock lock(mutex_);
     std::vector<Save> newest =
         queue_.newest_of([&](const PendingSave& save) { return save.job.request.thread_id == thread_id; });
     for (const Save& save : newest) queue_.release(save->job.request.run_id);
-    pass_on_the_lead();
-    return drain(lock, std::move(newest), deadline);
+    pass_on();
+    return drain_newest(std::move(newest), deadline);
 }
 
-Status Batcher::drain_all(Lock& lock, Deadline deadline) {
+Status Batcher::drain_all(Deadline deadline) {
     queue_.release_all();
-    pass_on_the_lead();
-    return drain(lock, queue_.newest_of([](const PendingSave&) { return true; }), deadline);
+    pass_on();
+    return drain_newest(queue_.newest_of([](const PendingSave&) { return true; }), deadline);
 }
 
-Status Batcher::drain(Lock& lock, std::vector<Save> newest, Deadline deadline) {
+Status Batcher::drain_newest(std::vector<Save> newest, Deadline deadline) {
     for (std::size_t i = 0; i < newest.size(); ++i) {
         Save& save = newest[i];
-        while (save != nullptr && wait_until_settled(lock, save, deadline)) {
+        while (save != nullptr && wait_until_settled(save, deadline)) {
             if (!save->ended_early_) {
                 save = nullptr;
                 break;
@@ -302,43 +305,43 @@ Status Batcher::drain(Lock& lock, std::vector<Save> newest, Deadline deadline) {
             save = queue_.newest(run_id);
         }
         if (save == nullptr) continue;
-        pass_on_the_lead();
+        pass_on();
         return runs_still_queued_error(newest.size() - i);
     }
     return {};
 }
 
 Status Batcher::flush(const std::string& run_id, Deadline deadline) {
-    Lock lock(mutex_);
+    const MutexLock lock(mutex_);
     LostSaves::Flush flush(lost_, run_id);
-    if (Status status = drain(lock, run_id, deadline); !status) return status;
+    if (Status status = drain_run(run_id, deadline); !status) return status;
     if (std::optional<Error> error = flush.take()) return std::unexpected(std::move(*error));
     return {};
 }
 
 Status Batcher::flush_all(Deadline deadline) {
-    Lock lock(mutex_);
+    const MutexLock lock(mutex_);
     LostSaves::Flush flush(lost_, std::nullopt);
-    if (Status status = drain_all(lock, deadline); !status) return status;
+    if (Status status = drain_all(deadline); !status) return status;
     if (std::optional<Error> error = flush.take()) return std::unexpected(std::move(*error));
     return {};
 }
 
 void Batcher::refuse() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     is_closing_ = true;
-    for (Newcomer* newcomer : newcomers_) newcomer->may_try.notify_one();
+    for (Newcomer* one = newcomers_.front(); one != nullptr; one = newcomers_.behind(*one)) one->may_try.notify_one();
 }
 
+// Takes no memory: the threads must end in any case.
 Status Batcher::close() {
     refuse();
-    // This ends, because saves have deadlines.
-    Status status = flush_all(Deadline::max());
+    Status status = drain_for_good();
     std::vector<std::thread> ending;
     {
-        Lock lock(mutex_);
-        if (!untold_.empty()) tell_batches(lock, std::exchange(untold_, {}));
-        told_.wait(lock, [this] { return telling_ == 0; });
+        const MutexLock lock(mutex_);
+        if (!untold_.empty()) tell_batches(std::exchange(untold_, {}));
+        while (telling_ > 0) told_.wait(mutex_);
         may_end_ = true;
         ending = std::move(committers_);
         work_.notify_all();
@@ -347,21 +350,32 @@ Status Batcher::close() {
     return status;
 }
 
+// This ends, because saves have deadlines.
+Status Batcher::drain_for_good() {
+    const MutexLock lock(mutex_);
+    LostSaves::Flush flush(lost_, std::nullopt);
+    queue_.release_all();
+    pass_on();
+    while (Save save = queue_.any()) wait_until_settled(save, Deadline::max());
+    if (std::optional<Error> error = flush.take()) return std::unexpected(std::move(*error));
+    return {};
+}
+
 Batcher::Figures Batcher::figures() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return {.size = queue_.size(), .bytes = queue_.bytes()};
 }
 
 // Commits one batch. The lock is not held during the commit; neither the lock nor a lane is held while completions run.
-void Batcher::lead(Lock& lock, Deadline deadline) {
+void Batcher::lead(Deadline deadline) {
     std::list<Batch> own = make_batch();
     Batch& batch = own.front();
     queue_.take(batch);
     ++leading_;
-    pass_on_the_lead();
-    lock.unlock();
+    pass_on();
+    mutex_.unlock();
     commit_(batch, deadline);
-    lock.lock();
+    mutex_.lock();
     settle(batch);
     --leading_;
     InLane* const lane = InLane::of_this_thread;
@@ -371,15 +385,15 @@ void Batcher::lead(Lock& lock, Deadline deadline) {
         untold_.splice(untold_.end(), own);
         lane->has_left_untold_ = true;
     }
-    wake_next();
-    if (!is_told_later) tell_batches(lock, std::move(own));
+    pass_on();
+    if (!is_told_later) tell_batches(std::move(own));
 }
 
 // Returns one empty batch with all the memory that it may need: once saves are taken, nothing may fail.
 std::list<Batcher::Batch> Batcher::make_batch() {
     std::list<Batch> own;
     if (spare_batches_.empty()) {
-        own.emplace_back().reserve(std::max<std::size_t>(batch_saves_max_, 1));
+        own.emplace_back().reserve(batch_saves_max_);
     } else {
         own.splice(own.end(), spare_batches_, spare_batches_.begin());
     }
@@ -387,14 +401,14 @@ std::list<Batcher::Batch> Batcher::make_batch() {
 }
 
 // A caller must not get an error while its save stays queued. So if there is no memory for a batch, this pauses.
-void Batcher::lead_patiently(Lock& lock, Deadline deadline) {
+void Batcher::lead_patiently(Deadline deadline) {
     try {
-        lead(lock, deadline);
+        lead(deadline);
     } catch (const std::bad_alloc&) {
         // No save has been taken out of the queue.
-        lock.unlock();
+        mutex_.unlock();
         std::this_thread::sleep_for(kMemoryPause);
-        lock.lock();
+        mutex_.lock();
     }
 }
 
@@ -421,20 +435,20 @@ void Batcher::report_lost(const PendingSave& save) noexcept {
 }
 
 // The saves are settled: no thread adds completions to them any more.
-void Batcher::tell_batches(Lock& lock, std::list<Batch> batches) {
+void Batcher::tell_batches(std::list<Batch> batches) {
     ++telling_;
-    lock.unlock();
+    mutex_.unlock();
     for (Batch& batch : batches) {
         for (const Save& save : batch) save->settled_.notify_all();  // the waiters need the lock
         tell(batch);
         batch.clear();
     }
-    lock.lock();
+    mutex_.lock();
     if (--telling_ == 0) told_.notify_all();
     spare_batches_.splice(spare_batches_.end(), batches);
 }
 
-void Batcher::tell(const Batch& batch) {
+void Batcher::tell(const Batch& batch) noexcept {
     if (tell_later(batch)) return;
     Telling self{.batcher = this, .outer = Telling::innermost};
     Telling::innermost = &self;
@@ -444,7 +458,7 @@ void Batcher::tell(const Batch& batch) {
 }
 
 // Returns false if this thread is not calling completions, or if there is no memory to keep these.
-bool Batcher::tell_later(const Batch& batch) {
+bool Batcher::tell_later(const Batch& batch) noexcept {
     Telling* outer = Telling::innermost;
     while (outer != nullptr && outer->batcher != this) outer = outer->outer;
     if (outer == nullptr) return false;
@@ -457,32 +471,38 @@ bool Batcher::tell_later(const Batch& batch) {
     return true;
 }
 
-void Batcher::tell_each(const Batch& batch) {
+void Batcher::tell_each(const Batch& batch) noexcept {
     for (const Save& save : batch) {
         if (save->is_acknowledged_ && !*save->attempt.result) report_lost(*save);
-        for (const SaveCompletion& done : save->completions_) cairn::tell<Receipt>(done, *save->attempt.result);
-        save->completions_.clear();
+        for (PendingSave::Listener& one : save->listeners_) cairn::tell<Receipt>(one.done, result_of(*save, one.own));
+        save->listeners_.clear();
     }
 }
 
-// A caller that stops waiting may have been the one that was notified to lead next.
+// Notifies those who can go on now: a thread that leads the next commit, and the first caller that finds a place. A
+// caller that stops waiting calls it too, since it may have been the one that was notified.
+void Batcher::pass_on() {
+    if (can_lead()) pass_on_the_lead();
+    wake_newcomer();
+}
+
+void Batcher::wake_newcomer() {
+    if (Newcomer* const newcomer = first_with_room()) newcomer->may_try.notify_one();
+}
+
+// Notifies a waiter of the next batch to lead it, or a background thread if it has no waiter. If no such thread is
+// free, any other caller leads: the threads that there are may be calling completions that wait for this very caller.
 void Batcher::pass_on_the_lead() {
-    if (can_lead()) wake_next();
-}
-
-// Notifies a waiter of the next batch to lead it, or a background thread if it has no waiter. Then notifies the first
-// caller that finds a place.
-void Batcher::wake_next() {
     if (!untold_.empty()) wake_committer();
-    if (queue_.is_ready()) {
-        PendingSave& next = queue_.next();
-        if (next.waiters_ > 0) {
-            next.settled_.notify_all();
-        } else {
-            wake_committer();
-        }
-    }
-    if (Newcomer* newcomer = first_with_room()) newcomer->may_try.notify_one();
+    if (!queue_.is_ready()) return;
+    PendingSave& next = queue_.next();
+    if (next.waiters_ > 0) return next.settled_.notify_all();
+    if (wake_committer() && idle_committers_ > 0) return;
+    Sleeper* sleeper = sleepers_.front();
+    while (sleeper != nullptr && leading_ > 0 && queue_.is_in_commit(sleeper->save))
+        sleeper = sleepers_.behind(*sleeper);
+    if (sleeper != nullptr) return sleeper->save.settled_.notify_all();
+    if (Newcomer* const newcomer = newcomers_.front()) newcomer->may_try.notify_one();
 }
 
 // Returns false if the machine has no thread left. The next caller then commits the saves that have no waiter.
@@ -501,16 +521,18 @@ bool Batcher::wake_committer() {
 }
 
 void Batcher::commit_in_background() {
-    Lock lock(mutex_);
+    const MutexLock lock(mutex_);
     for (;; ++idle_committers_) {  // it is idle from its start
-        work_.wait(lock, [this] { return may_end_ || !untold_.empty() || (can_lead() && queue_.is_ready()); });
+        while (!may_end_ && untold_.empty() && !(can_lead() && queue_.is_ready())) work_.wait(mutex_);
         --idle_committers_;
         if (!untold_.empty()) {
-            tell_batches(lock, std::exchange(untold_, {}));
+            std::list<Batch> batches = std::exchange(untold_, {});
+            pass_on();  // this thread may have been notified for the sake of the next commit
+            tell_batches(std::move(batches));
         } else if (may_end_) {
             return;
         } else {
-            lead_patiently(lock, Deadline::max());
+            lead_patiently(Deadline::max());
         }
     }
 }

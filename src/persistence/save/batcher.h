@@ -6,17 +6,19 @@
 // which are started with the first of them. As many batches are in flight as the store takes at a time. No two of them
 // have saves of the same run.
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
+#include "base/waiting_line.h"
 #include "persistence/save/lost_saves.h"
 #include "persistence/save/save_queue.h"
 
 #include <cairn/persistence.h>
 
-#include <condition_variable>
+#include <algorithm>
 #include <cstddef>
-#include <deque>
 #include <functional>
 #include <list>
-#include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -39,8 +41,10 @@ public:
         : commits_at_once_(commits_at_once),
           commit_(std::move(commit)),
           on_lost_(std::move(on_lost)),
-          batch_saves_max_(batch_limits.saves_max),
-          queue_(batch_limits, limits) {}
+          batch_saves_max_(std::max<std::size_t>(batch_limits.saves_max, 1)),
+          queue_(batch_limits, limits) {
+        spare_batches_.emplace_back().reserve(batch_saves_max_);  // one commit can always be made
+    }
     /// Every save must have ended: call `close` first.
     ~Batcher() = default;
     Batcher(const Batcher&) = delete;
@@ -78,14 +82,16 @@ public:
     bool share(const Save& save, bool is_acknowledged, Deadline deadline);
 
     /// Waits for the end of the save, and returns its result. At its deadline, the last caller that relies on the save
-    /// takes it out of the queue.
-    /// Errors: kUnavailable (it was taken out: nothing was applied and nothing will be), kOutcomeUnknown (others still
+    /// takes it out of the queue. The caller that has queued the save gets the very receipt, so that no memory is
+    /// needed once the save is in the store. Errors: kUnavailable (it was taken out: nothing was applied and nothing
+    /// will be), kOutcomeUnknown (others still
     ///   rely on it, its commit is still under way, or an earlier try may have applied it).
     Result<Receipt> wait(Save save, Deadline deadline);
-    /// Does the same for a save that was shared.
-    Result<Receipt> wait_for_other(Save save, Deadline deadline);
-    /// Calls `done` with the result of the save: now if it has ended, otherwise on the thread that commits it.
-    void tell(Save save, SaveCompletion done);
+    /// Does the same for a save that was shared. `own`: the receipt of this caller, which only lacks the version.
+    Result<Receipt> wait_for_other(Save save, Receipt own, Deadline deadline);
+    /// Calls `done` with the result of the save: now if it has ended, otherwise on the thread that commits it. `own`:
+    /// the same, if the save was shared.
+    void tell(Save save, SaveCompletion done, std::optional<Receipt> own);
 
     /// Returns the newest save of the run that has not ended; null if there is none.
     Save newest(const std::string& run_id) const;
@@ -116,40 +122,44 @@ public:
 
 private:
     struct Newcomer;
+    struct Sleeper;
     struct Telling;
-    using Lock = std::unique_lock<std::mutex>;
     using Batch = std::vector<Save>;
     using Stage = PendingSave::Stage;
 
-    Status wait_for_room(Lock& lock, const PendingSave& save, Deadline deadline);
-    bool wait_in_line(Lock& lock, const PendingSave& save, Deadline deadline);
-    Newcomer* first_with_room() const;
-    bool make_way();
-    bool can_lead() const { return leading_ < commits_at_once_; }
-    bool should_lead_for(const PendingSave& save, Deadline deadline);
-    bool is_next_in_time(Deadline deadline);
-    Result<Receipt> wait_as_one_of_many(Lock& lock, Save save, Deadline deadline);
-    Result<Receipt> give_up(PendingSave& save);
-    bool wait_until_settled(Lock& lock, Save& save, Deadline deadline);
-    void wait_until_committed(Lock& lock, const Save& save, Deadline deadline);
-    static bool wait_for_news(Lock& lock, const Save& save, Deadline deadline);
-    Status drain(Lock& lock, const std::string& run_id, Deadline deadline);
-    Status drain_all(Lock& lock, Deadline deadline);
-    Status drain(Lock& lock, std::vector<Save> newest, Deadline deadline);
-    void lead(Lock& lock, Deadline deadline);
-    void lead_patiently(Lock& lock, Deadline deadline);
-    std::list<Batch> make_batch();
+    Status wait_for_room(const PendingSave& save, Deadline deadline) CAIRN_REQUIRES(mutex_);
+    bool wait_in_line(const PendingSave& save, Deadline deadline) CAIRN_REQUIRES(mutex_);
+    Newcomer* first_with_room() const CAIRN_REQUIRES(mutex_);
+    bool make_way() CAIRN_REQUIRES(mutex_);
+    bool can_lead() const CAIRN_REQUIRES(mutex_) { return leading_ < commits_at_once_; }
+    bool should_lead_for(const PendingSave& save, Deadline deadline) CAIRN_REQUIRES(mutex_);
+    bool is_next_in_time(Deadline deadline) CAIRN_REQUIRES(mutex_);
+    bool wait_as_one_of_many(Save& save, Deadline deadline) CAIRN_REQUIRES(mutex_);
+    Result<Receipt> leave(PendingSave& save) CAIRN_REQUIRES(mutex_);
+    static Result<Receipt> result_of(PendingSave& save, std::optional<Receipt>& own) noexcept;
+    bool listen(Save& save, PendingSave::Listener& listener);
+    bool wait_until_settled(Save& save, Deadline deadline) CAIRN_REQUIRES(mutex_);
+    void wait_until_committed(const Save& save, Deadline deadline) CAIRN_REQUIRES(mutex_);
+    bool wait_for_news(const Save& save, Deadline deadline) CAIRN_REQUIRES(mutex_);
+    Status drain_run(const std::string& run_id, Deadline deadline) CAIRN_REQUIRES(mutex_);
+    Status drain_all(Deadline deadline) CAIRN_REQUIRES(mutex_);
+    Status drain_newest(std::vector<Save> newest, Deadline deadline) CAIRN_REQUIRES(mutex_);
+    Status drain_for_good();
+    void lead(Deadline deadline) CAIRN_REQUIRES(mutex_);
+    void lead_patiently(Deadline deadline) CAIRN_REQUIRES(mutex_);
+    std::list<Batch> make_batch() CAIRN_REQUIRES(mutex_);
     static bool has_something_to_tell(const Save& save);
-    void settle(Batch& batch);
-    void settle(PendingSave& save);
+    void settle(Batch& batch) CAIRN_REQUIRES(mutex_);
+    void settle(PendingSave& save) CAIRN_REQUIRES(mutex_);
     void report_lost(const PendingSave& save) noexcept;
-    void tell(const Batch& batch);
-    void tell_batches(Lock& lock, std::list<Batch> batches);
-    bool tell_later(const Batch& batch);
-    void tell_each(const Batch& batch);
-    void pass_on_the_lead();
-    void wake_next();
-    bool wake_committer();
+    void tell(const Batch& batch) noexcept;
+    void tell_batches(std::list<Batch> batches) CAIRN_REQUIRES(mutex_);
+    bool tell_later(const Batch& batch) noexcept;
+    void tell_each(const Batch& batch) noexcept;
+    void pass_on() CAIRN_REQUIRES(mutex_);
+    void pass_on_the_lead() CAIRN_REQUIRES(mutex_);
+    void wake_newcomer() CAIRN_REQUIRES(mutex_);
+    bool wake_committer() CAIRN_REQUIRES(mutex_);
     void commit_in_background();
 
     const std::size_t commits_at_once_;
@@ -157,21 +167,21 @@ private:
     const OnLost on_lost_;
     const std::size_t batch_saves_max_;
 
-    mutable std::mutex mutex_;
-    // Guarded by mutex_:
-    SaveQueue queue_;
-    std::list<Batch> spare_batches_;  // emptied batches, kept for their memory
-    LostSaves lost_;
-    std::deque<Newcomer*> newcomers_;  // callers that wait for a place, the first in front
-    std::size_t leading_ = 0;          // the number of threads that are committing a batch
-    int telling_ = 0;                  // the number of threads that are calling completions
-    std::list<Batch> untold_;          // settled by threads that must not call completions
-    bool is_closing_ = false;
-    bool may_end_ = false;
-    std::condition_variable work_;  // for background threads
-    std::condition_variable told_;  // for `close`
-    std::vector<std::thread> committers_;
-    std::size_t idle_committers_ = 0;
+    mutable Mutex mutex_;
+    SaveQueue queue_ CAIRN_GUARDED_BY(mutex_);
+    std::list<Batch> spare_batches_ CAIRN_GUARDED_BY(mutex_);  // emptied batches, kept for their memory
+    LostSaves lost_ CAIRN_GUARDED_BY(mutex_);
+    WaitingLine<Newcomer> newcomers_ CAIRN_GUARDED_BY(mutex_);  // callers that wait for a place
+    WaitingLine<Sleeper> sleepers_ CAIRN_GUARDED_BY(mutex_);    // callers that wait for news of a save
+    std::size_t leading_ CAIRN_GUARDED_BY(mutex_) = 0;          // the number of threads that are committing a batch
+    int telling_ CAIRN_GUARDED_BY(mutex_) = 0;                  // the number of threads that are calling completions
+    std::list<Batch> untold_ CAIRN_GUARDED_BY(mutex_);          // settled by threads that must not call completions
+    bool is_closing_ CAIRN_GUARDED_BY(mutex_) = false;
+    bool may_end_ CAIRN_GUARDED_BY(mutex_) = false;
+    ConditionVariable work_;  // for background threads
+    ConditionVariable told_;  // for `close`
+    std::vector<std::thread> committers_ CAIRN_GUARDED_BY(mutex_);
+    std::size_t idle_committers_ CAIRN_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace cairn

@@ -5,13 +5,13 @@
 namespace cairn {
 
 std::shared_ptr<const CachedHead> HeadCache::find(std::string_view run_id) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto* const head = heads_.use(run_id);
     return head == nullptr ? nullptr : *head;
 }
 
 std::shared_ptr<const CachedHead> HeadCache::put(std::shared_ptr<const CachedHead> head) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const std::string& run_id = head->info.run_id;
     if (const auto* const known = heads_.find(run_id)) {
         if ((*known)->info.version > head->info.version) return head;
@@ -25,25 +25,25 @@ std::shared_ptr<const CachedHead> HeadCache::put(std::shared_ptr<const CachedHea
 }
 
 void HeadCache::forget(std::string_view run_id) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (const auto* const known = heads_.find(run_id)) remove(*known);
 }
 
 void HeadCache::clear() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     heads_.clear();
     bytes_ = 0;
 }
 
 void HeadCache::resize(std::size_t size_max, std::size_t bytes_max) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     size_max_ = size_max;
     bytes_max_ = bytes_max;
     evict_to_limits();
 }
 
 HeadCache::Figures HeadCache::figures() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     Figures figures{.size = heads_.size(),
                     .size_max = size_max_,
                     .bytes = bytes_,

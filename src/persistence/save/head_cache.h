@@ -1,5 +1,7 @@
 #pragma once
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
 #include "persistence/reading/chain.h"
 #include "persistence/save/recent_runs.h"
 
@@ -8,7 +10,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,15 +58,15 @@ public:
     Figures figures() const;
 
 private:
-    void remove(const std::shared_ptr<const CachedHead>& head);
-    void evict_to_limits();
+    void remove(const std::shared_ptr<const CachedHead>& head) CAIRN_REQUIRES(mutex_);
+    void evict_to_limits() CAIRN_REQUIRES(mutex_);
 
-    mutable std::mutex mutex_;
-    std::size_t size_max_;  // guarded by mutex_, as is all below
-    std::size_t bytes_max_;
-    std::size_t bytes_ = 0;
-    std::uint64_t evictions_ = 0;
-    RecentRuns<std::shared_ptr<const CachedHead>> heads_;
+    mutable Mutex mutex_;
+    std::size_t size_max_ CAIRN_GUARDED_BY(mutex_);
+    std::size_t bytes_max_ CAIRN_GUARDED_BY(mutex_);
+    std::size_t bytes_ CAIRN_GUARDED_BY(mutex_) = 0;
+    std::uint64_t evictions_ CAIRN_GUARDED_BY(mutex_) = 0;
+    RecentRuns<std::shared_ptr<const CachedHead>> heads_ CAIRN_GUARDED_BY(mutex_);
 };
 
 }  // namespace cairn

@@ -2,8 +2,9 @@
 
 #include "persistence/guarded.h"
 
+#include <memory>
 #include <optional>
-#include <string_view>
+#include <string>
 #include <utility>
 
 namespace cairn {
@@ -14,53 +15,73 @@ std::int64_t prepared_on(const PendingSave& save) {
     return save.job.becomes->info.version - 1;
 }
 
-std::int64_t dropped_before(const SaveAttempt& attempt) {
-    return attempt.dropped_before + (attempt.follows ? attempt.follows->dropped : 0);
+/// The head that a save finds behind the one that it follows.
+struct Ground {
+    const Landing& landing;    ///< Of the newest save before it that was not dropped.
+    std::int64_t dropped = 0;  ///< The number of dropped saves up to it that were prepared one on top of the other.
+};
+
+// The save must follow another one.
+Ground ground_of(const SaveAttempt& attempt) {
+    const Landing* landing = attempt.follows.get();
+    std::int64_t dropped = attempt.dropped_before;
+    for (; landing->instead; landing = landing->instead.get()) dropped += landing->dropped;
+    return {.landing = *landing, .dropped = dropped + landing->dropped};
 }
 
 // The version that the head must have. A caller that asked for a conflict with other writers gets none for saves of
 // this service that were dropped. It gets one if others saved in between, whatever number the head has now.
-std::int64_t wanted_version(const PendingSave& save) {
+std::int64_t wanted_version(const PendingSave& save, const Ground& ground) {
     const StatePersistenceRequest& request = save.job.request;
-    if (request.on_conflict != OnConflict::kFail) return save.attempt.follows->version;
-    return request.expected_version ? prepared_on(save) : prepared_on(save) - dropped_before(save.attempt);
+    if (request.on_conflict != OnConflict::kFail) return ground.landing.version;
+    return request.expected_version ? prepared_on(save) : prepared_on(save) - ground.dropped;
 }
 
 // Without its parent, the save is not moved: the store is asked for the parent, and has none.
-bool has_its_parent(const PendingSave& save) {
+bool has_its_parent(const PendingSave& save, const Ground& ground) {
     const std::optional<std::string>& parent = save.job.request.parent_snapshot_id;
-    return !parent || *parent == save.attempt.follows->snapshot_id;
+    return !parent || *parent == ground.landing.snapshot_id;
 }
 
-bool has_its_base(const SaveAttempt& attempt) {
+bool has_its_base(const SaveAttempt& attempt, const Ground& ground) {
     const SnapshotWrite& write = attempt.write.write;
-    return write.snapshot.info.base_version == 0 || write.base_snapshot_id == attempt.follows->snapshot_id;
+    return write.snapshot.info.base_version == 0 || write.base_snapshot_id == ground.landing.snapshot_id;
 }
 
-void set(Landing& landing, std::int64_t version, std::string_view snapshot_id, std::int64_t dropped) {
-    landing.is_known = true;
-    landing.version = version;
-    landing.snapshot_id = snapshot_id;
-    landing.dropped = dropped;
-}
-
-Status put_on(PendingSave& save, std::int64_t version) {
+// Takes all memory first: a save is moved as a whole or not at all.
+Status put_on(PendingSave& save, std::int64_t version, bool has_base) {
     const StatePersistenceRequest& request = save.job.request;
     PreparedWrite& prepared = save.attempt.write;
     SnapshotInfo& info = prepared.write.snapshot.info;
-    ChainCost chain = save.lands_as().chain;
-    if (!has_its_base(save.attempt)) {
+    const auto head = std::make_shared<CachedHead>(
+        CachedHead{.info = info, .state = request.state_data, .chain = save.lands_as().chain});
+    if (!has_base) {
         const Result<ChainCost> whole = SnapshotWriter::make_whole(prepared.write, request.state_data);
         if (!whole) return std::unexpected(whole.error());
-        chain = *whole;
+        head->chain = *whole;
     }
     if (info.base_version != 0) info.base_version = version;
     if (prepared.parent_version) prepared.parent_version = version;
     if (prepared.required_version && !request.expected_version) prepared.required_version = version;
     SnapshotWriter::put_after(prepared.write, version, prepared.parent_version);
-    save.attempt.lands_elsewhere =
-        std::make_shared<const CachedHead>(CachedHead{.info = info, .state = request.state_data, .chain = chain});
+    head->info.version = info.version;
+    head->info.parent_version = info.parent_version;
+    head->info.base_version = info.base_version;
+    head->info.frame_bytes = info.frame_bytes;
+    save.attempt.lands_elsewhere = head;
     return {};
+}
+
+Status put_on(PendingSave& save, const Ground& ground) {
+    if (!ground.landing.is_known || !has_its_parent(save, ground)) return {};
+    const std::int64_t version = wanted_version(save, ground);
+    const bool has_base = has_its_base(save.attempt, ground);
+    if (version == save.attempt.write.write.expected_version && has_base) return {};
+    return put_on(save, version, has_base);
+}
+
+bool is_known_to_have_failed(const Error& error) {
+    return error.code != ErrorCode::kOutcomeUnknown && error.code != ErrorCode::kInternal;
 }
 
 }  // namespace
@@ -68,56 +89,58 @@ Status put_on(PendingSave& save, std::int64_t version) {
 Status put_on_what_is_there(PendingSave& save) {
     return guarded([&]() -> Status {
         const SaveAttempt& attempt = save.attempt;
-        if (attempt.follows && attempt.follows->is_known && has_its_parent(save)) {
-            const std::int64_t version = wanted_version(save);
-            if (version != attempt.write.write.expected_version || !has_its_base(attempt)) {
-                if (Status status = put_on(save, version); !status) return status;
-            }
+        std::int64_t dropped = 0;
+        if (attempt.follows) {
+            const Ground ground = ground_of(attempt);
+            dropped = ground.dropped;
+            if (Status status = put_on(save, ground); !status) return status;
         }
         // True as long as nothing else is known.
-        const SnapshotInfo& own = save.lands_as().info;
-        set(*attempt.landing, own.version, own.snapshot_id, dropped_before(attempt));
+        Landing& landing = *attempt.landing;
+        landing.snapshot_id = save.lands_as().info.snapshot_id;  // first, since it may take memory
+        landing.version = save.lands_as().info.version;
+        landing.dropped = dropped;
+        landing.is_known = true;
         return {};
     });
 }
 
-void note_landing(const PendingSave& save) noexcept {
+void note_landing(PendingSave& save) noexcept {
     const Result<Receipt>& result = *save.attempt.result;
     Landing& landing = *save.attempt.landing;
-    const bool is_there = result && result->outcome != Outcome::kDeduplicated;
-    landing.is_known = landing.is_known && is_there;
-    if (is_there) landing.version = result->version;
+    if (result && result->outcome != Outcome::kDeduplicated) {
+        landing.version = result->version;
+    } else if (result || !is_known_to_have_failed(result.error())) {
+        landing.is_known = false;
+    } else {
+        note_dropped(save);
+    }
 }
 
-void note_dropped(const PendingSave& save) noexcept {
+void note_dropped(PendingSave& save) noexcept {
     const SaveAttempt& attempt = save.attempt;
-    const Status noted = guarded([&]() -> Status {
-        const std::int64_t dropped = dropped_before(attempt) + 1;
-        if (attempt.follows) {
-            set(*attempt.landing, attempt.follows->version, attempt.follows->snapshot_id, dropped);
-        } else {
-            set(*attempt.landing, prepared_on(save), attempt.write.write.base_snapshot_id, dropped);
-        }
-        return {};
-    });
-    const bool follows_known = !attempt.follows || attempt.follows->is_known;
-    attempt.landing->is_known = noted && follows_known && !attempt.may_be_applied();
+    Landing& landing = *attempt.landing;
+    landing.is_known = !attempt.may_be_applied();
+    if (!landing.is_known) return;
+    landing.dropped = attempt.dropped_before + 1;
+    if (!attempt.follows) {
+        landing.version = prepared_on(save);
+        landing.snapshot_id = std::move(save.attempt.write.write.base_snapshot_id);  // it is not committed any more
+        return;
+    }
+    landing.instead = attempt.follows;
+    // This thread commits the saves before it, too, so that they do not change meanwhile.
+    while (landing.instead->instead) {
+        landing.dropped += landing.instead->dropped;
+        landing.instead = landing.instead->instead;
+    }
 }
 
 void hand_over(PendingSave& left, PendingSave& behind) noexcept {
-    Landing& landing = *left.attempt.landing;
-    if (left.attempt.may_be_applied()) {
-        landing.is_known = false;
-        return;
-    }
-    behind.attempt.dropped_before += left.attempt.dropped_before + 1;
-    if (left.attempt.follows) {
-        behind.attempt.follows = left.attempt.follows;
-        return;
-    }
-    landing.is_known = true;
-    landing.version = prepared_on(left);
-    landing.snapshot_id = std::move(left.attempt.write.write.base_snapshot_id);  // it is not committed any more
+    const SaveAttempt& attempt = left.attempt;
+    if (!attempt.follows || attempt.may_be_applied()) return note_dropped(left);
+    behind.attempt.dropped_before += attempt.dropped_before + 1;
+    behind.attempt.follows = attempt.follows;
 }
 
 }  // namespace cairn

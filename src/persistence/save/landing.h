@@ -16,12 +16,13 @@ namespace cairn {
 /// save may be committed all the same, since the store refuses a write that does not fit.
 [[nodiscard]] Status put_on_what_is_there(PendingSave& save);
 
-/// Notes the place where a save has ended that was committed or tried.
-void note_landing(const PendingSave& save) noexcept;
+/// Notes the place where a save has ended that was tried alone. One that failed is like one that was dropped, unless it
+/// may have been applied.
+void note_landing(PendingSave& save) noexcept;
 
-/// Notes that a save has ended at its deadline, before its commit began. The head behind it is the one that it was
-/// prepared on, unless the save may have been applied.
-void note_dropped(const PendingSave& save) noexcept;
+/// Notes that a save has ended at its deadline, before its commit began. The head behind it is that of the save which
+/// it follows, or the one that it was prepared on, unless it may have been applied.
+void note_dropped(PendingSave& save) noexcept;
 
 /// Notes the same of a save that leaves the queue, with `behind` next in its run.
 void hand_over(PendingSave& left, PendingSave& behind) noexcept;

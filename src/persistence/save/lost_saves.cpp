@@ -1,5 +1,7 @@
 #include "persistence/save/lost_saves.h"
 
+#include "persistence/save/save_errors.h"
+
 #include <algorithm>
 #include <new>
 #include <utility>
@@ -41,7 +43,7 @@ std::optional<Error> LostSaves::Flush::take() {
         return true;
     });
     const bool may_have_missed_one = run_id_ ? lost_.is_incomplete_ : std::exchange(lost_.is_incomplete_, false);
-    if (error_) return *error_;
+    if (error_) return copy_of(*error_);
     if (may_have_missed_one) return Error{.code = ErrorCode::kInternal, .message = "out of memory"};
     return std::nullopt;
 }

@@ -2,13 +2,13 @@
 
 // A save between its queue and the store.
 
+#include "base/mutex.h"
 #include "persistence/save/head_cache.h"
 #include "persistence/save/snapshot_writer.h"
 
 #include <cairn/persistence.h>
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -20,10 +20,13 @@ namespace cairn {
 
 /// The place in its run where a save ends, for the saves that are prepared on top of it before that is known.
 struct Landing {
-    bool is_known = false;        ///< To this service. The members below are the run's head behind the save:
-    std::int64_t version = 0;     ///< its own, or, if it was dropped, the one that it was prepared on.
-    std::string snapshot_id;      ///< Empty: the head's id is not known.
-    std::int64_t dropped = 0;     ///< The number of dropped saves up to it that were prepared one on top of the other.
+    bool is_known = false;     ///< To this service. The members below are the run's head behind the save:
+    std::int64_t version = 0;  ///< its own, or, if it was dropped, the one that it was prepared on.
+    std::string snapshot_id;   ///< Empty: the head's id is not known.
+    std::int64_t dropped = 0;  ///< The number of dropped saves up to it that were prepared one on top of the other.
+    /// Set if it was dropped and had followed another save: the landing of that one, which may change yet, is the head
+    /// behind it. `dropped` then counts from there.
+    std::shared_ptr<const Landing> instead = nullptr;
     bool has_left_queue = false;  ///< No save may be queued behind it. Guarded by the batcher's mutex.
 };
 
@@ -74,6 +77,12 @@ private:
     friend class SaveQueue;
     using Clock = std::chrono::steady_clock;
 
+    /// A completion, and the receipt of its caller if that shares the save.
+    struct Listener {
+        SaveCompletion done;
+        std::optional<Receipt> own;
+    };
+
     enum class Stage : std::uint8_t { kQueued, kCommitting, kSettled };
     Stage stage_ = Stage::kQueued;
     bool is_acknowledged_;                      // some caller was told that it is queued
@@ -81,8 +90,8 @@ private:
     bool ended_early_ = false;                  // saves of its run before it may still be queued
     int callers_ = 1;                           // that rely on it and have not been told how it ends
     std::shared_ptr<PendingSave> replaced_by_;  // it is not committed: this save takes its place
-    std::vector<SaveCompletion> completions_;
-    std::condition_variable settled_;  // for waiters
+    std::vector<Listener> listeners_;
+    ConditionVariable settled_;  // for waiters
     int waiters_ = 0;
     Clock::time_point released_at_;  // since when it may be committed
 };

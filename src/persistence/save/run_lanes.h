@@ -2,13 +2,14 @@
 
 // Saves of one run go one after the other, in call order. Saves of different runs do not wait for each other.
 
+#include "base/mutex.h"
 #include "base/text_hash.h"
+#include "base/thread_annotations.h"
+#include "base/waiting_line.h"
 
 #include <cairn/error.h>
 #include <cairn/types.h>
 
-#include <deque>
-#include <mutex>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -19,7 +20,7 @@ namespace cairn {
 /// places.
 class RunLanes {
     struct Caller;
-    using Lane = std::deque<Caller*>;  // the caller that has the turn in front, then its waiters
+    using Lane = WaitingLine<Caller>;  // behind the turn that is under way
     using Lanes = std::unordered_map<std::string, Lane, TextHash>;
     using Entry = Lanes::value_type;  // its address does not change as long as it is in the map
 
@@ -50,8 +51,8 @@ public:
 private:
     void leave(Entry& entry);
 
-    std::mutex mutex_;
-    Lanes lanes_;  // guarded by mutex_; by run id; no lane is empty
+    Mutex mutex_;
+    Lanes lanes_ CAIRN_GUARDED_BY(mutex_);  // by run id; of the runs with a turn under way
 };
 
 }  // namespace cairn

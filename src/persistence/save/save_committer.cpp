@@ -17,11 +17,6 @@
 namespace cairn {
 namespace {
 
-Receipt receipt_of(const PendingSave& save) {
-    const SnapshotInfo& info = save.lands_as().info;
-    return {.snapshot_id = info.snapshot_id, .version = info.version, .frame_bytes = info.frame_bytes};
-}
-
 bool is_open(const Save& save) {
     return !save->attempt.result;
 }
@@ -33,13 +28,16 @@ std::vector<Save> open_ones(std::span<const Save> saves) {
 }
 
 void log_save(const Runtime& runtime, std::string_view event, const Error& cause,
-              const StatePersistenceRequest& request, const std::string& snapshot_id) {
-    runtime.log({.level = LogLevel::kWarning,
-                 .event = event,
-                 .message = cause.to_string(),
-                 .fields = {{"run_id", request.run_id},
-                            {"snapshot_id", snapshot_id},
-                            {"cause", std::string(error_info(cause.code).name)}}});
+              const StatePersistenceRequest& request, const std::string& snapshot_id) noexcept {
+    try {
+        runtime.log({.level = LogLevel::kWarning,
+                     .event = event,
+                     .message = cause.to_string(),
+                     .fields = {{"run_id", request.run_id},
+                                {"snapshot_id", snapshot_id},
+                                {"cause", std::string(error_info(cause.code).name)}}});
+    } catch (...) {  // NOLINT(bugprone-empty-catch): the save goes on all the same
+    }
 }
 
 void log_failed_batch(const Runtime& runtime, const Error& cause, std::size_t saves) noexcept {
@@ -52,17 +50,8 @@ void log_failed_batch(const Runtime& runtime, const Error& cause, std::size_t sa
     }
 }
 
-// Keeps only the code if there is no memory for the message.
-Error copy_of(const Error& error) noexcept {
-    try {
-        return error;
-    } catch (const std::bad_alloc&) {
-        return {.code = error.code};
-    }
-}
-
 // The error of a save that an earlier attempt may have applied.
-Result<Receipt> in_doubt(Error error, const std::string& snapshot_id) {
+Result<Receipt> in_doubt(Error error, const std::string& snapshot_id) noexcept {
     if (error.code == ErrorCode::kOutcomeUnknown) return std::unexpected(std::move(error));
     return in_doubt_error(snapshot_id, std::move(error));
 }
@@ -107,6 +96,8 @@ public:
     /// The earliest one: no save waits longer for the sake of the others.
     Deadline deadline() const { return deadline_; }
     void give_back(std::size_t run) noexcept;
+    /// The run was saved. Makes the receipt of one of its saves, without memory: its id is the one that was written.
+    Receipt take_receipt(std::size_t run, std::size_t save) noexcept;
 
 private:
     void add(std::span<const Save> saves);
@@ -150,6 +141,12 @@ void SaveCommitter::RunsOfBatch::give_back(std::size_t run) noexcept {
     }
 }
 
+Receipt SaveCommitter::RunsOfBatch::take_receipt(std::size_t run, std::size_t save) noexcept {
+    SnapshotInfo& written = batches_[run].writes[save].snapshot.info;
+    return {
+        .snapshot_id = std::move(written.snapshot_id), .version = written.version, .frame_bytes = written.frame_bytes};
+}
+
 void SaveCommitter::commit(std::span<const Save> saves, Deadline deadline) noexcept {
     put_in_place(saves);
     if (std::ranges::none_of(saves, is_open)) return;
@@ -172,7 +169,7 @@ void SaveCommitter::put_in_place(std::span<const Save> saves) noexcept {
 }
 
 void SaveCommitter::end_too_late(PendingSave& save) noexcept {
-    save.attempt.result = guarded([&]() -> Result<Receipt> { return too_late_error(save); });
+    save.attempt.result = too_late_error(save);
     note_dropped(save);
 }
 
@@ -190,7 +187,7 @@ Status SaveCommitter::commit_together(std::span<const Save> saves, Deadline dead
         if (!answers || !(*answers)[run]) runs.give_back(run);
         if (!answers) continue;
         const Status& answer = (*answers)[run];
-        answer ? settle(runs.saves_of(run)) : refuse(runs.saves_of(run), answer.error());
+        answer ? settle(runs, run) : refuse(runs.saves_of(run), answer.error());
         if (answer) saved += runs.saves_of(run).size();
     }
     if (saved > 1) stats_.count_batch(saved);
@@ -198,13 +195,12 @@ Status SaveCommitter::commit_together(std::span<const Save> saves, Deadline dead
     return {};
 }
 
-// The run was saved.
-void SaveCommitter::settle(std::span<const Save> saves) noexcept {
-    for (const Save& save : saves) {
-        save->attempt.result = guarded([&] {
-            remember(*save);
-            return Result<Receipt>(receipt_of(*save));
-        });
+// The run was saved. Nothing here may need memory: an error would say that the saves have failed.
+void SaveCommitter::settle(RunsOfBatch& runs, std::size_t run) noexcept {
+    const std::span<const Save> saves = runs.saves_of(run);
+    for (std::size_t i = 0; i < saves.size(); ++i) {
+        remember(*saves[i]);
+        saves[i]->attempt.result = runs.take_receipt(run, i);
     }
 }
 
@@ -240,15 +236,15 @@ void SaveCommitter::end_failed_batch(std::span<const Save> saves, const Error& e
 
 void SaveCommitter::commit_alone(PendingSave& save) noexcept {
     const bool is_in_doubt = save.attempt.may_be_applied();
-    Result<Receipt> result = guarded([&] { return write_alone(save, is_in_doubt); });
+    Result<Receipt> result = write_alone(save, is_in_doubt);
     if (is_in_doubt && !result && !is_answer_of_store(result.error().code)) {
-        result = guarded([&] { return in_doubt(std::move(result.error()), save.job.becomes->info.snapshot_id); });
+        result = in_doubt(std::move(result.error()), save.job.becomes->info.snapshot_id);
     }
     save.attempt.result = std::move(result);
     note_landing(save);
 }
 
-Result<Receipt> SaveCommitter::write_alone(PendingSave& save, bool is_in_doubt) {
+Result<Receipt> SaveCommitter::write_alone(PendingSave& save, bool is_in_doubt) noexcept {
     const std::optional<std::int64_t> required_version = save.attempt.write.required_version;
     std::optional<Error> answer = std::exchange(save.attempt.answer, std::nullopt);
     Result<Receipt> receipt = guarded([&] {
@@ -270,17 +266,19 @@ Result<Receipt> SaveCommitter::write_alone(PendingSave& save, bool is_in_doubt) 
 
 Result<Receipt> SaveCommitter::fall_back(const StatePersistenceRequest& request, const std::string& snapshot_id,
                                          std::optional<std::int64_t> required_version, Deadline deadline, Error cause,
-                                         bool is_in_doubt) {
+                                         bool is_in_doubt) noexcept {
     stats_.count_fallback(cause.code);
     log_save(core_.options.runtime, "save_fallback", cause, request, snapshot_id);
-    StatePersistenceRequest retry = request;
-    retry.snapshot_id = snapshot_id;  // it is not saved twice, whatever the first attempt left behind
-    retry.expected_version = required_version;
-    const Deadline until = std::max(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(1));
-    Result<Receipt> receipt = guarded([&] { return core_.write_standard(retry, until); });
+    Result<Receipt> receipt = guarded([&] {
+        StatePersistenceRequest retry = request;
+        retry.snapshot_id = snapshot_id;  // it is not saved twice, whatever the first attempt left behind
+        retry.expected_version = required_version;
+        const Deadline until = std::max(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(1));
+        return core_.write_standard(retry, until);
+    });
     if (!receipt) {
         is_in_doubt = is_in_doubt || cause.code == ErrorCode::kOutcomeUnknown;
-        if (!receipt.error().cause) receipt.error().cause = std::make_shared<const Error>(std::move(cause));
+        if (!receipt.error().cause) receipt.error().cause = as_cause(std::move(cause));
         if (!is_in_doubt || is_answer_of_fallback(receipt.error().code)) return receipt;
         return in_doubt(std::move(receipt.error()), snapshot_id);
     }

@@ -36,7 +36,7 @@ public:
     /// `is_in_doubt`: one of them may have been applied.
     Result<Receipt> fall_back(const StatePersistenceRequest& request, const std::string& snapshot_id,
                               std::optional<std::int64_t> required_version, Deadline deadline, Error cause,
-                              bool is_in_doubt);
+                              bool is_in_doubt) noexcept;
 
 private:
     class RunsOfBatch;
@@ -45,11 +45,11 @@ private:
     static void end_too_late(PendingSave& save) noexcept;
     static void try_alone(std::span<const Save> saves) noexcept;
     Status commit_together(std::span<const Save> saves, Deadline deadline);
-    void settle(std::span<const Save> saves) noexcept;
+    void settle(RunsOfBatch& runs, std::size_t run) noexcept;
     static void refuse(std::span<const Save> saves, const Error& answer) noexcept;
     void end_failed_batch(std::span<const Save> saves, const Error& error, Deadline deadline) noexcept;
     void commit_alone(PendingSave& save) noexcept;
-    Result<Receipt> write_alone(PendingSave& save, bool is_in_doubt);
+    Result<Receipt> write_alone(PendingSave& save, bool is_in_doubt) noexcept;
     void remember(const PendingSave& save) noexcept;
 
     const ServiceCore& core_;

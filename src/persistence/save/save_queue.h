@@ -52,6 +52,8 @@ public:
 
     /// Returns the newest save of the run, waiting or in a commit; null if there is none.
     Save newest(const std::string& run_id) const;
+    /// Returns the newest save of some run; null if there is none.
+    Save any() const { return runs_.empty() ? nullptr : runs_.begin()->second.newest(); }
     /// Returns the newest save of each run, if `wanted` accepts it.
     template <class Wanted>
     std::vector<Save> newest_of(const Wanted& wanted) const {

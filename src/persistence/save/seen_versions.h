@@ -1,10 +1,11 @@
 #pragma once
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
 #include "persistence/save/recent_runs.h"
 
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <string>
 
@@ -18,19 +19,20 @@ class SeenVersions {
 public:
     explicit SeenVersions(std::size_t runs_max = 65'536) : runs_max_(runs_max) {}
 
-    /// Notes that the head is at `version` now. The caller keeps the order of the run's saves.
-    void note(const std::string& run_id, std::int64_t version);
+    /// Notes that the head is at `version` now. The caller keeps the order of the run's saves. Without memory for it, a
+    /// run that was unknown stays so.
+    void note(const std::string& run_id, std::int64_t version) noexcept;
     /// Notes that the head was at `version` (0: there was no such run) at some time after `find` had answered `found`.
     /// Saves may have come in between.
-    void note_read(const std::string& run_id, std::int64_t version, std::optional<std::int64_t> found);
+    void note_read(const std::string& run_id, std::int64_t version, std::optional<std::int64_t> found) noexcept;
     std::optional<std::int64_t> find(const std::string& run_id) const;
 
 private:
-    void put(const std::string& run_id, std::int64_t version);
+    void put(const std::string& run_id, std::int64_t version) noexcept CAIRN_REQUIRES(mutex_);
 
     const std::size_t runs_max_;
-    mutable std::mutex mutex_;
-    RecentRuns<std::int64_t> versions_;  // guarded by mutex_
+    mutable Mutex mutex_;
+    RecentRuns<std::int64_t> versions_ CAIRN_GUARDED_BY(mutex_);
 };
 
 }  // namespace cairn

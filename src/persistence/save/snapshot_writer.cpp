@@ -1,6 +1,7 @@
 #include "persistence/save/snapshot_writer.h"
 
 #include "base/backoff.h"
+#include "persistence/guarded.h"
 #include "persistence/reading/snapshot_reader.h"
 #include "persistence/save/request_rules.h"
 #include "persistence/save/save_errors.h"
@@ -107,7 +108,7 @@ Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, Pr
             // A snapshot that was there before may have been the head long ago.
             const bool is_head = (*committed)->version == write.snapshot.info.version;
             if (is_head) seen_.note(request.run_id, (*committed)->version);
-            return Receipt{.snapshot_id = write.snapshot.info.snapshot_id,
+            return Receipt{.snapshot_id = std::move(write.snapshot.info.snapshot_id),
                            .version = (*committed)->version,
                            .frame_bytes = (*committed)->frame_bytes};
         }
@@ -211,8 +212,8 @@ Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::commit(const Ru
     const Snapshot& snapshot = batch.writes.front().snapshot;
     Backoff backoff(runtime_, deadline);
     for (int unknown_outcomes = 0;;) {
-        Status status =
-            answer ? Status(std::unexpected(*std::exchange(answer, {}))) : commit_run(*store_, batch, deadline);
+        Status status = answer ? Status(std::unexpected(*std::exchange(answer, {})))
+                               : guarded([&] { return commit_run(*store_, batch, deadline); });
         if (status) return Committed{.version = snapshot.info.version, .frame_bytes = snapshot.frame.size()};
         const ErrorCode code = status.error().code;
         const bool is_resolvable =
@@ -223,7 +224,7 @@ Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::commit(const Ru
         if (!is_resolvable) return std::unexpected(std::move(status.error()));
         if (code == ErrorCode::kConflict && unknown_outcomes == 0) return std::nullopt;
 
-        Result<std::optional<Committed>> found = look_up(snapshot.info, state, deadline);
+        Result<std::optional<Committed>> found = guarded([&] { return look_up(snapshot.info, state, deadline); });
         if (!found && found.error().code == ErrorCode::kAlreadyExists) return found;
         if (!found) return in_doubt_error(snapshot.info.snapshot_id, std::move(found.error()));
         if (*found) return found;

@@ -49,6 +49,7 @@ public:
     ///  - The outcome is unknown, or the id is taken: the id is looked up. If it holds this very state, that is this
     ///    save, done. Otherwise the same id is tried again, so nothing is ever saved twice.
     /// Before each further try there is a pause, longer each time.
+    /// What has been committed needs no memory any more, and an unknown outcome none to be told.
     /// `answer`: the store's answer to `prepared`, if it was committed before.
     /// Errors: those of `StatePersistence::save_agent_state`.
     Result<Receipt> write(const StatePersistenceRequest& request, PreparedWrite prepared, Deadline deadline,

@@ -2,14 +2,15 @@
 
 #include "pipeline/events/event_queue.h"
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <csignal>
 #include <cstddef>
 #include <exception>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -18,7 +19,6 @@ namespace cairn {
 namespace {
 
 using SteadyClock = std::chrono::steady_clock;
-using Lock = std::unique_lock<std::mutex>;
 
 constexpr std::chrono::seconds kPatienceAtEnd{1};
 constexpr std::chrono::hours kPatienceMax{24};  // so that adding it to a time is safe
@@ -32,7 +32,7 @@ public:
         : sink_(std::move(sink)), index_(index), log_(std::move(log)) {}
 
     void push(const PipelineEvent& event) noexcept {
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(mutex_);
         try {
             if (!thread_.joinable()) {
                 thread_ = std::thread([self = shared_from_this()] { self->deliver(); });
@@ -44,46 +44,54 @@ public:
         changed_.notify_all();
     }
 
-    void drain(SteadyClock::time_point deadline) {
-        Lock lock(mutex_);
-        const std::uint64_t last = queue_.last_number();
-        changed_.wait_until(lock, deadline, [&] { return is_done_up_to(last); });
-        const std::uint64_t dropped = queue_.dropped() - std::exchange(dropped_logged_, queue_.dropped());
-        lock.unlock();
-        log_drops(dropped);
-    }
+    void drain(SteadyClock::time_point deadline) { log_drops(drain_until(deadline)); }
 
     void close() {
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(mutex_);
         is_closing_ = true;
         changed_.notify_all();
     }
 
     /// Call it after `close`. Nothing is delivered afterwards.
     void end(SteadyClock::time_point deadline) {
-        Lock lock(mutex_);
-        if (!thread_.joinable()) return;
-        const bool has_ended = changed_.wait_until(lock, deadline, [&] { return has_ended_; });
-        is_abandoned_ = true;
-        const std::uint64_t dropped = queue_.dropped() - dropped_logged_ + queue_.size();
-        std::thread thread = std::move(thread_);
-        lock.unlock();
+        std::uint64_t dropped = 0;
+        bool has_ended = false;
+        std::thread thread;
+        {
+            const MutexLock lock(mutex_);
+            if (!thread_.joinable()) return;
+            while (!has_ended_ && changed_.wait_until(mutex_, deadline)) {
+            }
+            has_ended = has_ended_;
+            is_abandoned_ = true;
+            dropped = queue_.dropped() - dropped_logged_ + queue_.size();
+            thread = std::move(thread_);
+        }
         has_ended ? thread.join() : thread.detach();
         log_drops(dropped);
     }
 
 private:
+    // Returns the number of the events that were dropped since the last time.
+    std::uint64_t drain_until(SteadyClock::time_point deadline) {
+        const MutexLock lock(mutex_);
+        const std::uint64_t last = queue_.last_number();
+        while (!is_done_up_to(last) && changed_.wait_until(mutex_, deadline)) {
+        }
+        return queue_.dropped() - std::exchange(dropped_logged_, queue_.dropped());
+    }
+
     void deliver() noexcept {
         block_broken_pipes();
-        Lock lock(mutex_);
+        const MutexLock lock(mutex_);
         while (true) {
-            changed_.wait(lock, [&] { return !queue_.empty() || is_closing_; });
+            while (queue_.empty() && !is_closing_) changed_.wait(mutex_);
             if (is_abandoned_ || queue_.empty()) break;
             auto [number, event] = queue_.pop();
             in_delivery_ = number;
-            lock.unlock();
+            mutex_.unlock();
             tell(event);
-            lock.lock();
+            mutex_.lock();
             in_delivery_ = 0;
             changed_.notify_all();
         }
@@ -128,7 +136,7 @@ private:
               .fields = {{"sink", fmt::to_string(index_)}, {"events", fmt::to_string(dropped)}}});
     }
 
-    bool is_done_up_to(std::uint64_t number) const {
+    bool is_done_up_to(std::uint64_t number) const CAIRN_REQUIRES(mutex_) {
         const bool is_telling = in_delivery_ != 0 && in_delivery_ <= number;
         return !is_telling && !queue_.holds_up_to(number);
     }
@@ -138,15 +146,15 @@ private:
     const LogSink log_;
     bool is_failure_logged_ = false;  ///< Used only by the thread.
 
-    std::mutex mutex_;  // guards all below
-    std::condition_variable changed_;
-    EventQueue queue_;
-    std::uint64_t in_delivery_ = 0;  ///< Number of the event being delivered; 0: none.
-    std::uint64_t dropped_logged_ = 0;
-    bool is_closing_ = false;    ///< Deliver what is queued, then end.
-    bool is_abandoned_ = false;  ///< Deliver nothing more.
-    bool has_ended_ = false;
-    std::thread thread_;
+    Mutex mutex_;
+    ConditionVariable changed_;
+    EventQueue queue_ CAIRN_GUARDED_BY(mutex_);
+    std::uint64_t in_delivery_ CAIRN_GUARDED_BY(mutex_) = 0;  ///< Number of the event being delivered; 0: none.
+    std::uint64_t dropped_logged_ CAIRN_GUARDED_BY(mutex_) = 0;
+    bool is_closing_ CAIRN_GUARDED_BY(mutex_) = false;    ///< Deliver what is queued, then end.
+    bool is_abandoned_ CAIRN_GUARDED_BY(mutex_) = false;  ///< Deliver nothing more.
+    bool has_ended_ CAIRN_GUARDED_BY(mutex_) = false;
+    std::thread thread_ CAIRN_GUARDED_BY(mutex_);
 };
 
 EventDispatcher::EventDispatcher(const std::vector<std::shared_ptr<EventSink>>& sinks, const Runtime& runtime) {

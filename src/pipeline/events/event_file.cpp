@@ -1,5 +1,7 @@
 #include "base/file_mode.h"
+#include "base/mutex.h"
 #include "base/system_error_code.h"
+#include "base/thread_annotations.h"
 #include "persistence/guarded.h"
 #include "pipeline/agents/descriptor.h"
 
@@ -11,7 +13,6 @@
 #include <fmt/format.h>
 
 #include <cerrno>
-#include <mutex>
 #include <system_error>
 #include <utility>
 
@@ -25,12 +26,12 @@ public:
 
     void on_event(const PipelineEvent& event) override {
         const std::string line = to_json(event) + "\n";
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(mutex_);
         write(ends_inside_line_ ? "\n" + line : line);
     }
 
 private:
-    void write(const std::string& line) {
+    void write(const std::string& line) CAIRN_REQUIRES(mutex_) {
         ssize_t written = 0;
         do {
             written = ::write(file_.get(), line.data(), line.size());
@@ -42,9 +43,9 @@ private:
         if (!is_whole) throw std::system_error(error_number, std::generic_category(), "event file");
     }
 
-    std::mutex mutex_;
-    Descriptor file_;
-    bool ends_inside_line_ = false;
+    Mutex mutex_;
+    Descriptor file_ CAIRN_GUARDED_BY(mutex_);
+    bool ends_inside_line_ CAIRN_GUARDED_BY(mutex_) = false;
 };
 
 std::unexpected<Error> unopened_file_error(const std::filesystem::path& path, ErrorCode code, std::string detail) {

@@ -1,6 +1,8 @@
 #include "pipeline/lease/executor_identity.h"
 
+#include "base/mutex.h"
 #include "base/per_process.h"
+#include "base/thread_annotations.h"
 
 #include <fmt/format.h>
 
@@ -15,7 +17,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -102,21 +103,21 @@ class Executions {
 public:
     static Executions& here() { return of_this_process<Executions>(); }
     void add(const std::string& owner) {
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(mutex_);
         owners_.insert(owner);
     }
     void remove(const std::string& owner) {
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(mutex_);
         owners_.erase(owner);
     }
     bool has(const std::string& owner) {
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(mutex_);
         return owners_.contains(owner);
     }
 
 private:
-    std::mutex mutex_;
-    std::set<std::string> owners_;  // guarded by mutex_
+    Mutex mutex_;
+    std::set<std::string> owners_ CAIRN_GUARDED_BY(mutex_);
 };
 
 enum class Life : std::uint8_t { kAlive, kGone, kUnknown };

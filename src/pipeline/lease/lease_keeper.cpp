@@ -1,6 +1,8 @@
 #include "pipeline/lease/lease_keeper.h"
 
+#include "base/mutex.h"
 #include "base/per_process.h"
+#include "base/thread_annotations.h"
 #include "persistence/guarded.h"
 #include "persistence/timeouts.h"
 
@@ -9,11 +11,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <mutex>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -23,7 +23,6 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 using Time = SteadyClock::time_point;
-using Lock = std::unique_lock<std::mutex>;
 
 /// Pause before a round is retried that had no memory to begin with.
 constexpr std::chrono::milliseconds kPauseWithoutMemory{100};
@@ -72,22 +71,21 @@ private:
         void end() noexcept;
         void run() noexcept;
 
-        /// Returns false if nothing is to be renewed any more. The caller holds the lock before and after.
-        bool wait_until_due(Lock& lock);
-        Time next_due() const;
-        Round collect();
+        /// Returns false if nothing is to be renewed any more.
+        bool wait_until_due() CAIRN_REQUIRES(mutex);
+        Time next_due() const CAIRN_REQUIRES(mutex);
+        Result<Round> collect() CAIRN_REQUIRES(mutex);
         Answers renew(const Entries& entries) const;
-        void judge(Round& round, const Answers& answers) noexcept;
-        void erase(LeaseEntry& entry) noexcept;
+        void judge(Round& round, const Answers& answers) noexcept CAIRN_REQUIRES(mutex);
+        void erase(LeaseEntry& entry) noexcept CAIRN_REQUIRES(mutex);
         void log_outage(const Round& round, const Answers& answers) noexcept;
 
         const std::shared_ptr<Store> store;
         bool is_failing = false;  ///< Used only by the thread.
-        std::mutex mutex;
-        std::condition_variable changed;
-        // Guarded by the mutex:
-        Entries entries;
-        bool is_ending = false;
+        Mutex mutex;
+        ConditionVariable changed;
+        Entries entries CAIRN_GUARDED_BY(mutex);
+        bool is_ending CAIRN_GUARDED_BY(mutex) = false;
     };
 
     const pid_t process_ = ::getpid();
@@ -98,34 +96,34 @@ private:
 // ---- the thread ----
 
 void LeaseKeeper::Rounds::run() noexcept {
-    Lock lock(mutex);
-    while (wait_until_due(lock)) {
-        Result<Round> round = guarded([&] { return Result<Round>(collect()); });
+    const MutexLock lock(mutex);
+    while (wait_until_due()) {
+        Result<Round> round = collect();
         if (!round) {
-            changed.wait_for(lock, kPauseWithoutMemory);
+            changed.wait_until(mutex, SteadyClock::now() + kPauseWithoutMemory);
             continue;
         }
-        lock.unlock();
+        mutex.unlock();
         const Answers answers = guarded([&] { return renew(round->renewed); });
-        lock.lock();
+        mutex.lock();
         judge(*round, answers);
-        lock.unlock();
+        mutex.unlock();
         log_outage(*round, answers);
         for (const auto& entry : round->lost) entry->kept.lost.request_stop();
         round = Round{};  // may destroy the last owner of an entry
-        lock.lock();
+        mutex.lock();
     }
 }
 
-bool LeaseKeeper::Rounds::wait_until_due(Lock& lock) {
+bool LeaseKeeper::Rounds::wait_until_due() {
     while (!is_ending) {
         if (entries.empty()) {
-            changed.wait(lock);
+            changed.wait(mutex);
             continue;
         }
         const Time due = next_due();
         if (due <= SteadyClock::now()) return true;
-        changed.wait_until(lock, due);
+        changed.wait_until(mutex, due);
     }
     return false;
 }
@@ -138,7 +136,7 @@ Time LeaseKeeper::Rounds::next_due() const {
 
 // Leases that are due within half a heartbeat are renewed, too. So two leases with the same heartbeat meet in one
 // round, and stay together from then on.
-LeaseKeeper::Round LeaseKeeper::Rounds::collect() {
+Result<LeaseKeeper::Round> LeaseKeeper::Rounds::collect() try {
     Round round;
     round.renewed.reserve(entries.size());
     round.lost.reserve(entries.size());
@@ -152,6 +150,8 @@ LeaseKeeper::Round LeaseKeeper::Rounds::collect() {
     }
     for (const auto& entry : round.lost) erase(*entry);
     return round;
+} catch (const std::exception&) {
+    return std::unexpected(caught_error());
 }
 
 LeaseKeeper::Answers LeaseKeeper::Rounds::renew(const Entries& renewed) const {
@@ -208,7 +208,7 @@ void LeaseKeeper::Rounds::log_outage(const Round& round, const Answers& answers)
 
 // The first renewal comes with the next round, if that has not begun.
 void LeaseKeeper::Rounds::add(const std::shared_ptr<LeaseEntry>& entry) {
-    const std::lock_guard lock(mutex);
+    const MutexLock lock(mutex);
     const Time now = SteadyClock::now();
     entry->due = now + entry->kept.heartbeat;
     for (const auto& other : entries) {
@@ -225,7 +225,7 @@ void LeaseKeeper::Rounds::add(const std::shared_ptr<LeaseEntry>& entry) {
 }
 
 void LeaseKeeper::Rounds::remove(LeaseEntry& entry) noexcept {
-    const std::lock_guard lock(mutex);
+    const MutexLock lock(mutex);
     erase(entry);
 }
 
@@ -235,7 +235,7 @@ void LeaseKeeper::Rounds::erase(LeaseEntry& entry) noexcept {
 }
 
 void LeaseKeeper::Rounds::end() noexcept {
-    const std::lock_guard lock(mutex);
+    const MutexLock lock(mutex);
     is_ending = true;
     changed.notify_one();
 }
@@ -260,13 +260,13 @@ namespace {
 
 /// The keepers of this process.
 struct Keepers {
-    std::mutex mutex;
-    std::map<const Store*, std::weak_ptr<LeaseKeeper>> by_store;  // under the mutex
+    Mutex mutex;
+    std::map<const Store*, std::weak_ptr<LeaseKeeper>> by_store CAIRN_GUARDED_BY(mutex);
 };
 
 std::shared_ptr<LeaseKeeper> keeper_of(std::shared_ptr<Store> store) {
     Keepers& keepers = of_this_process<Keepers>();
-    const std::lock_guard lock(keepers.mutex);
+    const MutexLock lock(keepers.mutex);
     std::erase_if(keepers.by_store, [](const auto& keeper) { return keeper.second.expired(); });
     std::weak_ptr<LeaseKeeper>& known = keepers.by_store[store.get()];
     std::shared_ptr<LeaseKeeper> keeper = known.lock();

@@ -1,3 +1,6 @@
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
+
 #include <cairn/run_lease.h>
 
 #include "persistence/guarded.h"
@@ -14,7 +17,6 @@
 #include <atomic>
 #include <cstdint>
 #include <limits>
-#include <mutex>
 #include <utility>
 
 namespace cairn {
@@ -90,8 +92,8 @@ struct RunLease::Impl {
     std::stop_source lost;
     std::atomic<bool> is_over = true;  ///< Nothing to release: the lease is not taken yet, or not held any more.
     std::atomic<bool> was_release_tried = false;  ///< Then the destructor does not wait for the store again.
-    std::mutex mutex;
-    LeaseRenewal renewal;  // guarded by the mutex
+    Mutex mutex;
+    LeaseRenewal renewal CAIRN_GUARDED_BY(mutex);
 };
 
 RunLease::Impl::Impl(std::shared_ptr<Store> the_store, std::string run, LeaseOptions&& the_options, std::int64_t epoch)
@@ -144,13 +146,15 @@ Status RunLease::Impl::find_refusal(Deadline deadline) const {
 void RunLease::Impl::keep_alive() {
     if (options.heartbeat <= std::chrono::milliseconds::zero()) return;
     const std::chrono::milliseconds wait_max = std::min(bounded(options.timeout), bounded(options.silence) / 4);
-    renewal = LeaseRenewal(store, {.run_id = run_id,
-                                   .lease = lease,
-                                   .heartbeat = bounded(options.heartbeat),
-                                   .wait_max = wait_max,
-                                   .patience = options.patience,
-                                   .runtime = options.runtime,
-                                   .lost = lost});
+    LeaseRenewal begun(store, {.run_id = run_id,
+                               .lease = lease,
+                               .heartbeat = bounded(options.heartbeat),
+                               .wait_max = wait_max,
+                               .patience = options.patience,
+                               .runtime = options.runtime,
+                               .lost = lost});
+    const MutexLock lock(mutex);
+    renewal = std::move(begun);
 }
 
 namespace {
@@ -231,7 +235,7 @@ Status RunLease::Impl::explain(Status written, Deadline deadline) {
 // Does not hold the lock: the renewing thread may be waiting for it, and we wait for that thread here.
 void RunLease::Impl::stop_renewing() {
     const LeaseRenewal ending = [&] {
-        const std::lock_guard lock(mutex);
+        const MutexLock lock(mutex);
         return std::move(renewal);
     }();
 }

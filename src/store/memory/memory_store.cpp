@@ -118,7 +118,7 @@ private:
         return fail(ErrorCode::kClosed, "the memory store was closed");
     }
     static std::unexpected<Error> out_of_memory_error() {
-        return fail(ErrorCode::kInternal, "memory store: no memory");
+        return fail(ErrorCode::kInternal, "out of memory");  // short, so that it takes none
     }
 
     // The caller must hold the lock.

@@ -1,6 +1,5 @@
 #include "store/sqlite/connection_pool.h"
 
-#include <algorithm>
 #include <chrono>
 
 namespace cairn::sqlite {
@@ -31,8 +30,10 @@ Result<Loan> ConnectionPool::acquire(Deadline deadline) {
 }
 
 /// A caller that waits for a connection.
-struct ConnectionPool::Caller {
-    std::condition_variable may_try;
+struct ConnectionPool::Caller : WaitingLine<Caller>::Place {
+    using Place::Place;
+
+    ConditionVariable may_try;
     std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
 
     bool is_patient() const { return std::chrono::steady_clock::now() - since < kPatience; }
@@ -42,24 +43,29 @@ struct ConnectionPool::Caller {
 // waited longest would cost a thread switch per call. A caller that has waited for long is served before all that come
 // later.
 bool ConnectionPool::take_turn(Deadline deadline) {
-    std::unique_lock lock(mutex_);
-    if (lent_ < connections_max_ && (waiting_.empty() || waiting_.front()->is_patient())) {
-        ++lent_;
-        return true;
+    const MutexLock lock(mutex_);
+    bool is_mine = may_take(nullptr);
+    if (!is_mine) {
+        Caller self(waiting_);
+        bool is_in_time = true;
+        while (!is_mine && is_in_time) {
+            is_in_time = self.may_try.wait_until(mutex_, deadline);
+            is_mine = may_take(&self);
+        }
     }
-    Caller self;
-    waiting_.push_back(&self);
-    const bool my_turn = self.may_try.wait_until(lock, deadline, [&] {
-        return lent_ < connections_max_ && (waiting_.front() == &self || waiting_.front()->is_patient());
-    });
-    std::erase(waiting_, &self);
-    if (my_turn) ++lent_;
+    if (is_mine) ++lent_;
     wake_next();
-    return my_turn;
+    return is_mine;
+}
+
+bool ConnectionPool::may_take(const Caller* caller) const {
+    const Caller* const first = waiting_.front();
+    return lent_ < connections_max_ && (first == nullptr || first == caller || first->is_patient());
 }
 
 void ConnectionPool::wake_next() {
-    if (!waiting_.empty() && lent_ < connections_max_) waiting_.front()->may_try.notify_one();
+    if (lent_ >= connections_max_) return;
+    if (Caller* const first = waiting_.front()) first->may_try.notify_one();
 }
 
 // Skips idle connections whose file was moved or deleted: nobody could find again what they would acknowledge.
@@ -67,7 +73,7 @@ std::unique_ptr<Connection> ConnectionPool::take_idle(std::uint64_t& generation)
     while (true) {
         std::unique_ptr<Connection> connection;
         {
-            const std::lock_guard lock(mutex_);
+            const MutexLock lock(mutex_);
             generation = generation_;
             if (idle_.empty()) return nullptr;
             connection = std::move(idle_.back());
@@ -93,7 +99,7 @@ void ConnectionPool::give_back(std::unique_ptr<Connection> connection, std::uint
         log_discarded();
     }
     std::unique_ptr<Connection> closed;  // closed outside the lock
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (generation != generation_) closed = std::move(connection);
     if (connection != nullptr) idle_.push_back(std::move(connection));
     --lent_;
@@ -101,17 +107,17 @@ void ConnectionPool::give_back(std::unique_ptr<Connection> connection, std::uint
 }
 
 void ConnectionPool::adopt(std::unique_ptr<Connection> connection) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     idle_.push_back(std::move(connection));
 }
 
 void ConnectionPool::close() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     idle_.clear();
 }
 
 void ConnectionPool::discard() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     ++generation_;
     idle_.clear();
 }

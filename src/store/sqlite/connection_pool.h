@@ -2,19 +2,19 @@
 
 // A bounded number of connections, opened when first needed and lent to one caller at a time.
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
+#include "base/waiting_line.h"
 #include "store/sqlite/sqlite_connection.h"
 
 #include <cairn/error.h>
 #include <cairn/runtime.h>
 #include <cairn/types.h>
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -73,7 +73,8 @@ private:
 
     bool take_turn(Deadline deadline);
     std::unique_ptr<Connection> take_idle(std::uint64_t& generation);
-    void wake_next();
+    bool may_take(const Caller* caller) const CAIRN_REQUIRES(mutex_);
+    void wake_next() CAIRN_REQUIRES(mutex_);
     void give_back(std::unique_ptr<Connection> connection, std::uint64_t generation) noexcept;
     void log_discarded() const noexcept;
 
@@ -81,12 +82,12 @@ private:
     const Opener opener_;
     const LogSink log_;
 
-    std::mutex mutex_;
-    // Guarded by mutex_:
-    std::vector<std::unique_ptr<Connection>> idle_;
-    std::size_t lent_ = 0;
-    std::uint64_t generation_ = 0;  // of connections: those of an earlier generation are not lent again
-    std::deque<Caller*> waiting_;   // first come, first served
+    Mutex mutex_;
+    std::vector<std::unique_ptr<Connection>> idle_ CAIRN_GUARDED_BY(mutex_);
+    std::size_t lent_ CAIRN_GUARDED_BY(mutex_) = 0;
+    // Of connections: those of an earlier generation are not lent again.
+    std::uint64_t generation_ CAIRN_GUARDED_BY(mutex_) = 0;
+    WaitingLine<Caller> waiting_ CAIRN_GUARDED_BY(mutex_);
 };
 
 }  // namespace cairn::sqlite

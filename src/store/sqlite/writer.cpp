@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <new>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -251,10 +252,15 @@ Result<Progress> apply_all(Connection& connection, std::span<const RunBatch> bat
 
 Status commit(Connection& connection, Transaction& transaction) {
     const int result_code = transaction.commit();
-    if (result_code != SQLITE_OK) return std::unexpected(commit_error(connection, result_code));
-    Status found_again = connection.check_log();
-    if (!found_again) found_again.error().code = ErrorCode::kOutcomeUnknown;
-    return found_again;
+    try {
+        if (result_code != SQLITE_OK) return std::unexpected(commit_error(connection, result_code));
+        Status found_again = connection.check_log();
+        if (!found_again) found_again.error().code = ErrorCode::kOutcomeUnknown;
+        return found_again;
+    } catch (const std::bad_alloc&) {  // the transaction may have been applied all the same
+        connection.mark_broken();
+        return fail(ErrorCode::kOutcomeUnknown, "out of memory");
+    }
 }
 
 }  // namespace
