@@ -407,7 +407,7 @@ TEST_F(NthAllocation, OfAThreadThatCommitsInARunsTurnLosesNoCompletion) {
     };
     auto of_run = fork("run", true);
     auto of_other = fork("other", false);
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // for them to wait there
+    for (const char* run : {"run", "other"}) ASSERT_TRUE(bench.is_in_turn(run));
     gates["first"].open();
     gates["run"].await(1);
     gates["second"].open();

@@ -128,6 +128,18 @@ public:
         return eventually([&] { return service().get_cache_stats().queue_size >= saves; });
     }
 
+    /// Waits until some call has the run's turn. Then a save must wait for it; before that, this one is refused.
+    bool is_in_turn(const std::string& run_id) {
+        StatePersistenceRequest probe = make_step(run_id, 0);
+        probe.on_conflict = OnConflict::kFail;
+        probe.expected_version = 1'000'000;
+        probe.timeout = std::chrono::milliseconds(1);
+        return eventually([&] {
+            const Result<Receipt> refused = service().save_agent_state(probe);
+            return !refused && refused.error().code == ErrorCode::kUnavailable;
+        });
+    }
+
     /// Returns the texts of the run's states that are on disk, the oldest first.
     std::vector<std::string> on_disk(const std::string& run_id) {
         StatePersistenceService reader(inner);

@@ -952,7 +952,7 @@ TEST_F(CompletionIntoItsRun, IsToldWhileAForkOfTheRunIsSaved) {
     StatePersistenceRequest fork = make_step("run", 9, kSync);
     fork.parent_snapshot_id = parent;
     Answer answer = bench.in_background(fork);
-    wait_until_past(milliseconds(50));  // until it waits in the run's lane
+    ASSERT_TRUE(bench.is_in_turn("run"));
     bench.let_go();
     expect_told_soon();
     EXPECT_TRUE(answer.get().has_value());
@@ -964,7 +964,7 @@ TEST_F(CompletionIntoItsRun, IsToldWhileTheRunIsRecovered) {
     auto recovered = std::async(std::launch::async, [&] {
         return bench.service().recover_agent_state({.run_id = "run", .recovery_type = RecoveryType::kRestart});
     });
-    wait_until_past(milliseconds(50));
+    ASSERT_TRUE(bench.is_in_turn("run"));
     bench.let_go();
     expect_told_soon();
     EXPECT_TRUE(recovered.get().has_value());
@@ -974,7 +974,7 @@ TEST_F(CompletionIntoItsRun, IsToldWhileASaveOfTheRunWaitsForAPlace) {
     bench.options.queue_limits.saves_max = 2;
     queue_one_that_saves_again();
     Answer answer = bench.in_background(make_step("run", 9, kSync));
-    wait_until_past(milliseconds(50));
+    ASSERT_TRUE(bench.is_in_turn("run"));
     bench.let_go();
     expect_told_soon();
     EXPECT_TRUE(answer.get().has_value());
