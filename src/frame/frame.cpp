@@ -14,7 +14,7 @@
 // The layout of a full frame after the header that all frames have (frame_header.h), part of the stored format:
 //
 //   bytes    field
-//   16       checksum of the decoded text: XXH3-128, canonical
+//   16       checksum of the decoded text: XXH3-128, canonical; in frames of opaque states its bytes in reverse order
 //   rest     body
 //     kFullPlain   the text
 //     kFullZstd    4 bytes: guard of what follows; then one zstd frame, which states its content size
@@ -27,15 +27,15 @@ namespace {
 
 // ---- encoding ----
 
-std::string full_header(FrameKind kind, std::string_view text, const Checksum& checksum) {
+std::string full_header(FrameKind kind, std::string_view text, const Checksum& checksum, FrameContent content) {
     std::string header;
-    put_frame_header(header, kind, text.size());
-    for (const std::uint8_t byte : checksum.to_bytes()) header += static_cast<char>(byte);
+    put_frame_header(header, kind, text.size(), content);
+    put_checksum(header, checksum, content);
     return header;
 }
 
-std::string plain_frame(std::string_view text, const Checksum& checksum) {
-    const std::string header = full_header(FrameKind::kFullPlain, text, checksum);
+std::string plain_frame(std::string_view text, const Checksum& checksum, FrameContent content) {
+    const std::string header = full_header(FrameKind::kFullPlain, text, checksum, content);
     std::string frame;
     frame.reserve(header.size() + text.size());
     frame += header;
@@ -44,15 +44,15 @@ std::string plain_frame(std::string_view text, const Checksum& checksum) {
 }
 
 // Returns an empty frame if it would not be smaller than the plain one.
-Result<std::string> zstd_frame(std::string_view text, const Checksum& checksum, int level) {
-    const std::string header = full_header(FrameKind::kFullZstd, text, checksum);
+Result<std::string> zstd_frame(std::string_view text, const Checksum& checksum, const FrameOptions& options) {
+    const std::string header = full_header(FrameKind::kFullZstd, text, checksum, options.content);
     const std::size_t body_at = header.size() + kGuardBytes;
     const std::size_t plain_bytes = header.size() + text.size();
     if (plain_bytes <= body_at) return std::string();
 
     std::string frame;
     resize_for_overwrite(frame, plain_bytes - 1);
-    const auto compressed = zstd_compress(text, std::span(frame).subspan(body_at), level);
+    const auto compressed = zstd_compress(text, std::span(frame).subspan(body_at), options.zstd_level);
     if (!compressed) return std::unexpected(compressed.error());
     const std::optional<std::size_t> compressed_bytes = *compressed;
     if (!compressed_bytes) return std::string();
@@ -65,10 +65,10 @@ Result<std::string> zstd_frame(std::string_view text, const Checksum& checksum, 
 
 Result<std::string> encode(std::string_view text, const Checksum& checksum, const FrameOptions& options) {
     if (options.compression && text.size() >= options.compression_bytes_min) {
-        Result<std::string> compressed = zstd_frame(text, checksum, options.zstd_level);
+        Result<std::string> compressed = zstd_frame(text, checksum, options);
         if (!compressed || !compressed->empty()) return compressed;
     }
-    return plain_frame(text, checksum);
+    return plain_frame(text, checksum, options.content);
 }
 
 // ---- decoding ----

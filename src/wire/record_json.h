@@ -25,6 +25,9 @@ std::string to_json(const RunInfo& run, Timestamp now);
 std::string to_json(const ThreadInfo& thread);
 std::string to_json(const ThreadContext& context, Timestamp now);
 
+/// `object` with the state as it is: member "state", or, of an opaque state, "state_type" and "state_base64".
+std::string with_state(std::string object, const State& state);
+
 /// How long ago the run's head was saved; 0 by a clock that is behind its writer's.
 std::chrono::microseconds checkpoint_age(const RunInfo& run, Timestamp now);
 

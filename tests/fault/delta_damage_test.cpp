@@ -53,6 +53,8 @@ std::vector<Sample> samples() {
     add("zstd, one bare block", messages, messages + messages.substr(50, 700) + "and more of what is new here");
     add("zstd, several copies", messages, middle_changed);
     add("zstd, blocks with headers", messages, messages + std::string(200'000, ' ') + "end");
+    add("opaque, plain", messages, scattered, {.content = FrameContent::kOpaque, .compression = false});
+    add("opaque, zstd", messages, middle_changed, {.content = FrameContent::kOpaque});
     return made;
 }
 

@@ -1,7 +1,8 @@
 // Goal: a store that an earlier cairn wrote is read exactly, whether it may be migrated or only read, and a migration
 // that is cut short anywhere leaves it as it was.
-// Method: files that the last builds of schema 1 and of schema 2 wrote, and the first that stored deltas, kept beside
-// this test; what they hold is compared field by field and byte by byte with what was put into them.
+// Method: files that the last builds of schema 1 and of schema 2 wrote, the first that stored deltas and the last
+// without opaque states, kept beside this test; what they hold is compared field by field and byte by byte with what
+// was put into them.
 
 #include "fault/first_deltas.h"
 #include "fault/schema_1_snapshots.h"
@@ -16,6 +17,7 @@
 #include "support/seed.h"
 #include "support/step_killer.h"
 #include "support/temp_dir.h"
+#include "transfer/exporter.h"
 
 #include <cairn/persistence.h>
 
@@ -289,6 +291,36 @@ TEST(FirstDeltas, OfAnEarlierBuildAreDecodedExactlyAndBuiltUpon) {
                                .state_data = State::parse(first_deltas_text(kFirstDeltas + 1)).value()})
             .value();
     expect_text(receipt.snapshot_id, kFirstDeltas + 1);
+}
+
+// A file of the last build before opaque states (7de0b64), and what that build exported of it: runs saved by both
+// services, with forks, deltas, contexts, metadata, a recovery, a pruned run and a pipeline's. Neither is ever written
+// again.
+TEST(LastFileWithoutOpaqueStates, IsReadExactlyAndHoldsOpaqueStatesBesideTheOthers) {
+    const TempDir dir;
+    put_packed("schema_3.db.zst", dir / "cairn.db");
+    const std::shared_ptr<Store> store = open_sqlite_store(dir / "cairn.db").value();
+    const auto exported = [&] {
+        std::string lines;
+        const auto sink = [&](const std::string& line) -> Status {
+            lines += line + "\n";
+            return {};
+        };
+        EXPECT_TRUE(export_runs(*store, list_runs_to_export(*store).value(), sink));
+        return lines;
+    };
+    const std::string before = unpack(source_dir() / "tests/fault/data/schema_3_export.jsonl.zst");
+    EXPECT_EQ(exported(), before);
+    EXPECT_TRUE(check_deep(*store, Deadline::max()).value().findings.empty());
+
+    OptimizedStatePersistence service(store);
+    const State opaque = State::opaque("msgpack", std::string(3000, '\xff')).value();
+    const Receipt receipt =
+        service.save_agent_state({.run_id = "grown", .thread_id = "t1", .user_id = "u1", .state_data = opaque}).value();
+    EXPECT_EQ(service.load_agent_state({.run_id = "grown"}).value().state, opaque);
+    EXPECT_EQ(read_frame_header(store->get("grown", receipt.snapshot_id, soon()).value()->frame).value().content,
+              FrameContent::kOpaque);
+    EXPECT_TRUE(check_deep(*store, Deadline::max()).value().findings.empty());
 }
 
 INSTANTIATE_TEST_SUITE_P(Schemas, SqliteMigration, testing::Values(1, 2),

@@ -219,6 +219,29 @@ TEST(DeltaFrame, AFrameFromTheFirstVersionIsStillRead) {
               text);
 }
 
+// The same for opaque states: the kind is larger by 5.
+TEST(DeltaFrame, LayoutOfOpaqueStatesIsTheDocumentedOne) {
+    const std::string base = "step 1, msgpack\x07";
+    const std::string text = "step 2, msgpack\x07";
+    const auto frame = encode_delta_frame(base, text, {.content = FrameContent::kOpaque}, kNoLimit).value().value();
+    ASSERT_EQ(frame.size(), 2 + 1 + 3 + 1 + 4);
+    EXPECT_EQ(frame.substr(0, 7), std::string("\x01\x08\x10\x05\x0A\x00"
+                                              "2",
+                                              7));
+    EXPECT_EQ(decode_delta_frame(frame, base, Checksum::of(text), 16).value(), text);
+
+    const std::string changed = Edits(9).text(20'000);
+    for (const std::size_t bytes : {100U, 20'000U}) {
+        const auto of_json = encode(base, changed.substr(0, bytes));
+        const auto of_opaque =
+            encode_delta_frame(base, changed.substr(0, bytes), {.content = FrameContent::kOpaque}, kNoLimit)
+                .value()
+                .value();
+        EXPECT_EQ(of_opaque[1], of_json[1] + 5);
+        EXPECT_EQ(of_opaque.substr(2, of_opaque.size() - 6), of_json.substr(2, of_json.size() - 6));
+    }
+}
+
 TEST(DeltaFrame, HeaderTellsKindAndLengthAndLeavesTheChecksumToTheRecord) {
     const std::string text = Edits(9).text(20'000);
     const FrameHeader header = read_frame_header(encode("{}", text)).value();

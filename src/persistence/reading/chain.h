@@ -46,7 +46,8 @@ struct EncodedState {
 /// Self-contained.
 Result<EncodedState> encode_full(const State& state, const FrameOptions& options);
 
-/// As a delta against `base` where that is the smaller form and the limits allow it, otherwise self-contained.
+/// As a delta against `base` where that is the smaller form and the limits allow it, otherwise self-contained. So is
+/// ciphertext, without a try.
 Result<EncodedState> encode_against(const DeltaBase& base, const State& state, const FrameOptions& options,
                                     const ChainLimits& limits);
 

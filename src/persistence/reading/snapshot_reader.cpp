@@ -3,6 +3,7 @@
 #include "frame/frame.h"
 #include "frame/text_chain.h"
 #include "state/normal_text.h"
+#include "state/opaque_text.h"
 
 #include <fmt/format.h>
 
@@ -14,6 +15,15 @@ constexpr std::string_view kAdviceForSnapshot =
 
 std::unexpected<Error> damaged(const SnapshotInfo& info, Error error) {
     return std::unexpected(cannot_be_loaded(info, std::move(error)));
+}
+
+bool is_opaque(std::string_view frame) {
+    const Result<FrameHeader> header = read_frame_header(frame);
+    return header && header->content == FrameContent::kOpaque;
+}
+
+std::unexpected<Error> is_of_another_type() {
+    return fail(ErrorCode::kCorrupt, "its state is not of the type that its record says");
 }
 
 // Its own frame after those that it needs; the result is held against the record beside it.
@@ -81,7 +91,21 @@ std::string_view under_owner(const std::optional<std::string>& thread_id, const 
 
 bool is_described(std::string_view full_frame, const Checksum& checksum, std::uint64_t state_bytes) {
     const Result<FrameHeader> header = read_frame_header(full_frame);
-    return !header || (header->checksum == checksum && header->text_bytes == state_bytes);
+    if (!header) return true;  // decoding says what is wrong
+    const std::uint64_t trailer_bytes_max = header->content == FrameContent::kOpaque ? kOpaqueTrailerBytesMax : 0;
+    return header->checksum == checksum && header->text_bytes >= state_bytes &&
+           header->text_bytes - state_bytes <= trailer_bytes_max;
+}
+
+Status check_decoded(std::string_view frame, std::string_view text, std::string_view state_type,
+                     const StateLimits& limits) {
+    if (!is_opaque(frame)) return state_type.empty() ? check_stored_text(text) : is_of_another_type();
+    if (Status sound = check_opaque_text(text); !sound) return sound;
+    const OpaqueText parts = parts_of(text);
+    if (parts.type_tag != state_type) return is_of_another_type();
+    if (parts.bytes.size() <= limits.bytes_max) return {};
+    return fail(ErrorCode::kLimitExceeded,
+                fmt::format("the state has {} bytes, the limit is {}", parts.bytes.size(), limits.bytes_max));
 }
 
 Error cannot_be_loaded(const SnapshotInfo& info, Error error) {
@@ -97,9 +121,11 @@ Result<State> decode_snapshot(const Snapshot& snapshot, const StateLimits& limit
     }
     Result<std::string> text = decode_text(snapshot, limits.bytes_max);
     if (!text) return damaged(snapshot.info, std::move(text.error()));
-    // A checksum finds accidents only: who can write the file can write one that fits.
-    if (Status stored = check_stored_text(*text); !stored) return damaged(snapshot.info, std::move(stored.error()));
-    return State::from_normal_text(std::move(*text));
+    if (Status sound = check_decoded(snapshot.frame, *text, snapshot.info.state_type, limits); !sound) {
+        return damaged(snapshot.info, std::move(sound.error()));
+    }
+    return is_opaque(snapshot.frame) ? State::from_opaque_text(std::move(*text))
+                                     : State::from_normal_text(std::move(*text));
 }
 
 std::shared_ptr<const CachedHead> cached_head(ChainedState loaded) {

@@ -24,6 +24,14 @@ bool is_owned(const SnapshotInfo& info, const LoadRequest& request);
 /// Whether a self-contained frame is the one of a record with this checksum and size, as far as its header tells.
 bool is_described(std::string_view full_frame, const Checksum& checksum, std::uint64_t state_bytes);
 
+/// Checks that the text of a sound frame is what the frame's kind says: JSON in normal text, or an opaque state of the
+/// type that the record says.
+/// A checksum finds accidents only: who can write the file can write one that fits.
+/// Errors: kCorrupt, kInternal, kLimitExceeded (an opaque state: its frame's own limit leaves room for the longest
+/// tag).
+[[nodiscard]] Status check_decoded(std::string_view frame, std::string_view text, std::string_view state_type,
+                                   const StateLimits& limits);
+
 /// `error` as that of a load of the snapshot: named, and with the setting that a limit has.
 Error cannot_be_loaded(const SnapshotInfo& info, Error error);
 

@@ -1,5 +1,7 @@
 #include "pipeline/resume/resume_point.h"
 
+#include "state/opaque_text.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -201,7 +203,12 @@ Result<ResumePoint> find_resume_point(StatePersistence& service, Store& store, c
     if (!head) return std::unexpected(head.error());
     const std::optional<Head>& newest = *head;
     if (!newest && context.resume_only) return nothing_to_resume(run_id);
-    if (!newest) return start_of(pipeline, input);
+    if (!newest) {
+        if (Status is_json = require_json(input, "the pipeline's input"); !is_json) {
+            return std::unexpected(std::move(is_json.error()));
+        }
+        return start_of(pipeline, input);
+    }
     if (Status status = check_owner(*newest, run_id, context); !status) {
         return std::unexpected(std::move(status.error()));
     }
@@ -211,6 +218,9 @@ Result<ResumePoint> find_resume_point(StatePersistence& service, Store& store, c
     if (!loaded) return std::unexpected(std::move(loaded.error()));
     std::optional<RunProgress> progress = RunProgress::parse(loaded->info.metadata);
     if (!progress) return not_a_pipeline(run_id, loaded->info.snapshot_id);
+    if (Status is_json = require_json(loaded->state, fmt::format("the state of run \"{}\"", run_id)); !is_json) {
+        return std::unexpected(std::move(is_json.error()));
+    }
     ResumePoint point{.state = std::move(loaded->state),
                       .progress = std::move(*progress),
                       .snapshot_id = loaded->info.snapshot_id,

@@ -128,8 +128,8 @@ CREATE INDEX snapshots_by_id ON snapshots(run_key, )sql" CAIRN_ID_PLACE("snapsho
 )sql";
 
 constexpr char kVersion1AsVersion2[] = R"sql(
-CREATE TEMP VIEW labels(label_key, checkpoint_type, agent_phase, is_recovery_point) AS
-    SELECT sequence, checkpoint_type, agent_phase, is_recovery_point FROM main.snapshots;
+CREATE TEMP VIEW labels(label_key, checkpoint_type, agent_phase, is_recovery_point, state_type) AS
+    SELECT sequence, checkpoint_type, agent_phase, is_recovery_point, '' FROM main.snapshots;
 CREATE TEMP VIEW snapshots(sequence, run_key, version, parent_steps, base_steps, label_key, created_after, expires_at,
                            snapshot_id, state_bytes, checksum, execution_context, metadata, frame) AS
     SELECT s.sequence, s.run_key, s.version, s.version - s.parent_version, 0, s.sequence,
@@ -152,10 +152,33 @@ CREATE TABLE leases(
 constexpr char kVersion2AsVersion3[] =
     "CREATE TEMP VIEW leases(run_id, owner, epoch, heartbeat_at) AS SELECT '', '', 0, 0 WHERE false";
 
+// The type of the state, which is empty for JSON, and which many snapshots share. Older builds must not open a file
+// that may hold opaque states: they would take them for damage.
+constexpr char kVersion4[] = R"sql(
+ALTER TABLE labels RENAME TO labels_3;
+CREATE TABLE labels(
+    label_key          INTEGER PRIMARY KEY,
+    checkpoint_type    TEXT NOT NULL,
+    agent_phase        TEXT NOT NULL,
+    is_recovery_point  INTEGER NOT NULL,
+    state_type         TEXT NOT NULL,
+    UNIQUE(checkpoint_type, agent_phase, is_recovery_point, state_type)
+) STRICT;
+INSERT INTO labels SELECT label_key, checkpoint_type, agent_phase, is_recovery_point, '' FROM labels_3;
+DROP TABLE labels_3;
+)sql";
+
+// Schema 1 has a view of that name already.
+constexpr char kVersion3AsVersion4[] = R"sql(
+CREATE TEMP VIEW IF NOT EXISTS labels(label_key, checkpoint_type, agent_phase, is_recovery_point, state_type) AS
+    SELECT label_key, checkpoint_type, agent_phase, is_recovery_point, '' FROM main.labels;
+)sql";
+
 constexpr std::array kMigrations{
     Migration{.version = 1, .sql = kVersion1},
     Migration{.version = 2, .sql = kVersion2, .views_of_older = kVersion1AsVersion2},
     Migration{.version = 3, .sql = kVersion3, .views_of_older = kVersion2AsVersion3},
+    Migration{.version = 4, .sql = kVersion4, .views_of_older = kVersion3AsVersion4},
 };
 
 constexpr char kUserVersion[] = "PRAGMA user_version";

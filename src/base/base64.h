@@ -1,0 +1,17 @@
+#pragma once
+
+// Base64 (RFC 4648, section 4), for bytes inside JSON.
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace cairn {
+
+[[nodiscard]] std::string to_base64(std::string_view bytes);
+
+/// Nothing if `text` is not what `to_base64` returns for any bytes: padding is required, other characters are not
+/// accepted, and the bits that the last character does not need are 0.
+[[nodiscard]] std::optional<std::string> from_base64(std::string_view text);
+
+}  // namespace cairn
