@@ -63,6 +63,7 @@ std::string to_json(const SnapshotInfo& info, const Json& more) {
 
 std::string to_json(const SnapshotInfo& info, const std::optional<std::string>& parent_snapshot_id) {
     return to_json(info, Json{{"parent_snapshot_id", parent_snapshot_id ? Json(*parent_snapshot_id) : Json()},
+                              {"state_type", text_or_nothing(info.state_type)},
                               {"frame_bytes", info.frame_bytes},
                               {"damage", text_or_nothing(info.damage)}});
 }

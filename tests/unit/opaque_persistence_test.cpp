@@ -10,6 +10,7 @@
 #include "support/temp_dir.h"
 
 #include <cairn/persistence.h>
+#include <cairn/pipeline.h>
 #include <cairn/retention.h>
 
 #include <gmock/gmock.h>
@@ -255,6 +256,23 @@ TEST_P(OpaqueSaves, WhoseFrameHoldsWhatItsKindDoesNotSayAreCorrupt) {
         EXPECT_EQ(refused.error().code, ErrorCode::kCorrupt);
         EXPECT_EQ(check_deep(*store, Deadline::max()).value().findings.size(), static_cast<std::size_t>(version));
     }
+}
+
+TEST_P(OpaqueSaves, AreNotWhatAPipelineWorksOn) {
+    auto engine = std::make_shared<ExecutionEngine>();
+    engine->add_agent("agent", [](const State&, const AgentCall&) -> Result<State> { return opaque("bytes"); }).value();
+    PipelineExecutor executor(engine, nullptr, store);
+    Pipeline pipeline{.name = "p", .stages = {Stage{.steps = {Step{.name = "s", .agent = "agent"}}}}};
+    const PipelineContext context{.thread_id = "thread", .user_id = "user"};
+    const auto input = executor.execute_pipeline(pipeline, opaque("bytes"), "input", context);
+    ASSERT_FALSE(input);
+    EXPECT_EQ(input.error().code, ErrorCode::kInvalidState);
+    const auto result = executor.execute_pipeline(pipeline, State(), "result", context);
+    ASSERT_TRUE(result && result->error);
+    EXPECT_EQ(result->error->code, ErrorCode::kInvalidState);
+    EXPECT_THAT(result->error->message, HasSubstr("what the agent returned is an opaque state of type \"msgpack\""));
+    pipeline.stages[0].steps[0].with = opaque("bytes");
+    EXPECT_EQ(executor.execute_pipeline(pipeline, State(), "with", context).error().code, ErrorCode::kInvalidState);
 }
 
 // ---- what frameworks save ----

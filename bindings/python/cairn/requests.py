@@ -113,7 +113,8 @@ def _one_of(kind: type[_Named], name: str, value: object) -> _Named:
 class StatePersistenceRequest:
     """A state to save, and what it is.
 
-    ``state_data`` is a dict, a dataclass or a pydantic model. ``expires_at`` is a datetime with a time zone,
+    ``state_data`` is a dict, a dataclass or a pydantic model; or bytes, an opaque state, and ``state_type`` says what
+    they are (``"msgpack"``; a ``+`` in it says that they are ciphertext). ``expires_at`` is a datetime with a time zone,
     ``metadata`` and ``execution_context`` are dicts, ``timeout`` is in seconds.
     """
 
@@ -133,13 +134,14 @@ class StatePersistenceRequest:
     expected_version: Optional[int] = None
     timeout: Optional[float] = None
     durability: Union[Durability, str, None] = None
+    state_type: Optional[str] = None
 
     def __post_init__(self) -> None:
         check_text("run_id", self.run_id)
         self._check_owner()
         for name in ("parent_snapshot_id", "snapshot_id"):
             check_optional_text(name, getattr(self, name))
-        _check_object("state_data", self.state_data)
+        self._check_state()
         for name in ("execution_context", "metadata"):
             if getattr(self, name) is not None:
                 _check_object(name, getattr(self, name))
@@ -155,6 +157,17 @@ class StatePersistenceRequest:
             self.durability = _one_of(Durability, "durability", self.durability)
         _check_version("expected_version", self.expected_version)
         check_timeout(self.timeout)
+
+    def _check_state(self) -> None:
+        if self.state_type is None:
+            if isinstance(self.state_data, (bytes, bytearray, memoryview)):
+                raise TypeError("state_data is bytes: give state_type, which says what they are")
+            _check_object("state_data", self.state_data)
+            return
+        if not isinstance(self.state_type, str):
+            raise TypeError(f"state_type must be a str, not {type(self.state_type).__name__}")
+        if not isinstance(self.state_data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"state_data must be bytes where state_type is given, not {type(self.state_data).__name__}")
 
     def _check_owner(self) -> None:
         check_text("thread_id", self.thread_id)

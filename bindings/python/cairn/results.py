@@ -48,7 +48,7 @@ _DURABILITIES = {durability.value: durability for durability in Durability}
 @dataclass(frozen=True, slots=True)
 class SnapshotInfo:
     """What is known of a snapshot without its state. ``version`` grows within the run; 0 as a parent: none.
-    ``damage``: what of its record is damaged, or empty. So in the other listings."""
+    ``damage``: what of its record is damaged, or empty. So in the other listings. ``state_type``: of an opaque state."""
 
     run_id: str
     thread_id: str
@@ -66,6 +66,7 @@ class SnapshotInfo:
     execution_context: Optional[dict[str, Any]]
     metadata: Optional[dict[str, Any]]
     damage: str = ""
+    state_type: Optional[str] = None
 
     @staticmethod
     def of(raw: tuple[Any, ...]) -> SnapshotInfo:
@@ -74,11 +75,13 @@ class SnapshotInfo:
 
 @dataclass(frozen=True, slots=True)
 class LoadedState(Generic[State]):
-    """A state that was loaded: a plain dict, or what ``state_type`` asked for. ``text`` is it as it was saved."""
+    """A state that was loaded: a plain dict, or what ``state_type`` asked for. ``text`` is it as it was saved.
+    An opaque state is bytes, ``state_type`` what they were saved as, and ``text`` empty."""
 
     state: State
     text: str
     info: SnapshotInfo
+    state_type: Optional[str] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +93,22 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryResult:
-    """``source_snapshot_id`` is whose state it is, ``snapshot_id`` the run's head now."""
+    """``source_snapshot_id`` is whose state it is, ``snapshot_id`` the run's head now. The state of an opaque one is
+    bytes, and ``state_type`` what they were saved as."""
 
-    state: dict[str, Any]
+    state: Any
     source_snapshot_id: str
     snapshot_id: str
     version: int
     damaged: list[Damaged]
     duration: datetime.timedelta
+    state_type: Optional[str] = None
 
     @staticmethod
     def of(raw: tuple[Any, ...]) -> RecoveryResult:
-        damaged = [Damaged(*each) for each in raw[4]]
-        return RecoveryResult(*[*raw[:4], damaged, datetime.timedelta(microseconds=raw[5])])
+        state, _, state_type, source, snapshot, version, damaged, microseconds = raw
+        duration = datetime.timedelta(microseconds=microseconds)
+        return RecoveryResult(state, source, snapshot, version, [Damaged(*each) for each in damaged], duration, state_type)
 
 
 @dataclass(frozen=True, slots=True)
