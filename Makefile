@@ -1,14 +1,15 @@
-# A thin shell: CMake's presets do the work (CMakePresets.json), and every target installs what it lacks first.
-# Everything that is made stands in build/.
+# A thin shell: CMake's presets do the work (CMakePresets.json). Every target first installs the packages that it lacks.
+# All output goes to build/.
 .DEFAULT_GOAL := help
-.PHONY: help deps build run python test test-asan test-tsan soak bench fuzz lint format format-check install clean
+.PHONY: help deps build run python test test-asan test-tsan test-threads soak bench fuzz lint lint-changed format format-check install clean
 
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 
-# The compiler cache knows a source by its place in the checkout, so a fresh clone elsewhere is served too.
+# The compiler cache identifies a source by its path in the checkout, so it also serves a fresh clone elsewhere.
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
+export CCACHE_SLOPPINESS := pch_defines,time_macros
 
 install_dependencies := scripts/install_dependencies.sh
 sources = $(shell git ls-files 'include/*.h' 'src/*.h' 'src/*.cpp' 'tests/*.h' 'tests/*.cpp' 'examples/*.h' \
@@ -45,6 +46,12 @@ test-asan test-tsan: test-%: ## The same tests under AddressSanitizer + UBSan, o
 	@cmake --build --preset $* --parallel $(JOBS)
 	@scripts/run_tests.sh $*
 
+test-threads: ## The tests that use threads, under ThreadSanitizer: a part of test-tsan
+	@$(install_dependencies) build test sanitize
+	@cmake --preset tsan
+	@cmake --build --preset tsan --parallel $(JOBS) --target thread_tests
+	@scripts/run_tests.sh tsan --label-regex '^threads$$'
+
 soak: ## Kill, stop, cut the power, fail I/O and memory, two minutes each (SOAK_SECONDS=… SOAK=many)
 	@$(install_dependencies) build python test
 	@cmake --preset release
@@ -63,10 +70,10 @@ fuzz: ## Let libFuzzer at every reader of stored and imported bytes, a minute ea
 	@cmake --build --preset fuzz --parallel $(JOBS)
 	@SECONDS_EACH=$(or $(FUZZ_SECONDS),60) fuzz/run.sh
 
-lint: ## clang-tidy over src/, include/, bindings/ and examples/
+lint lint-changed: ## clang-tidy over src/, include/, bindings/ and examples/, or over what the newest commit or merge changed
 	@$(install_dependencies) build python test lint
 	@cmake --preset release >/dev/null
-	@git ls-files 'src/*.cpp' 'bindings/*.cpp' 'examples/*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy-19 -p build/release --quiet
+	@JOBS=$(JOBS) scripts/lint.sh $(if $(filter %-changed,$@),--changed)
 
 format: ## clang-format all sources in place
 	@$(install_dependencies) lint

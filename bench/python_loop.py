@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""How late an asyncio loop gets while 500 of its tasks save: a ticker that wants to run every millisecond.
+"""Measures the lateness of an asyncio loop while 500 of its tasks save: that of a ticker that is due every millisecond.
 
     PYTHONPATH=build/python bench/python_loop.py [--tasks 500] [--seconds 5] [--kilobytes 4] [--json]
 

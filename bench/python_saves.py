@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What the Python package costs on real states, each figure beside its yardstick in the same run, in turn.
+"""Measures the cost of the Python package on real states, each figure and its yardstick in turn, in the same run.
 
     PYTHONPATH=build/python bench/python_saves.py TRAJECTORIES [--json]
 

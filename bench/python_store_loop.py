@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""How late an asyncio loop gets while a store is looked after: a ticker that wants to run every millisecond, beside `stats`,
-`check`, `prune` and `recovery_log`, each called again and again.
+"""Measures the lateness of an asyncio loop during administrative calls of a store: that of a ticker that is due every
+millisecond, while `stats`, `check`, `prune` and `recovery_log` are each called again and again.
 
     PYTHONPATH=build/python bench/python_store_loop.py [--runs 200] [--steps 50] [--seconds 2] [--json]
 

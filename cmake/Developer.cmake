@@ -6,7 +6,7 @@ if(CAIRN_DEVELOPER_MODE)
   target_compile_options(
     cairn_developer INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast
                               -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough -Werror)
-  # Names not initialised in a designated initialiser have their documented default on purpose.
+  # Members that a designated initialiser leaves out have their documented default on purpose.
   target_compile_options(cairn_developer INTERFACE -Wno-missing-field-initializers)
   set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 endif()
@@ -15,8 +15,8 @@ if(CAIRN_SANITIZE)
   add_compile_options(-fsanitize=${CAIRN_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
   add_link_options(-fsanitize=${CAIRN_SANITIZE})
   if(CAIRN_SANITIZE MATCHES "address" AND CAIRN_BUILD_PYTHON AND CMAKE_CXX_COMPILER_ID MATCHES "Clang")
-    # Python, which was built without it, gets the runtime preloaded, and hands it on to the programs that it starts: a
-    # program with a runtime linked in would refuse to start beside it.
+    # Python was built without the sanitizer, so the runtime is preloaded into it. The programs that Python starts
+    # inherit that. A program with its own runtime linked in would then refuse to start, so the runtime is shared.
     execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=libclang_rt.asan-x86_64.so
                     OUTPUT_VARIABLE cairn_asan_runtime OUTPUT_STRIP_TRAILING_WHITESPACE)
     cmake_path(GET cairn_asan_runtime PARENT_PATH cairn_asan_folder)

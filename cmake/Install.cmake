@@ -1,4 +1,4 @@
-# `find_package(cairn)` gives the target `cairn::cairn`, `pkg-config cairn` the same for other build systems.
+# `find_package(cairn)` gives the target `cairn::cairn`. `pkg-config cairn` gives the same to other build systems.
 include(CMakePackageConfigHelpers)
 
 install(TARGETS cairn cairn_cli EXPORT cairn-targets)
@@ -11,7 +11,8 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/cairn-config-version.cmak
 install(FILES ${PROJECT_BINARY_DIR}/cairn-config.cmake ${PROJECT_BINARY_DIR}/cairn-config-version.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/cairn)
 
-# Found from where the file stands, so that the installed tree may be moved. What a static library needs, its user links.
+# The prefix is relative to the file, so that the installed tree may be moved. The user of a static library links the
+# libraries that it needs.
 file(RELATIVE_PATH CAIRN_PREFIX_FROM_PC ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
 set(CAIRN_PC_REQUIRES "nlohmann_json")
 set(CAIRN_PC_NEEDS "fmt, simdjson, sqlite3, libzstd, libxxhash")
@@ -22,7 +23,7 @@ endif()
 configure_file(${CMAKE_CURRENT_LIST_DIR}/cairn.pc.in ${PROJECT_BINARY_DIR}/cairn.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/cairn.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
-# What the program says of itself (src/cli/CMakeLists.txt).
+# The manual page and the shell completions that the program prints (src/cli/CMakeLists.txt).
 set(described ${PROJECT_BINARY_DIR}/described)
 install(FILES ${described}/cairn.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES ${described}/cairn DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)

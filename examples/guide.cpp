@@ -3,11 +3,15 @@
 #include <cairn/cairn.h>
 #include <cairn/state_json.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <cstdlib>
 #include <future>
 #include <iostream>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -203,6 +207,39 @@ void tune(cairn::OptimizedStatePersistence& persistence) {
               << " bytes saved\n";
 }
 
+/// Counts saves, as a program's own metrics do.
+class Metrics {
+public:
+    void count(cairn::Outcome outcome, std::uint64_t bytes, std::chrono::microseconds duration) {
+        const std::lock_guard lock(mutex_);
+        ++saves_[outcome];
+        bytes_ += bytes;
+        longest_ = std::max(longest_, duration);
+    }
+    void print() const {
+        for (const auto& [outcome, saves] : saves_) std::cout << saves << " saves " << to_string(outcome) << '\n';
+        std::cout << bytes_ << " bytes, at most " << longest_.count() << " us a save\n";
+    }
+
+private:
+    std::mutex mutex_;
+    std::map<cairn::Outcome, std::uint64_t> saves_;
+    std::uint64_t bytes_ = 0;
+    std::chrono::microseconds longest_{0};
+};
+
+void count_saves(const std::shared_ptr<cairn::Store>& store) {
+    Metrics metrics;
+    cairn::OptimizedOptions options;
+    options.observer = [&metrics](const cairn::SaveEvent& save) {
+        metrics.count(save.outcome(), save.receipt ? save.receipt->frame_bytes : 0, save.duration);
+    };
+    cairn::OptimizedStatePersistence watched(store, options);
+    save(watched, state_of_step(6));
+    save(watched, state_of_step(6));
+    metrics.print();
+}
+
 /// Prints how each step ends.
 class StepPrinter final : public cairn::EventSink {
 public:
@@ -261,6 +298,7 @@ int main() {
         persistence, {.run_id = "run-1", .thread_id = "thread-1", .user_id = "user-1", .state_data = state_of_step(5)});
     serve_an_event_loop(store, deadline);
     tune(persistence);
+    count_saves(store);
     run_a_pipeline(store, {.enable_optimized_persistence = true});
     return choose_by_configuration() == nullptr ? 1 : 0;
 }

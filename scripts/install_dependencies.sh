@@ -4,8 +4,9 @@
 #   scripts/install_dependencies.sh GROUP...      groups: build python test sanitize lint bench
 #   scripts/install_dependencies.sh --list GROUP...   print the packages, install nothing
 #
-# If all is installed it says nothing, uses no network and needs no rights. Otherwise it says what is missing and runs
-# apt-get, as root or through sudo. CAIRN_SKIP_DEPENDENCIES=1 turns it off (other systems, own toolchains).
+# If everything is installed, it prints nothing, uses no network and needs no rights. Otherwise it lists the missing
+# packages and runs apt-get, as root or through sudo. CAIRN_SKIP_DEPENDENCIES=1 turns it off (other systems, own
+# toolchains).
 set -euo pipefail
 
 packages_of() {
@@ -17,7 +18,7 @@ packages_of() {
     test) # binutils: nm, for the rule that the library never aborts or prints; python3: the trajectories' own expander
         echo libgtest-dev libgmock-dev librapidcheck-dev binutils python3
         ;;
-    python) # the binding; and for its tests what its users have
+    python) # the binding, and for its tests the packages that its users have
         echo pybind11-dev python3-dev python3-pytest python3-pytest-asyncio python3-pydantic python3-sqlalchemy \
             python3-aiosqlite python3-asyncpg python3-greenlet mypy
         ;;

@@ -9,7 +9,7 @@ for program in cairn_bench cairn_delta_bench; do
     rm -f "$folder/$program.json"
     "$folder/$program" --benchmark_out="$folder/$program.json" --benchmark_out_format=json "$@"
 done
-# A filter that fits no benchmark of a program leaves an empty file.
+# A filter that matches no benchmark of a program leaves an empty file.
 find "$folder" -maxdepth 1 -name '*.json' -size +0 -exec jq --slurp '.[0] * {benchmarks: (map(.benchmarks) | add)}' {} + \
     >build/bench.json
 [[ $# -gt 0 ]] || "$folder/cairn_concurrency_bench"

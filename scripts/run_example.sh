@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# What `make run` shows: a pipeline of agents that is killed in the middle and goes on, one agent persisted by both
-# services, then recordings of others.
+# The demonstration of `make run`: a pipeline of agents that is killed in the middle and goes on, one agent persisted by
+# both services, then recordings of other agents.
 #
 #   scripts/run_example.sh [BUILD_FOLDER [OUTPUT_FOLDER]]
 #
-# With an output folder, only the pipeline.
+# With an output folder, it shows only the pipeline.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

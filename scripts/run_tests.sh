@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests of one preset, and ends with the line "N passed, N failed, N skipped". build/PRESET/tests.xml is their
-# report in JUnit's form.
+# Runs the tests of one preset, and ends with the line "N passed, N failed, N skipped". It writes a JUnit report to
+# build/PRESET/tests.xml.
 #
 #   scripts/run_tests.sh release|asan|tsan [further arguments for ctest]
 #

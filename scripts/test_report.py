@@ -2,8 +2,8 @@
 
     test_report.py CTEST_REPORT FOLDER_OF_PYTEST_REPORTS
 
-ctest knows a file of Python tests as one test, "Python.NAME"; each is replaced by the cases of FOLDER/NAME.xml. If that
-is missing, or says that all is well where ctest says that it is not (the interpreter died), ctest's own stays.
+ctest knows a file of Python tests as one test, "Python.NAME". It is replaced by the cases of FOLDER/NAME.xml. ctest's
+own entry stays if that file is missing, or if the file has no failure but ctest reports one (the interpreter died).
 """
 
 import pathlib
@@ -14,7 +14,7 @@ PREFIX = "Python."
 
 
 def outcome(case):
-    """ctest writes an attribute, pytest an element."""
+    """ctest writes the outcome as an attribute, pytest as an element."""
     if case.get("status") == "fail" or case.find("failure") is not None or case.find("error") is not None:
         return "failed"
     if case.get("status") in ("notrun", "disabled") or case.find("skipped") is not None:
@@ -23,7 +23,7 @@ def outcome(case):
 
 
 def reason(case):
-    """Programs print it behind "Skipped"; pytest tells it in its report."""
+    """Test programs print the reason behind "Skipped"; pytest writes it into its report."""
     told = (case.findtext("system-out") or "").splitlines()
     for line, following in zip(told, told[1:]):
         if line.endswith(": Skipped"):

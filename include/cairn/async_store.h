@@ -13,15 +13,15 @@
 
 namespace cairn {
 
-/// What a store is asked by people and programs that look after it, for whoever must not wait: each call returns at
-/// once, and its completion is told how it ended.
+/// The store's administrative calls, for callers that must not block: each call returns at once, and its completion
+/// receives the result.
 ///
-/// Order: none. Each call is made by itself, and sees what was committed before it began.
-/// Completions, cancellation, threads: as those of `StatePersistence`. A deadline is the store's own, and also ends a
-///   call that has not begun by then (kUnavailable); `prune` and `delete_runs` have none but that of each transaction.
-///   Once they have begun, `RetentionOptions::is_cancelled` stops them.
-/// Lifetime: calls keep the store open for themselves; this may go before they have ended.
-/// Errors: those of the calls of the same name.
+/// Order: none. Each call is made by itself, and sees everything that was committed before it began.
+/// Completions, cancellation, threads: like those of `StatePersistence`. A deadline is the store's own, and also ends a
+///   call that has not begun by then (kUnavailable). `prune` and `delete_runs` only have a deadline for each
+///   transaction. Once they have begun, `RetentionOptions::is_cancelled` stops them.
+/// Lifetime: calls keep the store open. This object may be destroyed before they have ended.
+/// Errors: those of the blocking calls of the same name.
 class AsyncStore {
 public:
     using Submitted = CallExecutor::Submitted;

@@ -12,6 +12,7 @@
 #include <cairn/pipeline.h>         // IWYU pragma: export
 #include <cairn/pipeline_events.h>  // IWYU pragma: export
 #include <cairn/retention.h>        // IWYU pragma: export
+#include <cairn/run_events.h>       // IWYU pragma: export
 #include <cairn/run_lease.h>        // IWYU pragma: export
 #include <cairn/runtime.h>          // IWYU pragma: export
 #include <cairn/state.h>            // IWYU pragma: export

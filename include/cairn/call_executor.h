@@ -13,16 +13,16 @@
 
 namespace cairn {
 
-/// Told once how a call ended (`Completion<void>`: a `Status`).
+/// Called once with the result of a call (`Completion<void>`: with a `Status`).
 template <class T>
 using Completion = std::function<void(Result<T>)>;
 
-/// Tells it. What it throws is ignored.
+/// Calls the completion. An exception that it throws is ignored.
 template <class T>
 void tell(const Completion<T>& done, Result<T> result) noexcept {
     try {
         done(std::move(result));
-    } catch (...) {  // NOLINT(bugprone-empty-catch): what a completion throws concerns nobody here
+    } catch (...) {  // NOLINT(bugprone-empty-catch): nobody here can handle a completion's error
     }
 }
 
@@ -31,27 +31,28 @@ void tell(const Completion<T>& done, Result<T> result) noexcept {
 /// Order: calls with one key are made one after the other, in the order of submission. A blocked call delays only its
 ///   own key: while all threads are busy, a thread that is blocked for longer than 2 ms does not count, and another one
 ///   takes its place, up to `threads_max`.
-/// Ends: every call is made or refused, once. One that was cancelled before it began is refused with kCancelled, one
-///   whose deadline passes before it begins with kUnavailable, at that time. A call that has begun is not interrupted.
+/// Ends: every call is made or refused, once. A call that is cancelled before it began is refused with kCancelled. A
+///   call whose deadline passes before it begins is refused with kUnavailable at that time. A call that has begun is
+///   not interrupted.
 /// Threads: safe to use concurrently, also from a call. Calls are made and refused on the executor's threads, which
-///   start when they are needed and end when there has been nothing to do for a while. For refusals there is one thread
-///   more than `threads_max`. A machine that has no thread left makes the calls on the submitting one.
-/// Lifetime: the destructor waits until all that was submitted has ended; a call may destroy its own executor. Not to
-///   be used in a forked child: the threads are the parent's.
-/// Errors: what a call throws is ignored. `submit` throws what the standard library does without memory (nothing was
-///   submitted then); `call` tells it as kInternal.
+///   start when they are needed and end after a while without work. Refusals have one thread in addition to
+///   `threads_max`. If the machine has no thread left, calls are made on the submitting one.
+/// Lifetime: the destructor waits until all submitted calls have ended; a call may destroy its own executor. Do not use
+///   it in a forked child: the threads are the parent's.
+/// Errors: an exception that a call throws is ignored. If memory runs out, `submit` throws what the standard library
+///   throws, and nothing was submitted; `call` passes it to the completion as kInternal.
 class CallExecutor {
     struct Shared;
     struct Entry;
 
 public:
-    /// A call that was submitted. Copies are of the same call. Dropping it changes nothing.
+    /// A handle of a submitted call. Copies belong to the same call. Dropping it changes nothing.
     class Submitted {
     public:
-        /// Of a call that has ended.
+        /// A handle of a call that has ended.
         Submitted() = default;
-        /// Calls it off if it has not begun: true, and it is refused with kCancelled, on another thread. Otherwise
-        /// nothing is changed.
+        /// Cancels the call if it has not begun: returns true, and the call is refused with kCancelled on another
+        /// thread. Otherwise nothing changes.
         bool cancel() const noexcept;
 
     private:
@@ -65,12 +66,12 @@ public:
     CallExecutor(const CallExecutor&) = delete;
     CallExecutor& operator=(const CallExecutor&) = delete;
 
-    /// Returns at once. An empty key: the call has no order with others. `call` gets an error if it is refused.
+    /// Returns at once. With an empty key the call has no order with others. `call` gets an error if it is refused.
     Submitted submit(std::string key, Deadline deadline, std::function<void(Status)> call);
-    /// A call without a deadline, which nobody cancels.
+    /// Submits a call that has no deadline and cannot be cancelled.
     void submit(std::string key, std::function<void()> call);
 
-    /// Makes `call`, which returns a Result, and tells `done` what that was, or why it was refused.
+    /// Makes `call`, which returns a Result, and gives `done` that result, or the error if the call was refused.
     template <class Call, class Answer = std::invoke_result_t<Call&>>
     Submitted call(std::string key, Deadline deadline, Call call,
                    std::type_identity_t<std::function<void(Answer)>> done) {

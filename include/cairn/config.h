@@ -82,7 +82,7 @@ std::vector<std::string> process_environment_names();
                                                const std::filesystem::path& dotenv = ".env",
                                                const std::vector<std::string>& names = {});
 
-/// What `config` says of a service, for whoever chooses it by itself.
+/// Returns the options of a service that `config` holds, for callers that construct the service themselves.
 [[nodiscard]] OptimizedOptions persistence_options(const Config& config, const Runtime& runtime = {});
 
 /// The service that `config` chooses: the optimised one if ENABLE_OPTIMIZED_PERSISTENCE, otherwise the standard one.

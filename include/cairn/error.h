@@ -84,7 +84,8 @@ inline Error advise(Error error, std::string advice) {
     return error;
 }
 
-/// What a `catch` block has caught, as an error: kInternal, or kUnavailable if the machine has no thread left.
+/// For a `catch` block: returns the caught exception as an error. It is kInternal, or kUnavailable if the machine has
+/// no thread left.
 Error caught_error();
 
 /// `return fail(ErrorCode::kNotFound, "…");` in a function that returns any `Result`.

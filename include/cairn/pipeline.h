@@ -169,8 +169,7 @@ public:
     const Merger* find_merger(std::string_view name) const;
 
     /// Checks that the pipeline can run here. Errors: kInvalidArgument naming the step: an agent or merger that is not
-    /// known, a name that is missing or used twice, an empty stage, a condition about a step that does not come before
-    /// (or a circle of them, named).
+    /// known, a name that is missing or used twice, an empty stage, a condition about a step that does not come before.
     [[nodiscard]] Status check(const Pipeline& pipeline) const;
 
 private:

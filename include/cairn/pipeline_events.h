@@ -1,6 +1,6 @@
 #pragma once
 
-// The events that a pipeline sends to its watchers.
+// The events that a pipeline sends to its watchers. docs/reference.md#events lists them all, with their members.
 
 #include <cairn/error.h>
 #include <cairn/persistence.h>
@@ -33,7 +33,7 @@ struct PipelineEvent {
         kStepCompleted,
         kStepFailed,  ///< An attempt has failed; `will_retry` says whether there is another.
         kStepSkipped,
-        kCheckpoint,  ///< A save ended: `receipt`, or `error`.
+        kCheckpoint,  ///< A save ended (`SaveEvent`): `receipt`, or `error`.
         kCompleted,   ///< The run ended; `status` says how.
     };
     Type type = Type::kStarted;
@@ -46,10 +46,11 @@ struct PipelineEvent {
     std::string step = {};  ///< Set in step events. In a checkpoint: the step that was finished.
     int attempt = 0;        ///< Set in step events.
     bool will_retry = false;
-    std::chrono::microseconds duration{0};  ///< Of a step that ended; of the run when it ends.
+    std::chrono::microseconds duration{0};  ///< Of a step that ended; of a checkpoint; of the run when it ends.
     std::size_t steps_completed = 0;        ///< Skipped ones included.
     std::size_t steps_total = 0;
     std::optional<CheckpointType> checkpoint_type = {};
+    AgentPhase agent_phase = {};          ///< Phase of a checkpoint.
     std::optional<Receipt> receipt = {};  ///< Set in a checkpoint.
     std::string status = {};              ///< Set at the end: "completed", "failed", "interrupted".
     std::string message = {};             ///< Progress, in the agent's words.

@@ -28,6 +28,9 @@ struct LeaseOptions {
     std::optional<std::chrono::milliseconds> patience = {};
     /// Takes the lease of a holder that seems to be alive.
     bool take_over = false;
+    /// The owners that the run must have, if it has snapshots; unset: any.
+    std::optional<std::string> thread_id = {};
+    std::optional<std::string> user_id = {};
     Runtime runtime = {};
 };
 
@@ -44,8 +47,8 @@ class RunLease {
 public:
     /// Takes the lease of the run, with a larger epoch than the last one. The run need not have snapshots.
     /// Errors: kConflict (another holds it: the message says who, and its last sign of life), kLimitExceeded (the run
-    ///   had the last epoch), kInvalidArgument (no run id), kUnavailable (also: no thread is left to renew it with; the
-    ///   lease was released again).
+    ///   had the last epoch), kInvalidArgument (no run id, or the run of others), kUnavailable (also: no thread is left
+    ///   to renew it with; the lease was released again).
     [[nodiscard]] static Result<RunLease> acquire(std::shared_ptr<Store> store, const std::string& run_id,
                                                   Deadline deadline, LeaseOptions options = {});
 

@@ -116,7 +116,8 @@ struct SnapshotWrite {
     /// meanwhile, another snapshot may have it. The same holds for `FrameRewrite::snapshot_id` and
     /// `SnapshotDeletion::snapshot_id`.
     std::string base_snapshot_id = {};
-    /// If set, the base must be of a state with this checksum. Where callers make the ids, ids may come again too.
+    /// If set, the state of the base must have this checksum. The id is not enough either: callers that make their own
+    /// ids may use one again.
     std::optional<Checksum> base_checksum = {};
     std::optional<Lease> lease = {};  ///< If set, the run must have this lease; otherwise kConflict.
 };
@@ -309,8 +310,8 @@ public:
     ///   kAlreadyExists (a snapshot id is taken in the run; reported even if the head moved too), kInvalidArgument (the
     ///   run belongs to another thread or user, an id is empty, versions do not grow, a base is not older, writes do
     ///   not chain, an epoch does not grow with a new owner, the head is to be deleted, or two batches name one run),
-    ///   kCorrupt (the stored data of the run is damaged). A store that flushes each run separately may also return
-    ///   kOutcomeUnknown and kUnavailable for a run.
+    ///   kCorrupt (the stored data of the run is damaged), kLimitExceeded (a value is larger than the engine can
+    ///   store). A store that flushes each run separately may also return kOutcomeUnknown and kUnavailable for a run.
     /// Errors of the whole call, instead of the answers: kUnavailable, kStorageFull, kReadOnly (nothing was applied;
     ///   the first two may be retried), kOutcomeUnknown (each batch may or may not have been applied: look the snapshot
     ///   id up, then retry with the same ids, which is safe).

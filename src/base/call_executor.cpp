@@ -42,7 +42,7 @@ struct CallExecutor::Entry {
     std::list<std::shared_ptr<Entry>>::iterator place = {};
 
     void end(Status admitted) noexcept;
-    std::unexpected<Error> refused() const;
+    std::unexpected<Error> refusal_error() const;
 };
 
 // Threads share it, so that a call may destroy the executor that makes it.
@@ -95,16 +95,16 @@ namespace {
 thread_local const void* tls_executor = nullptr;  // the executor that this thread belongs to
 }  // namespace
 
-// What the call holds is dropped too: it may use the executor.
+// Makes the call and drops it with its captures, which may use the executor.
 void CallExecutor::Entry::end(Status admitted) noexcept {
     try {
         call(std::move(admitted));
         call = nullptr;
-    } catch (...) {  // NOLINT(bugprone-empty-catch): what a call throws concerns nobody here
+    } catch (...) {  // NOLINT(bugprone-empty-catch): nobody here can handle a call's error
     }
 }
 
-std::unexpected<Error> CallExecutor::Entry::refused() const {
+std::unexpected<Error> CallExecutor::Entry::refusal_error() const {
     if (refusal == ErrorCode::kCancelled) return fail(refusal, "the call was cancelled before it began");
     if (key.empty()) return fail(refusal, "the call could not begin before its deadline");
     return fail(refusal, fmt::format("an earlier call of \"{}\" was still under way at the deadline", key));
@@ -160,7 +160,7 @@ void CallExecutor::Shared::end_refused(Lock& lock) {
     refused.pop_front();
     lock.unlock();
     try {
-        entry->end(entry->refused());
+        entry->end(entry->refusal_error());
     } catch (const std::exception&) {
         entry->end(std::unexpected(Error{.code = entry->refusal, .message = {}}));  // there is no memory for more
     }

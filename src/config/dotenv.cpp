@@ -140,7 +140,7 @@ std::expected<Value, LineError> read_assignment(const Front& front) {
     return read_value(*front.value);
 }
 
-std::unexpected<Error> unreadable(std::string_view name, int error_number) {
+std::unexpected<Error> unreadable_file_error(std::string_view name, int error_number) {
     return fail(ErrorCode::kInvalidConfig, fmt::format("{} cannot be read", name),
                 std::generic_category().message(error_number));
 }
@@ -177,15 +177,15 @@ Result<Dotenv> read_dotenv(const std::filesystem::path& path) {
     if (descriptor < 0 && (errno == ENOENT || errno == ENOTDIR)) return Dotenv{};
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(descriptor < 0 ? nullptr : ::fdopen(descriptor, "rb"),
                                                                &std::fclose);
-    if (!file) return unreadable(name, errno);
+    if (!file) return unreadable_file_error(name, errno);
     struct stat entry{};
-    if (::fstat(descriptor, &entry) != 0) return unreadable(name, errno);
-    if (S_ISDIR(entry.st_mode)) return unreadable(name, EISDIR);
+    if (::fstat(descriptor, &entry) != 0) return unreadable_file_error(name, errno);
+    if (S_ISDIR(entry.st_mode)) return unreadable_file_error(name, EISDIR);
     if (!S_ISREG(entry.st_mode)) return fail(ErrorCode::kInvalidConfig, name + " is not a file");
 
     std::string text(kFileBytesMax + 1, '\0');
     text.resize(std::fread(text.data(), 1, text.size(), file.get()));
-    if (std::ferror(file.get()) != 0) return unreadable(name, errno);
+    if (std::ferror(file.get()) != 0) return unreadable_file_error(name, errno);
     if (text.size() > kFileBytesMax) {
         return fail(ErrorCode::kInvalidConfig, fmt::format("{} is larger than {} bytes", name, kFileBytesMax));
     }

@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t kBlock = 256U << 10;
 constexpr int kNone = -1;
 
-std::unexpected<Error> unreadable(const std::string& name) {
+std::unexpected<Error> unreadable_file_error(const std::string& name) {
     return file_error("read", name, ErrorCode::kInvalidArgument);
 }
 
@@ -26,7 +26,7 @@ Result<LineReader> LineReader::open(const std::string& path, std::uint64_t line_
     if (path == "-") return LineReader(STDIN_FILENO, "standard input", line_bytes_max);
     std::string name = fmt::format("file \"{}\"", path);
     const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor == kNone) return unreadable(name);
+    if (descriptor == kNone) return unreadable_file_error(name);
     return LineReader(descriptor, std::move(name), line_bytes_max);
 }
 
@@ -78,7 +78,7 @@ Status LineReader::read_more() {
         bytes = ::read(descriptor_, buffer_.data() + before, kBlock);
     } while (bytes == -1 && errno == EINTR);
     buffer_.resize(before + static_cast<std::size_t>(bytes > 0 ? bytes : 0));
-    if (bytes == -1) return unreadable(name_);
+    if (bytes == -1) return unreadable_file_error(name_);
     at_end_ = bytes == 0;
     return {};
 }

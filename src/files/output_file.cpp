@@ -20,7 +20,7 @@
 namespace cairn {
 namespace {
 
-std::unexpected<Error> cannot_write(const std::string& path, ErrorCode otherwise = ErrorCode::kUnavailable) {
+std::unexpected<Error> unwritable_file_error(const std::string& path, ErrorCode otherwise = ErrorCode::kUnavailable) {
     return file_error("written", path == "-" ? "standard output" : fmt::format("file \"{}\"", path), otherwise);
 }
 
@@ -88,12 +88,12 @@ Result<OutputFile> OutputFile::open(const std::string& path, std::uint32_t mode)
     if (is_laid_by_another(path.c_str())) return refuse(path, "is a link or a pipe of another user");
     struct stat entry{};
     const bool is_there = ::stat(path.c_str(), &entry) == 0;
-    if (!is_there && errno != ENOENT) return cannot_write(path, ErrorCode::kReadOnly);
+    if (!is_there && errno != ENOENT) return unwritable_file_error(path, ErrorCode::kReadOnly);
     if (!is_there) return open_beside(path, path, mode);
     if (S_ISDIR(entry.st_mode)) return refuse(path, "cannot be written: it is a folder");
     if (!S_ISREG(entry.st_mode) || is_open_already(path)) return open_as_it_is(path);
     if (is_database(path)) return refuse(path, "is a database, and would be lost");
-    if (::access(path.c_str(), W_OK) != 0) return cannot_write(path, ErrorCode::kReadOnly);
+    if (::access(path.c_str(), W_OK) != 0) return unwritable_file_error(path, ErrorCode::kReadOnly);
     return open_beside(path, without_links(path), entry.st_mode & kPermissions);
 }
 
@@ -102,7 +102,7 @@ Result<OutputFile> OutputFile::open_as_it_is(const std::string& path) {
     const int descriptor = shared >= 0 ? shared : open_without_waiting(path.c_str(), O_WRONLY);
     if (descriptor < 0 && errno == ENXIO) return refuse(path, "is a pipe that nobody reads");
     std::FILE* file = descriptor < 0 ? nullptr : ::fdopen(descriptor, "wb");
-    if (file == nullptr) return cannot_write(path, ErrorCode::kReadOnly);
+    if (file == nullptr) return unwritable_file_error(path, ErrorCode::kReadOnly);
     return OutputFile(path, file);
 }
 
@@ -112,7 +112,7 @@ Result<OutputFile> OutputFile::open_beside(const std::string& path, std::string 
     for (unsigned attempt = 0; descriptor < 0; ++attempt) {
         draft = fmt::format("{}/.cairn-output-{}-{}", folder_of(final), ::getpid(), attempt);
         descriptor = create_file(draft.c_str(), O_WRONLY, mode);
-        if (descriptor < 0 && errno != EEXIST) return cannot_write(path, ErrorCode::kReadOnly);
+        if (descriptor < 0 && errno != EEXIST) return unwritable_file_error(path, ErrorCode::kReadOnly);
     }
     OutputFile file(path, ::fdopen(descriptor, "wb"));
     file.final_ = std::move(final);
@@ -127,25 +127,25 @@ OutputFile::~OutputFile() {
 
 Status OutputFile::write(std::string_view bytes) {
     if (std::fwrite(bytes.data(), 1, bytes.size(), file_) == bytes.size()) return {};
-    return cannot_write(path_);
+    return unwritable_file_error(path_);
 }
 
 Status OutputFile::close() {
     std::FILE* file = std::exchange(file_, nullptr);
-    if (file == stdout) return std::fflush(file) == 0 ? Status{} : cannot_write(path_);
+    if (file == stdout) return std::fflush(file) == 0 ? Status{} : unwritable_file_error(path_);
     const bool is_whole = std::fflush(file) == 0 && (draft_.empty() || ::fsync(::fileno(file)) == 0);
     const int error_number = errno;
     const bool is_closed = std::fclose(file) == 0;
     if (!is_whole) errno = error_number;
-    if (!is_whole || !is_closed) return cannot_write(path_);
+    if (!is_whole || !is_closed) return unwritable_file_error(path_);
     return draft_.empty() ? Status{} : take_its_name();
 }
 
 Status OutputFile::take_its_name() {
-    if (std::rename(draft_.c_str(), final_.c_str()) != 0) return cannot_write(path_, ErrorCode::kReadOnly);
+    if (std::rename(draft_.c_str(), final_.c_str()) != 0) return unwritable_file_error(path_, ErrorCode::kReadOnly);
     draft_.clear();
     errno = sync_folder(folder_of(final_).c_str());
-    return errno == 0 ? Status{} : cannot_write(path_);
+    return errno == 0 ? Status{} : unwritable_file_error(path_);
 }
 
 }  // namespace cairn

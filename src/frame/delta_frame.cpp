@@ -89,9 +89,9 @@ Result<std::optional<std::string>> encode_delta_frame(std::string_view base, std
         if (frame->size() >= bytes_max) return std::nullopt;
         return std::move(*frame);
     } catch (const std::bad_alloc&) {
-        return no_memory_for_frame(text.size());
+        return frame_memory_error(text.size());
     } catch (const std::length_error&) {
-        return no_memory_for_frame(text.size());
+        return frame_memory_error(text.size());
     }
 }
 

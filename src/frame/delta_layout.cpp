@@ -80,7 +80,7 @@ Status check_literals(const ParsedDelta& delta) {
         return check_zstd_blocks(delta.literals, delta.form, delta.literal_bytes);
     }
     if (delta.form == ZstdBlocks::kOneBare && delta.literals.size() == delta.literal_bytes) return {};
-    return corrupt_frame(
+    return corrupt_frame_error(
         fmt::format("{} new bytes are there, its copies leave {}", delta.literals.size(), delta.literal_bytes));
 }
 
@@ -121,16 +121,16 @@ Status parse_delta(std::string_view frame, std::size_t base_bytes, std::uint64_t
     Result<ParsedFrame> parsed = parse_frame(frame);
     if (!parsed) return std::unexpected(std::move(parsed.error()));
     delta.header = parsed->header;
-    if (!needs_base(delta.header.kind)) return corrupt_frame("a full frame stands where a delta belongs");
-    if (parsed->body.size() < kGuardBytes) return corrupt_frame("cut off before its guard");
+    if (!needs_base(delta.header.kind)) return corrupt_frame_error("a full frame stands where a delta belongs");
+    if (parsed->body.size() < kGuardBytes) return corrupt_frame_error("cut off before its guard");
     const std::size_t guard_at = frame.size() - kGuardBytes;
     if (!std::ranges::equal(guard_of(frame.substr(0, guard_at)), frame.substr(guard_at))) {
-        return corrupt_frame("it does not have the stored guard");
+        return corrupt_frame_error("it does not have the stored guard");
     }
     if (Status status = check_text_limit(delta.header, bytes_max); !status) return status;
     parsed->body.remove_suffix(kGuardBytes);
     if (!CopyReader(parsed->body, base_bytes, delta.header.text_bytes).read(delta)) {
-        return corrupt_frame("its copies cannot be read, or do not fit its base");
+        return corrupt_frame_error("its copies cannot be read, or do not fit its base");
     }
     return check_literals(delta);
 }

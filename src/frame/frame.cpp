@@ -76,7 +76,7 @@ Result<std::string> encode(std::string_view text, const Checksum& checksum, cons
 // Only a consistent frame can exceed the limit: a damaged length is damage.
 Result<std::string> decode_plain(const ParsedFrame& frame, std::uint64_t bytes_max) {
     if (frame.body.size() != frame.header.text_bytes) {
-        return corrupt_frame(
+        return corrupt_frame_error(
             fmt::format("the text has {} bytes, the header says {}", frame.body.size(), frame.header.text_bytes));
     }
     if (Status status = check_text_limit(frame.header, bytes_max); !status) {
@@ -86,10 +86,10 @@ Result<std::string> decode_plain(const ParsedFrame& frame, std::uint64_t bytes_m
 }
 
 Result<std::string> decode_zstd(const ParsedFrame& frame, std::uint64_t bytes_max) {
-    if (frame.body.size() < kGuardBytes) return corrupt_frame("cut off before its zstd frame");
+    if (frame.body.size() < kGuardBytes) return corrupt_frame_error("cut off before its zstd frame");
     const std::string_view zstd_frame = frame.body.substr(kGuardBytes);
     if (!std::ranges::equal(guard_of(zstd_frame), frame.body.substr(0, kGuardBytes))) {
-        return corrupt_frame("its zstd frame does not have the stored check");
+        return corrupt_frame_error("its zstd frame does not have the stored check");
     }
     if (Status status = check_zstd_frame(zstd_frame, frame.header.text_bytes); !status) {
         return std::unexpected(std::move(status.error()));
@@ -119,9 +119,9 @@ Result<std::string> encode_full_frame(std::string_view text, const Checksum& che
     try {
         return encode(text, checksum, options);
     } catch (const std::bad_alloc&) {
-        return no_memory_for_frame(text.size());
+        return frame_memory_error(text.size());
     } catch (const std::length_error&) {
-        return no_memory_for_frame(text.size());
+        return frame_memory_error(text.size());
     }
 }
 
@@ -134,13 +134,13 @@ Result<FrameHeader> read_frame_header(std::string_view frame) {
 Result<std::string> decode_full_frame(std::string_view frame, std::uint64_t bytes_max) {
     Result<ParsedFrame> parsed = parse_frame(frame);
     if (!parsed) return std::unexpected(std::move(parsed.error()));
-    if (needs_base(parsed->header.kind)) return corrupt_frame("a delta stands where a full frame belongs");
+    if (needs_base(parsed->header.kind)) return corrupt_frame_error("a delta stands where a full frame belongs");
     try {
         return decode(*parsed, bytes_max);
     } catch (const std::bad_alloc&) {
-        return no_memory_for_frame(parsed->header.text_bytes);
+        return frame_memory_error(parsed->header.text_bytes);
     } catch (const std::length_error&) {
-        return no_memory_for_frame(parsed->header.text_bytes);
+        return frame_memory_error(parsed->header.text_bytes);
     }
 }
 

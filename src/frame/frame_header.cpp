@@ -62,7 +62,7 @@ void put_frame_header(std::string& frame, FrameKind kind, std::uint64_t text_byt
 }
 
 Result<ParsedFrame> parse_frame(std::string_view frame) {
-    if (frame.size() < 2) return corrupt_frame(fmt::format("{} bytes are too few for a header", frame.size()));
+    if (frame.size() < 2) return corrupt_frame_error(fmt::format("{} bytes are too few for a header", frame.size()));
     const auto version = static_cast<std::uint8_t>(frame[0]);
     const auto kind = static_cast<std::uint8_t>(frame[1]);
     if (version != kFormatVersion) {
@@ -78,10 +78,10 @@ Result<ParsedFrame> parse_frame(std::string_view frame) {
                                   .content = is_opaque ? FrameContent::kOpaque : FrameContent::kJson},
                        .body = frame.substr(2)};
     const auto text_bytes = take_varint(parsed.body);
-    if (!text_bytes) return corrupt_frame("the length in its header cannot be read");
+    if (!text_bytes) return corrupt_frame_error("the length in its header cannot be read");
     parsed.header.text_bytes = *text_bytes;
     if (!needs_base(parsed.header.kind)) {
-        if (parsed.body.size() < Checksum::kBytes) return corrupt_frame("cut off in its header");
+        if (parsed.body.size() < Checksum::kBytes) return corrupt_frame_error("cut off in its header");
         parsed.header.checksum = take_checksum(parsed.body, parsed.header.content);
     }
     return parsed;
@@ -103,14 +103,15 @@ Status check_text_limit(const FrameHeader& header, std::uint64_t bytes_max) {
 Status check_text(std::string_view text, const Checksum& expected) {
     const Checksum found = Checksum::of(text);
     if (found == expected) return {};
-    return corrupt_frame(fmt::format("the text's checksum is {}, it should be {}", found.to_hex(), expected.to_hex()));
+    return corrupt_frame_error(
+        fmt::format("the text's checksum is {}, it should be {}", found.to_hex(), expected.to_hex()));
 }
 
-std::unexpected<Error> corrupt_frame(std::string what) {
+std::unexpected<Error> corrupt_frame_error(std::string what) {
     return fail(ErrorCode::kCorrupt, "frame: " + std::move(what));
 }
 
-std::unexpected<Error> no_memory_for_frame(std::uint64_t bytes) {
+std::unexpected<Error> frame_memory_error(std::uint64_t bytes) {
     return fail(ErrorCode::kInternal, fmt::format("frame: no memory for {} bytes", bytes));
 }
 

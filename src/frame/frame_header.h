@@ -60,7 +60,7 @@ inline void resize_for_overwrite(std::string& bytes, std::size_t size) {
     bytes.resize_and_overwrite(size, [size](char*, std::size_t) { return size; });
 }
 
-std::unexpected<Error> corrupt_frame(std::string what);
-std::unexpected<Error> no_memory_for_frame(std::uint64_t bytes);
+std::unexpected<Error> corrupt_frame_error(std::string what);
+std::unexpected<Error> frame_memory_error(std::uint64_t bytes);
 
 }  // namespace cairn

@@ -34,9 +34,9 @@ Status TextChain::apply(std::string_view frame, std::uint64_t bytes_max) {
     try {
         return apply_or_throw(frame, bytes_max);
     } catch (const std::bad_alloc&) {
-        return no_memory_for_frame(text_bytes());
+        return frame_memory_error(text_bytes());
     } catch (const std::length_error&) {
-        return no_memory_for_frame(text_bytes());
+        return frame_memory_error(text_bytes());
     }
 }
 
@@ -152,9 +152,9 @@ Result<std::string> TextChain::unverified_text() const {
     try {
         return whole_text();
     } catch (const std::bad_alloc&) {
-        return no_memory_for_frame(text_bytes());
+        return frame_memory_error(text_bytes());
     } catch (const std::length_error&) {
-        return no_memory_for_frame(text_bytes());
+        return frame_memory_error(text_bytes());
     }
 }
 

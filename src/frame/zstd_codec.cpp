@@ -49,7 +49,7 @@ void give_back_scratch() {
     if (scratch().capacity() > kScratchBytesKept) std::string().swap(scratch());
 }
 
-std::unexpected<Error> cannot_compress(std::size_t code) {
+std::unexpected<Error> compression_error(std::size_t code) {
     return fail(ErrorCode::kInternal, "frame: zstd cannot compress", ZSTD_getErrorName(code));
 }
 
@@ -58,7 +58,7 @@ Status check_decoded(std::size_t decoded, std::size_t wanted) {
         return fail(ErrorCode::kCorrupt, "frame: zstd cannot decompress its body", ZSTD_getErrorName(decoded));
     }
     if (decoded == wanted) return {};
-    return corrupt_frame(fmt::format("zstd decodes {} bytes of the {} that its header claims", decoded, wanted));
+    return corrupt_frame_error(fmt::format("zstd decodes {} bytes of the {} that its header claims", decoded, wanted));
 }
 
 // ---- blocks ----
@@ -121,26 +121,26 @@ std::size_t decompress_after(ZSTD_DCtx* context, std::string_view prefix, std::s
 
 Result<std::optional<std::size_t>> zstd_compress(std::string_view text, std::span<char> out, int level) {
     ZSTD_CCtx* context = compression_context();
-    if (context == nullptr) return no_memory_for_frame(text.size());
+    if (context == nullptr) return frame_memory_error(text.size());
     const std::size_t bytes = ZSTD_compressCCtx(context, out.data(), out.size(), text.data(), text.size(), level);
     if (ZSTD_getErrorCode(bytes) == ZSTD_error_dstSize_tooSmall) return std::nullopt;
-    if (ZSTD_isError(bytes) != 0) return cannot_compress(bytes);
+    if (ZSTD_isError(bytes) != 0) return compression_error(bytes);
     return bytes;
 }
 
 Status check_zstd_frame(std::string_view zstd_frame, std::uint64_t text_bytes) {
     if (ZSTD_findFrameCompressedSize(zstd_frame.data(), zstd_frame.size()) != zstd_frame.size()) {
-        return corrupt_frame("its body is not exactly one zstd frame");
+        return corrupt_frame_error("its body is not exactly one zstd frame");
     }
     if (ZSTD_getFrameContentSize(zstd_frame.data(), zstd_frame.size()) != text_bytes) {
-        return corrupt_frame("its zstd frame states another length than its header");
+        return corrupt_frame_error("its zstd frame states another length than its header");
     }
     return check_zstd_blocks(zstd_frame, ZstdBlocks::kWithHeader, text_bytes);
 }
 
 Status zstd_decompress(std::string_view zstd_frame, std::span<char> out) {
     ZSTD_DCtx* context = decompression_context();
-    if (context == nullptr) return no_memory_for_frame(out.size());
+    if (context == nullptr) return frame_memory_error(out.size());
     return check_decoded(ZSTD_decompressDCtx(context, out.data(), out.size(), zstd_frame.data(), zstd_frame.size()),
                          out.size());
 }
@@ -148,14 +148,14 @@ Status zstd_decompress(std::string_view zstd_frame, std::span<char> out) {
 Result<std::optional<ZstdBlocks>> zstd_compress_blocks(std::string_view text, std::string_view context_text, int level,
                                                        std::string& out) {
     ZSTD_CCtx* context = compression_context();
-    if (context == nullptr) return no_memory_for_frame(text.size());
+    if (context == nullptr) return frame_memory_error(text.size());
     set_up(context, level);
     ZSTD_CCtx_refPrefix(context, context_text.data(), context_text.size());
     std::string& frame = scratch();
     frame.clear();
     resize_for_overwrite(frame, ZSTD_compressBound(text.size()));
     const std::size_t bytes = ZSTD_compress2(context, frame.data(), frame.size(), text.data(), text.size());
-    if (ZSTD_isError(bytes) != 0) return cannot_compress(bytes);
+    if (ZSTD_isError(bytes) != 0) return compression_error(bytes);
 
     std::string_view blocks(frame.data(), bytes);
     blocks.remove_prefix(bytes_before_blocks(blocks));
@@ -172,7 +172,7 @@ Status check_zstd_blocks(std::string_view blocks, ZstdBlocks form, std::uint64_t
     const std::uint64_t blocks_max = form == ZstdBlocks::kOneBare ? 1 : blocks.size() / kBlockBytesMin + 1;
     const std::uint64_t blocks_needed = text_bytes / kBlockTextMax + (text_bytes % kBlockTextMax != 0 ? 1 : 0);
     if (blocks_needed > blocks_max || (form == ZstdBlocks::kOneBare && blocks.size() >= kBlockTextMax)) {
-        return corrupt_frame(
+        return corrupt_frame_error(
             fmt::format("{} bytes of zstd cannot hold the {} that its header claims", blocks.size(), text_bytes));
     }
     return {};
@@ -181,7 +181,7 @@ Status check_zstd_blocks(std::string_view blocks, ZstdBlocks form, std::uint64_t
 Status zstd_decompress_blocks(std::string_view blocks, ZstdBlocks form, std::string_view context_text,
                               std::span<char> out) {
     ZSTD_DCtx* context = decompression_context();
-    if (context == nullptr) return no_memory_for_frame(out.size());
+    if (context == nullptr) return frame_memory_error(out.size());
     std::string& frame = scratch();
     put_zstd_header(frame, out.size());
     if (form == ZstdBlocks::kOneBare) put_block_header(frame, blocks.size());

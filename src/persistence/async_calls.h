@@ -13,6 +13,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -47,7 +48,7 @@ struct StatePersistence::AsyncCalls {
         bool is_begun_ = false;
     };
 
-    /// What begins a call that must end within so long, and tells a completion then, once.
+    /// Begins a call that must end within `left`. When it has ended, calls the completion, once.
     template <class Request, class T>
     using Begin = void (*)(StatePersistence& service, Request& request, Milliseconds left, Completion<T> done);
 
@@ -55,7 +56,8 @@ struct StatePersistence::AsyncCalls {
     template <class Request, class T, class Given>
     Submitted make(StatePersistence& service, std::string_view key, std::optional<Milliseconds> its_timeout,
                    const Given& given, Begin<Request, T> begin, Completion<T> done);
-    /// `make` for a request that has its run and its timeout: `Call` is the member of the service that answers it.
+    /// `make` for a request that has its run and its timeout. `Call` is a member of the service, or a function that
+    /// takes the service and the request; it returns the result.
     template <auto Call, class T, class Request>
     Submitted make_timed(StatePersistence& service, const Request& request, Completion<T> done);
 
@@ -65,11 +67,11 @@ struct StatePersistence::AsyncCalls {
     void close(StatePersistence& service, const Completion<void>& done);
     /// Admits no further calls, and waits until the service need not begin any.
     void wait_until_begun();
-    /// So, and until all have ended.
+    /// Does the same, and waits until all calls have ended.
     void wait_until_ended();
-    /// So, and until all have closed the service who were to do so.
+    /// Does the same, and waits until all calls that close the service have ended.
     void wait_until_closed();
-    /// Whether calls are under way: then the last of them has the service destroyed when it has ended.
+    /// Returns true if calls are under way. The last of them to end then destroys the service.
     bool leave_to_the_last(StatePersistence& service);
     bool is_forked() const { return ::getpid() != process; }
 
@@ -101,16 +103,17 @@ StatePersistence::Submitted StatePersistence::AsyncCalls::make_timed(StatePersis
         service, request.run_id, request.timeout, request,
         [](StatePersistence& its_service, Request& its_request, Milliseconds left, Completion<T> told) {
             its_request.timeout = left;
-            told((its_service.*Call)(its_request));
+            told(std::invoke(Call, its_service, its_request));
         },
         std::move(done));
 }
 
+// `done` is copied into the call and kept here, because an error before the call has begun is told to it.
 template <class Request, class T, class Given>
-StatePersistence::Submitted StatePersistence::AsyncCalls::make(StatePersistence& service, std::string_view key,
-                                                               std::optional<Milliseconds> its_timeout,
-                                                               const Given& given, Begin<Request, T> begin,
-                                                               Completion<T> done) {
+StatePersistence::Submitted StatePersistence::AsyncCalls::make(
+    StatePersistence& service, std::string_view key, std::optional<Milliseconds> its_timeout, const Given& given,
+    Begin<Request, T> begin,
+    Completion<T> done) {  // NOLINT(performance-unnecessary-value-param)
     struct Call {
         Call(Ticket its_ticket, const Given& its_given, const Completion<T>& its_done)
             : ticket(std::move(its_ticket)), request(its_given), done(its_done) {}

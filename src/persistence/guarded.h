@@ -6,8 +6,8 @@
 
 namespace cairn {
 
-/// Calls `function`, which returns a Result, and turns what is thrown on the way (memory, an injected clock) into an
-/// error: nothing is thrown across the public API.
+/// Calls `function`, which returns a Result, and turns an exception (memory, an injected clock) into an error, so that
+/// none is thrown across the public API.
 template <class Function>
 auto guarded(const Function& function) -> decltype(function()) {
     try {

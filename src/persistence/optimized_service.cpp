@@ -4,8 +4,11 @@
 #include "persistence/save/head_cache.h"
 #include "persistence/save/request_rules.h"
 #include "persistence/save/save_committer.h"
+#include "persistence/save/save_errors.h"
 #include "persistence/save/save_preparer.h"
+#include "persistence/save_observation.h"
 #include "persistence/service_core.h"
+#include "persistence/service_gate.h"
 #include "persistence/service_stats.h"
 
 #include <cairn/persistence.h>
@@ -14,20 +17,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
+#include <optional>
 #include <utility>
+#include <variant>
 
 namespace cairn {
 namespace {
 
-Receipt queued(const CachedHead& becomes, Durability durability) {
-    return {.snapshot_id = becomes.info.snapshot_id,
-            .outcome = Outcome::kQueued,
-            .durability = durability,
-            .version = becomes.info.version,
-            .frame_bytes = becomes.info.frame_bytes};
-}
-
-// What the save of an equal state means for one that shares its fate.
+// The receipt of a save that shares the fate of an equal one.
 Result<Receipt> shared(Result<Receipt> receipt) {
     if (!receipt) return receipt;
     receipt->outcome = Outcome::kDeduplicated;
@@ -37,55 +35,65 @@ Result<Receipt> shared(Result<Receipt> receipt) {
 
 }  // namespace
 
-struct OptimizedStatePersistence::Impl : ServiceCore {
-    Impl(std::shared_ptr<Store> its_store, const OptimizedOptions& its_options)
-        : ServiceCore(its_store, static_cast<const PersistenceOptions&>(its_options)),
-          standard(std::move(its_store), static_cast<const PersistenceOptions&>(its_options)),
-          cache(its_options.cache_max_size, its_options.cache_max_bytes),
-          stats(its_options.enable_monitoring),
-          latest_only(its_options.latest_only),
-          committer(store, writer, standard, cache, stats, options.runtime),
+struct OptimizedStatePersistence::Impl {
+    Impl(std::shared_ptr<Store> store, const OptimizedOptions& options)
+        : core(store, static_cast<const PersistenceOptions&>(options)),
+          observation(options),
+          standard(std::move(store), SaveObservation::without(static_cast<const PersistenceOptions&>(options))),
+          cache(options.cache_max_size, options.cache_max_bytes),
+          stats(options.enable_monitoring),
+          latest_only(options.latest_only),
+          committer(core, cache, stats),
           batcher(
-              std::max<std::size_t>(store->commits_at_once(), 1), its_options.batch_limits, its_options.queue_limits,
-              [this](std::span<const Save> saves) { committer.commit(saves); },
-              [this](const PendingSave& save, const Error& error) { report_lost(save, error); }),
-          preparer(*this, its_options, cache, batcher, stats) {}
+              std::max<std::size_t>(core.store->commits_at_once(), 1), options.batch_limits, options.queue_limits,
+              [this](std::span<const Save> saves, Deadline until) { committer.commit(saves, until); },
+              [this](const SaveJob& job, const Error& error) { report_lost(job, error); }),
+          preparer(core, options, cache, batcher, stats) {}
 
-    /// A save that has begun: its receipt, or the save under way that will have it.
-    struct Begun {
-        Receipt receipt = {};
-        Save awaited = nullptr;  ///< Null: `receipt` is the answer.
-        bool is_shared = false;  ///< `awaited` is the save of another caller.
-        Deadline deadline = {};  ///< Until when this one waits for it.
+    /// A save under way whose end the caller waits for.
+    struct Awaited {
+        Save save;
+        bool is_shared = false;  ///< It is the save of another caller.
+        Deadline deadline;       ///< The time until which this caller waits.
     };
+    /// A save that has begun: its receipt, or the save under way that will have it.
+    using Begun = std::variant<Receipt, Awaited>;
 
     Result<Begun> begin(const StatePersistenceRequest& request, bool is_awaited);
-    Result<std::optional<Begun>> queue(const StatePersistenceRequest& request, PreparedSave prepared, bool is_awaited,
-                                       Deadline until);
+    /// Empty: the save is to be prepared once more.
+    using MaybeBegun = Result<std::optional<Begun>>;
+    MaybeBegun take(SkippedSave& skipped, const StatePersistenceRequest& request, bool is_awaited, Deadline until);
+    MaybeBegun take(SharedSave& shared, const StatePersistenceRequest& request, bool is_awaited, Deadline until);
+    MaybeBegun take(NewSave& made, const StatePersistenceRequest& request, bool is_awaited, Deadline until);
+    Begun queued(const Save& save, const StatePersistenceRequest& request, bool is_shared, Deadline until) const;
     bool share(const StatePersistenceRequest& request, const Save& twin, Deadline until);
     Result<Begun> refuse(const StatePersistenceRequest& request, Error error, Deadline deadline);
     Result<Begun> fall_back(const StatePersistenceRequest& request, std::string snapshot_id, Deadline deadline,
                             Error cause);
     Result<Receipt> end(const Begun& begun);
 
-    Status save_async(const StatePersistenceRequest& request, const SaveCompletion& done);
+    void save_async(const StatePersistenceRequest& request, const SaveCompletion& done);
+    Status begin_async(const StatePersistenceRequest& request, const SaveCompletion& done);
     Result<LoadedState> load_state(const LoadRequest& request);
     Result<RecoveryResult> recover(const StateRecoveryRequest& request);
 
-    void report_lost(const PendingSave& save, const Error& error);
+    void report_lost(const SaveJob& job, const Error& error);
 
-    static std::unexpected<Error> closed_by_fork() {
+    static std::unexpected<Error> closed_by_fork_error() {
         return fail(ErrorCode::kClosed, "the service was made by the process that this one was forked from");
     }
-    // `work`, unless the service is closed; `close` waits for it.
+    /// Calls `work` unless the service is closed; `close` waits for it.
     template <class Work>
     auto while_open(const Work& work) -> decltype(work()) {
-        if (is_forked()) return closed_by_fork();
-        return ServiceCore::while_open(work);
+        if (gate.is_forked()) return closed_by_fork_error();
+        return gate.while_open(work);
     }
     Status close();
 
-    StatePersistenceService standard;
+    ServiceCore core;
+    ServiceGate gate;
+    const SaveObservation observation;
+    StatePersistenceService standard;  // only for callers of `fallback_service`: a fallback is made with the core
     HeadCache cache;
     ServiceStats stats;
     const bool latest_only;
@@ -95,14 +103,14 @@ struct OptimizedStatePersistence::Impl : ServiceCore {
     SavePreparer preparer;
 };
 
-// Inside the run's lane, so that the saves of a run find each other's heads and are queued in call order.
+// Works inside the run's lane, so that the saves of a run find each other's heads and are queued in call order.
 Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::begin(
     const StatePersistenceRequest& request, bool is_awaited) {
-    if (Status status = check(request); !status) return std::unexpected(std::move(status.error()));
+    if (Status status = core.check(request); !status) return std::unexpected(std::move(status.error()));
     if (request.is_critical()) stats.count_critical();
-    const Deadline until = deadline(request.timeout);
+    const Deadline until = core.deadline(request.timeout);
     const Batcher::InLane in_lane(batcher);
-    const Result<RunLanes::Turn> turn = lanes.enter(request.run_id, until);
+    const Result<RunLanes::Turn> turn = core.lanes.enter(request.run_id, until);
     if (!turn) return std::unexpected(turn.error());
     for (bool may_replace = latest_only;; may_replace = false) {
         std::string id;  // made when something is written: a skip has no use for it
@@ -111,77 +119,97 @@ Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::
             if (is_final(prepared.error().code)) return refuse(request, std::move(prepared.error()), until);
             return fall_back(request, std::move(id), until, std::move(prepared.error()));
         }
-        if (prepared->replaces && !batcher.replace(prepared->replaces, prepared->save)) continue;
-        if (prepared->twin && !share(request, prepared->twin, until)) {
-            if (std::chrono::steady_clock::now() < until) continue;
-            return still_queued_at_deadline(request.run_id);
-        }
-        Result<std::optional<Begun>> begun = queue(request, std::move(*prepared), is_awaited, until);
+        MaybeBegun begun = std::visit([&](auto& save) { return take(save, request, is_awaited, until); }, *prepared);
         if (!begun) return std::unexpected(std::move(begun.error()));
         if (*begun) return std::move(**begun);
     }
 }
 
-// Nothing: the save that it was prepared on has left the queue.
-Result<std::optional<OptimizedStatePersistence::Impl::Begun>> OptimizedStatePersistence::Impl::queue(
-    const StatePersistenceRequest& request, PreparedSave prepared, bool is_awaited, Deadline until) {
-    if (prepared.skipped) return Begun{.receipt = std::move(*prepared.skipped)};
-    const Durability wanted = preparer.wanted_durability(request);
-    const bool is_patient = wanted == Durability::kSync;
-    if (prepared.twin) {
-        Receipt receipt = queued(*prepared.twin->becomes, wanted);
-        return Begun{.receipt = std::move(receipt),
-                     .awaited = is_patient ? std::move(prepared.twin) : nullptr,
-                     .is_shared = true,
-                     .deadline = until};
-    }
-    Receipt receipt = queued(*prepared.save->becomes, wanted);
-    if (!prepared.replaces) {
-        const Result<bool> queued = batcher.submit(prepared.save, is_patient && is_awaited, until);
-        if (!queued) return std::unexpected(queued.error());
-        if (!*queued) return std::nullopt;
-    }
-    return Begun{
-        .receipt = std::move(receipt), .awaited = is_patient ? std::move(prepared.save) : nullptr, .deadline = until};
+OptimizedStatePersistence::Impl::MaybeBegun OptimizedStatePersistence::Impl::take(
+    SkippedSave& skipped, const StatePersistenceRequest& /*request*/, bool /*is_awaited*/, Deadline /*until*/) {
+    return Begun(std::move(skipped.receipt));
 }
 
-// False: the equal save was being committed, and need not be the head any more.
+OptimizedStatePersistence::Impl::MaybeBegun OptimizedStatePersistence::Impl::take(
+    SharedSave& shared, const StatePersistenceRequest& request, bool /*is_awaited*/, Deadline until) {
+    if (share(request, shared.twin, until)) return queued(shared.twin, request, true, until);
+    if (std::chrono::steady_clock::now() < until) return std::nullopt;
+    return still_queued_error(request.run_id);
+}
+
+// The save that this one was prepared on, or was to replace, may have gone meanwhile.
+OptimizedStatePersistence::Impl::MaybeBegun OptimizedStatePersistence::Impl::take(
+    NewSave& made, const StatePersistenceRequest& request, bool is_awaited, Deadline until) {
+    if (made.replaces) {
+        if (!batcher.replace(made.replaces, made.save)) return std::nullopt;
+    } else {
+        const bool is_waited_for = is_awaited && preparer.wanted_durability(request) == Durability::kSync;
+        const Result<bool> is_queued = batcher.submit(made.save, is_waited_for, until);
+        if (!is_queued) return std::unexpected(is_queued.error());
+        if (!*is_queued) return std::nullopt;
+    }
+    return queued(made.save, request, false, until);
+}
+
+// A `sync` save is waited for; any other is acknowledged now.
+OptimizedStatePersistence::Impl::Begun OptimizedStatePersistence::Impl::queued(const Save& save,
+                                                                               const StatePersistenceRequest& request,
+                                                                               bool is_shared, Deadline until) const {
+    const Durability wanted = preparer.wanted_durability(request);
+    if (wanted == Durability::kSync) return Awaited{.save = save, .is_shared = is_shared, .deadline = until};
+    const SnapshotInfo& info = save->job.becomes->info;
+    return Receipt{.snapshot_id = info.snapshot_id,
+                   .outcome = Outcome::kQueued,
+                   .durability = wanted,
+                   .version = info.version,
+                   .frame_bytes = info.frame_bytes};
+}
+
+// Returns false if the commit of the equal save had begun: it need not be the head any more.
 bool OptimizedStatePersistence::Impl::share(const StatePersistenceRequest& request, const Save& twin, Deadline until) {
     const Durability wanted = preparer.wanted_durability(request);
     const bool is_acknowledged = wanted != Durability::kSync;
-    if (!batcher.share(twin, is_acknowledged, is_acknowledged ? std::max(until, deadline({})) : until)) return false;
+    const Deadline needed_until = is_acknowledged ? std::max(until, core.deadline({})) : until;
+    if (!batcher.share(twin, is_acknowledged, needed_until)) return false;
     if (wanted != Durability::kExit) batcher.release(request.run_id);
     return true;
 }
 
 Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::refuse(
     const StatePersistenceRequest& request, Error error, Deadline deadline) {
-    Result<Receipt> receipt = writer->refuse(request, request.snapshot_id, std::move(error), deadline);
+    Result<Receipt> receipt = core.writer->refuse(request, request.snapshot_id, std::move(error), deadline);
     if (!receipt) return std::unexpected(std::move(receipt.error()));
-    return Begun{.receipt = std::move(*receipt)};
+    return std::move(*receipt);
 }
 
-// Behind what is queued of the run.
+// Makes the save behind the queued saves of the run.
 Result<OptimizedStatePersistence::Impl::Begun> OptimizedStatePersistence::Impl::fall_back(
     const StatePersistenceRequest& request, std::string snapshot_id, Deadline deadline, Error cause) {
     if (Status status = batcher.drain(request.run_id, deadline); !status) {
         return std::unexpected(std::move(status.error()));
     }
-    if (snapshot_id.empty()) snapshot_id = this->snapshot_id(request);
-    Result<Receipt> receipt =
-        committer.fall_back(request, snapshot_id, writer->required_version(request), deadline, std::move(cause), false);
+    if (snapshot_id.empty()) snapshot_id = core.snapshot_id(request);
+    Result<Receipt> receipt = committer.fall_back(request, snapshot_id, core.writer->required_version(request),
+                                                  deadline, std::move(cause), false);
     if (!receipt) return std::unexpected(std::move(receipt.error()));
-    return Begun{.receipt = std::move(*receipt)};
+    return std::move(*receipt);
 }
 
 Result<Receipt> OptimizedStatePersistence::Impl::end(const Begun& begun) {
-    if (!begun.awaited) return begun.receipt;
-    if (!begun.is_shared) return batcher.wait(begun.awaited, begun.deadline);
-    return shared(batcher.wait_for_other(begun.awaited, begun.deadline));
+    const auto* const awaited = std::get_if<Awaited>(&begun);
+    if (awaited == nullptr) return std::get<Receipt>(begun);
+    if (!awaited->is_shared) return batcher.wait(awaited->save, awaited->deadline);
+    return shared(batcher.wait_for_other(awaited->save, awaited->deadline));
 }
 
-// On an error `done` has not been told and will not be.
-Status OptimizedStatePersistence::Impl::save_async(const StatePersistenceRequest& request, const SaveCompletion& done) {
+void OptimizedStatePersistence::Impl::save_async(const StatePersistenceRequest& request, const SaveCompletion& done) {
+    const Status begun = while_open([&] { return begin_async(request, done); });
+    if (!begun) tell<Receipt>(done, std::unexpected(begun.error()));  // closed, or no memory to begin
+}
+
+// On an error, `done` has not been called and will not be.
+Status OptimizedStatePersistence::Impl::begin_async(const StatePersistenceRequest& request,
+                                                    const SaveCompletion& done) {
     const SaveCompletion counted = [this, timer = stats.start(), state_bytes = request.state_data.size_bytes(),
                                     done](const Result<Receipt>& receipt) {
         stats.count_save(receipt, state_bytes, timer);
@@ -191,70 +219,71 @@ Status OptimizedStatePersistence::Impl::save_async(const StatePersistenceRequest
     Result<Begun> begun = guarded([&] { return begin(request, false); });
     if (!begun) {
         counted(std::unexpected(std::move(begun.error())));
-    } else if (!begun->awaited) {
-        counted(std::move(begun->receipt));
+    } else if (auto* const awaited = std::get_if<Awaited>(&*begun)) {
+        batcher.tell(std::move(awaited->save), awaited->is_shared ? counted_as_shared : counted);
     } else {
-        batcher.tell(std::move(begun->awaited), begun->is_shared ? counted_as_shared : counted);
+        counted(std::get<Receipt>(std::move(*begun)));
     }
     return {};
 }
 
 Result<LoadedState> OptimizedStatePersistence::Impl::load_state(const LoadRequest& request) {
     if (Status status = check_load_request(request); !status) return std::unexpected(std::move(status.error()));
-    const Deadline until = deadline(request.timeout);
+    const Deadline until = core.deadline(request.timeout);
     if (Status status = batcher.drain(request.run_id, until); !status) {
         return std::unexpected(std::move(status.error()));
     }
     if (!request.snapshot_id) {
-        const std::optional<std::int64_t> seen = writer->seen().find(request.run_id);
-        const Result<std::optional<Head>> head = store->head(request.run_id, until);
+        const std::optional<std::int64_t> seen = core.writer->seen().find(request.run_id);
+        const Result<std::optional<Head>> head = core.store->head(request.run_id, until);
         if (!head) return std::unexpected(head.error());
         const auto cached = cache.find(request.run_id);
         if (*head && cached && cached->is(**head) && is_owned(cached->info, request)) {
-            writer->seen().note_read(request.run_id, cached->info.version, seen);
+            core.writer->seen().note_read(request.run_id, cached->info.version, seen);
             return LoadedState{.state = cached->state, .info = cached->info};
         }
     }
-    Result<ChainedState> loaded = load(request, until);
+    Result<ChainedState> loaded = core.load(request, until);
     if (!loaded) return std::unexpected(std::move(loaded.error()));
     if (!request.snapshot_id) cache.put(cached_head(*loaded));
     return std::move(*loaded);
 }
 
 Result<RecoveryResult> OptimizedStatePersistence::Impl::recover(const StateRecoveryRequest& request) {
-    const Deadline until = deadline(request.timeout);
+    const Deadline until = core.deadline(request.timeout);
     const Batcher::InLane in_lane(batcher);
-    const Result<RunLanes::Turn> turn = lanes.enter(request.run_id, until);
+    const Result<RunLanes::Turn> turn = core.lanes.enter(request.run_id, until);
     if (!turn) return std::unexpected(turn.error());
     if (Status status = batcher.drain(request.run_id, until); !status) {
         return std::unexpected(std::move(status.error()));
     }
-    return recovery.recover(request, until);
+    return core.recovery.recover(request, until);
 }
 
 Status OptimizedStatePersistence::Impl::close() {
-    refuse_calls();
+    gate.close();
     batcher.refuse();
-    wait_for_calls();
+    gate.wait_for_calls();
     return batcher.close();
 }
 
-void OptimizedStatePersistence::Impl::report_lost(const PendingSave& save, const Error& error) {
+void OptimizedStatePersistence::Impl::report_lost(const SaveJob& job, const Error& error) {
     stats.count_lost();
-    options.runtime.log({.level = LogLevel::kError,
-                         .event = "save_lost",
-                         .message = error.to_string(),
-                         .fields = {{"run_id", save.request.run_id},
-                                    {"snapshot_id", save.becomes->info.snapshot_id},
-                                    {"cause", std::string(error_info(error.code).name)}}});
+    core.options.runtime.log({.level = LogLevel::kError,
+                              .event = "save_lost",
+                              .message = error.to_string(),
+                              .fields = {{"run_id", job.request.run_id},
+                                         {"snapshot_id", job.becomes->info.snapshot_id},
+                                         {"cause", std::string(error_info(error.code).name)}}});
+    observation.tell_lost(job.request, error);
 }
 
 OptimizedStatePersistence::OptimizedStatePersistence(std::shared_ptr<Store> store, const OptimizedOptions& options)
     : StatePersistence(options.executor, options.timeout), impl_(std::make_unique<Impl>(std::move(store), options)) {}
 
 OptimizedStatePersistence::~OptimizedStatePersistence() {
-    if (impl_->is_forked()) {
-        // The thread is not there, and locks may be held for ever.
+    if (impl_->gate.is_forked()) {
+        // The threads do not exist in this process, and locks may be held for ever.
         [[maybe_unused]] const Impl* left_to_the_parent = impl_.release();
         return;
     }
@@ -264,13 +293,15 @@ OptimizedStatePersistence::~OptimizedStatePersistence() {
 
 Result<Receipt> OptimizedStatePersistence::save_agent_state(const StatePersistenceRequest& request) {
     const auto timer = impl_->stats.start();
-    Result<Receipt> receipt = impl_->while_open([&]() -> Result<Receipt> {
-        const Result<Impl::Begun> begun = impl_->begin(request, true);
-        if (!begun) return std::unexpected(begun.error());
-        return impl_->end(*begun);
+    return impl_->observation.of(request, [&] {
+        Result<Receipt> receipt = impl_->while_open([&]() -> Result<Receipt> {
+            const Result<Impl::Begun> begun = impl_->begin(request, true);
+            if (!begun) return std::unexpected(begun.error());
+            return impl_->end(*begun);
+        });
+        impl_->stats.count_save(receipt, request.state_data.size_bytes(), timer);
+        return receipt;
     });
-    impl_->stats.count_save(receipt, request.state_data.size_bytes(), timer);
-    return receipt;
 }
 
 StatePersistence::Submitted OptimizedStatePersistence::save_agent_state_async(const StatePersistenceRequest& request,
@@ -280,14 +311,13 @@ StatePersistence::Submitted OptimizedStatePersistence::save_agent_state_async(co
         [](StatePersistence& service, StatePersistenceRequest& save, std::chrono::milliseconds left,
            SaveCompletion told) {
             save.timeout = left;
-            static_cast<OptimizedStatePersistence&>(service).save_async(save, std::move(told));
+            static_cast<OptimizedStatePersistence&>(service).impl_->save_async(save, told);
         },
-        std::move(done));
+        impl_->observation.before(std::move(done), request));
 }
 
 void OptimizedStatePersistence::save_async(const StatePersistenceRequest& request, SaveCompletion done) {
-    const Status begun = impl_->while_open([&] { return impl_->save_async(request, done); });
-    if (!begun) tell<Receipt>(done, std::unexpected(begun.error()));  // closed, or no memory to begin
+    impl_->save_async(request, impl_->observation.before(std::move(done), request));
 }
 
 std::future<Result<Receipt>> OptimizedStatePersistence::save_async(const StatePersistenceRequest& request) {
@@ -314,24 +344,24 @@ Result<ThreadContext> OptimizedStatePersistence::get_thread_context(std::string_
                                                                     std::optional<std::string_view> user_id,
                                                                     std::optional<std::chrono::milliseconds> timeout) {
     return impl_->while_open([&]() -> Result<ThreadContext> {
-        const Deadline until = impl_->deadline(timeout);
+        const Deadline until = impl_->core.deadline(timeout);
         if (Status status = impl_->batcher.drain_thread(thread_id, until); !status) {
             return std::unexpected(std::move(status.error()));
         }
-        return read_thread_context(*impl_->store, thread_id, user_id, until);
+        return read_thread_context(*impl_->core.store, thread_id, user_id, until);
     });
 }
 
 Status OptimizedStatePersistence::flush(std::string_view run_id, std::optional<std::chrono::milliseconds> timeout) {
-    return impl_->while_open([&] { return impl_->batcher.flush(std::string(run_id), impl_->deadline(timeout)); });
+    return impl_->while_open([&] { return impl_->batcher.flush(std::string(run_id), impl_->core.deadline(timeout)); });
 }
 
 Status OptimizedStatePersistence::flush_all(std::optional<std::chrono::milliseconds> timeout) {
-    return impl_->while_open([&] { return impl_->batcher.flush_all(impl_->deadline(timeout)); });
+    return impl_->while_open([&] { return impl_->batcher.flush_all(impl_->core.deadline(timeout)); });
 }
 
 Status OptimizedStatePersistence::close() {
-    if (impl_->is_forked()) return impl_->closed_by_fork();
+    if (impl_->gate.is_forked()) return impl_->closed_by_fork_error();
     async_calls().wait_until_begun();
     Status closed = guarded([&] { return impl_->close(); });
     async_calls().wait_until_ended();

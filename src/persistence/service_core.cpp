@@ -59,13 +59,13 @@ Result<std::optional<Snapshot>> ServiceCore::parent(const StatePersistenceReques
                                                     const std::optional<Head>& head, Deadline deadline) const {
     const bool is_fork = request.parent_snapshot_id && !(head && head->snapshot_id == *request.parent_snapshot_id);
     if (!is_fork) return std::nullopt;
-    // The owner first: who does not own the run learns nothing of its snapshots.
+    // The owner is checked first: a caller who does not own the run learns nothing of its snapshots.
     if (head) {
         if (Status status = check_owner(request, *head); !status) return std::unexpected(std::move(status.error()));
     }
     Result<std::optional<Snapshot>> found = store->get(request.run_id, *request.parent_snapshot_id, deadline);
     if (!found || *found) return found;
-    return no_such_parent(request);
+    return no_parent_error(request);
 }
 
 std::optional<std::int64_t> ServiceCore::parent_version(const StatePersistenceRequest& request,
@@ -83,7 +83,8 @@ Result<ChainedState> ServiceCore::load(const LoadRequest& request, Deadline dead
     if (loaded) {
         writer->seen().note_read(request.run_id, loaded->info.version, seen);
     } else if (loaded.error().code == ErrorCode::kNotFound) {
-        const Result<std::optional<Head>> head = store->head(request.run_id, deadline);  // it may be somebody else's
+        const Result<std::optional<Head>> head =
+            store->head(request.run_id, deadline);  // the run may have another owner
         if (head && !*head) writer->seen().note_read(request.run_id, 0, seen);
     }
     return loaded;

@@ -14,7 +14,7 @@ namespace cairn {
 /// The optimised service's counters. Threads: safe to call concurrently, without locks.
 class ServiceStats {
 public:
-    /// When a call began; the epoch if latencies are not measured.
+    /// The time at which a call began; the epoch if latencies are not measured.
     using Timer = std::chrono::steady_clock::time_point;
 
     explicit ServiceStats(bool measures_latency) : measures_latency_(measures_latency) {}
@@ -33,7 +33,7 @@ public:
     void count_save(const Result<Receipt>& receipt, std::uint64_t state_bytes, Timer started);
     void count_load(Timer started) { record(loads_, started); }
 
-    /// All that is counted here; what the cache and the queue know is left at 0.
+    /// Returns all that is counted here. The figures of the cache and the queue are left at 0.
     CacheStats report() const;
 
 private:

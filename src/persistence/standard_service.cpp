@@ -1,39 +1,47 @@
 #include "persistence/async_calls.h"
 #include "persistence/save/request_rules.h"
+#include "persistence/save_observation.h"
 #include "persistence/service_core.h"
+#include "persistence/service_gate.h"
 
 #include <cairn/persistence.h>
 
 #include <chrono>
+#include <memory>
+#include <utility>
 
 namespace cairn {
 
-struct StatePersistenceService::Impl : ServiceCore {
-    using ServiceCore::ServiceCore;
+struct StatePersistenceService::Impl {
+    Impl(std::shared_ptr<Store> store, PersistenceOptions options) : core(std::move(store), std::move(options)) {}
 
     Result<Receipt> save(const StatePersistenceRequest& request);
     Result<LoadedState> load_state(const LoadRequest& request) const;
     Result<RecoveryResult> recover(const StateRecoveryRequest& request);
+
+    ServiceCore core;
+    ServiceGate gate;
+    const SaveObservation observation{core.options};
 };
 
 Result<Receipt> StatePersistenceService::Impl::save(const StatePersistenceRequest& request) {
-    if (Status status = check(request); !status) return std::unexpected(std::move(status.error()));
-    const Deadline until = deadline(request.timeout);
-    const Result<RunLanes::Turn> turn = lanes.enter(request.run_id, until);
+    if (Status status = core.check(request); !status) return std::unexpected(std::move(status.error()));
+    const Deadline until = core.deadline(request.timeout);
+    const Result<RunLanes::Turn> turn = core.lanes.enter(request.run_id, until);
     if (!turn) return std::unexpected(turn.error());
-    return write_standard(request, until);
+    return core.write_standard(request, until);
 }
 
 Result<LoadedState> StatePersistenceService::Impl::load_state(const LoadRequest& request) const {
     if (Status status = check_load_request(request); !status) return std::unexpected(std::move(status.error()));
-    return load(request, deadline(request.timeout));
+    return core.load(request, core.deadline(request.timeout));
 }
 
 Result<RecoveryResult> StatePersistenceService::Impl::recover(const StateRecoveryRequest& request) {
-    const Deadline until = deadline(request.timeout);
-    const Result<RunLanes::Turn> turn = lanes.enter(request.run_id, until);
+    const Deadline until = core.deadline(request.timeout);
+    const Result<RunLanes::Turn> turn = core.lanes.enter(request.run_id, until);
     if (!turn) return std::unexpected(turn.error());
-    return recovery.recover(request, until);
+    return core.recovery.recover(request, until);
 }
 
 StatePersistenceService::StatePersistenceService(std::shared_ptr<Store> store, PersistenceOptions options)
@@ -45,38 +53,49 @@ StatePersistenceService::~StatePersistenceService() {
 }
 
 Result<Receipt> StatePersistenceService::save_agent_state(const StatePersistenceRequest& request) {
-    return impl_->while_open([&] { return impl_->save(request); });
+    return impl_->observation.of(request, [&] { return impl_->gate.while_open([&] { return impl_->save(request); }); });
+}
+
+StatePersistence::Submitted StatePersistenceService::save_agent_state_async(const StatePersistenceRequest& request,
+                                                                            SaveCompletion done) {
+    // The completion tells the observer, also if the call is never made. So the save itself does not.
+    constexpr auto save_unobserved = [](StatePersistence& service, const StatePersistenceRequest& save) {
+        Impl& impl = *static_cast<StatePersistenceService&>(service).impl_;
+        return impl.gate.while_open([&] { return impl.save(save); });
+    };
+    return async_calls().make_timed<save_unobserved>(*this, request,
+                                                     impl_->observation.before(std::move(done), request));
 }
 
 Result<LoadedState> StatePersistenceService::load_agent_state(const LoadRequest& request) {
-    return impl_->while_open([&] { return impl_->load_state(request); });
+    return impl_->gate.while_open([&] { return impl_->load_state(request); });
 }
 
 Result<RecoveryResult> StatePersistenceService::recover_agent_state(const StateRecoveryRequest& request) {
-    return impl_->while_open([&] { return impl_->recover(request); });
+    return impl_->gate.while_open([&] { return impl_->recover(request); });
 }
 
 Result<ThreadContext> StatePersistenceService::get_thread_context(std::string_view thread_id,
                                                                   std::optional<std::string_view> user_id,
                                                                   std::optional<std::chrono::milliseconds> timeout) {
-    return impl_->while_open(
-        [&] { return read_thread_context(*impl_->store, thread_id, user_id, impl_->deadline(timeout)); });
+    return impl_->gate.while_open(
+        [&] { return read_thread_context(*impl_->core.store, thread_id, user_id, impl_->core.deadline(timeout)); });
 }
 
 Status StatePersistenceService::flush(std::string_view /*run_id*/,
                                       std::optional<std::chrono::milliseconds> /*timeout*/) {
-    return impl_->while_open([] { return Status(); });
+    return impl_->gate.while_open([] { return Status(); });
 }
 
 Status StatePersistenceService::flush_all(std::optional<std::chrono::milliseconds> /*timeout*/) {
-    return impl_->while_open([] { return Status(); });
+    return impl_->gate.while_open([] { return Status(); });
 }
 
 Status StatePersistenceService::close() {
-    if (impl_->is_forked()) return {};
+    if (impl_->gate.is_forked()) return {};
     async_calls().wait_until_ended();
-    impl_->refuse_calls();
-    impl_->wait_for_calls();
+    impl_->gate.close();
+    impl_->gate.wait_for_calls();
     return {};
 }
 

@@ -5,7 +5,7 @@
 
 namespace cairn {
 
-/// `timeout`, but no longer than a year: so "for ever" (`milliseconds::max()`) can be added to a time.
+/// Returns `timeout`, but no longer than a year, so that "for ever" (`milliseconds::max()`) can be added to a time.
 inline std::chrono::milliseconds bounded(std::chrono::milliseconds timeout) {
     constexpr std::chrono::hours kLongest{24 * 365};
     return std::clamp<std::chrono::milliseconds>(timeout, std::chrono::milliseconds::zero(), kLongest);

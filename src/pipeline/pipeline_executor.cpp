@@ -1,9 +1,11 @@
 #include "persistence/guarded.h"
 #include "persistence/save/request_rules.h"
+#include "pipeline/events/event_dispatcher.h"
 #include "pipeline/lease/executor_identity.h"
 #include "pipeline/run/pipeline_run.h"
 
 #include <cairn/pipeline.h>
+#include <cairn/run_events.h>
 #include <cairn/run_lease.h>
 
 #include <fmt/format.h>
@@ -35,7 +37,7 @@ PipelineResult as_it_stands(ResumePoint&& point) {
     return result;
 }
 
-Error cannot_take(const ResumePoint& from, Error error) {
+Error acquisition_error(const ResumePoint& from, Error error) {
     if (error.code != ErrorCode::kConflict || !from.is_new()) return error;
     return advise(std::move(error),
                   "Wait for it, or stop it; it can be taken over (take_over, --take-over) once it "
@@ -53,7 +55,7 @@ struct PipelineExecutor::Impl {
     std::mutex mutex;
     std::unique_ptr<EventDispatcher> dispatcher;  // null until the first run, and if nobody watches
 
-    EventDispatcher* watched();
+    RunEvents::Publish publisher();
     Result<PipelineResult> execute(const Pipeline& pipeline, const State& state, const std::string& run_id,
                                    const PipelineContext& context);
     PipelineResult run(const Pipeline& pipeline, ResumePoint from, const std::string& run_id,
@@ -61,10 +63,11 @@ struct PipelineExecutor::Impl {
     Deadline deadline_of_call() const { return std::chrono::steady_clock::now() + options.config.timeout; }
 };
 
-EventDispatcher* PipelineExecutor::Impl::watched() {
+RunEvents::Publish PipelineExecutor::Impl::publisher() {
+    if (sinks.empty()) return nullptr;
     const std::lock_guard lock(mutex);
-    if (dispatcher == nullptr && !sinks.empty()) dispatcher = std::make_unique<EventDispatcher>(sinks, options.runtime);
-    return dispatcher.get();
+    if (dispatcher == nullptr) dispatcher = std::make_unique<EventDispatcher>(sinks, options.runtime);
+    return [to = dispatcher.get()](const PipelineEvent& event) { to->publish(event); };
 }
 
 // The lease is taken for the state that was read: if the run has moved meanwhile, it is read again.
@@ -84,7 +87,7 @@ Result<PipelineResult> PipelineExecutor::Impl::execute(const Pipeline& pipeline,
         // Nobody can know yet who owns a run with nothing saved.
         lease_options.take_over = context.take_over && !from->is_new();
         Result<RunLease> lease = RunLease::acquire(store, run_id, deadline_of_call(), lease_options);
-        if (!lease) return std::unexpected(cannot_take(*from, std::move(lease.error())));
+        if (!lease) return std::unexpected(acquisition_error(*from, std::move(lease.error())));
         const Result<std::optional<Head>> head = store->head(run_id, deadline_of_call());
         if (!head) return std::unexpected(head.error());
         if (head->value_or(Head{}).version != from->version) continue;
@@ -97,7 +100,7 @@ PipelineResult PipelineExecutor::Impl::run(const Pipeline& pipeline, ResumePoint
                                            const PipelineContext& context, const RunLease& lease) {
     AgentCall call{
         .run_id = run_id, .thread_id = context.thread_id, .user_id = context.user_id, .pipeline = pipeline.name};
-    RunEvents events(watched(), options.runtime,
+    RunEvents events(publisher(), options.runtime,
                      {.run_id = run_id,
                       .thread_id = context.thread_id,
                       .user_id = context.user_id,

@@ -109,7 +109,7 @@ void load_head(const TrajectoryRun& run, StatePersistence& service, Ledger& ledg
     ledger.loads.push_back(std::move(load));
 }
 
-std::unexpected<Error> interrupted() {
+std::unexpected<Error> interrupted_replay_error() {
     return fail(ErrorCode::kUnavailable, "the replay was interrupted");
 }
 
@@ -198,7 +198,7 @@ Result<ReplayFigures> replay(const std::vector<TrajectoryRun>& runs, StatePersis
         if (Status status = service.flush_all(); !status) return std::unexpected(std::move(status.error()));
         figures.elapsed_s = microseconds_since(begin) / 1e6;
     }
-    if (watcher.must_stop()) return interrupted();
+    if (watcher.must_stop()) return interrupted_replay_error();
     const Result<StoreStats> stats = store.stats(Deadline::max());
     if (!stats) return std::unexpected(stats.error());
     figures.store_bytes = stats->store_bytes;
@@ -213,7 +213,7 @@ Result<ReplayFigures> replay(const std::vector<TrajectoryRun>& runs, StatePersis
             watcher.advance();
         });
     }
-    if (watcher.must_stop()) return interrupted();
+    if (watcher.must_stop()) return interrupted_replay_error();
     count_saves(ledgers, figures);
     count_loads(ledgers, options.verify, figures);
     return figures;

@@ -19,7 +19,7 @@ using Json = nlohmann::ordered_json;  // keeps the order of keys, as every state
 constexpr std::uint32_t kDepthMax = 10'000;
 constexpr std::uint32_t kDepthOfValueMax = 5;  ///< Run, steps, step, patch, operation: the levels around a value.
 
-Error broken(std::string message) {
+Error invalid_trajectory_error(std::string message) {
     return {.code = ErrorCode::kInvalidState, .message = std::move(message)};
 }
 
@@ -36,14 +36,16 @@ Result<Json> parse_line(std::string_view line, const StateLimits& limits) {
     try {
         return Json::parse(*shielded);
     } catch (const Json::parse_error& error) {
-        return std::unexpected(broken(fmt::format("not a JSON text (near byte {})", error.byte)));
+        return std::unexpected(invalid_trajectory_error(fmt::format("not a JSON text (near byte {})", error.byte)));
     }
 }
 
 Result<std::string> text_member(const Json& object, const char* name) {
     const auto member = object.find(name);
-    if (member == object.end()) return std::unexpected(broken(fmt::format("member \"{}\" is missing", name)));
-    if (!member->is_string()) return std::unexpected(broken(fmt::format("member \"{}\" is not a string", name)));
+    if (member == object.end())
+        return std::unexpected(invalid_trajectory_error(fmt::format("member \"{}\" is missing", name)));
+    if (!member->is_string())
+        return std::unexpected(invalid_trajectory_error(fmt::format("member \"{}\" is not a string", name)));
     return member->get<std::string>();
 }
 
@@ -62,14 +64,14 @@ Status apply_move(Json& document, const Json& operation) {
 Status apply_test(const Json& document, const Json& operation) {
     const Json& actual = document.at(Json::json_pointer(operation.at("path").get<std::string>()));
     if (nlohmann::json(actual) == nlohmann::json(operation.at("value"))) return {};
-    return std::unexpected(broken("the test failed"));
+    return std::unexpected(invalid_trajectory_error("the test failed"));
 }
 
 /// The library only asserts that the target of an addition is an object or an array.
 Status require_container(const Json& document, const Json& operation) {
     const Json::json_pointer path(operation.at("path").get<std::string>());
     if (path.empty() || document.at(path.parent_pointer()).is_structured()) return {};
-    return std::unexpected(broken("its path leads into a value that is neither object nor array"));
+    return std::unexpected(invalid_trajectory_error("its path leads into a value that is neither object nor array"));
 }
 
 /// Throws the library's exceptions.
@@ -112,7 +114,7 @@ Status apply_operation(Json& document, Json operation) {
     try {
         return apply_one(document, std::move(operation));
     } catch (const Json::exception& error) {
-        return std::unexpected(broken(std::string(reason(error))));
+        return std::unexpected(invalid_trajectory_error(std::string(reason(error))));
     }
 }
 
@@ -136,13 +138,13 @@ Result<State> print_state(const Json& document, const StateLimits& limits) {
     try {
         return State::parse(restore_tokens(document.dump()), limits);
     } catch (const Json::exception&) {
-        return std::unexpected(broken("holds a string that is not UTF-8"));
+        return std::unexpected(invalid_trajectory_error("holds a string that is not UTF-8"));
     }
 }
 
 /// Applies `step` to the document of the state before.
 Result<TrajectoryStep> expand_step(Json& document, Json& step, const StateLimits& limits) {
-    if (!step.is_object()) return std::unexpected(broken("not an object"));
+    if (!step.is_object()) return std::unexpected(invalid_trajectory_error("not an object"));
     const Result<std::string> phase = text_member(step, "agent_phase");
     if (!phase) return std::unexpected(phase.error());
     CheckpointType type = CheckpointType::kAuto;
@@ -152,7 +154,8 @@ Result<TrajectoryStep> expand_step(Json& document, Json& step, const StateLimits
         type = CheckpointType(*std::move(name));
     }
     const auto patch = step.find("patch");
-    if (patch == step.end() || !patch->is_array()) return std::unexpected(broken("member \"patch\" is not an array"));
+    if (patch == step.end() || !patch->is_array())
+        return std::unexpected(invalid_trajectory_error("member \"patch\" is not an array"));
     if (const Status applied = apply_patch(document, *patch); !applied) return std::unexpected(applied.error());
 
     Result<State> state = print_state(document, limits);
@@ -172,14 +175,16 @@ Result<TrajectoryRun> read_owner(const Json& line) {
 }
 
 Status check_shape(const Json& line) {
-    if (!line.is_object()) return std::unexpected(broken("not a JSON object"));
-    if (!line.contains("base_state")) return std::unexpected(broken("member \"base_state\" is missing"));
+    if (!line.is_object()) return std::unexpected(invalid_trajectory_error("not a JSON object"));
+    if (!line.contains("base_state"))
+        return std::unexpected(invalid_trajectory_error("member \"base_state\" is missing"));
     if (!line.contains("steps") || !line["steps"].is_array()) {
-        return std::unexpected(broken("member \"steps\" is not an array"));
+        return std::unexpected(invalid_trajectory_error("member \"steps\" is not an array"));
     }
     const std::size_t steps = line["steps"].size();
     if (line.contains("n_steps") && line["n_steps"] != steps) {
-        return std::unexpected(broken(fmt::format("holds {} steps, which is not what \"n_steps\" says", steps)));
+        return std::unexpected(
+            invalid_trajectory_error(fmt::format("holds {} steps, which is not what \"n_steps\" says", steps)));
     }
     return {};
 }

@@ -35,7 +35,7 @@ auto with_workspace(std::size_t text_bytes, Use&& use) {
     return use(workspace);
 }
 
-Error out_of_memory(std::size_t text_bytes) {
+Error out_of_memory_error(std::size_t text_bytes) {
     return {.message = fmt::format("out of memory for a state of {} bytes", text_bytes)};
 }
 
@@ -51,7 +51,7 @@ Result<std::size_t> check(std::string_view text, const StateLimits& limits, Stru
     if (Status status = check_size(text.size(), limits); !status) return std::unexpected(std::move(status.error()));
     const JsonCheck checked = check_json(text, limits.depth_max, index);
     if (checked.outcome == JsonCheck::Outcome::kAccepted) return checked.white_space_bytes;
-    if (checked.outcome == JsonCheck::Outcome::kOutOfMemory) return std::unexpected(out_of_memory(text.size()));
+    if (checked.outcome == JsonCheck::Outcome::kOutOfMemory) return std::unexpected(out_of_memory_error(text.size()));
     if (auto error = diagnose(text, limits.depth_max)) return std::unexpected(std::move(*error));
     return fail(ErrorCode::kInternal, "a state was refused and the diagnosis finds no reason");
 }
@@ -79,7 +79,7 @@ Result<State> parse_text(Text&& text, const StateLimits& limits) try {
         return fail(ErrorCode::kInternal, "two counts of a state's white space differ");
     });
 } catch (const std::bad_alloc&) {
-    return std::unexpected(out_of_memory(text.size()));
+    return std::unexpected(out_of_memory_error(text.size()));
 }
 
 Status check_opaque(std::string_view type_tag, std::string_view bytes, const StateLimits& limits) {
@@ -112,7 +112,7 @@ Result<State> State::opaque(std::string_view type_tag, std::string_view bytes, c
     append_type_tag(stored_text, type_tag);
     return from_opaque_text(std::move(stored_text));
 } catch (const std::bad_alloc&) {
-    return std::unexpected(out_of_memory(bytes.size()));
+    return std::unexpected(out_of_memory_error(bytes.size()));
 }
 
 Result<State> State::opaque(std::string_view type_tag, std::string&& bytes, const StateLimits& limits) try {
@@ -122,7 +122,7 @@ Result<State> State::opaque(std::string_view type_tag, std::string&& bytes, cons
     append_type_tag(bytes, type_tag);
     return from_opaque_text(std::move(bytes));
 } catch (const std::bad_alloc&) {
-    return std::unexpected(out_of_memory(bytes.size()));
+    return std::unexpected(out_of_memory_error(bytes.size()));
 }
 
 Status check_stored_text(std::string_view text) try {
@@ -130,12 +130,13 @@ Status check_stored_text(std::string_view text) try {
     return with_workspace(text.size(), [&](Workspace& workspace) -> Status {
         constexpr auto kAnyDepth = std::numeric_limits<std::uint32_t>::max();
         const JsonCheck checked = check_json(text, kAnyDepth, workspace.index);
-        if (checked.outcome == JsonCheck::Outcome::kOutOfMemory) return std::unexpected(out_of_memory(text.size()));
+        if (checked.outcome == JsonCheck::Outcome::kOutOfMemory)
+            return std::unexpected(out_of_memory_error(text.size()));
         if (checked.outcome == JsonCheck::Outcome::kAccepted && checked.white_space_bytes == 0) return {};
         return fail(ErrorCode::kCorrupt, "its text is not one JSON object in normal text");
     });
 } catch (const std::bad_alloc&) {
-    return std::unexpected(out_of_memory(text.size()));
+    return std::unexpected(out_of_memory_error(text.size()));
 }
 
 State State::from_normal_text(std::string&& text) {

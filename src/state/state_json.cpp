@@ -124,7 +124,7 @@ std::unexpected<Error> refuse_at(const std::string& place, std::string_view what
     return fail(ErrorCode::kInvalidState, fmt::format("nlohmann::json cannot hold the state, at {}: {}", place, what));
 }
 
-std::unexpected<Error> out_of_memory() {
+std::unexpected<Error> out_of_memory_error() {
     return fail(ErrorCode::kInternal, "out of memory while converting between a state and a JSON document");
 }
 
@@ -137,7 +137,7 @@ Result<State> state_from_json(const Json& document, const StateLimits& limits) t
     }
     return State::parse(document.dump(), limits);
 } catch (const std::bad_alloc&) {
-    return out_of_memory();
+    return out_of_memory_error();
 }
 
 template <class Json>
@@ -150,7 +150,7 @@ Result<Json> state_to_json(const State& state) try {
 } catch (const nlohmann::detail::out_of_range&) {
     return refuse_at(place_of_huge_number(state.text()), "a number beyond the range of a double");
 } catch (const std::bad_alloc&) {
-    return out_of_memory();
+    return out_of_memory_error();
 }
 
 template Result<State> state_from_json(const nlohmann::json&, const StateLimits&);

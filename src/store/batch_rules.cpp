@@ -80,37 +80,37 @@ Status check_epoch(std::string_view run_id, const LeaseWrite& write) {
 
 // ---- the batch against the facts ----
 
-std::unexpected<Error> conflict(const SnapshotWrite& write, std::int64_t head_version) {
+std::unexpected<Error> moved_head_error(const SnapshotWrite& write, std::int64_t head_version) {
     return fail(ErrorCode::kConflict, fmt::format("run \"{}\" is at version {}, not at the expected {}",
                                                   write.snapshot.info.run_id, head_version, write.expected_version));
 }
 
-std::unexpected<Error> already_exists(const SnapshotWrite& write) {
+std::unexpected<Error> taken_id_error(const SnapshotWrite& write) {
     return fail(ErrorCode::kAlreadyExists, fmt::format("snapshot_id \"{}\" is taken in run \"{}\"",
                                                        write.snapshot.info.snapshot_id, write.snapshot.info.run_id));
 }
 
-std::unexpected<Error> base_is_gone(std::string_view run_id, std::int64_t version, std::int64_t base_version) {
+std::unexpected<Error> missing_base_error(std::string_view run_id, std::int64_t version, std::int64_t base_version) {
     return fail(ErrorCode::kConflict, fmt::format("run \"{}\": version {}, the base of version {}, is not there",
                                                   run_id, base_version, version));
 }
 
-std::unexpected<Error> snapshot_is_gone(std::string_view run_id, const FrameRewrite& rewrite) {
+std::unexpected<Error> missing_snapshot_error(std::string_view run_id, const FrameRewrite& rewrite) {
     return fail(ErrorCode::kConflict,
                 fmt::format("run \"{}\": version {}, to be rewritten, is not there", run_id, rewrite.version));
 }
 
-std::unexpected<Error> head_stays(std::string_view run_id, std::int64_t version) {
+std::unexpected<Error> head_deletion_error(std::string_view run_id, std::int64_t version) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("run \"{}\": version {} is its head, which goes only with the run", run_id, version));
 }
 
-std::unexpected<Error> still_needed(std::string_view run_id, std::int64_t version, std::int64_t needed_by) {
+std::unexpected<Error> needed_snapshot_error(std::string_view run_id, std::int64_t version, std::int64_t needed_by) {
     return fail(ErrorCode::kConflict, fmt::format("run \"{}\": version {}, to be deleted, is needed by version {}",
                                                   run_id, version, needed_by));
 }
 
-std::unexpected<Error> is_another_run(std::string_view run_id, const RunDeletion& deletion) {
+std::unexpected<Error> another_run_error(std::string_view run_id, const RunDeletion& deletion) {
     return fail(ErrorCode::kConflict,
                 fmt::format("run \"{}\", to be deleted, has no version {} with the given id any more", run_id,
                             deletion.version));
@@ -140,29 +140,54 @@ bool has_state(const KnownSnapshot& known, const std::optional<Checksum>& wanted
     return !wanted || *wanted == known.checksum;
 }
 
+void sort_each_once(std::vector<std::int64_t>& versions) {
+    std::ranges::sort(versions);
+    versions.erase(std::ranges::unique(versions).begin(), versions.end());
+}
+
 /// A run as it will be once a batch is applied.
 class Outlook {
 public:
     Outlook(const RunBatch& batch, const RunFacts& facts)
         : batch_(batch), facts_(facts), head_version_(facts.head_version) {}
 
+    /// Applies the whole batch to it. Errors: the first rule that is broken.
+    Status apply();
+    /// The versions that the batch deletes.
+    std::vector<std::int64_t> take_removed() { return std::move(removed_); }
+
+private:
     Status write(const SnapshotWrite& write);
     Status rewrite(const FrameRewrite& rewrite);
     Status remove();
     Status check_is_same(const RunDeletion& deletion) const;
-
-private:
     const KnownSnapshot* find(std::int64_t version) const;
     bool has_base(std::int64_t base_version, std::string_view snapshot_id,
                   const std::optional<Checksum>& checksum) const;
-    Status check_needs(const std::map<std::int64_t, KnownSnapshot>& snapshots) const;
+    bool deletes(const SnapshotDeletion& deletion) const;
+    bool is_removed(std::int64_t version) const { return std::ranges::binary_search(removed_, version); }
+    Status check_needs() const;
 
     const RunBatch& batch_;
     const RunFacts& facts_;
     std::int64_t head_version_;
     std::map<std::int64_t, KnownSnapshot> changed_;  // written or rewritten
-    std::set<std::int64_t> removed_;
+    std::vector<std::int64_t> removed_;              // ascending
 };
+
+Status Outlook::apply() {
+    if (batch_.lease) {
+        if (Status status = check_lease(batch_.run_id, *batch_.lease, facts_.lease); !status) return status;
+    }
+    for (const SnapshotWrite& each : batch_.writes) {
+        if (Status status = write(each); !status) return status;
+    }
+    for (const FrameRewrite& each : batch_.rewrites) {
+        if (Status status = rewrite(each); !status) return status;
+    }
+    if (Status status = remove(); !status) return status;
+    return batch_.run_deletion ? check_is_same(*batch_.run_deletion) : Status{};
+}
 
 // Returns null if there is none.
 const KnownSnapshot* Outlook::find(std::int64_t version) const {
@@ -183,13 +208,13 @@ Status Outlook::write(const SnapshotWrite& write) {
     if (facts_.head_version != 0) {
         if (Status status = check_owner(write, facts_.thread_id, facts_.user_id); !status) return status;
         const auto taken = std::ranges::find(facts_.taken_ids, info.snapshot_id);
-        if (taken != facts_.taken_ids.end()) return already_exists(write);
+        if (taken != facts_.taken_ids.end()) return taken_id_error(write);
     }
     const Lease& lease = batch_.lease ? batch_.lease->lease : facts_.lease;
-    if (write.lease && *write.lease != lease) return is_executed_by_another(info.run_id, *write.lease, lease);
-    if (head_version_ != write.expected_version) return conflict(write, head_version_);
+    if (write.lease && *write.lease != lease) return executed_by_another_error(info.run_id, *write.lease, lease);
+    if (head_version_ != write.expected_version) return moved_head_error(write, head_version_);
     if (!has_base(info.base_version, write.base_snapshot_id, write.base_checksum)) {
-        return base_is_gone(info.run_id, info.version, info.base_version);
+        return missing_base_error(info.run_id, info.version, info.base_version);
     }
     head_version_ = info.version;
     if (!prunes(batch_) && &write == &batch_.writes.back()) return {};  // nothing after it needs it
@@ -202,39 +227,46 @@ Status Outlook::rewrite(const FrameRewrite& rewrite) {
     const KnownSnapshot* found = find(rewrite.version);
     const bool is_there =
         found != nullptr && is_named(rewrite.snapshot_id, *found) && has_state(*found, rewrite.checksum);
-    if (!is_there) return snapshot_is_gone(batch_.run_id, rewrite);
+    if (!is_there) return missing_snapshot_error(batch_.run_id, rewrite);
     if (!has_base(rewrite.base_version, {}, rewrite.base_checksum)) {
-        return base_is_gone(batch_.run_id, rewrite.version, rewrite.base_version);
+        return missing_base_error(batch_.run_id, rewrite.version, rewrite.base_version);
     }
     changed_[rewrite.version] = {
         .snapshot_id = found->snapshot_id, .base_version = rewrite.base_version, .checksum = found->checksum};
     return {};
 }
 
-Status Outlook::remove() {
-    if (batch_.deletions.empty()) return {};
-    std::map<std::int64_t, KnownSnapshot> snapshots = changed_;
-    snapshots.insert(facts_.snapshots.begin(), facts_.snapshots.end());
-    for (const std::int64_t version : versions_to_delete(batch_, snapshots)) {
-        if (version == head_version_) return head_stays(batch_.run_id, version);
-        removed_.insert(version);
-    }
-    return check_needs(snapshots);
+bool Outlook::deletes(const SnapshotDeletion& deletion) const {
+    const KnownSnapshot* known = find(deletion.version);
+    return known != nullptr && is_named(deletion.snapshot_id, *known);
 }
 
-Status Outlook::check_needs(const std::map<std::int64_t, KnownSnapshot>& snapshots) const {
+Status Outlook::remove() {
+    if (batch_.deletions.empty()) return {};
+    for (const SnapshotDeletion& deletion : batch_.deletions) {
+        if (!deletes(deletion)) continue;
+        if (deletion.version == head_version_) return head_deletion_error(batch_.run_id, deletion.version);
+        removed_.push_back(deletion.version);
+    }
+    sort_each_once(removed_);
+    return check_needs();
+}
+
+Status Outlook::check_needs() const {
+    std::map<std::int64_t, KnownSnapshot> snapshots = changed_;
+    snapshots.insert(facts_.snapshots.begin(), facts_.snapshots.end());
     for (const auto& [version, known] : snapshots) {
-        if (removed_.contains(version) || !removed_.contains(known.base_version)) continue;
-        return still_needed(batch_.run_id, known.base_version, version);
+        if (is_removed(version) || !is_removed(known.base_version)) continue;
+        return needed_snapshot_error(batch_.run_id, known.base_version, version);
     }
     return {};
 }
 
 Status Outlook::check_is_same(const RunDeletion& deletion) const {
     if (head_version_ == 0 || deletion.version == 0) return {};
-    const KnownSnapshot* known = removed_.contains(deletion.version) ? nullptr : find(deletion.version);
+    const KnownSnapshot* known = is_removed(deletion.version) ? nullptr : find(deletion.version);
     if (known != nullptr && known->snapshot_id == deletion.snapshot_id) return {};
-    return is_another_run(batch_.run_id, deletion);
+    return another_run_error(batch_.run_id, deletion);
 }
 
 Status check_follows(const SnapshotWrite& write, const SnapshotWrite& previous) {
@@ -255,7 +287,7 @@ Status check_chain(const std::vector<SnapshotWrite>& writes) {
         if (i > 0) {
             if (Status status = check_follows(writes[i], writes[i - 1]); !status) return status;
         }
-        if (!ids.insert(writes[i].snapshot.info.snapshot_id).second) return already_exists(writes[i]);
+        if (!ids.insert(writes[i].snapshot.info.snapshot_id).second) return taken_id_error(writes[i]);
     }
     return {};
 }
@@ -303,46 +335,31 @@ std::vector<Status> check_batches(std::span<const RunBatch> batches) {
     return answers;
 }
 
-Status check_batch(const RunBatch& batch, const RunFacts& facts) {
-    if (batch.lease) {
-        if (Status status = check_lease(batch.run_id, *batch.lease, facts.lease); !status) return status;
-    }
-    Outlook outlook(batch, facts);
-    for (const SnapshotWrite& write : batch.writes) {
-        if (Status status = outlook.write(write); !status) return status;
-    }
-    for (const FrameRewrite& rewrite : batch.rewrites) {
-        if (Status status = outlook.rewrite(rewrite); !status) return status;
-    }
-    if (Status status = outlook.remove(); !status) return status;
-    return batch.run_deletion ? outlook.check_is_same(*batch.run_deletion) : Status{};
-}
-
-std::vector<std::int64_t> versions_to_delete(const RunBatch& batch,
-                                             const std::map<std::int64_t, KnownSnapshot>& snapshots) {
+std::vector<std::int64_t> versions_named_by_deletions(const RunBatch& batch) {
     std::vector<std::int64_t> versions;
-    for (const SnapshotDeletion& deletion : batch.deletions) {
-        const auto found = snapshots.find(deletion.version);
-        if (found != snapshots.end() && is_named(deletion.snapshot_id, found->second)) {
-            versions.push_back(deletion.version);
-        }
-    }
-    std::ranges::sort(versions);
-    versions.erase(std::ranges::unique(versions).begin(), versions.end());
+    versions.reserve(batch.deletions.size());
+    for (const SnapshotDeletion& deletion : batch.deletions) versions.push_back(deletion.version);
+    sort_each_once(versions);
     return versions;
 }
 
-std::unexpected<Error> is_executed_by_another(std::string_view run_id, const Lease& lease, const Lease& current) {
+Result<std::vector<std::int64_t>> check_batch(const RunBatch& batch, const RunFacts& facts) {
+    Outlook outlook(batch, facts);
+    if (Status status = outlook.apply(); !status) return std::unexpected(std::move(status.error()));
+    return outlook.take_removed();
+}
+
+std::unexpected<Error> executed_by_another_error(std::string_view run_id, const Lease& lease, const Lease& current) {
     return fail(ErrorCode::kConflict, fmt::format("run \"{}\" is executed by another now: it has {}, the save {}",
                                                   run_id, describe(current), describe(lease)));
 }
 
-std::unexpected<Error> chain_is_broken(std::string_view run_id, std::int64_t version, std::int64_t base_version) {
+std::unexpected<Error> broken_chain_error(std::string_view run_id, std::int64_t version, std::int64_t base_version) {
     return fail(ErrorCode::kCorrupt, fmt::format("run \"{}\": version {} needs version {}, which is missing", run_id,
                                                  version, base_version));
 }
 
-std::unexpected<Error> chain_is_too_long(const SnapshotInfo& info) {
+std::unexpected<Error> overlong_chain_error(const SnapshotInfo& info) {
     return fail(ErrorCode::kCorrupt, fmt::format("run \"{}\": version {} needs more than {} frames, the most that "
                                                  "CAIRN_CHAIN_FRAMES_MAX accepts",
                                                  info.run_id, info.version, kChainFramesUpper));

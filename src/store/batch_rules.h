@@ -46,7 +46,7 @@ struct RunFacts {
     Lease lease = {};                         ///< Lease{}: none. Read only if the batch `names_lease`.
     std::vector<std::string> taken_ids = {};  ///< Ids of the snapshots to write that the run has already.
     /// By version, if they exist: bases of writes and rewrites, snapshots to rewrite or delete, the snapshot that names
-    /// the run to delete, and snapshots that need one to be deleted.
+    /// the run to delete, and snapshots that need one that a deletion names.
     std::map<std::int64_t, KnownSnapshot> snapshots = {};
 };
 
@@ -65,24 +65,24 @@ bool prunes(const RunBatch& batch);
 /// Checks each batch by itself. If two batches name one run, the later one is kInvalidArgument.
 [[nodiscard]] std::vector<Status> check_batches(std::span<const RunBatch> batches);
 
-/// Checks that a batch that passed the check above may be applied to the run. Pure: equal facts, equal answers.
-/// Errors: kInvalidArgument, kAlreadyExists, kConflict.
-[[nodiscard]] Status check_batch(const RunBatch& batch, const RunFacts& facts);
+/// Returns the versions that the batch's deletions name, each once, in ascending order.
+std::vector<std::int64_t> versions_named_by_deletions(const RunBatch& batch);
 
-/// Returns the versions of the deletions that delete something, each once. `snapshots`: the snapshots to be deleted,
-/// and those that the batch itself has written.
-std::vector<std::int64_t> versions_to_delete(const RunBatch& batch,
-                                             const std::map<std::int64_t, RunFacts::KnownSnapshot>& snapshots);
+/// Checks that a batch that passed the check above may be applied to the run. Pure: equal facts, equal answers.
+/// Returns the versions of the snapshots that its deletions delete, each once, in ascending order. A deletion of a
+/// snapshot that is not there deletes nothing.
+/// Errors: kInvalidArgument, kAlreadyExists, kConflict.
+[[nodiscard]] Result<std::vector<std::int64_t>> check_batch(const RunBatch& batch, const RunFacts& facts);
 
 /// The error for a save under `lease` while the run has `current`.
-std::unexpected<Error> is_executed_by_another(std::string_view run_id, const Lease& lease, const Lease& current);
+std::unexpected<Error> executed_by_another_error(std::string_view run_id, const Lease& lease, const Lease& current);
 
 /// The error of a read that finds a broken chain.
-std::unexpected<Error> chain_is_broken(std::string_view run_id, std::int64_t version, std::int64_t base_version);
+std::unexpected<Error> broken_chain_error(std::string_view run_id, std::int64_t version, std::int64_t base_version);
 
 /// The most frames that any setting lets a load need (CAIRN_CHAIN_FRAMES_MAX). No cairn writes a longer chain.
 inline constexpr std::uint32_t kChainFramesUpper = 100'000;
-std::unexpected<Error> chain_is_too_long(const SnapshotInfo& info);
+std::unexpected<Error> overlong_chain_error(const SnapshotInfo& info);
 
 /// Says whether `metadata` (normal text of a JSON object, or empty) has all of `wanted`.
 bool has_members(std::string_view metadata, const std::vector<std::pair<std::string, std::string>>& wanted);

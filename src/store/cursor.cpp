@@ -23,7 +23,7 @@ std::optional<Integer> read_number(std::string_view text) {
     return value;
 }
 
-std::unexpected<Error> bad_cursor(std::string_view cursor) {
+std::unexpected<Error> invalid_cursor_error(std::string_view cursor) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("cursor \"{}\" is not one of this list: give a page's next_cursor, or none", cursor));
 }
@@ -39,13 +39,13 @@ std::string encode_run_cursor(RunQuery::Order order, std::int64_t created_at, st
 Result<RunCursor> decode_run_cursor(RunQuery::Order order, std::string_view cursor) {
     const bool is_by_id = order == RunQuery::Order::kById;
     const std::string_view prefix = is_by_id ? kRunByIdPrefix : kNewestRunPrefix;
-    if (!cursor.starts_with(prefix)) return bad_cursor(cursor);
+    if (!cursor.starts_with(prefix)) return invalid_cursor_error(cursor);
     const std::string_view rest = cursor.substr(prefix.size());
     if (is_by_id) return RunCursor{.run_id = std::string(rest)};
     const std::size_t colon = rest.find(':');
-    if (colon == std::string_view::npos) return bad_cursor(cursor);
+    if (colon == std::string_view::npos) return invalid_cursor_error(cursor);
     const auto microseconds = read_number<std::int64_t>(rest.substr(0, colon));
-    if (!microseconds) return bad_cursor(cursor);
+    if (!microseconds) return invalid_cursor_error(cursor);
     return RunCursor{.created_at = *microseconds, .run_id = std::string(rest.substr(colon + 1))};
 }
 
@@ -55,13 +55,13 @@ std::string encode_thread_cursor(std::string_view thread_id, std::string_view us
 }
 
 Result<ThreadCursor> decode_thread_cursor(std::string_view cursor) {
-    if (!cursor.starts_with(kThreadPrefix)) return bad_cursor(cursor);
+    if (!cursor.starts_with(kThreadPrefix)) return invalid_cursor_error(cursor);
     const std::string_view rest = cursor.substr(kThreadPrefix.size());
     const std::size_t colon = rest.find(':');
-    if (colon == std::string_view::npos) return bad_cursor(cursor);
+    if (colon == std::string_view::npos) return invalid_cursor_error(cursor);
     const auto thread_bytes = read_number<std::size_t>(rest.substr(0, colon));
     const std::string_view ids = rest.substr(colon + 1);
-    if (!thread_bytes || *thread_bytes > ids.size()) return bad_cursor(cursor);
+    if (!thread_bytes || *thread_bytes > ids.size()) return invalid_cursor_error(cursor);
     return ThreadCursor{.thread_id = std::string(ids.substr(0, *thread_bytes)),
                         .user_id = std::string(ids.substr(*thread_bytes))};
 }

@@ -34,14 +34,14 @@ using LineSink = std::function<Status(std::string line)>;
 
 struct ExportOptions {
     StateLimits state_limits = {};
-    Runtime runtime = {};                          ///< Its log is told what is damaged or left out.
+    Runtime runtime = {};                          ///< Its log gets damaged and omitted places.
     std::function<void()> on_snapshot = nullptr;   ///< Before each snapshot.
     std::function<bool()> is_cancelled = nullptr;  ///< Asked before each snapshot; true ends the export.
 };
 
 struct ExportReport {
     std::uint64_t snapshots = 0;
-    // What was left out: the rest is exported all the same.
+    // Omitted places. The rest is exported all the same.
     std::uint64_t damaged = 0;    ///< Snapshots, and runs of which nothing could be listed.
     std::uint64_t too_large = 0;  ///< Snapshots beyond `state_limits`.
 };
@@ -50,8 +50,8 @@ struct ExportReport {
 /// missing. Lines are made as they are read: of a run that others write meanwhile, what comes later may be missing.
 /// Recovery logs and leases are not exported.
 /// Threads: calls `sink` and the options' functions on the calling thread, which waits for the store.
-/// Errors: those of `sink` and of the store, kUnavailable (cancelled). What the sink has got is then not complete, and
-///   lacks the last line. Damage is no error: the report counts it.
+/// Errors: those of `sink` and of the store, kUnavailable (cancelled). The sink's lines are then incomplete, and the
+///   last line is missing. Damage is not an error: the report counts it.
 [[nodiscard]] Result<ExportReport> export_runs(Store& store, std::span<const ExportedRun> runs, const LineSink& sink,
                                                const ExportOptions& options = {});
 

@@ -23,7 +23,7 @@ public:
             auto next = source_.next();
             if (!next) return std::unexpected(std::move(next.error()));
             std::optional<LineReader::Line>& line = *next;
-            if (!line) return is_complete_ ? Status{} : cut_off();
+            if (!line) return is_complete_ ? Status{} : cut_off_export_error();
             if (Status taken = take(*line); !taken) return taken;
             ++line_;
         }
@@ -32,7 +32,7 @@ public:
 private:
     Status take(LineReader::Line& line) {
         auto parsed = parse_transfer_line(std::move(line.text), limits_);
-        if (!line.is_whole && !(parsed && std::holds_alternative<TransferEnd>(*parsed))) return cut_off();
+        if (!line.is_whole && !(parsed && std::holds_alternative<TransferEnd>(*parsed))) return cut_off_export_error();
         if (!parsed) return in_this_line(std::move(parsed.error()));
         if (const auto* end = std::get_if<TransferEnd>(&*parsed)) return finish(*end);
         is_complete_ = false;
@@ -56,7 +56,7 @@ private:
         return std::unexpected(std::move(error));
     }
 
-    std::unexpected<Error> cut_off() const {
+    std::unexpected<Error> cut_off_export_error() const {
         return fail(
             ErrorCode::kInvalidArgument,
             fmt::format("{} is cut off after line {}; what stands before is imported: import the whole of it to go on",

@@ -13,23 +13,24 @@
 
 namespace cairn {
 
-/// Where the lines come from.
+/// The source of the lines.
 struct LineSource {
     std::string name;                                               ///< For messages: "standard input", "file \"…\"".
     std::function<Result<std::optional<LineReader::Line>>()> next;  ///< Nothing: that was all.
 };
 
-/// Reads `source` to its end, gives `importer` what stands there, and flushes it. Exports may follow one another. What
-/// stands before an error is imported all the same, so the same import can be made again when its cause is gone.
+/// Reads `source` to its end, gives `importer` the lines, and flushes it. Exports may follow one another. The lines
+/// before an error are imported all the same, so the same import can be made again when the cause is gone.
 /// `limits`: of a state.
 /// Errors, naming the line: kInvalidArgument (no line of an export; the source ends before its last line, or other
 ///   lines stand before that than it says), kInvalidState, kCorrupt (a state that does not fit its checksum),
 ///   kLimitExceeded, those of `source`, of `Importer` and of the store.
 [[nodiscard]] Status import_lines(const LineSource& source, Importer& importer, const StateLimits& limits);
 
-/// Loads every snapshot of these runs; loading holds it against its checksum. Returns how many. `progress` is told the
+/// Loads every snapshot of these runs; loading compares it with its checksum. Returns their number. `progress` gets the
 /// number so far.
-/// Errors: kCorrupt, kLimitExceeded (name the snapshot), the store's. What was deleted meanwhile is none.
+/// Errors: kCorrupt, kLimitExceeded (name the snapshot), the store's. A snapshot that was deleted meanwhile is not an
+/// error.
 [[nodiscard]] Result<std::uint64_t> verify_runs(Store& store, const std::set<std::string>& runs,
                                                 const StateLimits& limits,
                                                 const std::function<void(std::uint64_t)>& progress = nullptr);

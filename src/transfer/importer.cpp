@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 namespace cairn {
@@ -14,13 +15,51 @@ namespace {
 constexpr std::size_t kBatchSnapshots = 64;
 constexpr std::uint64_t kBatchBytes = 8U << 20;
 
-std::unexpected<Error> in_line(std::uint64_t line, ErrorCode code, const SnapshotInfo& info, std::string_view problem) {
+std::unexpected<Error> snapshot_error(std::uint64_t line, ErrorCode code, const SnapshotInfo& info,
+                                      std::string_view problem) {
     return fail(code, fmt::format("line {}: snapshot {} (version {}) of run \"{}\": {}", line, info.snapshot_id,
                                   info.version, info.run_id, problem));
 }
 
 bool is_critical(const SnapshotInfo& info) {
     return info.is_recovery_point || info.checkpoint_type.is_critical();
+}
+
+using Lines = std::vector<std::uint64_t>;  // ascending
+
+Lines joined(const std::vector<Lines>& parts) {
+    Lines all;
+    for (const Lines& lines : parts) all.insert(all.end(), lines.begin(), lines.end());
+    return all;
+}
+
+// "line 3", "lines 1 to 3, 7, 9 to 12"
+std::string name_of(const Lines& lines) {
+    std::string name = lines.size() == 1 ? "line" : "lines";
+    std::string_view separator = " ";
+    for (std::size_t first = 0; first < lines.size();) {
+        std::size_t last = first;
+        while (last + 1 < lines.size() && lines[last + 1] == lines[last] + 1) ++last;
+        name += fmt::format("{}{}", std::exchange(separator, ", "), lines[first]);
+        if (last != first) name += fmt::format(" to {}", lines[last]);
+        first = last + 1;
+    }
+    return name;
+}
+
+Error about_lines(const Lines& lines, Error error) {
+    const bool is_unknown = error.code == ErrorCode::kOutcomeUnknown;
+    error.message = fmt::format("{} {}: {}", name_of(lines), is_unknown ? "may or may not be imported" : "not imported",
+                                error.message);
+    return error;
+}
+
+// One error for the runs of a commit that were refused, and what became of the others.
+Error sum_up(std::vector<Error> errors, const Lines& imported) {
+    Error all = std::move(errors.front());
+    for (std::size_t i = 1; i < errors.size(); ++i) all.message += "; " + errors[i].message;
+    if (!imported.empty()) all.message += fmt::format("; {} imported", name_of(imported));
+    return all;
 }
 
 }  // namespace
@@ -32,7 +71,8 @@ Status Importer::add(LoadedState snapshot, std::uint64_t line) {
     }
     const std::optional<Head>& head = position_.head_before;
     if (head && (head->thread_id != info.thread_id || head->user_id != info.user_id)) {
-        return in_line(line, ErrorCode::kInvalidArgument, info, "the run belongs to another thread or user here");
+        return snapshot_error(line, ErrorCode::kInvalidArgument, info,
+                              "the run belongs to another thread or user here");
     }
     if (info.version <= position_.version) return skip(info, line);
     if (Status good = check_new(info, line); !good) return good;
@@ -61,8 +101,8 @@ Status Importer::check_new(const SnapshotInfo& info, std::uint64_t line) {
     if (!found) return std::unexpected(found.error());
     const std::optional<Snapshot>& taken = *found;
     if (!taken) return {};
-    return in_line(line, ErrorCode::kAlreadyExists, info,
-                   fmt::format("its id is version {}'s here", taken->info.version));
+    return snapshot_error(line, ErrorCode::kAlreadyExists, info,
+                          fmt::format("its id is version {}'s here", taken->info.version));
 }
 
 Status Importer::skip(const SnapshotInfo& info, std::uint64_t line) {
@@ -71,13 +111,14 @@ Status Importer::skip(const SnapshotInfo& info, std::uint64_t line) {
     if (!found) return std::unexpected(found.error());
     const std::optional<SnapshotInfo>& there = *found;
     if (!there) {
-        return in_line(line, ErrorCode::kConflict, info,
-                       fmt::format("the run is at version {} here, and what is missing before cannot be put in",
-                                   position_.version));
+        return snapshot_error(line, ErrorCode::kConflict, info,
+                              fmt::format("the run is at version {} here, and what is missing before cannot be put in",
+                                          position_.version));
     }
     const bool is_same = there->snapshot_id == info.snapshot_id && there->checksum == info.checksum;
     if (!is_same)
-        return in_line(line, ErrorCode::kAlreadyExists, info, "this version is another snapshot's or state's here");
+        return snapshot_error(line, ErrorCode::kAlreadyExists, info,
+                              "this version is another snapshot's or state's here");
     ++skipped_;
     position_.snapshot_id = info.snapshot_id;
     position_.base.reset();
@@ -96,11 +137,13 @@ Status Importer::hold(LoadedState snapshot, std::uint64_t line) {
                                .chain = encoded->chain};
 
     info.base_version = encoded->base_version;
-    if (held_ == 0) first_line_ = line;
-    last_line_ = line;
     held_bytes_ += encoded->frame.size();
     ++held_;
-    if (batches_.empty() || batches_.back().run_id != info.run_id) batches_.push_back({.run_id = info.run_id});
+    if (batches_.empty() || batches_.back().run_id != info.run_id) {
+        batches_.push_back({.run_id = info.run_id});
+        lines_.emplace_back();
+    }
+    lines_.back().push_back(line);
     batches_.back().writes.push_back({.snapshot = {.info = std::move(info), .frame = std::move(encoded->frame)},
                                       .expected_version = expected,
                                       .base_snapshot_id = encoded->base_version == 0 ? "" : before,
@@ -135,23 +178,22 @@ Status Importer::load_base() {
 // Tried once: a failed import is repeated as a whole, and finds what it has imported already.
 Status Importer::flush() {
     const std::vector<RunBatch> batches = std::exchange(batches_, {});
+    const std::vector<Lines> lines = std::exchange(lines_, {});
     held_ = 0;
     held_bytes_ = 0;
     if (batches.empty()) return {};
-    auto answers = store_.commit(batches, until());
-    if (!answers) return in_lines(std::move(answers.error()));
-    Status all;
+    const Result<std::vector<Status>> answers = store_.commit(batches, until());
+    if (!answers) return std::unexpected(about_lines(joined(lines), answers.error()));
+    std::vector<Error> errors;
+    Lines imported;
     for (std::size_t i = 0; i < batches.size(); ++i) {
-        Status& answer = (*answers)[i];
-        if (answer) imported_ += batches[i].writes.size();
-        if (!answer && all) all = in_lines(std::move(answer.error()));
+        if (!(*answers)[i]) errors.push_back(about_lines(lines[i], (*answers)[i].error()));
+        if (!(*answers)[i]) continue;
+        imported_ += lines[i].size();
+        imported.insert(imported.end(), lines[i].begin(), lines[i].end());
     }
-    return all;
-}
-
-std::unexpected<Error> Importer::in_lines(Error error) const {
-    error.message = fmt::format("lines {} to {}: {}", first_line_, last_line_, error.message);
-    return std::unexpected(std::move(error));
+    if (errors.empty()) return {};
+    return std::unexpected(sum_up(std::move(errors), imported));
 }
 
 }  // namespace cairn

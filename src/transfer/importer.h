@@ -36,6 +36,8 @@ public:
     Status add(LoadedState snapshot, std::uint64_t line);
 
     /// Commits the held snapshots. Call it at the end, and for the snapshots before an error.
+    /// Errors, naming the lines that are not imported: kConflict (the run was changed meanwhile), the store's. The
+    ///   message also says which of the held lines are imported: those of other runs.
     Status flush();
 
     std::uint64_t imported() const { return imported_; }
@@ -58,18 +60,16 @@ private:
     Status hold(LoadedState snapshot, std::uint64_t line);
     Result<EncodedState> encode(const LoadedState& snapshot);
     Status load_base();
-    std::unexpected<Error> in_lines(Error error) const;
 
     Deadline until() const { return std::chrono::steady_clock::now() + bounded(options_.timeout); }
 
     Store& store_;
     const ImportOptions options_;
     Position position_;
-    std::vector<RunBatch> batches_;  // held; each has the snapshots of one run
-    std::size_t held_ = 0;           // snapshots in them
+    std::vector<RunBatch> batches_;                  // held; each has the snapshots of one run
+    std::vector<std::vector<std::uint64_t>> lines_;  // of each of their snapshots
+    std::size_t held_ = 0;                           // snapshots in them
     std::uint64_t held_bytes_ = 0;
-    std::uint64_t first_line_ = 0;  // of the held snapshots
-    std::uint64_t last_line_ = 0;
     std::uint64_t imported_ = 0;
     std::uint64_t skipped_ = 0;
     std::set<std::string> runs_;

@@ -10,7 +10,8 @@ namespace {
 using Type = PipelineEvent::Type;
 
 bool has_duration(Type type) {
-    return type == Type::kStepCompleted || type == Type::kStepFailed || type == Type::kCompleted;
+    return type == Type::kStepCompleted || type == Type::kStepFailed || type == Type::kCheckpoint ||
+           type == Type::kCompleted;
 }
 
 void add_text(Json& object, const char* name, const std::string& text) {
@@ -31,6 +32,7 @@ std::string to_json(const PipelineEvent& event) {
     object["steps_completed"] = event.steps_completed;
     object["steps_total"] = event.steps_total;
     if (event.checkpoint_type) object["checkpoint_type"] = event.checkpoint_type->name();
+    add_text(object, "agent_phase", event.agent_phase.name());
     if (event.receipt) object["receipt"] = receipt_object(*event.receipt);
     add_text(object, "status", event.status);
     add_text(object, "message", event.message);

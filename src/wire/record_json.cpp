@@ -21,7 +21,7 @@ Json text_or_nothing(const std::string& text) {
     return text.empty() ? Json() : Json(text);
 }
 
-// How the pipeline of a run stands; all members are null if there is none.
+// The standing of a run's pipeline; all members are null if there is none.
 Json standing_object(const RunInfo& run, Timestamp now) {
     const auto status = pipeline_status(run, now, ExecutorOptions{}.silence);
     if (!status) {

@@ -20,15 +20,15 @@ std::string to_json(const SnapshotInfo& info, const Json& more);
 /// A missing parent has no id.
 std::string to_json(const SnapshotInfo& info, const std::optional<std::string>& parent_snapshot_id);
 std::string to_json(const RecoveryRecord& record);
-/// With how its pipeline stands at `now`; null for a run that is no pipeline's.
+/// With its pipeline's standing at `now`; null for a run without a pipeline.
 std::string to_json(const RunInfo& run, Timestamp now);
 std::string to_json(const ThreadInfo& thread);
 std::string to_json(const ThreadContext& context, Timestamp now);
 
-/// `object` with the state as it is: member "state", or, of an opaque state, "state_type" and "state_base64".
+/// Returns `object` with the state as it is: member "state", or, for an opaque state, "state_type" and "state_base64".
 std::string with_state(std::string object, const State& state);
 
-/// How long ago the run's head was saved; 0 by a clock that is behind its writer's.
+/// The time since the run's head was saved; 0 if `now` is before that, by a clock that is behind its writer's.
 std::chrono::microseconds checkpoint_age(const RunInfo& run, Timestamp now);
 
 /// As members of another object.

@@ -1,6 +1,11 @@
 #include "wire/report_json.h"
 
+#include "wire/record_json.h"
+
 #include <nlohmann/json.hpp>
+
+#include <optional>
+#include <utility>
 
 namespace cairn {
 namespace {
@@ -15,6 +20,16 @@ Json opaque_states(const StoreStats& stats) {
         types.push_back({{"state_type", type}, {"snapshots", count.snapshots}, {"state_bytes", count.state_bytes}});
     }
     return types;
+}
+
+Json object_or_nothing(const std::optional<Error>& error) {
+    return error ? error_object(*error) : Json();
+}
+
+Json step_object(const StepResult& step) {
+    return {
+        {"step", step.step},         {"outcome", to_string(step.outcome)},   {"attempt", step.attempt},
+        {"is_saved", step.is_saved}, {"duration_us", step.duration.count()}, {"error", object_or_nothing(step.error)}};
 }
 
 }  // namespace
@@ -58,6 +73,28 @@ Json storage_object(const StoreStats& stats) {
             {"forks", stats.forks},
             {"state_to_payload", figures.state_to_payload},
             {"state_to_store", figures.state_to_store}};
+}
+
+Json result_object(const PipelineResult& result) {
+    Json steps = Json::array();
+    for (const StepResult& step : result.steps) steps.push_back(step_object(step));
+    return {{"status", to_string(result.status)},
+            {"waiting_for", result.waiting_for.empty() ? Json() : Json(result.waiting_for)},
+            {"is_resumed", result.is_resumed},
+            {"is_saved", result.is_saved},
+            {"snapshot_id", result.snapshot_id},
+            {"saves", result.saves},
+            {"skips", result.skips},
+            {"error", object_or_nothing(result.error || result.is_saved ? result.error : result.save_error)},
+            {"steps", std::move(steps)}};
+}
+
+Json entry_object(const ConfigEntry& entry) {
+    return {{"variable", entry.variable},
+            {"value", entry.value},
+            {"origin", to_string(entry.origin)},
+            {"accepts", entry.accepts},
+            {"description", entry.description}};
 }
 
 std::string to_json(const CheckReport& report, bool deep) {

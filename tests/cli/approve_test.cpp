@@ -1,5 +1,5 @@
-// Goal: a person sees which run waits and at which step, decides from the command line, and the run goes on or has
-// failed; the exit code of `cairn run` tells a pause from success and failure.
+// Goal: a person sees which run waits and at which step, and decides from the command line; then the run goes on or
+// has failed. The exit code of `cairn run` tells a pause from success and failure.
 // Method: runs the built program on a pipeline of shell agents with an approve step between them.
 
 #include "cli/program_fixture.h"

@@ -1,7 +1,7 @@
 #pragma once
 
-// Stores for tests of commands that need many snapshots: filled through the library, which is faster than a process a
-// save. Always the same ones.
+// Fills stores for tests of commands that need many snapshots. It uses the library, which is faster than one process
+// per save. The stores are the same in every run.
 
 #include "support/make.h"
 
@@ -28,7 +28,7 @@ public:
           store_(value_or_throw(open_store(url, {.runtime = runtime_}))),
           service_(store_, {{.runtime = runtime_}}) {}
 
-    /// Each step's state has the messages of the steps before it, and one more.
+    /// Adds a run. Each step's state has the messages of the steps before it, and one more.
     void add_run(const std::string& run_id, int steps, const std::string& thread = "t1",
                  const std::string& user = "u1") {
         std::string messages;

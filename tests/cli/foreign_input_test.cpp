@@ -1,4 +1,5 @@
-// Goal: what comes from elsewhere, a stream of snapshots or a store's file, is taken only as far as it can be right.
+// Goal: the program accepts foreign input, be it a stream of snapshots or a store's file, only as far as it can be
+// right.
 // Method: runs the built program on lines and files that were changed by hand.
 
 #include "cli/program_fixture.h"

@@ -1,6 +1,6 @@
-// Goal: whoever does not know what to type next is told: by errors whose advice fits, by help, the manual page and
-// completion, and by lists that name what a person knows.
-// Method: runs the built program; the shells read the completions themselves where they are installed.
+// Goal: a user who does not know what to type next is told: by errors with fitting advice, by help, the manual page
+// and completion, and by lists that use the names a person knows.
+// Method: runs the built program. The shells read the completions themselves where they are installed.
 
 #include "cli/program_fixture.h"
 

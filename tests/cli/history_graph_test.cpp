@@ -1,6 +1,6 @@
-// Goal: the picture of a run's history shows every snapshot once, under those that grew from it, and claims no kinship
-// that is not there.
-// Method: small trees drawn line by line; then random trees, whose lines are read back by following the lanes down.
+// Goal: the graph of a run's history shows every snapshot once, below its children, and shows no false parent.
+// Method: compares the graphs of small trees line by line. Then draws random trees and follows the lanes of each graph
+// down to the parents.
 
 #include "cli/history/history_graph.h"
 
@@ -50,7 +50,7 @@ TEST(HistoryGraph, SeveralForksOfOneSnapshotJoinOneByOne) {
     EXPECT_THAT(draw({{4, 1}, {3, 1}, {2, 1}, {1, 0}}), ElementsAre("*", "| *", "| | *", "|_|/", "|/", "*"));
 }
 
-TEST(HistoryGraph, WhatGrewFromADeletedSnapshotSaysSo) {
+TEST(HistoryGraph, AChildOfADeletedSnapshotSaysSo) {
     EXPECT_THAT(draw({{9, 8}, {8, 7}, {3, 2}}), ElementsAre("*", "*", "~", "  *", "  ~"));
     EXPECT_THAT(draw({{9, 8}, {8, 7}}), ElementsAre("*", "*", "~"));
 }
@@ -61,7 +61,7 @@ TEST(HistoryGraph, ASnapshotWithoutAParentHasNothingBelowIt) {
     EXPECT_THAT(draw({}), ElementsAre());
 }
 
-// Forks of the first snapshot, one above the other, and what they make of the picture.
+// Makes a tree of `count` forks of the first snapshot.
 Tree forks(int count) {
     Tree tree;
     for (int version = count + 1; version > 1; --version) tree.emplace_back(version, 1);
@@ -91,7 +91,7 @@ TEST(HistoryGraph, OfManyLanesTheFirstAreDrawn) {
     EXPECT_EQ(ends.back(), std::string(2 * count, ' ') + "...~");
 }
 
-// Every fork was a lane of its own in every line: 20,000 of them made a picture of a gigabyte.
+// Once, every fork had a lane of its own in every line: 20,000 forks made a graph of a gigabyte.
 TEST(HistoryGraph, APictureOfManyForksIsAsLongAsTheirNumber) {
     constexpr int kForks = 50'000;
     std::size_t bytes = 0;
@@ -119,7 +119,7 @@ char at(const std::string& line, std::size_t column) {
     return column < line.size() ? line[column] : ' ';
 }
 
-// Where the way down from (line, column) ends: the line of the star below, or none.
+// Follows a lane down from (line, column). Returns the line of the star where it ends, or none.
 std::optional<std::size_t> follow(const std::vector<std::string>& lines, std::size_t line, std::size_t column) {
     while (++line < lines.size()) {
         if (column > 0 && at(lines[line], column - 1) == '/') {

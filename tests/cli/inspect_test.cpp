@@ -1,5 +1,5 @@
-// Goal: the commands that look at a store or repair it (log, runs, diff, stats, check, recover) tell the truth, to
-// people in tables and to machines in objects whose members and their order are fixed.
+// Goal: the commands that look at a store or repair it (log, runs, diff, stats, check, recover) tell the truth. People
+// get tables; machines get objects with fixed members in a fixed order.
 // Method: runs the built program as a child in a folder of its own, as a user would; see program_fixture.h.
 
 #include "cli/program_fixture.h"

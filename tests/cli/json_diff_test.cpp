@@ -1,7 +1,7 @@
 // Goal: `cairn diff` shows every difference, and its JSON Patch leads exactly from one state to the other.
-// Method: tables for the operations and for what JSON libraries lose; random pairs of documents, whose patch is
-// applied by nlohmann::json, which shares no code with the diff; texts that are deep, or whose keys were chosen to
-// collide, against others of the same size (CPU time of the thread, by a generous factor).
+// Method: tables of the operations, and of differences that JSON libraries lose. Random pairs of documents, whose patch
+// nlohmann::json applies; it shares no code with the diff. Deep texts, and texts whose keys were chosen to collide,
+// compared with others of the same size: the thread's CPU time may differ by a generous factor.
 
 #include "state/json_diff.h"
 
@@ -60,7 +60,7 @@ TEST(JsonDiff, SaysWhatWasAddedRemovedAndReplaced) {
     for (const Case& c : cases) EXPECT_EQ(patch_of(c.before, c.after), c.patch) << c.before << " -> " << c.after;
 }
 
-TEST(JsonDiff, WhatAJsonLibraryTakesForEqualIsAChange) {
+TEST(JsonDiff, ValuesThatAJsonLibraryTakesForEqualAreChanges) {
     const std::vector<std::pair<std::string, std::string>> pairs{
         {"1", "1.0"},
         {"0.0", "-0.0"},
@@ -117,7 +117,8 @@ TEST(JsonDiff, DepthCostsNoStack) {
     EXPECT_EQ(patch_of(before, after), R"([{"op":"replace","path":")" + path + R"(","value":2}])");
 }
 
-constexpr double kRatioMax = 8;  // reading the texts once a level, or a key's bucket at each key, would be hundreds
+constexpr double kRatioMax =
+    8;  // it would be hundreds if each level read the texts again, or each key all of its bucket
 
 void diff(const std::string& before, const std::string& after) {
     std::size_t changes = 0;
@@ -134,7 +135,7 @@ TEST(JsonDiff, NoLevelReadsAgainWhatAnotherOneHasRead) {
     };
     const auto cost_at = [&](std::size_t depth) {
         return test::seconds_of_cpu([&] {
-            // What differs stands behind the filler; the other way round it would be found at once.
+            // The difference stands behind the filler. In front of it, it would be found at once.
             diff(test::nested_objects(depth, "[" + filler + ",1]"), test::nested_objects(depth, "[" + filler + ",2]"));
             diff(lists(depth, filler + ",1"), lists(depth, filler + ",2"));
             diff(test::nested_objects(depth, "{\"f\":" + filler + R"(,"a":1,"b":2})"),

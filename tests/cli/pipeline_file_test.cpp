@@ -1,6 +1,6 @@
-// Goal: a pipeline's file means what docs/pipelines.md says, and whatever is wrong in one is told with its line and
-// column, before anything runs; no file can hang the reader or overflow its stack.
-// Method: read texts as files; hold every kind of mistake against the place and the words of its error.
+// Goal: a pipeline's file means what docs/pipelines.md says. Every mistake in one is reported with its line and column
+// before anything runs. No file can hang the reader or overflow its stack.
+// Method: reads texts as files, and checks the place and the words of the error for every kind of mistake.
 
 #include "pipeline_file/pipeline_file.h"
 #include "support/source_files.h"
@@ -32,7 +32,7 @@ PipelineFile read(const std::string& text) {
     return file ? *std::move(file) : PipelineFile{};
 }
 
-// A pipeline whose steps begin in line 5.
+// Reads a pipeline whose steps begin in line 5.
 PipelineFile read_steps(const std::string& steps) {
     return read(std::string(kHead) + steps);
 }
@@ -246,8 +246,8 @@ TEST(PipelineFileText, ConditionsAreReadAsTheyStand) {
 }
 
 struct Mistake {
-    std::string steps;  ///< From line 5 on.
-    std::string error;  ///< From the line's number on.
+    std::string steps;  ///< The text from line 5 on.
+    std::string error;  ///< The message from the line's number on.
 };
 
 TEST(PipelineFileText, EveryMistakeInAStepIsToldWithLineAndColumn) {
@@ -451,7 +451,7 @@ TEST(PipelineFileOnDisk, MustBeThereAndOfABearableSize) {
     EXPECT_THAT(large.error().message, HasSubstr("p.yaml:1:1: the file has more than 1048576 bytes"));
 }
 
-// The files that these pages show in full.
+// These pages show whole files.
 TEST(PipelineFileOnDisk, TheDocumentsExamplesAreSome) {
     for (const char* page : {"README.md", "docs/pipelines.md"}) {
         const std::string document = read_file(project_path(page));

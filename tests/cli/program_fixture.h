@@ -1,6 +1,7 @@
 #pragma once
 
-// What the tests of the program's commands share: runs it, reads what it prints, knows what its errors look like.
+// The fixture of the tests of the program's commands. It runs the program, reads its output and knows the form of its
+// errors.
 
 #include "support/paths.h"
 #include "support/run_program.h"
@@ -36,8 +37,8 @@ inline std::vector<std::string> operator+(std::vector<std::string> left, const s
     return left;
 }
 
-/// One store a test, in a folder of its own that is the program's working folder. JSON output is read by
-/// nlohmann::json.
+/// Each test has its own store, in a folder of its own that is the program's working folder. nlohmann::json reads JSON
+/// output.
 class Cairn : public ::testing::Test {
 protected:
     const Environment kOptimised{{"ENABLE_OPTIMIZED_PERSISTENCE", "true"}};
@@ -59,7 +60,7 @@ protected:
                    environment);
     }
 
-    // A save that must work; its receipt.
+    // Makes a save that must succeed. Returns its receipt.
     Json saved(std::string_view state, const std::vector<std::string>& more = {}, const Environment& environment = {}) {
         return parsed(save(state, std::vector<std::string>{"--json"} + more, environment));
     }
@@ -70,13 +71,13 @@ protected:
         return Json::parse(result.output, nullptr, false);
     }
 
-    // Of standard error: what was logged stands before it.
+    // Returns the last line. On standard error, log lines stand before it.
     static std::string last_line_of(const std::string& text) {
         const auto end = text.empty() ? std::string::npos : text.rfind('\n', text.size() - 2);
         return end == std::string::npos ? text : text.substr(end + 1);
     }
 
-    // The error object.
+    // Returns the error object.
     static Json error_of(const ProgramResult& result) {
         EXPECT_THAT(result.output, ::testing::IsEmpty());
         const Json object = Json::parse(last_line_of(result.errors), nullptr, false);
@@ -108,7 +109,7 @@ protected:
         return parsed(run(std::vector<std::string>{"log", "--run", "r1", "--json"} + more));
     }
 
-    // Damages the stored text of every snapshot that contains `marker`, on the disk.
+    // Damages, on disk, the stored text of every snapshot that contains `marker`.
     void damage(const std::string& marker) const {
         std::string bytes = read("cairn.db");
         for (auto at = bytes.find(marker); at != std::string::npos; at = bytes.find(marker, at + 1)) bytes[at] ^= 1;
@@ -118,12 +119,13 @@ protected:
     TempDir folder_;
 };
 
-/// Runs of the pipeline in "p.yaml", whose agents write to the file "journal" that they were there.
+/// Runs the pipeline in "p.yaml", whose agents write a line each to the file "journal".
 class CairnPipeline : public Cairn {
 protected:
     static constexpr std::string_view kNote = R"(echo "$CAIRN_STEP $CAIRN_ATTEMPT" >> journal)";
 
-    // An agent that is there and adds a member of its step's name with this value, JSON as the shell prints it.
+    // Makes an agent that writes to the journal and adds a member: its key is the step's name, its value is `value`,
+    // JSON as the shell prints it.
     static std::string marking_agent(const std::string& name, const std::string& value) {
         return "  " + name + ":\n    command: [sh, -c, '" + std::string(kNote) +
                "; printf \"{\\\"%s\\\":%s}\" \"$CAIRN_STEP\" \"" + value + "\"']\n    output: merge_patch\n";

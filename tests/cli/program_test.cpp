@@ -1,4 +1,5 @@
-// Goal: what all commands share works: help, usage errors, error objects, settings, stores that cannot be opened.
+// Goal: the parts that all commands share work: help, usage errors, error objects, settings, stores that cannot be
+// opened.
 // Method: runs the built program as a child in a folder of its own, as a user would; see program_fixture.h.
 
 #include "cli/program_fixture.h"
@@ -69,7 +70,7 @@ TEST_F(Cairn, AWrongCommandLineIsAUsageErrorWithAHint) {
     }
 }
 
-// `--snapshot "$SNAPSHOT"` of a variable that is not set must not mean the head.
+// `--snapshot "$SNAPSHOT"` must not mean the head when the variable is not set.
 TEST_F(Cairn, AnEmptyValueIsAMistakeAndNeverTheDefault) {
     saved(R"({"a":1})");
     saved(R"({"a":2})");

@@ -1,7 +1,8 @@
-// Goal: `cairn replay` saves what was recorded through the service that was asked for, counts it exactly, verifies it,
-// leaves nothing behind in compare mode, and keeps the form of its JSON object.
-// Method: the built program on small runs made here, whose duplicates and critical steps are known by construction;
-// and, where the public trajectories are there, on some of them, with the duplicates counted by their own script.
+// Goal: `cairn replay` saves a recording through the service that was asked for, counts it exactly, verifies it, leaves
+// nothing behind in compare mode, and keeps the form of its JSON object.
+// Method: runs the built program on small runs made here, whose duplicates and critical steps are known by
+// construction. If the public trajectories are there, it also replays some of them; their own script counts the
+// duplicates.
 
 #include "support/paths.h"
 #include "support/run_program.h"
@@ -35,8 +36,9 @@ int exit_code(ErrorCode code) {
     return error_info(code).exit_code;
 }
 
-/// Eight saves. Five of them have the state before, of which one adds nothing to it: the others have a new phase, keys
-/// in another order, a critical type, or say that the pipeline is complete.
+/// Makes a run of eight saves. Five of them save JSON that is equal to the state before. One of the five adds nothing
+/// to it. The other four have a new phase, keys in another order, a critical type, or say that the pipeline is
+/// complete.
 std::string recorded_run(std::string_view run_id) {
     return fmt::format(
         R"({{"run_id":"{}","thread_id":"thread-1","user_id":"user-1","base_state":{{"a":1,"text":"{}"}},"steps":[)"
@@ -68,7 +70,7 @@ struct Replay : testing::Test {
         return test::run_cairn(arguments, {.working_folder = folder.path()});
     }
 
-    /// The figures of a replay that must succeed.
+    /// Makes a replay that must succeed. Returns its figures.
     Json figures(std::vector<std::string> arguments, const std::string& store = "cairn.db") const {
         arguments.emplace_back("--json");
         const ProgramResult result = replay(arguments, store);
@@ -209,7 +211,7 @@ TEST_F(Replay, FailedSavesAreCountedReportedAndDecideTheExitCode) {
 }
 
 TEST_F(Replay, InterruptedCompareRemovesItsStores) {
-    const std::string runs = write_runs(3000);  // more than the moment until the signal
+    const std::string runs = write_runs(3000);  // more than can be replayed before the signal comes
     const std::string script = fmt::format(
         "{} replay {} & "
         "until ls -d cairn-replay-*/standard.db >/dev/null 2>&1; do kill -0 $! || exit 1; done; "
@@ -221,7 +223,7 @@ TEST_F(Replay, InterruptedCompareRemovesItsStores) {
     EXPECT_THAT(files_in_folder(), testing::ElementsAre("runs.jsonl"));
 }
 
-TEST_F(Replay, WhateverTheDurabilityAllIsOnDiskAndVerifiedInTheEnd) {
+TEST_F(Replay, EverySaveIsOnDiskAndVerifiedInTheEndWhateverTheDurability) {
     const std::string runs = write_runs(3);
     for (const char* durability : {"sync", "async", "exit"}) {
         const ProgramResult result = replay({runs, "--durability", durability, "--verify"});

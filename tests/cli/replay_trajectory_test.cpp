@@ -1,6 +1,6 @@
-// Goal: a replay saves what was recorded: every token of it, in its order, and nothing of a broken file.
-// Method: small lines written out by hand, one a rule; random texts through the token shield and a JSON library; and,
-// where the public trajectories are there, their states against those of the script that comes with them.
+// Goal: a replay saves every token of a recording, in its order, and nothing of a broken file.
+// Method: small lines written by hand, one for each rule; random texts through the token shield and a JSON library.
+// If the public trajectories are there, their states are compared with those of the script that comes with them.
 
 #include "replay/tokens.h"
 #include "replay/trajectory.h"
@@ -35,13 +35,13 @@ std::string step_with(std::string_view patch) {
     return fmt::format(R"({{"agent_phase":"act","checkpoint_type":"auto","patch":[{}]}})", patch);
 }
 
-/// The state after one patch, or the error's text.
+/// Returns the state after one patch, or the error's message.
 std::string patched(std::string_view base_state, std::string_view patch) {
     const auto run = expand_run(line_with(base_state, step_with(patch)));
     return run ? std::string(run->steps.back().state.text()) : run.error().message;
 }
 
-/// Through the library, as a replay does it.
+/// Reads and prints the text with the JSON library, as a replay does.
 std::string through_library(std::string_view text) {
     const auto shielded = shield_tokens(text, 100);
     return shielded ? restore_tokens(nlohmann::ordered_json::parse(*shielded).dump()) : shielded.error().message;
@@ -108,7 +108,7 @@ TEST(ReplayTrajectory, PrivateCodePointsOfTheShieldAreLeftAloneInStates) {
     EXPECT_EQ(patched(R"({"a":"\udbfc\udc00\udbfe\udc01"})", ""), "{\"a\":\"\xF4\x8F\x80\x80\xF4\x8F\xA0\x81\"}");
 }
 
-/// A compact JSON text of tokens that are already printed the shortest way.
+/// Makes a compact JSON text whose tokens are already printed the shortest way.
 std::string random_json(std::mt19937& random, int depth) {
     static constexpr std::array<std::string_view, 16> kCharacters = {
         "a",        R"(\")", R"(\\)", R"(\u0000)",        R"(\ud800)",        R"(\udfff)",        R"(\n)",
@@ -121,7 +121,7 @@ std::string random_json(std::mt19937& random, int depth) {
         std::string out;
         for (std::size_t left = below(5); left > 0; --left) {
             const std::string_view next = kCharacters[below(kCharacters.size())];
-            // A high escape before a low one would be a pair, which is one character and no longer an escape.
+            // A high surrogate escape before a low one would be a pair: one character, and no longer two escapes.
             if (out.ends_with(R"(\ud800)") && next == R"(\udfff)") continue;
             out += next;
         }

@@ -1,6 +1,6 @@
-// Goal: no two runs' unsaved states share a file, whatever their ids are made of.
-// Method: compares the names of ids that other ways of making names have mixed up (tests/cli/run_test.cpp has the
-// files).
+// Goal: the unsaved states of two runs never share a file, whatever characters their ids have.
+// Method: compares the file names of ids that other ways of making names have mixed up. tests/cli/run_test.cpp tests
+// the files themselves.
 
 #include "cli/run/rescue.h"
 

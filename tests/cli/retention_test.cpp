@@ -1,11 +1,11 @@
-// Goal: `prune` and `delete` tell first, delete what was asked for and nothing else, and can be stopped.
-// Method: runs the built program on stores filled through the library; holds the database's write lock where a command
+// Goal: `prune` and `delete` first say what they will do, delete what was asked for and nothing else, and can be
+// stopped.
+// Method: runs the built program on stores that the library has filled. Holds the database's write lock where a command
 // must be in the middle of its work.
 
 #include "cli/filled_store.h"
 #include "cli/program_fixture.h"
-
-#include <sqlite3.h>
+#include "support/write_lock.h"
 
 #include <csignal>
 #include <filesystem>
@@ -155,23 +155,8 @@ TEST_F(CairnRetention, NeitherMakesAStore) {
     EXPECT_FALSE(std::filesystem::exists(folder_ / "cairn.db"));
 }
 
-/// While it lives nobody else can write to the database.
-class WriteLock {
-public:
-    explicit WriteLock(const std::filesystem::path& file) {
-        EXPECT_EQ(sqlite3_open(file.c_str(), &database_), SQLITE_OK);
-        EXPECT_EQ(sqlite3_exec(database_, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr), SQLITE_OK);
-    }
-    ~WriteLock() { sqlite3_close(database_); }
-    WriteLock(const WriteLock&) = delete;
-    WriteLock& operator=(const WriteLock&) = delete;
-
-private:
-    sqlite3* database_ = nullptr;
-};
-
-// The script interrupts the program once it is that, and no shell any more, and catches the signal (SIGINT is bit 2 of
-// the mask in /proc). The lock keeps it from being done before.
+// The script interrupts the program once it has replaced the shell and catches the signal (SIGINT is bit 2 of the mask
+// in /proc). The lock keeps the program from finishing before.
 TEST_F(CairnRetention, CtrlCStopsBetweenTransactionsAndSaysSo) {
     FilledStore(folder_.sqlite_url()).add_run("r1", 250);
     const std::string script =
@@ -181,6 +166,7 @@ TEST_F(CairnRetention, CtrlCStopsBetweenTransactionsAndSaysSo) {
     std::future<ProgramResult> interrupted;
     {
         const WriteLock lock(folder_ / "cairn.db");
+        ASSERT_TRUE(lock.held());
         interrupted = std::async(std::launch::async, [&] { return run_shell(script); });
         while (!std::filesystem::exists(folder_ / "interrupted")) std::this_thread::yield();
     }

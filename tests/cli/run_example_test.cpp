@@ -1,5 +1,5 @@
-// Goal: what `make run` shows of pipelines stays true: a run that is killed goes on, and no finished step runs twice.
-// Method: run its script, which checks that itself, and look at what it prints.
+// Goal: `make run` stays true: a pipeline's run that is killed goes on, and no finished step runs twice.
+// Method: runs its script, which checks that itself, and looks at its output.
 
 #include "support/paths.h"
 #include "support/run_program.h"

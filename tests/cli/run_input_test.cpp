@@ -1,5 +1,5 @@
-// Goal: `--set` changes the member that it names and not a byte of anything else.
-// Method: hold the resulting text against what is expected.
+// Goal: `--set` changes the member that it names, and not one byte of anything else.
+// Method: compares the resulting text with the expected one.
 
 #include "cli/run/run_input.h"
 

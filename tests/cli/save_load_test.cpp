@@ -1,6 +1,6 @@
-// Goal: `cairn save` and `cairn load` keep the promises of the library between processes: exact texts, exact skips,
-// critical saves written, bad input refused with a place and an exit code.
-// Method: runs the built program as a child in a folder of its own, as a user would; see program_fixture.h.
+// Goal: `cairn save` and `cairn load` keep the library's promises between processes: texts and skips are exact,
+// critical saves are written, and bad input is refused with its place and an exit code. Method: runs the built program
+// as a child in a folder of its own, as a user would; see program_fixture.h.
 
 #include "cli/program_fixture.h"
 

@@ -1,11 +1,12 @@
-// Goal: what is exported can be imported into any store and is then the same, byte for byte; whatever cuts a file or an
-// import off is noticed, and to import again makes it whole.
-// Method: runs the built program on stores filled through the library with everything that a snapshot can have; edits
-// the lines of exports; kills an import that waits for more of its file.
+// Goal: an export can be imported into any store and is then the same, byte for byte. A file or an import that is cut
+// off is noticed, and importing again makes it whole.
+// Method: runs the built program on stores that the library has filled with everything that a snapshot can have. Edits
+// the lines of exports. Kills an import that waits for more of its file.
 
 #include "cli/filled_store.h"
 #include "cli/program_fixture.h"
 #include "support/database_bytes.h"
+#include "support/terminal.h"
 
 #include <csignal>
 #include <functional>
@@ -25,7 +26,8 @@ using ::testing::StartsWith;
 
 class CairnTransfer : public Cairn {
 protected:
-    // Chains, forks, labels, contexts, expiry, recovery points, recoveries, JSON that is rarely seen, a pruned run.
+    // Fills the store with chains, forks, labels, contexts, expiry, recovery points, recoveries, rare JSON, and a
+    // pruned run.
     void fill() {
         FilledStore store(folder_.sqlite_url());
         store.add_run("r1", 80);
@@ -90,7 +92,7 @@ protected:
         return std::accumulate(lines.begin(), lines.end(), std::string());
     }
 
-    // A small export, with `change` made to its second line of three.
+    // Makes a small export of three snapshots, and applies `change` to its second line.
     std::string changed(const std::function<void(std::string& line)>& change) {
         if (small_.empty()) {
             for (const char* state : {R"({"a":1})", R"({"a":2})", R"({"a":3})"}) saved(state);
@@ -232,7 +234,7 @@ TEST_F(CairnTransfer, AKilledImportGoesOnWhereItWas) {
     fill();
     const std::string text = exported();
     write("e.jsonl", text);
-    // The import has 70 lines and waits for more; it commits 64 at a time.
+    // The import has 70 lines and waits for more. It commits 64 at a time.
     const auto killed = run_shell(
         "mkfifo pipe; \"$CAIRN\" import --store sqlite:new.db pipe & pid=$!\n"
         "exec 3>pipe; head -n 70 e.jsonl >&3\n"
@@ -293,7 +295,7 @@ TEST_F(CairnTransfer, ALineThatCannotBeReadIsNamedAndWhatStandsBeforeIsKept) {
     EXPECT_EQ(parsed(run({"stats", "--json", "--store", "sqlite:new.db"}))["snapshots"], 1);
 }
 
-// Building such an object, key by key, took hours.
+// Once, building such an object key by key took hours.
 TEST_F(CairnTransfer, AnObjectWhereATextBelongsIsRefusedHoweverLargeItIs) {
     std::string members;
     for (int i = 0; i < 500'000; ++i) members += fmt::format("{}\"{}\":1", i == 0 ? "" : ",", i);
@@ -341,7 +343,7 @@ TEST_F(CairnTransfer, AnotherSnapshotInItsPlaceIsNeverOverwritten) {
     EXPECT_EQ(exported({"--store", "sqlite:new.db"}), small_);
 }
 
-TEST_F(CairnTransfer, WhatIsMissingBeforeTheHeadCannotBePutIn) {
+TEST_F(CairnTransfer, ASnapshotThatIsMissingBeforeTheHeadCannotBePutIn) {
     const std::string text = changed([](std::string&) {});
     expect_imported("new.db", text, 3, 0);
     ASSERT_EQ(run({"prune", "--keep-last", "1", "--yes", "--store", "sqlite:new.db"}).exit_code, 0);
@@ -404,7 +406,7 @@ TEST_F(CairnTransfer, AStateBeyondTheLimitIsNamedAndLeftOutAndTheRestIsExported)
     EXPECT_THAT(read("out.jsonl"), AllOf(HasSubstr("\"run_id\":\"r2\""), Not(HasSubstr("\"run_id\":\"r1\""))));
 }
 
-TEST_F(CairnTransfer, WhatImportAcceptsExportsAgainAlsoAfterALaterSave) {
+TEST_F(CairnTransfer, AnAcceptedImportExportsAgainAlsoAfterALaterSave) {
     saved(R"({"a":1})");
     std::string text = run({"export"}).output;
     const std::string version = R"("version":1,)";
@@ -417,6 +419,21 @@ TEST_F(CairnTransfer, WhatImportAcceptsExportsAgainAlsoAfterALaterSave) {
     write("again.jsonl", run({"export", "--store", "sqlite:b.db"}).output);
     const auto imported = run({"import", "again.jsonl", "--store", "sqlite:c.db"});
     EXPECT_EQ(imported.exit_code, 0) << imported.errors;
+}
+
+TEST_F(CairnTransfer, ATerminalShowsProgressUnlessTheLinesGoThere) {
+    saved(R"({"a":1})");
+    saved(R"({"a":2})");
+    const Terminal terminal;
+    if (!terminal.is_there()) GTEST_SKIP() << "no pseudo-terminal can be had here";
+    const auto shown = [&](const std::string& options) {
+        const auto result = run_shell(fmt::format("\"$CAIRN\" export {} >{} 2>&1", options, terminal.name()));
+        EXPECT_EQ(result.exit_code, 0);
+        return terminal.take();
+    };
+    EXPECT_THAT(shown("--output e.jsonl"), AllOf(HasSubstr("Exporting"), HasSubstr("1/2"), HasSubstr("exported 2")));
+    EXPECT_THAT(shown("--output e.jsonl --run r1"), AllOf(HasSubstr("Exporting"), HasSubstr("1/2")));
+    EXPECT_THAT(shown(""), AllOf(HasSubstr("\"run_id\":\"r1\""), Not(HasSubstr("Exporting"))));
 }
 
 TEST_F(CairnTransfer, NoMessageEndsUpInTheFileWhenAStandardStreamIsClosed) {

@@ -1,5 +1,5 @@
-// Goal: the history of a run is a tree that the program grows (save --parent, fork), labels (--metadata) and shows
-// (log --graph, log --metadata).
+// Goal: the history of a run is a tree. The program lets it grow (save --parent, fork), labels its snapshots
+// (--metadata) and shows it (log --graph, log --metadata).
 // Method: runs the built program as a child in a folder of its own, as a user would; see program_fixture.h.
 
 #include "cli/program_fixture.h"

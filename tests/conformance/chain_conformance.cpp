@@ -1,7 +1,7 @@
-// Goal: a frame that needs others is stored with its need and read with all of them, of one moment, and no order of
-// writes, rewrites, deletions and reads ever breaks a chain.
-// Method: frames are plain words here, since a store never looks into them: what comes back is compared by version and
-// word. Refusals are checked by reading the whole store before and after.
+// Goal: a frame that needs others is stored with its base, and is read with all frames that it needs, as of one moment.
+// No order of writes, rewrites, deletions and reads ever breaks a chain.
+// Method: frames are plain words here, because a store never looks into them; versions and words are compared. For
+// refusals, the whole store is read before and after.
 
 #include "conformance/store_conformance.h"
 
@@ -18,7 +18,8 @@
 namespace cairn::test {
 namespace {
 
-// The versions of the frames that a snapshot came with, its own last; each must be the word that was stored for it.
+// Returns the versions of the frames that a snapshot came with, its own last. Expects each to be the word that was
+// stored for it.
 std::vector<std::int64_t> chain_of(Store& store, const std::string& run_id, std::int64_t version) {
     const auto snapshot = store.get(run_id, fmt::format("{}-{}", run_id, version), soon()).value().value();
     std::vector<std::int64_t> versions;
@@ -242,7 +243,7 @@ TEST_P(StoreConformance, AFrameIsRewrittenToAnySize) {
     }
 }
 
-TEST_P(StoreConformance, WhatIsToBeRewrittenAndItsBaseMustBeThere) {
+TEST_P(StoreConformance, ASnapshotToBeRewrittenAndItsBaseMustBeThere) {
     add_chain("run", {0, 1, 2});
     ASSERT_TRUE(is_ok(
         commit(RunBatch{.run_id = "run", .writes = {{.snapshot = make_delta("run", 9, 3), .expected_version = 3}}})));
@@ -264,7 +265,7 @@ TEST_P(StoreConformance, WhatIsToBeRewrittenAndItsBaseMustBeThere) {
 
 // ---- readers beside writers ----
 
-// What a reader of the run's head must never see, in words.
+// Reads the run's head with its chain. Returns what is wrong with it, in words, or nothing.
 std::string read_whole_chain(Store& store) {
     const auto snapshot = store.get("run", std::nullopt, soon());
     if (!snapshot) return snapshot.error().to_string();
@@ -298,7 +299,7 @@ TEST_P(StoreConformance, ReadersSeeWholeChainsWhileFramesAreRewrittenAndDeleted)
         start.arrive_and_wait();
         for (std::int64_t head = kKept; head < kKept + kRounds && write_problem.empty(); ++head) {
             Status status = commit(make_delta("run", head + 1, head));
-            // The oldest goes; the one above it becomes self-contained.
+            // Delete the oldest, and make the one above it self-contained.
             const std::int64_t oldest = head - kKept + 1;
             if (status) {
                 status = commit(RunBatch{.run_id = "run",

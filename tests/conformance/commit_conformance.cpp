@@ -1,7 +1,7 @@
-// Goal: `Store::commit` applies all of a run's batch or nothing, under its preconditions, with the documented error for
-// each way to be refused, and a run that is refused leaves the others alone. Method: each rule alone, then every bad
-// write at every place of a run's batch, and beside other runs; "nothing was applied" is checked by reading the whole
-// store before and after.
+// Goal: `Store::commit` checks its preconditions, and applies a run's batch whole or not at all. Each kind of refusal
+// has the documented error. A run that is refused leaves the others alone.
+// Method: tests each rule alone; then every bad write at every place of a run's batch, and beside other runs. To show
+// that nothing was applied, the whole store is read before and after.
 
 #include "conformance/store_conformance.h"
 
@@ -22,7 +22,7 @@ SnapshotWrite write_expecting(Snapshot snapshot, std::int64_t expected_version) 
     return {.snapshot = std::move(snapshot), .expected_version = expected_version};
 }
 
-// As one batch a run.
+// Groups the writes into one batch per run.
 std::vector<RunBatch> batch_of(std::vector<SnapshotWrite> writes) {
     return batches_of(std::move(writes));
 }
@@ -126,7 +126,7 @@ TEST_P(StoreConformance, ARunKeepsItsThreadAndItsUser) {
         Snapshot snapshot = make_snapshot("run", 3);
         snapshot.info.*owner = "someone else's";
         EXPECT_EQ(error_code(commit(snapshot)), ErrorCode::kInvalidArgument);
-        // Who does not own a run does not learn where its head is either.
+        // A caller that does not own the run does not learn its head's version either.
         EXPECT_EQ(error_code(commit(batch_of({write_expecting(snapshot, 1)}))), ErrorCode::kInvalidArgument);
         snapshot.info.snapshot_id = "run-1";
         EXPECT_EQ(error_code(commit(snapshot)), ErrorCode::kInvalidArgument);
@@ -231,7 +231,7 @@ TEST_P(StoreConformance, ARecoveryRecordNeedsNoWriteAndNoRun) {
     EXPECT_TRUE(all_runs(store()).empty());
 }
 
-// One bad write for each way to be refused. Run "run" is at version 2.
+// A write that a store must refuse; there is one for each kind of refusal. Run "run" is at version 2.
 struct BadWrite {
     ErrorCode code;
     SnapshotWrite write;
@@ -376,7 +376,7 @@ TEST_P(StoreConformance, ADeadlineThatHasPassedFailsOrSucceedsButNeverHangsOrLie
     EXPECT_EQ(head_version("other"), with_the_earliest ? 1 : 0);
 }
 
-// What is not answered says that it could not be in time, and nothing else.
+// A call that does not answer may only say that it ran out of time.
 TEST_P(StoreConformance, AReadingWhoseDeadlineHasPassedAnswersOrIsUnavailable) {
     add_versions("run", 1, 2);
     const auto expect_fair = [](const auto& answer, const char* what) {

@@ -1,7 +1,7 @@
-// Goal: any number of threads, and of handles, may use a store at once: no commit is lost, none is applied twice, and
-// every reader sees a store that was true at some moment.
-// Method: threads that race without pauses, each ready before the first starts; then the history is counted. What they
-// saw is asserted after they ended.
+// Goal: any number of threads, and of handles, may use a store at once. No commit is lost, none is applied twice, and
+// every reader sees the store as it was at some moment.
+// Method: threads race without pauses; all are ready before the first starts. Then the history is counted. The threads'
+// observations are asserted after they have ended.
 
 #include "conformance/store_conformance.h"
 
@@ -44,8 +44,8 @@ RunBatch next_of(Store& store, const std::string& run_id, const std::string& id)
     return make_batch(std::move(snapshot));
 }
 
-// One more head of each run on top of what is there, for those repeated where another writer was faster. The first
-// error that is not a conflict ends it.
+// Commits one more head for each run. Repeats it for the runs where another writer was faster. Returns the first error
+// that is not a conflict.
 Status append_to(Store& store, std::vector<std::string> run_ids, const std::string& id) {
     while (!run_ids.empty()) {
         std::vector<RunBatch> batches;
@@ -63,7 +63,7 @@ Status append_to(Store& store, std::vector<std::string> run_ids, const std::stri
     return {};
 }
 
-// Versions 1 to `count`, each with an id of its own.
+// Expects versions 1 to `count`, each with a different id.
 void expect_whole_history(Store& store, const std::string& run_id, int count) {
     const auto history =
         store.history({.run_id = run_id, .order = HistoryQuery::Order::kOldestFirst, .limit = 100'000}, soon()).value();
@@ -133,7 +133,7 @@ TEST_P(StoreConformance, CommitsOverSeveralRunsNeitherBlockEachOtherNorLose) {
     }
 }
 
-// What a reader must never see, in words; empty if all was well.
+// Reads the run's head and history. Returns, in words, what no reader may ever see, or nothing.
 std::string read_consistently(Store& store, const std::string& run_id, std::int64_t& newest_seen) {
     const auto head = store.head(run_id, soon());
     if (!head) return head.error().to_string();

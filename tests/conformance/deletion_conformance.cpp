@@ -1,7 +1,7 @@
-// Goal: snapshots and runs go when they are deleted, completely and alone: what is needed stays, heads stay, what is
-// left is as it was.
-// Method: each rule alone, refusals checked by reading the whole store before and after; then a random prune beside a
-// model that is a map.
+// Goal: deleting removes snapshots and runs completely, and nothing else. Needed snapshots and heads stay, and the rest
+// does not change.
+// Method: tests each rule alone; for refusals, the whole store is read before and after. Then compares random deletions
+// with a model that is a map.
 
 #include "conformance/store_conformance.h"
 
@@ -109,9 +109,9 @@ TEST_P(StoreConformance, ADeletionThatNamesAnotherSnapshotDeletesNothing) {
     EXPECT_EQ(versions_of(store(), "run"), (Versions{1, 3}));
 }
 
-// ---- what is needed ----
+// ---- needed snapshots ----
 
-TEST_P(StoreConformance, WhatARemainingSnapshotNeedsIsNotDeleted) {
+TEST_P(StoreConformance, ASnapshotThatARemainingOneNeedsIsNotDeleted) {
     add_chain("run", {0, 1, 2, 0, 2});
     const auto before = everything(store());
     for (const Versions& needed : {Versions{1}, Versions{2}, Versions{2, 3}, Versions{1, 3}, Versions{1, 2, 3}}) {
@@ -177,7 +177,7 @@ TEST_P(StoreConformance, AMixedBatchIsAppliedWholeOrNotAtAll) {
     EXPECT_TRUE(store().check(soon()).value().findings.empty());
 }
 
-TEST_P(StoreConformance, WhatMustStayOfOneRunKeepsNoOtherFromBeingDeleted) {
+TEST_P(StoreConformance, ASnapshotThatMustStayKeepsNoOtherRunFromBeingDeleted) {
     add_chain("run", {0, 1});
     add_versions("doomed", 1, 2);
     add_versions("other", 1, 3);
@@ -303,9 +303,9 @@ TEST_P(StoreConformance, RunsAreMadeAnewAfterTheNewestWereDeleted) {
     EXPECT_TRUE(store().check(soon()).value().findings.empty());
 }
 
-// ---- the whole ----
+// ---- at random ----
 
-// Versions and their bases, as they should be.
+// The versions that should be there, each with its base.
 using Model = std::map<std::int64_t, std::int64_t>;
 
 void expect_model(Store& store, const Model& model, const std::string& where) {

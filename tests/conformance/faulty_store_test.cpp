@@ -1,5 +1,5 @@
-// Goal: the store that fails on demand fails exactly when and how a test asked, since other tests trust it.
-// Method: each kind of fault over a memory store, looking behind the fault at what was applied.
+// Goal: the faulty store fails exactly when and how a test asks it to. Other tests rely on it.
+// Method: injects each kind of fault over a memory store, and looks into that store to see what was applied.
 
 #include <cairn/faulty_store.h>
 

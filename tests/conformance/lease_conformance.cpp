@@ -1,7 +1,7 @@
-// Goal: a run has one executor at a time: whoever takes the lease finds it as expected or is refused, and whoever was
-// superseded can write nothing more.
-// Method: each rule alone, refusals checked by reading the whole store before and after; then random takers, renewers
-// and writers beside a model that is a map.
+// Goal: a run has one executor at a time. Taking the lease succeeds only if it is as the taker expects, and an executor
+// that was superseded can write nothing more.
+// Method: tests each rule alone; for refusals, the whole store is read before and after. Then compares random takers,
+// renewers and writers with a model that is a map.
 
 #include "conformance/store_conformance.h"
 
@@ -160,7 +160,7 @@ TEST_P(StoreConformance, ALeaseIsInPlaceBeforeTheWritesOfItsBatch) {
     EXPECT_EQ(lease_of(store()), kAnn) << "all of a batch or nothing";
 }
 
-// Who repeats a commit of unknown outcome must learn that it was applied, even if superseded since.
+// A writer that repeats a commit of unknown outcome must learn that it was applied, even if it was superseded since.
 TEST_P(StoreConformance, ATakenIdIsToldBeforeALostLeaseAndThatBeforeAMovedHead) {
     ASSERT_TRUE(is_ok(commit(leasing(kAnn))));
     ASSERT_TRUE(is_ok(commit(saving_under(kAnn, 1))));

@@ -1,5 +1,5 @@
 // Goal: closing, opening again, opening read-only and opening several times keep the promises.
-// Method: the whole store is read before and after. What asks for durability is not asked of other stores.
+// Method: reads the whole store before and after. Tests that need durability run only for durable stores.
 
 #include "conformance/store_conformance.h"
 

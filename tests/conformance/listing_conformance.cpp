@@ -1,6 +1,6 @@
-// Goal: the listings (runs, threads, recovery log), the statistics and the check report exactly what is stored, in the
-// documented order, page by page. Method: small stores made by hand; clocks that run backwards or stand still, and ids
-// in no order.
+// Goal: the listings (runs, threads, recovery log), the statistics and the check report exactly what is stored. The
+// listings have the documented order, page by page.
+// Method: small stores made by hand, with clocks that run backwards or stand still, and ids in no order.
 
 #include "conformance/store_conformance.h"
 
@@ -139,7 +139,7 @@ TEST_P(StoreConformance, OneRunIsFoundByItsIdUnderWhoeverOwnsIt) {
         EXPECT_EQ(run_ids(all_runs(store(), {.run_id = absent})), Ids{});
 }
 
-// The page is that of the list without `run_id`, with the other runs left out.
+// A page of one run is the page of the whole list, without the other runs.
 TEST_P(StoreConformance, OneRunIsAPageOfItsListInEitherOrder) {
     for (const std::string run_id : {"a", "b", "c"}) add_versions(run_id, 1, 1);
     for (const auto order : {RunQuery::Order::kNewestFirst, RunQuery::Order::kById}) {

@@ -1,5 +1,5 @@
-// Goal: the memory store, the reference, does what cairn/store.h says, and so it does behind the wrappers that pass
-// every call on. Method: the conformance suite.
+// Goal: the memory store, the reference, does what cairn/store.h says, also behind the wrappers that pass every call
+// on. Method: the conformance suite.
 
 #include <cairn/faulty_store.h>
 #include "conformance/store_conformance.h"

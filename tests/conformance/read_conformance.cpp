@@ -1,6 +1,6 @@
-// Goal: what was committed is read back exactly, only under its run, and history answers every query.
-// Method: field by field round trips with hostile values; history queries drawn from a seed and compared with the same
-// query answered by a plain loop.
+// Goal: every committed field is read back exactly, and only under its run. History answers every query.
+// Method: round trips of each field with hostile values. History queries drawn from a seed, each compared with the
+// answer of a plain loop.
 
 #include "conformance/store_conformance.h"
 
@@ -44,7 +44,7 @@ const std::vector<std::string>& hostile_ids() {
     return ids;
 }
 
-// Every field set, none to its default.
+// Makes a snapshot with no field at its default.
 Snapshot full_snapshot() {
     Snapshot snapshot = make_snapshot("run", 1);
     snapshot.info.checkpoint_type = CheckpointType("it's \"odd\"");
@@ -93,7 +93,7 @@ TEST_P(StoreConformance, EveryFieldOfAHeadIsItsSnapshots) {
                       .expires_at = info.expires_at};
     EXPECT_EQ(describe(store().head("run", soon()).value().value()), describe(wanted));
 
-    ASSERT_TRUE(is_ok(commit(make_snapshot("run", 2))));  // without expires_at: the old head's must not stay
+    ASSERT_TRUE(is_ok(commit(make_snapshot("run", 2))));  // without expires_at; that of the old head must not stay
     EXPECT_EQ(store().head("run", soon()).value().value().expires_at, std::nullopt);
     EXPECT_EQ(store().head("run", soon()).value().value().checksum, make_snapshot("run", 2).info.checksum);
 }
@@ -240,7 +240,7 @@ TEST_P(StoreConformance, HistoryTimesIncludeTheFirstAndExcludeTheLast) {
     EXPECT_EQ(count(Timestamp::min(), Timestamp::max()), 5U);
 }
 
-// The answer to a query by a loop over all snapshots, oldest first.
+// Answers a query by a loop over all snapshots, the oldest first.
 std::vector<SnapshotInfo> plain_answer(std::vector<SnapshotInfo> snapshots, const HistoryQuery& query) {
     const bool is_newest_first = query.order == Order::kNewestFirst;
     std::erase_if(snapshots, [&](const SnapshotInfo& info) {

@@ -1,4 +1,5 @@
-// Goal: the SQLite store does what cairn/store.h says. Method: the conformance suite, each test on a file of its own.
+// Goal: the SQLite store does what cairn/store.h says.
+// Method: the conformance suite, each test on its own file.
 
 #include "conformance/store_conformance.h"
 #include "support/temp_dir.h"

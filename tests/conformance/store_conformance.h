@@ -1,7 +1,7 @@
 #pragma once
 
-// The suite that every store must pass: what cairn/store.h says, sentence by sentence. A new store is one short file
-// that instantiates `StoreConformance` with its factory; `memory` is the reference.
+// The suite that every store must pass. It tests what cairn/store.h says, sentence by sentence. A new store needs one
+// short file that instantiates `StoreConformance` with its factory; `memory` is the reference.
 
 #include <cairn/store.h>
 
@@ -22,21 +22,21 @@
 
 namespace cairn::test {
 
-/// Opens the store of one place. Each call on a durable place is a further handle on the same store; on one that is not
-/// durable it is a fresh store.
+/// Opens the store of one place. If the place is durable, each call returns a further handle on the same store;
+/// otherwise a new store.
 using Place = std::function<std::shared_ptr<Store>(const OpenOptions& options)>;
 
 struct StoreFactory {
     std::string name;
-    bool is_durable = true;             ///< What was committed is there after closing and opening again.
-    std::function<Place()> make_place;  ///< A place where nothing was stored yet.
+    bool is_durable = true;             ///< Commits are still there after closing and opening again.
+    std::function<Place()> make_place;  ///< Makes a place where nothing is stored yet.
 };
 
 inline std::ostream& operator<<(std::ostream& out, const StoreFactory& factory) {
     return out << factory.name;
 }
 
-/// A readable line with every field: two things are the same if their lines are.
+/// Returns a readable line with every field. Two objects are the same if their lines are.
 std::string describe(const SnapshotInfo& info);
 std::string describe(const Head& head);
 std::string describe(const RunInfo& run);
@@ -56,7 +56,7 @@ testing::AssertionResult is_ok(const Result<T>& result) {
     return testing::AssertionFailure() << result.error().to_string();
 }
 
-/// The error's code; nothing, and so equal to no code, if there was none.
+/// Returns the error's code. If there is no error, it returns nothing, which equals no code.
 template <class T>
 std::optional<ErrorCode> error_code(const Result<T>& result) {
     return result ? std::nullopt : std::optional(result.error().code);
@@ -64,20 +64,21 @@ std::optional<ErrorCode> error_code(const Result<T>& result) {
 
 RecoveryRecord make_recovery(std::string run_id, std::string failure_reason = "crash");
 
-/// The frame that tests store for a version: a word that tells whose it is and what it needs.
+/// Returns the frame that tests store for a version: a word that tells its run, its version and its base.
 std::string frame_of(std::string_view run_id, std::int64_t version, std::int64_t base_version);
 
-/// A snapshot that needs `base_version`; 0: none.
+/// Makes a snapshot that needs `base_version` (0: none).
 Snapshot make_delta(std::string run_id, std::int64_t version, std::int64_t base_version);
 
-/// All pages of a listing, `page_items` at a time.
+/// Returns all items of a listing, which is read in pages of `page_items`.
 std::vector<RunInfo> all_runs(Store& store, RunQuery query = {}, std::size_t page_items = 7);
 std::vector<ThreadInfo> all_threads(Store& store, ThreadQuery query = {}, std::size_t page_items = 7);
 
-/// Everything that can be read from a store, as lines: two stores with the same lines hold the same.
+/// Returns everything that can be read from a store, as lines. Two stores with the same lines hold the same.
 std::vector<std::string> everything(Store& store);
 
-/// The whole suite. Tests of `DurableStoreConformance` open the store again; only durable stores instantiate that.
+/// The whole suite. Tests that open the store again belong to `DurableStoreConformance`, which only durable stores
+/// instantiate.
 class StoreConformance : public testing::TestWithParam<StoreFactory> {
 protected:
     Store& store() { return *store_; }
@@ -85,7 +86,7 @@ protected:
     std::shared_ptr<Store> open_again(const OpenOptions& options = {}) { return place_(options); }
 
     Status commit(const RunBatch& batch) { return commit_run(store(), batch, soon()); }
-    /// The first error of any of them.
+    /// Returns the first error of any batch.
     Status commit(const std::vector<RunBatch>& batches) { return commit_all(store(), batches, soon()); }
     Status commit(Snapshot snapshot) { return commit(make_batch(std::move(snapshot))); }
 
@@ -103,7 +104,7 @@ protected:
         }
     }
 
-    /// 0 if there is no such run.
+    /// Returns 0 if there is no such run.
     std::int64_t head_version(std::string_view run_id) {
         const auto head = store().head(run_id, soon());
         EXPECT_TRUE(is_ok(head));

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Goal: whoever installs cairn can use it with find_package(cairn), and gets none of our own compiler flags.
-# Method: install the tree that was just built into an empty prefix, then configure, build and run a project that knows
-# that prefix only; then read how it was compiled. (The library and program alone: nothing else is installed.)
+# Goal: an installed cairn can be used with find_package(cairn), and brings none of our own compiler flags.
+# Method: installs the tree that was just built into an empty prefix. Then configures, builds and runs a project that
+# knows only that prefix, and reads how it was compiled. Only the library and the program are installed.
 #
 #   run_consumer.sh BUILD_FOLDER CONSUMER_PROJECT [SANITIZERS]
 #
-# Exit code 77: skipped, since a program without the sanitizers cannot link a library that was built with them.
+# Exit code 77: skipped, because a program without the sanitizers cannot link a library that was built with them.
 set -euo pipefail
 
 if [[ -n ${3:-} ]]; then
@@ -52,7 +52,7 @@ $(command -v ccache || true) "${CXX:-g++}" -std=c++23 "$project/main.cpp" $(pkg-
 printed=$("$work/with_pkg_config" "sqlite:$work/pkg_config.db") || fail "pkg-config: the consumer's program"
 [[ $printed == '{"step":1,"note":"from a consumer"}' ]] || fail "pkg-config: the program printed: $printed"
 
-# What a person looks for beside the program.
+# Files that a user expects beside the program.
 share=$work/moved/share
 for file in man/man1/cairn.1 bash-completion/completions/cairn zsh/site-functions/_cairn fish/vendor_completions.d/cairn.fish; do
     [[ -s $share/$file ]] || fail "share/$file is not installed"

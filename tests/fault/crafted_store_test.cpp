@@ -1,7 +1,7 @@
-// Goal: a store that somebody else has made is read safely: what is not a state is kCorrupt and never returned, what is
-// in the file is data and never obeyed, and nothing takes longer than the file's size justifies.
-// Method: sound stores changed through the engine as an attacker would, checksums and all; then every reader is asked.
-// Work is counted, not timed.
+// Goal: a store that somebody else has made is read safely. A text that is no state is kCorrupt and is never returned.
+// Triggers and views in the file are never obeyed. Nothing takes longer than the file's size justifies.
+// Method: changes sound stores through the engine as an attacker would, with fitting checksums, and then calls every
+// reader. Work is counted, not timed.
 
 #include "frame/delta_frame.h"
 #include "store/sqlite/sqlite_connection.h"
@@ -52,7 +52,7 @@ std::string blob(const Checksum& checksum) {
 
 class CraftedStore : public testing::Test {
 protected:
-    // Two snapshots of run "run", and one of run "other".
+    // Makes a store with two snapshots of run "run", and one of run "other".
     void SetUp() override {
         const auto store = open();
         for (const char* text : {R"({"a":1})", R"({"a":2})"}) save(*store, "run", text);
@@ -77,7 +77,7 @@ protected:
         return store ? Error{} : store.error();
     }
 
-    // The head of "run" holds `text`, with a frame and checksums that fit.
+    // Puts `text` into the head of "run", with a frame and checksums that fit.
     void put_text(std::string_view text) const {
         const Checksum checksum = Checksum::of(text);
         const std::string frame = encode_full_frame(text, checksum, {.compression = false}).value();
@@ -188,6 +188,12 @@ TEST_F(CraftedStore, TextThatIsNotUtf8IsCorrupt) {
 
 // ---- numbers ----
 
+template <class T>
+void expect_harmless(const Result<T>& result, const char* what) {
+    if (result) return;
+    EXPECT_EQ(result.error().code, ErrorCode::kCorrupt) << what << ": " << result.error().to_string();
+}
+
 TEST_F(CraftedStore, ANumberThatNoCairnWroteIsCorruptOrHarmless) {
     const std::vector<std::string> columns = {"version",       "parent_steps", "base_steps", "label_key",
                                               "created_after", "expires_at",   "state_bytes"};
@@ -207,14 +213,21 @@ TEST_F(CraftedStore, ANumberThatNoCairnWroteIsCorruptOrHarmless) {
             } else {
                 EXPECT_EQ(loaded.error().code, ErrorCode::kCorrupt) << loaded.error().to_string();
             }
-            static_cast<void>(store->history({.run_id = "run"}, soon()));
-            static_cast<void>(store->runs({}, soon()));
-            static_cast<void>(store->stats(soon()));
-            static_cast<void>(check_deep(*store, Deadline::max()));
-            static_cast<void>(prune(*store, {.keep_last = 1}, {.dry_run = true}));
-            static_cast<void>(service.save_agent_state(make_request("run", R"({"a":3})")));
+            expect_harmless(store->history({.run_id = "run"}, soon()), "history");
+            expect_harmless(store->runs({}, soon()), "runs");
+            expect_harmless(store->stats(soon()), "stats");
+            expect_harmless(check_deep(*store, Deadline::max()), "check");
+            expect_harmless(prune(*store, {.keep_last = 1}, {.dry_run = true}), "prune");
+            expect_harmless(service.save_agent_state(make_request("run", R"({"a":3})")), "save");
         }
     }
+}
+
+void expect_no_version_left(StatePersistence& service) {
+    const auto receipt = service.save_agent_state(make_request("run", R"({"a":4})"));
+    ASSERT_FALSE(receipt.has_value());
+    EXPECT_EQ(receipt.error().code, ErrorCode::kLimitExceeded);
+    EXPECT_THAT(receipt.error().message, HasSubstr("another run_id"));
 }
 
 TEST_F(CraftedStore, AHeadWithTheLastVersionThatThereIsRefusesASaveAndSaysWhatToDo) {
@@ -225,10 +238,7 @@ TEST_F(CraftedStore, AHeadWithTheLastVersionThatThereIsRefusesASaveAndSaysWhatTo
     StatePersistenceService standard(store);
     OptimizedStatePersistence optimized(store);
     for (StatePersistence* service : std::initializer_list<StatePersistence*>{&standard, &optimized}) {
-        const auto receipt = service->save_agent_state(make_request("run", R"({"a":3})"));
-        ASSERT_FALSE(receipt.has_value());
-        EXPECT_EQ(receipt.error().code, ErrorCode::kLimitExceeded);
-        EXPECT_THAT(receipt.error().message, HasSubstr("another run_id"));
+        expect_no_version_left(*service);
         EXPECT_EQ(service->load_agent_state({.run_id = "run"})->state.text(), R"({"a":2})");
     }
 }
@@ -243,10 +253,7 @@ TEST_F(CraftedStore, NoSaveMakesAVersionThatNoImportTakes) {
     OptimizedStatePersistence optimized(store);
     EXPECT_EQ(optimized.save_agent_state(make_request("run", R"({"a":3})"))->version, kLast);
     for (StatePersistence* service : std::initializer_list<StatePersistence*>{&standard, &optimized}) {
-        const auto receipt = service->save_agent_state(make_request("run", R"({"a":4})"));
-        ASSERT_FALSE(receipt.has_value());
-        EXPECT_EQ(receipt.error().code, ErrorCode::kLimitExceeded);
-        EXPECT_THAT(receipt.error().message, HasSubstr("another run_id"));
+        expect_no_version_left(*service);
     }
     const auto rolled = standard.recover_agent_state(
         {.run_id = "run", .recovery_type = RecoveryType::kRestart, .failure_reason = "no version left"});
@@ -263,9 +270,9 @@ TEST_F(CraftedStore, AnImpossibleLeaseIsCorrupt) {
     }
 }
 
-// ---- one that is damaged among others ----
+// ---- one damaged run among others ----
 
-// What a person would forge or a disk would break in the rows of run "run", and what is said of it.
+// Changes that an attacker or a disk could make to the rows of run "run", each with its description.
 const std::vector<std::pair<std::string, std::string>>& damages() {
     static const std::vector<std::pair<std::string, std::string>> kDamages = {
         {"INSERT INTO leases VALUES('run', 'ann', 1, 4611686018427387904)", "a lease with an impossible time"},
@@ -424,7 +431,7 @@ TEST_F(CraftedStore, AStateBeyondTheReadersLimitIsAFindingAndNoDamageAndTheRestI
     EXPECT_EQ(report.findings[1].code, ErrorCode::kCorrupt);
 }
 
-// ---- what the file would have us do ----
+// ---- triggers, views and other schema of an attacker ----
 
 TEST_F(CraftedStore, ATriggerOnATableOfOursIsNamed) {
     execute(path_,
@@ -535,7 +542,7 @@ TEST_F(CraftedStore, ATransactionIsNotGivenUpWhileItEnds) {
 
 // ---- chains ----
 
-/// Counts the frames that are read.
+/// Counts the frames that are read from the store.
 class CountingStore final : public ForwardingStore {
 public:
     using ForwardingStore::ForwardingStore;
@@ -554,7 +561,7 @@ public:
     std::uint64_t frames_read = 0;
 };
 
-/// A line of `length` snapshots, and as many that each need one of it.
+/// A form of tree: a line of `length` snapshots, and as many others, each of which needs one of the line.
 struct Shape {
     const char* name;
     std::int64_t (*base_of_nth)(std::int64_t nth, std::int64_t length);
@@ -572,7 +579,7 @@ void append_shape(ChainedRun& run, const Shape& shape, std::int64_t length) {
     for (std::int64_t nth = 1; nth <= length; ++nth) run.append(shape.base_of_nth(nth, length));
 }
 
-TEST(CraftedChain, ToCheckALongChainReadsEachFrameAFewTimesAndNotOnceForEachSnapshot) {
+TEST(CraftedChain, CheckingALongChainReadsEachFrameAFewTimesAndNotOnceForEachSnapshot) {
     for (const int length : {100, 400}) {
         const auto store = std::make_shared<CountingStore>(open_store("memory:").value());
         ChainedRun run(*store, "run");
@@ -582,7 +589,7 @@ TEST(CraftedChain, ToCheckALongChainReadsEachFrameAFewTimesAndNotOnceForEachSnap
     }
 }
 
-TEST(CraftedChain, ToCheckSnapshotsThatShareALongChainReadsEachFrameAFewTimes) {
+TEST(CraftedChain, CheckingSnapshotsThatShareALongChainReadsEachFrameAFewTimes) {
     for (const Shape& shape : kShapes) {
         SCOPED_TRACE(shape.name);
         const auto store = std::make_shared<CountingStore>(open_store("memory:").value());
@@ -593,14 +600,14 @@ TEST(CraftedChain, ToCheckSnapshotsThatShareALongChainReadsEachFrameAFewTimes) {
     }
 }
 
-TEST(CraftedChain, ToRecoverARunWithADamagedFrontReadsEachFrameAFewTimes) {
+TEST(CraftedChain, RecoveringARunWithADamagedFrontReadsEachFrameAFewTimes) {
     for (const Shape& shape : kShapes) {
         SCOPED_TRACE(shape.name);
         const TempDir dir;
         {
             const auto store = open_sqlite_store(dir / "cairn.db").value();
             ChainedRun run(*store, "run");
-            run.append();  // intact, and alone
+            run.append();  // intact, and needed by no other
             run.append();
             for (int i = 0; i < 100; ++i) run.append(run.newest());
             for (std::int64_t nth = 1; nth <= 100; ++nth) run.append(shape.base_of_nth(nth, 100) + 1);
@@ -616,7 +623,7 @@ TEST(CraftedChain, ToRecoverARunWithADamagedFrontReadsEachFrameAFewTimes) {
     }
 }
 
-TEST(CraftedChain, ToRecoverARunOfWhichTheNewestAreDamagedThemselvesReadsEachFrameAFewTimes) {
+TEST(CraftedChain, RecoveringARunWithDamagedNewestSnapshotsReadsEachFrameAFewTimes) {
     for (const Shape& shape : kShapes) {
         SCOPED_TRACE(shape.name);
         const TempDir dir;
@@ -646,7 +653,7 @@ TEST(CraftedChain, ADamagedFrameIsFoundOnceAndNamedByAllThatNeedIt) {
     execute(dir / "cairn.db", "UPDATE snapshots SET frame = zeroblob(length(frame)) WHERE version = 20");
     const auto store = std::make_shared<CountingStore>(open_sqlite_store(dir / "cairn.db").value());
     const CheckReport report = check_deep(*store, Deadline::max()).value();
-    ASSERT_THAT(report.findings, SizeIs(41));  // 20 to 60
+    ASSERT_THAT(report.findings, SizeIs(41));  // versions 20 to 60
     EXPECT_EQ(report.findings.back().snapshot_id, "run-20");
     EXPECT_THAT(report.findings[5].problem, HasSubstr("version 20, which it needs, is damaged"));
     EXPECT_LE(store->frames_read, 400U);

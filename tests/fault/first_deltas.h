@@ -1,8 +1,8 @@
 #pragma once
 
-// What tests/fault/data/first_deltas.db.zst holds: the run "run", twelve states, the second to the last as deltas, most
-// of them compressed. The file was written with `OptimizedStatePersistence::save_agent_state` by the first build that
-// stored deltas and was given away (35f2202), closed, and packed with `zstd -19`. It is never written again.
+// The content of tests/fault/data/first_deltas.db.zst: the run "run" with twelve states. All but the first are deltas,
+// most of them compressed. `OptimizedStatePersistence::save_agent_state` of the first published build with deltas
+// (35f2202) wrote the file. Then it was closed and packed with `zstd -19`. It is never written again.
 
 #include <fmt/format.h>
 
@@ -14,8 +14,8 @@ namespace cairn::test {
 
 constexpr int kFirstDeltas = 12;
 
-/// A conversation that is one message longer at each version. A message takes most of its words from an earlier one,
-/// 3 to 30 kB before, so that it is compressed well only with the right context.
+/// Makes a conversation that is one message longer in each version. A message takes most of its words from an earlier
+/// one, 3 to 30 kB before, so it is compressed well only with the right context.
 inline std::string first_deltas_text(int version) {
     std::uint64_t random = 1;
     const auto below = [&random](std::uint64_t bound) {

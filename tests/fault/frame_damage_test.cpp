@@ -1,8 +1,8 @@
-// Goal: a damaged or lying frame is an error of a known code: never other text, never the same text by luck, never a
-// crash, never memory that the frame's size does not justify.
-// Method: every bit of sample frames flipped; every truncation and extension; headers written by hand that lie; zip
-// bombs; seeded random mutations. Memory is watched in a child process whose address space is limited, so that an
-// allocation by the claimed size fails there.
+// Goal: a damaged or lying frame is an error of a known code. It never gives other text, the same text by luck, a
+// crash, or an allocation that the frame's size does not justify.
+// Method: flips every bit of sample frames; tries every truncation and extension; writes lying headers and zip bombs by
+// hand; makes seeded random mutations. For memory, a child process has a limited address space, in which an allocation
+// of the claimed size fails.
 
 #include "frame/frame.h"
 
@@ -87,7 +87,7 @@ std::string plain_frame(const std::string& length, const std::string& text) {
     return header(FrameKind::kFullPlain, length, text) + text;
 }
 
-// With a valid check, so that the lie reaches the code behind it.
+// Makes a frame with a valid check, so that its lie reaches the code behind the check.
 std::string zstd_frame(std::uint64_t claimed, std::string_view text, const std::string& body) {
     std::uint64_t hash = XXH3_64bits(body.data(), body.size());
     std::string check;
@@ -101,8 +101,8 @@ std::string zstd_compress(std::string_view text) {
     return body;
 }
 
-// A zstd frame by the letter of RFC 8878: it states `claimed` bytes of content (8 byte field, single segment) and has
-// `blocks` blocks that each repeat one byte 128 KiB times.
+// Makes a zstd frame by hand, as RFC 8878 describes it. It states `claimed` bytes of content (8 byte field, single
+// segment), and each of its `blocks` blocks repeats one byte 131,072 times.
 std::string repeating_zstd_body(std::uint64_t claimed, int blocks) {
     constexpr std::uint32_t kBlockBytes = 128U << 10;
     std::string body("\x28\xB5\x2F\xFD\xE0", 5);
@@ -295,7 +295,7 @@ std::uint64_t address_space_in_use() {
     return pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
-// Sanitizers reserve terabytes of addresses, so the limit below means nothing under them.
+// Sanitizers reserve terabytes of addresses, so the limit below does not work with them.
 constexpr bool kAddressSpaceCanBeLimited =
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     false;
@@ -305,7 +305,7 @@ constexpr bool kAddressSpaceCanBeLimited =
     true;
 #endif
 
-// Runs `action` in a child that can take at most `more_bytes` of further memory, and returns its answer.
+// Runs `action` in a child that can allocate at most `more_bytes` more. Returns the child's answer.
 int run_with_little_memory(std::uint64_t more_bytes, const std::function<int()>& action) {
     const pid_t child = fork();
     if (child == 0) {

@@ -1,10 +1,11 @@
-// Goal: on a volume that holds nothing but the store and is full, deleting works or says truthfully how much room it
-// needs, and with that room it works; nothing that stays is lost.
-// Method: a small volume in memory, filled by a process that dies with the last save; then the volume grows by exactly
-// what the error asks for. Needs root, to mount the volume.
+// Goal: on a full volume that holds only the store, deleting works, or the error says truthfully how much room it
+// needs: with that room it works, and with a fifth less it does not. No remaining snapshot is lost.
+// Method: a process fills a small volume in memory and dies with the last save. Then the volume grows by four fifths of
+// the bytes that the error asks for, and then by all of them. The test needs root to mount the volume.
 
 #include "store/sqlite/sqlite_store.h"
 #include "support/make.h"
+#include "support/small_volume.h"
 #include "support/temp_dir.h"
 
 #include <cairn/persistence.h>
@@ -18,37 +19,11 @@
 #include <random>
 #include <string>
 
-#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 namespace cairn::test {
 namespace {
-
-/// A volume in memory, of so many bytes.
-class SmallVolume {
-public:
-    SmallVolume(std::filesystem::path place, std::uint64_t bytes) : place_(std::move(place)) {
-        std::filesystem::create_directories(place_);
-        is_there_ = ::mount("none", place_.c_str(), "tmpfs", 0, size_of(bytes).c_str()) == 0;
-    }
-    ~SmallVolume() {
-        if (is_there_) ::umount2(place_.c_str(), MNT_DETACH);
-    }
-    SmallVolume(const SmallVolume&) = delete;
-    SmallVolume& operator=(const SmallVolume&) = delete;
-
-    bool is_there() const { return is_there_; }
-    bool resize(std::uint64_t bytes) const {
-        return ::mount("none", place_.c_str(), nullptr, MS_REMOUNT, size_of(bytes).c_str()) == 0;
-    }
-
-private:
-    static std::string size_of(std::uint64_t bytes) { return fmt::format("size={}", bytes); }
-
-    std::filesystem::path place_;
-    bool is_there_ = false;
-};
 
 std::string noise(std::uint64_t seed, std::size_t bytes) {
     std::mt19937_64 random(seed);
@@ -57,7 +32,7 @@ std::string noise(std::uint64_t seed, std::size_t bytes) {
     return fmt::format(R"({{"n":{},"x":"{}"}})", seed, text);
 }
 
-// In a process that ends without closing anything. How it ended: 0 if the volume was full.
+// Fills the volume in a process that ends without closing anything. Returns 0 if the volume was full.
 int fill(const std::filesystem::path& path, std::size_t state_bytes) {
     const pid_t child = ::fork();
     if (child == 0) {
@@ -84,10 +59,11 @@ class FullVolume : public testing::TestWithParam<std::size_t> {};
 
 TEST_P(FullVolume, PruningWorksWithNoMoreRoomThanItSaysItNeeds) {
     constexpr std::uint64_t kBytes = 24U << 20;
+    constexpr std::uint64_t kPageBytes = 8192;
     const TempDir dir;
     const SmallVolume volume(dir / "small", kBytes);
-    if (!volume.is_there()) GTEST_SKIP() << "a volume of its own cannot be mounted: this test needs root";
-    const std::filesystem::path path = dir / "small" / "cairn.db";
+    if (!volume.is_there()) GTEST_SKIP() << "a small volume cannot be mounted here (needs root)";
+    const std::filesystem::path path = volume / "cairn.db";
     ASSERT_EQ(fill(path, GetParam()), 0);
 
     const auto store = open_sqlite_store(path);
@@ -99,6 +75,11 @@ TEST_P(FullVolume, PruningWorksWithNoMoreRoomThanItSaysItNeeds) {
         std::cout << "needs " << needed << " bytes\n";
         ASSERT_GT(needed, 0U) << pruned.error().to_string();
         ASSERT_LE(needed, kBytes / 2);
+        ASSERT_TRUE(volume.resize(kBytes + needed * 4 / 5));
+        pruned = prune(**store, {.keep_last = 3});
+        ASSERT_FALSE(pruned.has_value()) << "it asked for more than it needs";
+        ASSERT_EQ(pruned.error().code, ErrorCode::kStorageFull) << pruned.error().to_string();
+        EXPECT_LE(bytes_to_free(pruned.error()), needed / 5 + kPageBytes) << "what it has got counts";
         ASSERT_TRUE(volume.resize(kBytes + needed));
         pruned = prune(**store, {.keep_last = 3});
     }

@@ -1,12 +1,11 @@
-// Goal: whatever a process has been told about its saves is true after it was killed (SIGKILL) at any moment: what was
-// acknowledged as `sync`, or flushed, or stood before a critical save, loads exactly; what was only queued is lost from
-// the end of its run and within the limits of the queue; the file is sound, and the next process goes on with it.
-// Method: a child saves from eight threads in every way there is and reports each answer through a pipe; it is killed
-// at a random moment from microseconds to 100 ms after its first answer; the parent opens the file and compares. Every
-// state says who made it, so the parent knows what it must be. The second suite has several such processes on one file,
-// partly with the same runs, beside one that prunes and deletes.
-// CAIRN_SOAK_SECONDS: go on for so long instead of a number of rounds. CAIRN_TEST_SEED: replay (the moments of the
-// kernel's scheduling are not replayed).
+// Goal: everything that a process was told about its saves is true after it was killed (SIGKILL) at any moment. A save
+// that was acknowledged as `sync`, was flushed, or came before a critical save loads exactly. Saves that were only
+// queued are lost from the end of their run, and within the limits of the queue. The file is sound, and the next
+// process goes on with it. Method: a child saves from eight threads in every possible way and reports each answer
+// through a pipe. It is killed at a random moment, from microseconds to 100 ms after its first answer. The parent opens
+// the file and compares. Every state says who made it, so the parent knows its exact text. In the second test several
+// such processes use one file, partly with the same runs, beside one that prunes and deletes. CAIRN_SOAK_SECONDS: go on
+// for so long, instead of for a number of rounds. CAIRN_TEST_SEED: replay; the kernel's scheduling is not replayed.
 
 #include "fault/kill/busy_saver.h"
 #include "fault/kill/witness.h"
@@ -37,10 +36,10 @@ using Clock = std::chrono::steady_clock;
 constexpr int kRoundsPerFile = 8;
 constexpr int kPipeBytes = 1 << 20;
 
-// A process that reports until it is killed, and what it has reported.
+// A process that reports until it is killed, and its reports.
 class Victim {
 public:
-    // `body(reports)` gets the pipe's end.
+    // Runs `body(reports)` in the process; `reports` is the write end of the pipe.
     template <class Body>
     Victim(Body body, nanoseconds time_to_live) : time_to_live_(time_to_live) {
         int ends[2];
@@ -59,14 +58,14 @@ public:
     Victim& operator=(const Victim&) = delete;
 
     int pipe() const { return reports_; }
-    /// Its life is counted from its first report; one that has none to make is given its time at once.
+    /// Starts the countdown of its life. The first report does that; for a process without reports, it is done at once.
     void start_counting() {
         if (!dies_at_) dies_at_ = Clock::now() + time_to_live_;
     }
     bool is_alive() const { return process_ != nullptr; }
     std::optional<Clock::time_point> dies_at() const { return dies_at_; }
 
-    /// One report, or nothing at the end.
+    /// Reads one report. Returns false at the end.
     bool read_into(std::vector<Report>& reports) {
         Report report;
         const ssize_t bytes = ::read(reports_, &report, sizeof report);
@@ -92,7 +91,7 @@ private:
 
 using Victims = std::vector<std::unique_ptr<Victim>>;
 
-// When the first of them is due; none if all wait for their first report.
+// Returns the process that is to be killed next, or none if all still wait for their first report.
 Victim* next_to_die(const Victims& victims) {
     Victim* next = nullptr;
     for (const auto& victim : victims) {
@@ -102,7 +101,7 @@ Victim* next_to_die(const Victims& victims) {
     return next;
 }
 
-// Collects what they report until each was killed in its time.
+// Collects the processes' reports, and kills each process when its time is over.
 std::vector<Report> watch_die(const Victims& victims) {
     std::vector<Report> reports;
     while (std::ranges::any_of(victims, [](const auto& victim) { return victim->is_alive(); })) {
@@ -125,13 +124,14 @@ std::vector<Report> watch_die(const Victims& victims) {
         }
         for (std::size_t i = 0; i < victims.size() && ready > 0; ++i) {
             if (!victims[i]->is_alive() || pipes[i].revents == 0) continue;
-            if (!victims[i]->read_into(reports)) victims[i]->kill(reports);  // it has ended by itself
+            if (!victims[i]->read_into(reports)) victims[i]->kill(reports);  // the process has ended by itself
         }
     }
     return reports;
 }
 
-// Up to 100 ms: half of them any such time, half of them as many of each order of magnitude from 3 µs on.
+// Returns a random time of up to 100 ms. Half of the times are evenly distributed. The other half is distributed evenly
+// over the orders of magnitude from 3 µs on.
 nanoseconds random_life(std::mt19937_64& random) {
     constexpr double kShortest = 3e3;
     constexpr double kLongest = 1e8;
@@ -140,7 +140,7 @@ nanoseconds random_life(std::mt19937_64& random) {
     return nanoseconds(static_cast<std::int64_t>(random() % 2 == 0 ? any(random) : std::exp(exponent(random))));
 }
 
-// Whether there is to be another round.
+// Says whether there is another round.
 class Budget {
 public:
     explicit Budget(std::uint64_t rounds) : rounds_(rounds) {
@@ -158,7 +158,7 @@ private:
     std::optional<Clock::time_point> until_;
 };
 
-// `start(url, round, random)` makes a round's processes.
+// Runs the rounds. `start(url, round, random)` starts a round's processes.
 template <class Start>
 KillFigures kill_over_and_over(std::uint64_t rounds, bool is_shared, Start start) {
     const std::uint64_t first_seed = seed();
@@ -194,7 +194,7 @@ constexpr std::uint64_t kSlowness = 1;
 constexpr std::uint64_t kSlowness = 1;
 #endif
 
-TEST(Kill, WhatAKilledProcessWasToldIsTrue) {
+TEST(Kill, AnswersToAKilledProcessAreTrue) {
     const KillFigures figures =
         kill_over_and_over(220 / kSlowness, false, [](const auto& url, int round, auto& random) {
             Victims victims;
@@ -211,7 +211,7 @@ TEST(Kill, WhatAKilledProcessWasToldIsTrue) {
     EXPECT_GT(figures.flushes, 0U);
 }
 
-TEST(Kill, WhatSeveralKilledProcessesOfOneFileWereToldIsTrue) {
+TEST(Kill, AnswersToSeveralKilledProcessesOfOneFileAreTrue) {
     const KillFigures figures = kill_over_and_over(60 / kSlowness, true, [](const auto& url, int round, auto& random) {
         Victims victims;
         const auto savers = static_cast<std::int32_t>(2 + random() % 3);

@@ -1,6 +1,6 @@
-// Goal: the defects that this system's earlier form and its peers have (DESIGN §5) are not repeated.
-// Method: one test for each line that applies so far, named for it; on SQLite, and with a real second process where
-// the defect needs one. ("database is locked" and re-prepared statements are tested with the SQLite store.)
+// Goal: cairn does not repeat the defects that the earlier form of this system and its peers have.
+// Method: one test for each defect, which is named for it. The tests use SQLite, and a real second process where the
+// defect needs one. The SQLite store's own tests cover "database is locked" and statements that are prepared again.
 
 #include <cairn/config.h>
 #include <cairn/persistence.h>
@@ -166,7 +166,7 @@ TEST(KnownDefect, ASaveIsNotSkippedAgainstAHeadThatASecondProcessHasMoved) {
     EXPECT_EQ(again.outcome, Outcome::kPersisted);
     EXPECT_NE(again.snapshot_id, x.snapshot_id);
     EXPECT_EQ(again.version, 3);
-    // And the other way round: what the second process stored is skipped here, with its id.
+    // The other way round: a state that the second process has stored is skipped here, with its id.
     save_elsewhere(R"({"state":"Z"})");
     const Receipt skipped = world.save(R"({"state":"Z"})");
     EXPECT_EQ(skipped.outcome, Outcome::kDeduplicated);

@@ -1,9 +1,9 @@
-// Goal: what a save acknowledged as durable is there after power loss, whenever that comes and whatever the disk makes
-// of what it had not synced; a save that was not is there wholly or not at all, and what is lost of a run is its end.
-// Method: a VFS that knows what is synced. At chosen moments of a store's life it keeps a picture of the disk beside
-// what had been promised by then; later each picture is turned into folders as they could be found (sectors applied,
-// dropped, torn, garbled by a seed), opened, held to the promises, and saved to.
-// CAIRN_SOAK_SECONDS=N makes the store with many threads live for so long.
+// Goal: a save that was acknowledged as durable is there after power loss, at whatever moment it comes and whatever the
+// disk makes of writes that were not synced. Any other save is there wholly or not at all, and a run loses only its
+// end. Method: a VFS that knows what is synced. At chosen moments of a store's life it takes an image of the disk, with
+// the promises made by then. Later each image is turned into folders as they could be found: a seed decides which
+// sectors are applied, dropped, torn or garbled. Each folder is opened, checked against the promises, and saved to.
+// CAIRN_SOAK_SECONDS=N: the store with many threads lives for so long.
 
 #include "store/sqlite/sqlite_store.h"
 #include "support/forced_synchronous.h"
@@ -42,7 +42,7 @@ namespace fs = std::filesystem;
 constexpr std::size_t kKeep = 4;
 const std::string kPrunedRun = "pruned";
 
-// Power is lost here: what the disk was, and what had been promised.
+// A moment at which power is lost: the disk and the promises at that moment.
 struct Crash {
     DiskImage disk;
     Promises promises;
@@ -64,7 +64,7 @@ std::uint64_t count_durable(const Promises& promises) {
     return count;
 }
 
-// One life of a store in one folder, and the moments at which it could have ended.
+// One life of a store in one folder, and the crashes that could have ended it.
 class Life {
 public:
     using Wanted = std::function<bool(const PowerLossVfs::Moment&)>;
@@ -93,7 +93,8 @@ private:
     std::size_t moments_ = 0;
 };
 
-// What is wrong with a folder that was found after power loss; nothing if all is well. `found`: what is there then.
+// Checks a folder that was found after power loss. Returns what is wrong with it, or nothing. Writes what is there to
+// `found`.
 std::string judge_folder(const fs::path& folder, const Promises& promises, Promises* found = nullptr) {
     const auto store = open_sqlite_store(folder / "cairn.db", {.create = count_durable(promises) == 0});
     if (!store) return "does not open: " + store.error().to_string();
@@ -128,7 +129,7 @@ std::vector<DiskImage::Loss> losses(std::uint64_t seed, std::uint64_t count) {
     return all;
 }
 
-// Both services take turns, in all modes. Every save must succeed: the disk works.
+// Saves by both services in turn, in all modes. Every save must succeed, because the disk works.
 class Saver {
 public:
     Saver(std::shared_ptr<Store> store, SaveLedger& ledger)
@@ -142,7 +143,7 @@ public:
     Saver& operator=(const Saver&) = delete;
 
     void save(const std::string& run_id, std::mt19937_64& random) {
-        // The services do not know of each other's queues.
+        // The services do not know each other's queues.
         const bool by_standard = random() % 6 == 0;
         if (by_standard || random() % 8 == 0) flush(run_id);
         auto request = ledger_.ask(run_id, random() % 6 == 0 ? CheckpointType::kManual : CheckpointType::kAuto);
@@ -179,7 +180,7 @@ void prune_some(Store& store) {
     EXPECT_TRUE(report.has_value()) << report.error().to_string();
 }
 
-// Made, saved to, checkpointed, pruned, shrunk, closed; twice.
+// Opens the store twice. Each time it is saved to, checkpointed, pruned, shrunk and closed.
 void live_alone(const fs::path& folder, SaveLedger& ledger, std::uint64_t seed) {
     std::mt19937_64 random(seed);
     for (int opening = 0; opening < 2; ++opening) {
@@ -222,7 +223,7 @@ bool is_of_a_sync(const PowerLossVfs::Moment& moment) {
     return moment.operation == DiskOperation::kSync;
 }
 
-// A life that ends as soon as it has begun, at every moment.
+// The store is made and closed at once, and power is lost at every moment of that.
 TEST_F(PowerLoss, WhileAStoreIsMadeLeavesAStoreThatWorksOrNone) {
     const TempDir dir(memory_folder());
     Life life(dir.path());
@@ -255,7 +256,7 @@ std::vector<Crash> crashes_of_a_life_together(const fs::path& folder, Promises p
     return life.take_crashes();
 }
 
-// Each life begins with what the power loss that ended the one before has left.
+// Each life begins with the folder that the power loss at the end of the previous life has left.
 TEST_F(PowerLoss, AgainAndAgainUnderManyThreadsBreaksNoPromise) {
     std::uint64_t acknowledged = 0;
     std::uint64_t judged = 0;
@@ -280,9 +281,9 @@ TEST_F(PowerLoss, AgainAndAgainUnderManyThreadsBreaksNoPromise) {
                              acknowledged);
 }
 
-// ---- that all this would notice ----
+// ---- the tests would notice ----
 
-// How many of a lone writer's crashes break a promise.
+// Returns how many crashes of a lone writer break a promise.
 std::size_t broken_crashes(Life& life, const fs::path& folder, std::mt19937_64& random) {
     life.crash_at([](const auto& moment) { return moment.operation == DiskOperation::kWrite; });
     {

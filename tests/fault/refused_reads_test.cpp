@@ -1,6 +1,7 @@
-// Goal: a read that the system refuses (EIO), once or for good, is a disk that fails. It is not taken for damage, and
-// no recovery moves a head for its sake. Method: the engine's own call of the system is replaced, so that it meets the
-// failure where a real disk would show it; each read of a recovery fails in turn.
+// Goal: a read that the system refuses (EIO), once or for good, means that the disk fails. It is not taken for damage,
+// and no recovery moves a head because of it.
+// Method: replaces the engine's system call, so that the engine meets the failure where a real disk would show it. Each
+// read of a recovery fails in turn.
 
 #include "support/forwarding_vfs.h"
 #include "support/make.h"
@@ -26,7 +27,7 @@ namespace {
 
 using ReadAt = ssize_t (*)(int, void*, size_t, off_t);
 
-/// Refuses one positioned read of the engine, or all from that one on. Only one at a time.
+/// Refuses one positioned read of the engine, or all from that one on. There can be only one instance at a time.
 class RefusedReads {
 public:
     RefusedReads() {
@@ -138,7 +139,7 @@ TEST_F(RefusedReadsTest, ALoadAndACheckSayThatTheDiskFails) {
     expect_intact();
 }
 
-// The engine's check names some pages that it could not read as damaged, and gives no code with it.
+// The engine's check calls some pages damaged that it could not read, and gives no code with them.
 TEST_F(RefusedReadsTest, NoReadThatACheckIsRefusedIsDamage) {
     for (const bool for_good : {false, true}) {
         int failures = 0;
@@ -161,7 +162,7 @@ TEST_F(RefusedReadsTest, NoReadThatACheckIsRefusedIsDamage) {
     }
 }
 
-/// Counts how often a database file is opened.
+/// Counts how many times a database file is opened.
 class CountingVfs final : public ForwardingVfs {
 public:
     int on_call(DiskCall& call) override {

@@ -1,7 +1,7 @@
-// Goal: a prune that is killed at any point leaves a store in which all that remains loads byte for byte, the next
-// prune finishes the job, and a second process that saves meanwhile loses nothing.
-// Method: on SQLite, a forked child prunes in short transactions and is ended by SIGKILL: before every one of its
-// commits, and at random times by a timer of the kernel's. Then the file is opened again and everything is loaded.
+// Goal: a prune that is killed at any point leaves a store in which everything that remains loads byte for byte. The
+// next prune finishes the job. A second process that saves meanwhile loses nothing.
+// Method: on SQLite, a forked child prunes in short transactions. SIGKILL ends it before every one of its commits, and,
+// by a timer of the kernel, at random times. Then the file is opened again and everything is loaded.
 
 #include <cairn/persistence.h>
 #include <cairn/retention.h>
@@ -32,7 +32,7 @@ using std::chrono::seconds;
 
 constexpr std::int64_t kLength = 40;
 
-// Of each snapshot by itself, so that what stays does not depend on where a prune before was cut short.
+// The rules look at each snapshot by itself, so the survivors do not depend on where an earlier prune was cut short.
 RetentionPolicy policy() {
     return {.age_max = seconds(22), .expired = true, .run_id = "run"};
 }
@@ -48,7 +48,8 @@ bool stays(std::int64_t version) {
     return version >= kLength - 22 && version % 4 != 1;
 }
 
-// Lines, a fork every seventh, a self-contained one every fifteenth, every fourth has expired.
+// Fills a run with a line of snapshots. Every seventh is a fork, every fifteenth is self-contained, and every fourth
+// has expired.
 void fill(const std::string& url) {
     const auto store = open_store(url).value();
     ChainedRun run(*store, "run");
@@ -61,7 +62,7 @@ void fill(const std::string& url) {
     ASSERT_TRUE(store->close());
 }
 
-// The kernel kills this process when so much time has passed, wherever it is then.
+// Makes the kernel kill this process after so much time, whatever it is doing then.
 void kill_in(microseconds time) {
     sigevent event{};
     event.sigev_notify = SIGEV_SIGNAL;
@@ -75,7 +76,8 @@ void kill_in(microseconds time) {
     }
 }
 
-// The exit code of a child that prunes, or minus the signal that ended it; `arm(store)` may see to that.
+// Prunes in a child. Returns its exit code, or minus the signal that ended it. `arm(store)` may arrange for that
+// signal.
 template <class Arm>
 int prune_in_child(const std::string& url, Arm arm) {
     ChildProcess child([&](const Channel&) {
@@ -95,7 +97,7 @@ protected:
         std::filesystem::copy_file(dir / "filled.db", dir / "cairn.db");
     }
 
-    // How many snapshots were left; then finishes what was cut short.
+    // Checks what is left, and finishes the prune that was cut short. Returns the number of snapshots before that.
     std::size_t verify_and_finish() {
         const auto store = open_store(url, {.create = false}).value();
         expect_intact(*store, "run");
@@ -166,7 +168,7 @@ TEST_F(RetentionKill, AtAnyTimeNothingIsLost) {
 constexpr std::int64_t kSavesPerRound = 8;
 constexpr std::size_t kKeep = 5;
 
-// Each time it is told to, saves some states of both runs and then says which version the heads have.
+// Each time it is told to, saves some states of both runs and then reports the versions of the heads.
 int save_rounds(const std::string& url, const Channel& parent) {
     const auto store = open_store(url).value();
     OptimizedStatePersistence service(store);

@@ -1,7 +1,7 @@
 #pragma once
 
-// What tests/fault/data/schema_1.db.zst holds: every kind of field, in full frames of both kinds. The file was written
-// from these very snapshots by the build of the last commit that had schema 1 (5a96d37), closed, and packed with
+// The content of tests/fault/data/schema_1.db.zst: every kind of field, in full frames of both kinds. The build of the
+// last commit with schema 1 (5a96d37) wrote the file from these snapshots. Then it was closed and packed with
 // `zstd -19`. It is never written again.
 
 #include "support/make.h"
@@ -14,7 +14,7 @@
 
 namespace cairn::test {
 
-/// Long enough to be compressed, and different at each version.
+/// Makes a state that is long enough to be compressed, and different for each version.
 inline std::string schema_1_text(const std::string& run_id, std::int64_t version) {
     std::string text = fmt::format(R"({{"run":"{}","version":{},"messages":[)", run_id, version);
     for (std::int64_t i = 0; i < version * 40; ++i) text += fmt::format(R"("message {} of {}",)", i * i, version);

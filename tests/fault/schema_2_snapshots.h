@@ -1,7 +1,7 @@
 #pragma once
 
-// What tests/fault/data/schema_2.db.zst holds beside that of schema 1: chains and metadata. The file is that of schema
-// 1, migrated and grown by the build of the last commit that had schema 2 (c599604), closed, and packed with
+// The content that tests/fault/data/schema_2.db.zst has beside that of schema 1: chains and metadata. The build of the
+// last commit with schema 2 (c599604) migrated the file of schema 1 and added to it. Then it was closed and packed with
 // `zstd -19`. It is never written again.
 
 #include "support/make.h"

@@ -1,5 +1,5 @@
-// Goal: the soak's oracle sees each kind of broken promise, and none where there is none.
-// Method: a small store, and ledgers by hand that say something else than what is in it.
+// Goal: the soak's oracle sees each kind of broken promise, and reports none where there is none.
+// Method: a small store, and ledgers made by hand that contradict its content.
 
 #include "fault/kill/report.h"
 #include "fault/soak/oracle.h"
@@ -39,7 +39,7 @@ protected:
         return StatePersistenceService(store).save_agent_state(request).value();
     }
 
-    /// Each call takes ten ticks, one after the other.
+    /// Adds a call to the ledger. Each call takes ten ticks, one after the other.
     Call& say(const std::string& kind, Fields asked, Fields told) {
         const std::int64_t begun = 100 * ++calls_said_;
         calls_.push_back({.kind = kind,
@@ -67,7 +67,7 @@ protected:
         return {{"run", run}, {"id", id}, {"author", fmt::format("1.0.{}", step)}};
     }
 
-    /// The rules that are broken, each as often as it is.
+    /// Returns the broken rules, each as many times as it is broken.
     std::vector<std::string> broken() {
         SoakFigures figures;
         std::vector<std::string> rules;
@@ -113,11 +113,30 @@ TEST_F(SoakOracle, SeesThatARefusedSaveIsThereOrWasSeen) {
                                                "what was loaded is still there"));
 }
 
-TEST_F(SoakOracle, SeesThatWhatIsNotKnownHasHappenedTwice) {
+TEST_F(SoakOracle, SeesThatACallOfUnknownOutcomeHasHappenedTwice) {
     store(kRun, "a", 1);
     store(kRun, "b", 1);
     say_save(kRun, "", 1, "outcome_unknown");
     EXPECT_THAT(broken(), ElementsAre("every snapshot is somebody's, once"));
+}
+
+TEST_F(SoakOracle, SeesThatASnapshotIsStoredAnewThoughNoPruneCanHaveTakenIt) {
+    const auto repeat_after = [&](const char* run, std::int64_t others) {
+        say_save(run, "a", 100, "outcome_unknown");
+        say("load", {{"run", run}, {"id", ""}},
+            {{"id", "a"}, {"version", "1"}, {"type", "auto"}, {"author", "1.0.100"}});
+        for (std::int64_t step = 1; step <= others; ++step) {
+            const std::string id = fmt::format("other-{}", step);
+            store(run, id, step);
+            say_saved(run, id, step, step);
+        }
+        store(run, "a", 100);
+        say_saved(run, "a", 100, others + 1);
+    };
+    repeat_after(kPrunedRuns[0], kKeptByPruning);
+    EXPECT_THAT(broken(), IsEmpty());
+    repeat_after(kPrunedRuns[1], kKeptByPruning - 1);
+    EXPECT_THAT(broken(), ElementsAre("what is loaded is always the same"));
 }
 
 TEST_F(SoakOracle, SeesThatAFlushedSaveIsGone) {
@@ -145,7 +164,7 @@ TEST_F(SoakOracle, SeesThatVersionsDoNotGrowAndThatALoadIsOld) {
     EXPECT_THAT(broken(), ElementsAre("versions grow in call order", "a load sees what was acknowledged before it"));
 }
 
-TEST_F(SoakOracle, SeesThatWhatIsIntactIsCalledDamaged) {
+TEST_F(SoakOracle, SeesThatAnIntactSnapshotIsCalledDamaged) {
     store(kRun, "a", 1);
     say_saved(kRun, "a", 1, 1);
     say("recover", {{"run", kRun}, {"type", "resume"}},

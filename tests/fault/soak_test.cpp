@@ -1,12 +1,12 @@
-// Goal: whatever processes were told about their calls is true, successes and errors alike, though they are killed and
-// stopped at any moment, disks fail and deadlines are short: what was acknowledged is there, exactly; "nothing was
-// applied" means never seen; what is not known happened once or not at all; a deleted run stays deleted; nothing that
-// is intact is called damaged.
-// Method: processes of three kinds (savers, operators, readers) work on the same runs of one file. A supervisor kills
-// some (SIGKILL), stops others for a while, perhaps with the store locked, and starts new ones, half of them with
-// I/O errors injected into their system calls (support/io_faults.cpp). Each call stands in a ledger before and after
-// it. In the end all are killed, and an oracle holds the store to the ledgers. On a violation the folder is kept.
-// CAIRN_SOAK_SECONDS: go on for so long. CAIRN_TEST_SEED: the same dice (not the same moments of the scheduler).
+// Goal: everything that processes were told about their calls is true, successes and errors alike, although they are
+// killed and stopped at any moment, disks fail and deadlines are short. An acknowledged save is there, exactly. A call
+// with "nothing was applied" is never seen. A call of unknown outcome took effect once or not at all. A deleted run
+// stays deleted. Nothing intact is called damaged. Method: processes of three kinds (savers, operators, readers) work
+// on the same runs of one file. A supervisor kills some (SIGKILL), stops others for a while, perhaps with the store
+// locked, and starts new ones. Half of the new ones have I/O errors injected into their system calls
+// (support/io_faults.cpp). Each call is written to a ledger before and after it is made. In the end all processes are
+// killed, and an oracle checks the store against the ledgers. On a violation the folder is kept. CAIRN_SOAK_SECONDS: go
+// on for so long. CAIRN_TEST_SEED: the same dice; the scheduler's moments are not replayed.
 
 #include "fault/kill/report.h"
 #include "fault/soak/ledger.h"
@@ -45,7 +45,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using Clock = std::chrono::steady_clock;
 
-// A sanitizer's runtime has to be the first library of a process, so none is preloaded before it.
+// A sanitizer's runtime must be the first library of a process, so no other can be preloaded.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool kCanPreload = false;
 #elif defined(__has_feature)
@@ -61,12 +61,12 @@ constexpr bool kCanPreload = true;
 constexpr std::array kRoles{"saver", "saver", "saver", "operator", "operator", "reader", "reader"};
 constexpr seconds kRoundAtMost{20};
 
-/// Beside this program.
+/// Returns the path of a file in the folder of this program.
 fs::path built(const std::string& name) {
     return fs::read_symlink("/proc/self/exe").parent_path() / name;
 }
 
-/// A folder that stays if something went wrong in it: a store, and the ledgers of all who used it.
+/// A folder with a store and the ledgers of all processes that used it. It is kept if something went wrong.
 class Evidence {
 public:
     Evidence() {
@@ -83,7 +83,7 @@ public:
     Evidence(const Evidence&) = delete;
     Evidence& operator=(const Evidence&) = delete;
 
-    /// What the dead have left, before anybody opens it: opening mends and tidies.
+    /// Copies the store as the dead processes have left it. Opening it would repair and tidy it.
     void keep_as_found() const { fs::copy(path_ / "store", path_ / "store-as-found", fs::copy_options::recursive); }
 
     std::string url() const { return "sqlite:" + (path_ / "store" / "agents.db").string(); }
@@ -112,7 +112,7 @@ public:
         pid_ = ::fork();
         if (pid_ < 0) throw std::runtime_error("fork failed");
         if (pid_ != 0) return;
-        ::setpgid(0, 0);  // with the programs that it starts
+        ::setpgid(0, 0);  // the group of all programs that it starts
         if (::chdir(evidence.output().c_str()) != 0) std::_Exit(98);
         for (const auto& [name, value] : faults) ::setenv(name.c_str(), value.c_str(), 1);
         std::vector<char*> argv;
@@ -134,7 +134,7 @@ public:
         ::kill(-pid_, SIGCONT);
         goes_on_at_.reset();
     }
-    /// Whether it has ended by itself, which it must not.
+    /// Says whether the process has ended by itself. It must not.
     bool has_ended() {
         int status = 0;
         if (::waitpid(pid_, &status, WNOHANG) != pid_) return false;
@@ -143,10 +143,10 @@ public:
                                               : fmt::format(" ended with {}", WEXITSTATUS(status)));
         return true;
     }
-    /// With all that it has started. Returns when they are dead.
+    /// Kills the process and all that it has started. Returns the time, once they are dead.
     std::int64_t kill() {
         ::kill(-pid_, SIGKILL);
-        ::kill(pid_, SIGKILL);  // if it had no group yet
+        ::kill(pid_, SIGKILL);  // it may have no group yet
         int status = 0;
         while (::waitpid(-pid_, &status, 0) > 0 || ::waitpid(pid_, &status, 0) > 0) {
         }
@@ -163,7 +163,7 @@ class Supervisor {
 public:
     Supervisor(const Evidence& evidence, Dice& dice) : evidence_(evidence), dice_(dice) {}
 
-    /// Returns what all of them have written.
+    /// Runs the processes until that time. Returns the calls in all of their ledgers.
     std::vector<Call> supervise(Clock::time_point until) {
         make_store();
         for (const char* role : kRoles) workers_.push_back(start(role));
@@ -227,8 +227,8 @@ Clock::time_point end_of_soak() {
     return Clock::now() + seconds(given == nullptr ? 20 : std::strtoll(given, nullptr, 10));
 }
 
-TEST(Soak, WhatManyProcessesWereToldIsTrue) {
-    ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // what a killed process had started is ours to wait for
+TEST(Soak, AnswersToManyProcessesAreTrue) {
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // we must wait for the programs that a killed process has started
     const std::uint64_t first_seed = seed();
     SCOPED_TRACE(replay_line(first_seed));
     fmt::print("seed {}\n", first_seed);

@@ -1,6 +1,6 @@
-// Goal: what a save and a head cost in the engine stays what it was designed to be, counted and not timed: no SQL text
-// is compiled per call, few statements, few pages.
-// Method: an extension of the engine that is loaded into every connection the store opens, and counts there.
+// Goal: the cost of a save and of a head in the engine stays as designed: no call compiles SQL text, and there are few
+// statements and few pages. The cost is counted, not timed.
+// Method: an extension of the engine is loaded into every connection that the store opens, and counts there.
 
 #include "store/sqlite/sqlite_store.h"
 #include "support/make.h"
@@ -19,9 +19,9 @@ namespace cairn::test {
 namespace {
 
 struct Counts {
-    int compiled = 0;  // calls of the authorizer: some for every statement that is compiled
+    int compiled = 0;  // calls of the authorizer; compiling a statement makes some
     int executed = 0;  // statements begun
-    int steps = 0;     // instructions of the statements that have ended
+    int steps = 0;     // instructions of statements that have ended
 };
 Counts counts;
 
@@ -130,8 +130,8 @@ TEST_F(SqliteCost, OneRunIsLookedUpAmongManyAsFastAsAmongFew) {
     EXPECT_EQ(steps_of(by_id), of_by_id);
 }
 
-// One page each of the runs, the snapshots and their two indexes; the first page of the database once a log. The log
-// holds each with a header of 24 bytes.
+// A save writes one page each of the runs, the snapshots and their two indexes. The first page of the database is
+// written once per log. The log holds each page with a header of 24 bytes.
 TEST_F(SqliteCost, ASmallSaveWritesFourPages) {
     ASSERT_TRUE(store_->stats(soon()).has_value());  // empties the log
     const auto log_bytes = [&] { return std::filesystem::file_size(dir_ / "cairn.db-wal"); };

@@ -1,7 +1,7 @@
-// Goal: what is deleted is gone from the file and its log byte for byte once the space is reclaimed, the words of
-// labels too, and no label goes that somebody still uses or is about to use. Method: everything about the doomed
-// carries a mark that nothing else has; afterwards the bytes on disk are searched for it, while the store is still
-// open.
+// Goal: once space is reclaimed, no byte of a deleted snapshot is left in the file or its log, the words of its labels
+// included. No label is deleted that is still used or about to be used.
+// Method: every word of a doomed snapshot carries a mark that nothing else has. Afterwards the bytes on disk are
+// searched for the mark, while the store is still open.
 
 #include <cairn/retention.h>
 
@@ -31,7 +31,7 @@ namespace fs = std::filesystem;
 
 constexpr char kMark[] = "DOOMED";
 
-// Where in the store's files the mark still is, with what stands around it.
+// Returns the places in the store's files where the mark still is, with the bytes around it.
 std::vector<std::string> traces(const fs::path& database) {
     std::vector<std::string> found;
     for (const char* suffix : {"", "-wal", "-shm"}) {
@@ -54,7 +54,7 @@ Snapshot make_labelled(const std::string& run_id, std::int64_t version, const st
     return snapshot;
 }
 
-// Carries the mark in every field that holds words.
+// Makes a snapshot with the mark in every field that holds words.
 Snapshot make_doomed(const std::string& run_id, std::int64_t version, std::size_t frame_bytes) {
     Snapshot snapshot = make_snapshot(run_id, version);
     SnapshotInfo& info = snapshot.info;
@@ -73,7 +73,7 @@ Snapshot make_doomed(const std::string& run_id, std::int64_t version, std::size_
 class SqliteErasure : public testing::Test {
 protected:
     Status commit(const Snapshot& snapshot) { return commit_run(*store_, make_batch(snapshot), soon()); }
-    // Taken, and then by others in turn, so that it has been rewritten in many places.
+    // Takes the lease for one owner after the other, so that it has been rewritten in many places.
     Status lease(const std::string& run_id, std::int64_t epochs) {
         Lease held;
         if (const auto found = store_->lease(run_id, soon()).value()) held = found->lease;
@@ -116,7 +116,7 @@ TEST_F(SqliteErasure, OfTheOnlyRunNothingIsLeft) {
     EXPECT_EQ(labels(path_), "NULL");
 }
 
-// Frames of a few bytes up to many pages, in between those of runs that stay, grow and are pruned themselves.
+// The doomed frames have a few bytes up to many pages. They stand between those of runs that stay, grow and are pruned.
 TEST_F(SqliteErasure, AmongOthersNothingIsLeftAfterAVacuum) {
     const std::uint64_t seed = test::seed();
     SCOPED_TRACE(replay_line(seed));
@@ -232,8 +232,8 @@ TEST_F(SqliteErasure, ALabelThatIsUsedAgainAfterTheReadingStays) {
     EXPECT_EQ(store_->get("new", std::nullopt, soon()).value()->info.agent_phase.name(), "used again");
 }
 
-// Labels come and go all the time, in two handles, while a third sweeps. Who gets SQLite's lock how often is chance:
-// each side goes on until the other has done enough.
+// Labels come and go all the time, in two handles, while a third one sweeps. SQLite's lock is not fair, so each side
+// goes on until the other has done enough.
 TEST_F(SqliteErasure, WritersThatUseALabelWhileItIsSweptLoseNothing) {
     constexpr int kRounds = 100;
     constexpr int kSweeps = 5;

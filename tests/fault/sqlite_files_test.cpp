@@ -1,5 +1,6 @@
-// Goal: whatever the path names, opening it gives a store or a clear error of the right kind, and changes nothing that
-// is not ours. Method: each kind of wrong file, folder and schema, made by hand or through the engine itself.
+// Goal: whatever the path names, opening it gives a store or a clear error of the right kind. Nothing of others is
+// changed.
+// Method: each kind of wrong file, folder and schema, made by hand or through the engine.
 
 #include "store/sqlite/sqlite_schema.h"
 #include "store/sqlite/sqlite_store.h"
@@ -54,13 +55,24 @@ std::string message_of_opening(const fs::path& path, const OpenOptions& options 
     return store ? "opened" : store.error().to_string();
 }
 
+// Commits one run in a process that dies without closing, so that the commit stays in the log.
+void commit_one_run_and_die(const fs::path& path) {
+    ChildProcess dying([&](const Channel&) {
+        const auto store = open_sqlite_store(path).value();
+        std::_Exit(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()) ? 0 : 1);
+        return 0;
+    });
+    ASSERT_EQ(dying.wait(), 0);
+    ASSERT_NE(fs::file_size(path.native() + "-wal"), 0U);
+}
+
 void make_store_with_one_run(const fs::path& path) {
     const auto store = open_sqlite_store(path).value();
     ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()).has_value());
     ASSERT_TRUE(store->close().has_value());
 }
 
-// ---- what the path names ----
+// ---- kinds of paths ----
 
 TEST(SqliteFiles, AFolderAsThePathIsAnInvalidArgument) {
     const TempDir dir;
@@ -108,7 +120,7 @@ TEST(SqliteFiles, MakingAStoreRemovesWhatKilledMakersLeftAndNothingElse) {
     EXPECT_THAT(files_in(dir.path()), ::testing::UnorderedElementsAreArray(expected));
 }
 
-TEST(SqliteFiles, WhatAMakerIsStillAtIsNotRemovedByAnother) {
+TEST(SqliteFiles, AMakerKeepsTheDraftOfAnotherThatIsStillAtWork) {
     const TempDir dir;
     write_file(dir / "cairn.db.new-1-1-lock", "");
     write_file(dir / "cairn.db.new-1-1", "half of a store");
@@ -150,7 +162,7 @@ TEST(SqliteFiles, AStoreStaysItsOwnWhenTheWorkingFolderChanges) {
     EXPECT_TRUE(store->head("run", soon()).value().has_value());
 }
 
-// ---- who may read it ----
+// ---- permissions of new files ----
 
 fs::perms mode_of(const fs::path& path) {
     return fs::status(path).permissions();
@@ -189,11 +201,11 @@ TEST(SqliteFiles, AnEmptyFileGivesAStoreItsMode) {
     }
 }
 
-TEST(SqliteFiles, WhatIsPlantedAtTheNamesOfDraftsNeitherHangsNorLeadsAnywhere) {
+TEST(SqliteFiles, FilesPlantedAtTheNamesOfDraftsNeitherHangNorLeadAnywhere) {
     const TempDir dir;
     const TempDir elsewhere;
     write_file(elsewhere / "victim", "theirs");
-    // More than this process has made so far, so that the next names are among them.
+    // This process has made fewer drafts so far, so the names of its next ones are among these.
     for (int number = 1; number <= 2'000; ++number) {
         const std::string draft = fmt::format("cairn.db.new-{}-{}", ::getpid(), number);
         fs::create_symlink(elsewhere / (number % 2 == 0 ? "victim" : "none"), dir / draft);
@@ -206,7 +218,7 @@ TEST(SqliteFiles, WhatIsPlantedAtTheNamesOfDraftsNeitherHangsNorLeadsAnywhere) {
     EXPECT_TRUE(fs::exists(dir / "cairn.db.new-1-1-lock"));
 }
 
-TEST(SqliteFiles, WhatIsPlantedAtTheNamesOfTheLogNeitherHangsNorLeadsAnywhere) {
+TEST(SqliteFiles, FilesPlantedAtTheNamesOfTheLogNeitherHangNorLeadAnywhere) {
     for (const std::string suffix : {"-journal", "-wal", "-shm"}) {
         const TempDir dir;
         const TempDir elsewhere;
@@ -236,7 +248,8 @@ TEST(SqliteFiles, AFileWithASecondNameIsRefusedUntilItHasOneAgain) {
     EXPECT_EQ(open_sqlite_store(dir / "cairn.db").value()->head("run", soon()).value()->version, 1);
 }
 
-// Where a file system cannot rename without replacing, a maker that dies at the wrong moment leaves its draft's name.
+// Some file systems cannot rename a file without replacing another. There, a maker that dies at the wrong moment leaves
+// the name of its draft.
 TEST(SqliteFiles, ADraftsNameThatADeadMakerLeftIsNoSecondName) {
     const TempDir dir;
     make_store_with_one_run(dir / "cairn.db");
@@ -259,7 +272,7 @@ TEST(SqliteFiles, AFileThatIsMountedAloneIsRefused) {
         const std::string message = message_of_opening(dir / "app" / "cairn.db");
         if (message.find("mount the folder") == std::string::npos) return 1;
         if (!open_sqlite_store(dir / "cairn.db")) return 2;
-        // A folder that is mounted is the way.
+        // Mounting the folder instead of the file works.
         fs::create_directories(dir / "whole");
         if (::mount(dir.path().c_str(), (dir / "whole").c_str(), nullptr, MS_BIND, nullptr) != 0) return 77;
         return open_sqlite_store(dir / "whole" / "cairn.db") ? 0 : 3;
@@ -272,13 +285,7 @@ TEST(SqliteFiles, AFileThatIsMountedAloneIsRefused) {
 TEST(SqliteFiles, ThroughALinkTheLogIsThatOfTheLinksTarget) {
     const TempDir dir;
     fs::create_directories(dir / "links");
-    ChildProcess dying([&](const Channel&) {
-        const auto store = open_sqlite_store(dir / "cairn.db").value();
-        static_cast<void>(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()));
-        std::_Exit(0);  // without closing: the commit stays in the log
-        return 0;
-    });
-    ASSERT_EQ(dying.wait(), 0);
+    commit_one_run_and_die(dir / "cairn.db");
     fs::create_symlink("../cairn.db", dir / "links" / "cairn.db");
     EXPECT_EQ(open_sqlite_store(dir / "links" / "cairn.db", {.read_only = true})
                   .value()
@@ -291,7 +298,7 @@ TEST(SqliteFiles, ThroughALinkTheLogIsThatOfTheLinksTarget) {
     EXPECT_EQ(files_in(dir / "links"), std::vector<std::string>{"cairn.db"});
 }
 
-// ---- what is not ours ----
+// ---- files of others ----
 
 TEST(SqliteFiles, AnotherProgramsDatabaseIsIncompatibleAndUntouched) {
     for (const std::string sql : {"CREATE TABLE t(x)", "PRAGMA application_id = 7; CREATE TABLE t(x)",
@@ -318,12 +325,12 @@ TEST(SqliteFiles, AFileThatIsNoDatabaseIsIncompatibleAndUntouched) {
     }
 }
 
-// As power loss in the middle of a checkpoint leaves it.
+// Power loss in the middle of a checkpoint can leave such a first page.
 TEST(SqliteFiles, AFirstPageThatIsRubbishIsMendedFromTheLog) {
     const TempDir dir;
     make_store_with_one_run(dir / "cairn.db");
     const auto store = open_sqlite_store(dir / "cairn.db").value();
-    // The file grows, which the first page counts: so the log has that page.
+    // The file grows. The first page has the file's size, so the log has that page.
     const std::string text = R"({"filler":")" + std::string(50'000, 'x') + R"("})";
     ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 2, text)), soon()).has_value());
     std::string content = content_of(dir / "cairn.db");
@@ -441,7 +448,10 @@ TEST(SqliteSchema, AMigrationThatFailsLeavesTheOldSchemaWhole) {
     const TempDir dir;
     make_store_with_one_run(dir / "cairn.db");
     const auto migrations = migrations_with({kNext, kNextButOneFails});
-    EXPECT_FALSE(open_sqlite_store(dir / "cairn.db", {}, {.migrations = migrations}).has_value());
+    const auto failed = open_sqlite_store(dir / "cairn.db", {}, {.migrations = migrations});
+    ASSERT_FALSE(failed.has_value());
+    EXPECT_EQ(failed.error().code, ErrorCode::kCorrupt) << failed.error().to_string();
+    EXPECT_THAT(failed.error().detail, testing::HasSubstr("no such table: nowhere"));
     EXPECT_EQ(query(dir / "cairn.db", "SELECT count(*) FROM sqlite_master WHERE name IN ('next', 'next_but_one')"),
               "0");
     const auto store = open_sqlite_store(dir / "cairn.db").value();
@@ -524,16 +534,10 @@ TEST(SqliteReadOnly, ReadingLeavesNoFilesBehind) {
     EXPECT_EQ(files_in(dir.path()), std::vector<std::string>{"cairn.db"});
 }
 
-// Nobody but a writer can move it into the database.
+// Only a writer can move the log into the database.
 TEST(SqliteReadOnly, ReadingLeavesALogWithSavesWhereItIs) {
     const TempDir dir;
-    ChildProcess dying([&](const Channel&) {
-        const auto store = open_sqlite_store(dir / "cairn.db").value();
-        static_cast<void>(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()));
-        std::_Exit(0);
-        return 0;
-    });
-    ASSERT_EQ(dying.wait(), 0);
+    commit_one_run_and_die(dir / "cairn.db");
     const std::string log = content_of(dir / "cairn.db-wal");
     EXPECT_EQ(open_sqlite_store(dir / "cairn.db", {.read_only = true}).value()->head("run", soon()).value()->version,
               1);
@@ -549,16 +553,16 @@ TEST(SqliteReadOnly, AReaderSeesWhatAWriterCommitsMeanwhile) {
     EXPECT_EQ(reader->head("run", soon()).value()->version, 2);
 }
 
-// Permissions do not bind root, so that the test steps down in a child first.
+// Permissions do not bind root, so the tests give up root in a child first.
 class Unprivileged : public testing::Test {
 protected:
     void SetUp() override {
-        if (::getuid() != 0) return;  // we are unprivileged already
+        if (::getuid() != 0) return;  // this process is unprivileged already
         ChildProcess probe([](const Channel&) { return ::setuid(kNobody) == 0 ? 0 : 1; });
         if (probe.wait() != 0) GTEST_SKIP() << "cannot step down from root here";
     }
 
-    // What `body` returns when permissions bind.
+    // Runs `body` without privileges. Returns its result.
     template <class Body>
     static int run(Body body) {
         ChildProcess child([&](const Channel&) {
@@ -571,7 +575,7 @@ protected:
     void close_folder() { fs::permissions(dir_.path(), fs::perms(0555)); }
     void TearDown() override { fs::permissions(dir_.path(), fs::perms(0755)); }
 
-    // The error code of opening, or 100.
+    // Returns the error code of opening the store, or 100 if it opens.
     int open(const OpenOptions& options) const {
         return run([&] {
             const auto store = open_sqlite_store(dir_ / "cairn.db", options);
@@ -624,15 +628,10 @@ TEST_F(Unprivileged, AStoreInAFolderThatCannotBeWrittenIsReadReadOnly) {
     EXPECT_EQ(files_in(dir_.path()).size(), 1U);
 }
 
-// The lock file is missing and cannot be made, so the log is not read: whether there is one is asked at the target.
+// The lock file is missing and cannot be made, so the log is not read. The store must look for the log beside the
+// link's target.
 TEST_F(Unprivileged, ALogThatCannotBeReadIsSaidThroughALinkToo) {
-    ChildProcess dying([&](const Channel&) {
-        const auto store = open_sqlite_store(dir_ / "cairn.db").value();
-        static_cast<void>(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()));
-        std::_Exit(0);
-        return 0;
-    });
-    ASSERT_EQ(dying.wait(), 0);
+    commit_one_run_and_die(dir_ / "cairn.db");
     fs::remove(dir_ / "cairn.db-shm");
     fs::permissions(dir_ / "cairn.db", fs::perms(0644));
     fs::permissions(dir_ / "cairn.db-wal", fs::perms(0644));
@@ -649,14 +648,7 @@ TEST_F(Unprivileged, ALogThatCannotBeReadIsSaidThroughALinkToo) {
 }
 
 TEST_F(Unprivileged, ALogThatCannotBeReadWithoutWritingIsSaidAndNotLost) {
-    ChildProcess dying([&](const Channel&) {
-        const auto store = open_sqlite_store(dir_ / "cairn.db").value();
-        static_cast<void>(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()));
-        std::_Exit(0);  // without closing: the commit stays in the log
-        return 0;
-    });
-    ASSERT_EQ(dying.wait(), 0);
-    ASSERT_NE(fs::file_size(dir_ / "cairn.db-wal"), 0U);
+    commit_one_run_and_die(dir_ / "cairn.db");
     fs::remove(dir_ / "cairn.db-shm");
     fs::permissions(dir_ / "cairn.db", fs::perms(0644));
     close_folder();

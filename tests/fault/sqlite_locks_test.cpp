@@ -1,13 +1,14 @@
-// Goal: a process may read and copy the files of its own open store, fork, and use other databases, and its locks on
-// the store stay what they are: others neither take the log away nor write at the same time. Method: real second
-// processes, which die as by a power switch; the copies are made as a backup in the program would; the system is asked
-// whose lock is in the way.
+// Goal: a process may read and copy the files of its own open store, fork, and use other databases, and keeps its locks
+// on the store. Other processes neither take the log away nor write at the same time.
+// Method: real second processes, which die as by a power switch. Copies are made as a backup inside the program would
+// make them. The system is asked whose lock is in the way.
 
 #include "store/sqlite/sqlite_store.h"
 #include "support/child_process.h"
 #include "support/database_bytes.h"
 #include "support/make.h"
 #include "support/temp_dir.h"
+#include "support/write_lock.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -28,7 +29,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// As a backup with ordinary calls does it: opens, reads and closes each of the files.
+// Copies as a backup with ordinary calls does: opens, reads and closes each of the files.
 void copy_the_files(const fs::path& database) {
     for (const char* suffix : {"", "-wal", "-shm"}) static_cast<void>(content_of(database.native() + suffix));
 }
@@ -52,26 +53,7 @@ void expect_sound(Store& store) {
     for (const auto& finding : report->findings) ADD_FAILURE() << finding.run_id << ": " << finding.problem;
 }
 
-// A connection of the program's own, beside cairn, which holds the write lock as long as it lives.
-class OwnConnection {
-public:
-    explicit OwnConnection(const fs::path& path) {
-        sqlite3_open(path.c_str(), &database_);
-        sqlite3_busy_timeout(database_, 0);
-        held_ = sqlite3_exec(database_, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr) == SQLITE_OK;
-    }
-    ~OwnConnection() { sqlite3_close(database_); }
-    OwnConnection(const OwnConnection&) = delete;
-    OwnConnection& operator=(const OwnConnection&) = delete;
-
-    bool held() const { return held_; }
-
-private:
-    sqlite3* database_ = nullptr;
-    bool held_ = false;
-};
-
-// Another process's answer to: who locks this file? A process's id, -1 for a lock of an open file, 0 for nobody.
+// Asks, in another process, who locks the file. Returns a process's id, -1 for a lock of an open file, or 0 for nobody.
 std::int64_t locker_of(const fs::path& path) {
     ChildProcess asks([&](const Channel& parent) {
         const int descriptor = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
@@ -101,7 +83,7 @@ TEST(SqliteLocks, AProcessThatCopiesItsOwnOpenStoreKeepsItsLog) {
         for (std::int64_t version = kBefore + 1; version <= kAfter; ++version) {
             if (!save(**store, "run", version)) return 4;
         }
-        std::_Exit(0);  // without closing: what it saved last is in the log alone
+        std::_Exit(0);  // without closing: the last saves are only in the log
         return 0;
     });
     ASSERT_EQ(copier.channel().hear(), kBefore);
@@ -152,7 +134,7 @@ TEST(SqliteLocks, ALockOfAnotherProgramAndOneOfOursExcludeEachOther) {
     const TempDir dir;
     ChildProcess other([&](const Channel& parent) {
         while (parent.hear()) {
-            auto lock = std::make_unique<OwnConnection>(dir / "cairn.db");
+            auto lock = std::make_unique<WriteLock>(dir / "cairn.db");
             parent.say(lock->held() ? 1 : 0);
             parent.hear();
             lock.reset();
@@ -173,7 +155,7 @@ TEST(SqliteLocks, ALockOfAnotherProgramAndOneOfOursExcludeEachOther) {
     ASSERT_EQ(other.channel().hear(), 2);
 
     {
-        const OwnConnection lock(dir / "cairn.db");
+        const WriteLock lock(dir / "cairn.db");
         ASSERT_TRUE(lock.held());
         other.channel().say(1);
         EXPECT_EQ(other.channel().hear(), 0) << "two processes had the write lock";
@@ -188,11 +170,11 @@ TEST(SqliteLocks, AForkedChildDoesNotKeepTheWriteLockOfItsDeadParent) {
     ChildProcess parent_to_be([&](const Channel& parent) {
         const auto store = open_sqlite_store(dir / "cairn.db");
         if (!store || !save(**store, "run", 1)) return 1;
-        const OwnConnection lock(dir / "cairn.db");
+        const WriteLock lock(dir / "cairn.db");
         if (!lock.held()) return 2;
         const pid_t child = ::fork();
         if (child == 0) {
-            ::pause();  // lives on, with all that it has inherited
+            ::pause();  // it lives on with everything that it has inherited
             std::_Exit(0);
         }
         parent.say(child);
@@ -215,7 +197,7 @@ TEST(SqliteLocks, OnlyTheLocksOfStoresBelongToOpenFiles) {
     EXPECT_EQ(locker_of(dir / "cairn.db"), -1);
     EXPECT_EQ(locker_of(dir / "cairn.db-shm"), -1);
     execute(dir / "other.db", "CREATE TABLE t(x)");
-    const OwnConnection other(dir / "other.db");
+    const WriteLock other(dir / "other.db");
     ASSERT_TRUE(other.held());
     EXPECT_EQ(locker_of(dir / "other.db"), ::getpid());
 
@@ -226,7 +208,7 @@ TEST(SqliteLocks, OnlyTheLocksOfStoresBelongToOpenFiles) {
 TEST(SqliteLocks, AProgramsOwnConnectionOfBeforeKeepsWorkingBesideTheStore) {
     const TempDir dir;
     ASSERT_TRUE(open_sqlite_store(dir / "cairn.db").value()->close().has_value());
-    auto before = std::make_unique<OwnConnection>(dir / "cairn.db");
+    auto before = std::make_unique<WriteLock>(dir / "cairn.db");
     ASSERT_TRUE(before->held());
     const auto store = open_sqlite_store(dir / "cairn.db").value();
     const Deadline at_once = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
@@ -237,7 +219,7 @@ TEST(SqliteLocks, AProgramsOwnConnectionOfBeforeKeepsWorkingBesideTheStore) {
     EXPECT_FALSE(fs::exists(dir / "cairn.db-wal")) << "a lock of the connection of before was left";
 }
 
-// The locks of the other process hide this one's own from a lock call.
+// A call that asks for locks sees those of the other process, and not this process's own.
 TEST(SqliteLocks, AProgramsOwnConnectionOfBeforeIsSeenThroughTheLocksOfAnotherProcess) {
     const TempDir dir;
     ChildProcess other([&](const Channel& parent) {
@@ -265,7 +247,7 @@ TEST(SqliteLocks, AProgramsOwnConnectionOfBeforeIsSeenThroughTheLocksOfAnotherPr
     expect_sound(*store);
 }
 
-// A connection of the program's own that has read, and so has a lock on the database as long as it is open.
+// A connection of the program's own that has read. It has a lock on the database until it is closed.
 class OwnReader {
 public:
     explicit OwnReader(const fs::path& path) {
@@ -292,8 +274,8 @@ TEST(SqliteLocks, AStoreThatIsClosedLeavesTheLocksOfAConnectionOfBefore) {
     EXPECT_EQ(locker_of(dir / "cairn.db"), ::getpid());
 }
 
-// Beside a connection of before the store's locks are the process's, and a copy drops them: the next save takes them
-// anew.
+// The program has a connection that is older than the store. Then the store's locks belong to the process, and copying
+// a file drops them. The next save takes them anew.
 TEST(SqliteLocks, ACopyBesideAConnectionOfBeforeLosesNothingBehindTheNextSave) {
     const TempDir dir;
     ChildProcess other([&](const Channel& parent) {
@@ -323,7 +305,7 @@ TEST(SqliteLocks, ACopyBesideAConnectionOfBeforeLosesNothingBehindTheNextSave) {
     expect_sound(*store);
 }
 
-// What another process then does to the files is no damage.
+// The copy drops the process's locks. Another process that then takes the log away does no damage.
 TEST(SqliteLocks, ALogThatWasTakenAwayBesideAConnectionOfBeforeIsNoDamage) {
     const TempDir dir;
     ChildProcess other([&](const Channel& parent) {
@@ -331,7 +313,7 @@ TEST(SqliteLocks, ALogThatWasTakenAwayBesideAConnectionOfBeforeIsNoDamage) {
         const auto store = open_sqlite_store(dir / "cairn.db").value();
         return save(*store, "other", 1) && store->close() ? 0 : 2;
     });
-    // As anybody finds the database by then, without a look at its locks.
+    // Reads the database without looking at its locks.
     ChildProcess reader([&](const Channel& parent) {
         if (!parent.hear()) return 1;
         const std::string uri = fmt::format("file:{}?immutable=1", (dir / "cairn.db").native());

@@ -1,7 +1,7 @@
-// Goal: a log is used only with the database that it belongs to, and all of it; what does not belong is kept under
-// another name and told; and nothing is acknowledged whose log or database nobody finds again.
-// Method: processes that die without closing leave logs; files are removed, exchanged, cut off and damaged as operators
-// and disks do it, beside nobody and under a store that is open.
+// Goal: a log is used only with the database that it belongs to, and then as a whole. A log that does not belong is
+// kept under another name, and that is logged. No commit is acknowledged if nobody can find its log or database again.
+// Method: processes that die without closing leave logs. Files are removed, exchanged, cut off and damaged as operators
+// and disks do it, while nobody has the store open, and under an open store.
 
 #include "store/sqlite/sqlite_store.h"
 #include "support/child_process.h"
@@ -50,7 +50,7 @@ Status save(Store& store, const std::string& run, std::int64_t version, std::siz
     return commit_run(store, make_batch(make_snapshot(run, version, text)), soon());
 }
 
-// A process that saves so many versions and dies without closing; the last of them are in its log alone.
+// Saves these versions in a process that dies without closing. The last of them are only in its log.
 void save_and_die(const fs::path& database, const std::string& run, std::int64_t from, std::int64_t until,
                   std::size_t bytes = 500) {
     ChildProcess child([&](const Channel&) {
@@ -98,7 +98,7 @@ void expect_whole(const fs::path& database, const std::string& run, std::int64_t
     EXPECT_THAT(problems_of(**store), testing::IsEmpty());
 }
 
-// What was told of logs while opening.
+// Collects the log records about logs that were set aside while opening.
 struct Told {
     std::vector<std::string> messages = {};
 
@@ -109,7 +109,7 @@ struct Told {
     }
 };
 
-// ---- beside nobody ----
+// ---- while nobody has the store open ----
 
 TEST(SqliteLogs, ALogThatWasLeftWithoutItsDatabaseIsKeptAsideWhenAStoreIsMadeThere) {
     for (const bool is_empty_file : {false, true}) {
@@ -133,7 +133,7 @@ TEST(SqliteLogs, ALogThatWasLeftWithoutItsDatabaseIsKeptAsideWhenAStoreIsMadeThe
     }
 }
 
-// The writer lives through many logs, so that the database's own counter of changes alone would not tell them apart.
+// The writer goes through many logs. The database's counter of changes alone could not tell them apart.
 TEST(SqliteLogs, ALogBesideARestoredBackupIsKeptAside) {
     const TempDir dir;
     const fs::path database = dir / "cairn.db";
@@ -178,8 +178,8 @@ TEST(SqliteLogs, ABackupOfWhereTheLogBeganIsContinuedByIt) {
     EXPECT_TRUE(files_with(dir.path(), ".stale-").empty());
 }
 
-// Killed at any moment: before, in the middle of and after moving a log into the database, and at the begin of the
-// next.
+// The process is killed at any moment: before, while or after it moves a log into the database, and when it begins the
+// next log.
 TEST(SqliteLogs, TheLogOfAKilledProcessIsAlwaysItsDatabases) {
     const TempDir dir;
     const fs::path database = dir / "cairn.db";
@@ -205,14 +205,14 @@ TEST(SqliteLogs, TheLogOfAKilledProcessIsAlwaysItsDatabases) {
         const auto store = open_sqlite_store(database, told.options()).value();
         EXPECT_GE(head_of(*store, "run"), acknowledged) << "round " << round << " of seed 7";
         EXPECT_THAT(told.messages, testing::IsEmpty()) << "round " << round << " of seed 7";
-        // Now and then the log is left to the next.
+        // Every other round leaves the log to the next process.
         if (round % 2 == 0) {
             ASSERT_TRUE(store->close().has_value());
         }
     }
 }
 
-// Some of them are killed at it. Whoever comes later finds the log aside already, and nobody sets aside a new one.
+// Some of the processes are killed meanwhile. Only the first sets the log aside; nobody sets aside a new log.
 TEST(SqliteLogs, ManyThatOpenAtOnceSetAForeignLogAsideOnceAndLoseNothing) {
     for (const bool is_restored : {true, false}) {
         const TempDir dir;
@@ -253,7 +253,7 @@ TEST(SqliteLogs, ManyThatOpenAtOnceSetAForeignLogAsideOnceAndLoseNothing) {
     }
 }
 
-TEST(SqliteLogs, WhatIsNoLogIsKeptAsideAndNotOverwritten) {
+TEST(SqliteLogs, AFileThatIsNoLogIsKeptAsideAndNotOverwritten) {
     const TempDir dir;
     const auto make = [&] { return open_sqlite_store(dir / "cairn.db").value()->close(); };
     ASSERT_TRUE(make().has_value());
@@ -274,7 +274,7 @@ void damage(const fs::path& log, std::size_t offset) {
 }
 
 TEST(SqliteLogs, CommitsBehindADamagedFrameAreToldAndKept) {
-    // In the page of a frame in the middle, in a frame's checksum, in the log's own header.
+    // The damage is in the page of a frame in the middle, in a frame's checksum, or in the log's header.
     for (const std::size_t offset : {kLogHeaderBytes + 60 * kFrameBytes + 4'000,
                                      kLogHeaderBytes + 60 * kFrameBytes + 17, std::size_t{17}, std::size_t{9}}) {
         const TempDir dir;
@@ -304,7 +304,7 @@ TEST(SqliteLogs, CommitsBehindADamagedFrameAreToldAndKept) {
     }
 }
 
-// Where the frames that end a commit begin: they say how many pages the database then has.
+// Returns the offsets of the frames that end a commit. Such a frame says how many pages the database then has.
 std::vector<std::size_t> commits_in(const std::string& log) {
     std::vector<std::size_t> commits;
     for (std::size_t frame = kLogHeaderBytes; frame + kFrameBytes <= log.size(); frame += kFrameBytes) {
@@ -313,7 +313,7 @@ std::vector<std::size_t> commits_in(const std::string& log) {
     return commits;
 }
 
-// Two commits are gone then, of which one was acknowledged for certain.
+// Two commits are gone then, and the first of them was certainly acknowledged.
 TEST(SqliteLogs, ADamagedCommitBeforeTheLastOneIsToldAndKept) {
     const TempDir dir;
     save_and_die(dir / "cairn.db", "run", 1, 20);
@@ -325,7 +325,7 @@ TEST(SqliteLogs, ADamagedCommitBeforeTheLastOneIsToldAndKept) {
     EXPECT_THAT(problems_of(*store), testing::Not(testing::IsEmpty()));
 }
 
-// A power cut while a log begins anew can leave its header in pieces, and behind it what is in the database already.
+// A power cut while a log begins anew can leave its header in pieces. The frames behind it are in the database already.
 TEST(SqliteLogs, ADamagedLogOfWhichTheDatabaseHasAllIsNoDamage) {
     for (const std::size_t offset : {std::size_t{17}, kLogHeaderBytes + 5 * kFrameBytes + 500}) {
         const TempDir dir;
@@ -379,7 +379,7 @@ TEST(SqliteLogs, ALogThatIsWrittenMeanwhileNeverLooksDamaged) {
     writer.kill();
 }
 
-// ---- under a store that is open ----
+// ---- under an open store ----
 
 class UnderAnOpenStore : public testing::Test {
 protected:
@@ -392,15 +392,21 @@ protected:
         ASSERT_EQ(head_of(*store_, "run"), kSaved);  // so that a reader's connection is open too
     }
 
+    // Expects that the files' change was noticed, and that the error says it.
+    template <class T>
+    static void expect_noticed(const Result<T>& result, const std::string& because) {
+        ASSERT_FALSE(result.has_value());
+        EXPECT_EQ(result.error().code, ErrorCode::kUnavailable) << result.error().to_string();
+        EXPECT_THAT(result.error().message, HasSubstr(because));
+    }
+
     void expect_the_next_save_is_refused(const std::string& because) {
         const Status status = save(*store_, "run", kSaved + 1);
-        ASSERT_FALSE(status.has_value()) << "acknowledged";
-        EXPECT_EQ(status.error().code, ErrorCode::kUnavailable) << status.error().to_string();
-        EXPECT_THAT(status.error().message, HasSubstr(because));
+        ASSERT_NO_FATAL_FAILURE(expect_noticed(status, because));
         EXPECT_THAT(status.error().message, HasSubstr("end every program that uses the store"));
     }
 
-    // Otherwise the next save, or a fallback, would begin the run anew, and nobody would know what is gone.
+    // If a call succeeded, the next save, or a fallback, would begin the run anew, and nobody would notice the loss.
     void expect_all_is_refused_until_it_is_opened_again(const std::string& because) {
         expect_the_next_save_is_refused(because);
         expect_the_next_save_is_refused(because);
@@ -424,7 +430,7 @@ protected:
 TEST_F(UnderAnOpenStore, ARemovedLogIsNoticedAndWhatItHeldIsSaved) {
     fs::remove(with("-wal"));
     expect_the_next_save_is_refused("its log (-wal) was removed");
-    // All of this process's connections are closed by then, so that the same store goes on.
+    // All of this process's connections are closed by then, so the same store can go on.
     EXPECT_TRUE(save(*store_, "run", kSaved + 1).has_value());
     store_.reset();
     expect_whole(database_, "run", kSaved + 1);
@@ -448,10 +454,7 @@ TEST_F(UnderAnOpenStore, ADatabaseThatWasCutOffIsNoticed) {
     ASSERT_TRUE(store_->stats(soon()).has_value());  // moves the log into the database
     ASSERT_TRUE(save(*store_, "run", kSaved + 1).has_value());
     fs::resize_file(database_, 0);
-    const Status status = save(*store_, "run", kSaved + 2);
-    ASSERT_FALSE(status.has_value());
-    EXPECT_THAT(status.error().message, HasSubstr("it was cut off"));
-    EXPECT_FALSE(save(*store_, "run", kSaved + 2).has_value());
+    for (int attempt = 0; attempt < 2; ++attempt) expect_noticed(save(*store_, "run", kSaved + 2), "it was cut off");
 }
 
 TEST_F(UnderAnOpenStore, ARemovedLockFileIsNoticedAndNothingIsLost) {
@@ -462,7 +465,7 @@ TEST_F(UnderAnOpenStore, ARemovedLockFileIsNoticedAndNothingIsLost) {
     expect_whole(database_, "run", kSaved + 1);
 }
 
-// A read looks at the files at most once in so long a time.
+// Waits until a read looks at the files again. Reads do that at most once in 50 ms.
 void wait_for_the_next_look() {
     std::this_thread::sleep_for(std::chrono::milliseconds(60));
 }
@@ -471,10 +474,7 @@ TEST_F(UnderAnOpenStore, AReadNoticesThatALogOrALockFileIsGoneAndTheNextOneGoesO
     for (const char* suffix : {"-wal", "-shm"}) {
         fs::remove(with(suffix));
         wait_for_the_next_look();
-        const auto head = store_->head("run", soon());
-        ASSERT_FALSE(head.has_value()) << suffix;
-        EXPECT_EQ(head.error().code, ErrorCode::kUnavailable) << head.error().to_string();
-        EXPECT_THAT(head.error().message, HasSubstr(fmt::format("({}) was removed", suffix)));
+        expect_noticed(store_->head("run", soon()), fmt::format("({}) was removed", suffix));
         EXPECT_EQ(head_of(*store_, "run"), kSaved) << suffix;
     }
     store_.reset();
@@ -490,9 +490,7 @@ TEST_F(UnderAnOpenStore, AReadNoticesThatAnotherDatabaseWasCopiedOverIt) {
     write_file(database_, backup_);
     wait_for_the_next_look();
     for (int read = 0; read < 2; ++read) {
-        const auto head = store_->head("run", soon());
-        ASSERT_FALSE(head.has_value());
-        EXPECT_THAT(head.error().message, HasSubstr("another database was copied over it"));
+        expect_noticed(store_->head("run", soon()), "another database was copied over it");
     }
     store_.reset();
     EXPECT_TRUE(content_of(database_) == backup_) << "closing wrote into the restored database";
@@ -503,14 +501,12 @@ TEST_F(UnderAnOpenStore, AReadNoticesALogThatWasReplacedOrCutOff) {
     fs::remove(with("-wal"));
     write_file(with("-wal"), log);
     wait_for_the_next_look();
-    const auto head = store_->head("run", soon());
-    ASSERT_FALSE(head.has_value());
-    EXPECT_THAT(head.error().message, HasSubstr("its log (-wal) was replaced"));
+    expect_noticed(store_->head("run", soon()), "its log (-wal) was replaced");
     store_ = open_sqlite_store(database_).value();
     EXPECT_EQ(head_of(*store_, "run"), kSaved);
     fs::resize_file(with("-wal"), kLogHeaderBytes);
     wait_for_the_next_look();
-    EXPECT_FALSE(store_->head("run", soon()).has_value());
+    expect_noticed(store_->head("run", soon()), "its log (-wal) was cut off");
 }
 
 TEST_F(UnderAnOpenStore, AnotherDatabaseThatWasCopiedOverItIsNoticedAndStaysWhole) {
@@ -518,9 +514,7 @@ TEST_F(UnderAnOpenStore, AnotherDatabaseThatWasCopiedOverItIsNoticedAndStaysWhol
         store_->stats(soon()).has_value());  // moves the log into the database, which so gets ahead of the backup
     ASSERT_TRUE(save(*store_, "run", kSaved + 1).has_value());
     write_file(database_, backup_);
-    const Status status = save(*store_, "run", kSaved + 2);
-    ASSERT_FALSE(status.has_value());
-    EXPECT_THAT(status.error().message, HasSubstr("another database was copied over it"));
+    expect_noticed(save(*store_, "run", kSaved + 2), "another database was copied over it");
     store_.reset();
     EXPECT_TRUE(content_of(database_) == backup_) << "closing wrote into the restored database";
     Told told;
@@ -541,7 +535,9 @@ TEST_F(UnderAnOpenStore, ADatabaseThatWasMovedAwayIsNoticedAndTheNewOneKeepsItsL
         return 0;
     });
     ASSERT_TRUE(other.channel().hear().has_value());
-    EXPECT_FALSE(save(*store_, "run", kSaved + 1).has_value()) << "the new store has no such run";
+    const Status refused = save(*store_, "run", kSaved + 1);
+    ASSERT_FALSE(refused.has_value()) << "the new store has no such run";
+    EXPECT_EQ(refused.error().code, ErrorCode::kConflict) << refused.error().to_string();
     store_.reset();
     EXPECT_TRUE(fs::exists(with("-wal"))) << "closing the moved store deleted the new one's log";
     other.channel().say(1);
@@ -557,7 +553,7 @@ TEST(SqliteLogs, AnotherProcessIsRefusedWhenTheLockFileOrTheLogIsGone) {
             if (!store || !save(**store, "run", 1)) return 1;
             parent.say(1);
             parent.hear();
-            // The other one has changed nothing that would keep this one from going on.
+            // The other process has changed nothing that would keep this one from going on.
             if (save(**store, "run", 2)) return 2;
             return save(**store, "run", 2) ? 0 : 3;
         });
@@ -573,7 +569,7 @@ TEST(SqliteLogs, AnotherProcessIsRefusedWhenTheLockFileOrTheLogIsGone) {
     }
 }
 
-// ---- beside others who have no lock file, and need none ----
+// ---- beside processes that have no lock file, and need none ----
 
 class BesideOneWithoutALockFile : public testing::Test {
 protected:
@@ -582,7 +578,7 @@ protected:
         ASSERT_TRUE(save(*store, "run", 1));
     }
 
-    // Another process does `work`, then waits for `let_go`.
+    // Makes another process do `work`, and then wait for `let_go`.
     void hold(std::function<bool()> work) {
         holder_ = std::make_unique<ChildProcess>([work = std::move(work)](const Channel& parent) {
             if (!work()) return 1;
@@ -607,7 +603,7 @@ protected:
         return ::fcntl(descriptor, F_SETLK, &lock) == 0;
     }
 
-    // That it is in use, not that something was removed.
+    // Expects the error that the database is in use, and not that something was removed.
     void expect_busy(const std::string& what) {
         const auto store = open_sqlite_store(database_, {.timeout = std::chrono::milliseconds(300)});
         ASSERT_FALSE(store.has_value());
@@ -660,21 +656,21 @@ TEST_F(BesideOneWithoutALockFile, ACopyWithoutALogIsReadBesideItsReaderAndWritte
     expect_whole(database_, "run", 1);
 }
 
-// As who looks at a log of gigabytes: alone with the database and the folder, then for a moment only with the folder.
-TEST_F(BesideOneWithoutALockFile, WhoLooksAtALargeLogIsWaitedFor) {
+// A process that looks at a log of gigabytes locks the database and its folder for itself for a long time.
+TEST_F(BesideOneWithoutALockFile, AProcessThatLooksAtALargeLogIsWaitedFor) {
     const auto look = [this](short type) {
         return ::flock(::open(dir_.path().c_str(), O_RDONLY | O_CLOEXEC), LOCK_EX) == 0 && lock(database_, type);
     };
     hold([&] { return look(F_WRLCK); });
     expect_busy("kept the database locked");
     auto opening = std::async(std::launch::async, [this] { return open_sqlite_store(database_); });
-    std::this_thread::sleep_for(std::chrono::milliseconds(2'500));  // longer than anybody was waited for
+    std::this_thread::sleep_for(std::chrono::milliseconds(2'500));  // longer than any process was ever waited for
     let_go();
     const auto opened = opening.get();
     EXPECT_TRUE(opened.has_value()) << opened.error().to_string();
 }
 
-TEST_F(BesideOneWithoutALockFile, WhoHasJustBegunToOpenItIsWaitedFor) {
+TEST_F(BesideOneWithoutALockFile, AProcessThatHasJustBegunToOpenItIsWaitedFor) {
     hold([this] {
         return ::flock(::open(dir_.path().c_str(), O_RDONLY | O_CLOEXEC), LOCK_EX) == 0 && lock(database_, F_RDLCK);
     });

@@ -1,8 +1,8 @@
-// Goal: a store that an earlier cairn wrote is read exactly, whether it may be migrated or only read, and a migration
-// that is cut short anywhere leaves it as it was.
-// Method: files that the last builds of schema 1 and of schema 2 wrote, the first that stored deltas and the last
-// without opaque states, kept beside this test; what they hold is compared field by field and byte by byte with what
-// was put into them.
+// Goal: a store that an earlier cairn wrote is read exactly, whether it may be migrated or only read. A migration that
+// is cut short anywhere leaves it as it was.
+// Method: files beside this test, written by the last builds of schemas 1 and 2, by the first build that stored deltas,
+// and by the last build without opaque states. Their content is compared, field by field and byte by byte, with the
+// original snapshots.
 
 #include "fault/first_deltas.h"
 #include "fault/schema_1_snapshots.h"
@@ -51,7 +51,7 @@ void put_packed(const std::string& name, const std::filesystem::path& path) {
     std::ofstream(path, std::ios::binary) << content;
 }
 
-// By the schema of the file.
+// The parameter is the schema of the file.
 class SqliteMigration : public testing::TestWithParam<int> {
 protected:
     void SetUp() override { put_old_store(path_); }
@@ -215,7 +215,7 @@ TEST_P(SqliteMigration, AMigratedStoreIsSmallerOnceItsSpaceIsReclaimed) {
     const auto old_bytes = std::filesystem::file_size(path_);
     const auto store = open();
     ASSERT_TRUE(store->reclaim(soon()).has_value());
-    const std::uint64_t new_pages = has_tree() ? 1 : 3;  // leases; and before schema 2, labels and their index
+    const std::uint64_t new_pages = has_tree() ? 1 : 3;  // leases; for schema 1 also labels and their index
     EXPECT_LE(store->stats(soon()).value().store_bytes, old_bytes + new_pages * 8192U);
     expect_all(*store);
 }

@@ -1,15 +1,15 @@
-// Goal: several processes share one file, and any of them may die at any moment, without a lost save, a "locked" error
-// before the deadline, or a stale head.
+// Goal: several processes share one file, and any of them may die at any moment. No save is lost, there is no "locked"
+// error before the deadline, and no head is stale.
 // Method: real second processes, forked before the test opens its own store, and SIGKILL.
 
 #include "store/sqlite/sqlite_store.h"
 #include "support/child_process.h"
 #include "support/make.h"
 #include "support/temp_dir.h"
+#include "support/write_lock.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <sqlite3.h>
 
 #include <atomic>
 #include <chrono>
@@ -37,7 +37,8 @@ void expect_sound(Store& store) {
     }
 }
 
-// Versions `from` to `until` of `run`, each told to `told` after its commit. The number of commits that failed.
+// Commits versions `from` to `until` of `run`, and calls `told` with each after its commit. Returns the number of
+// commits that failed.
 template <class Told>
 int save_versions(Store& store, const std::string& run, std::int64_t from, std::int64_t until, Told told) {
     int failures = 0;
@@ -55,24 +56,6 @@ int save_in_child(const std::filesystem::path& path, const std::string& run, std
     if (!store) return 2;
     return save_versions(**store, run, 1, versions, [](std::int64_t) {}) == 0 ? 0 : 1;
 }
-
-// A connection of some other program, which holds the write lock as long as it lives.
-class WriteLock {
-public:
-    explicit WriteLock(const std::filesystem::path& path) {
-        sqlite3_open(path.c_str(), &database_);
-        held_ = sqlite3_exec(database_, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr) == SQLITE_OK;
-    }
-    ~WriteLock() { sqlite3_close(database_); }
-    WriteLock(const WriteLock&) = delete;
-    WriteLock& operator=(const WriteLock&) = delete;
-
-    bool held() const { return held_; }
-
-private:
-    sqlite3* database_ = nullptr;
-    bool held_ = false;
-};
 
 TEST(SqliteProcesses, TwoWritersOfOneFileBothFinishWithGaplessVersions) {
     const TempDir dir;
@@ -115,7 +98,7 @@ TEST(SqliteProcesses, EveryEpochOfALeaseHasOneHolderAndNobodyElseSavesUnderIt) {
                 if (!head) return 5;
                 const std::int64_t before_mine = *head ? (*head)->version : 0;
                 if (before_mine > mine.epoch) continue;  // superseded already
-                // The epoch is the version: two holders of one epoch could not both save.
+                // The epoch is also the version, so two holders of one epoch could not both save.
                 Snapshot snapshot = make_snapshot("run", mine.epoch);
                 snapshot.info.snapshot_id = fmt::format("{}-{}", name, mine.epoch);
                 const SnapshotWrite write{
@@ -123,7 +106,7 @@ TEST(SqliteProcesses, EveryEpochOfALeaseHasOneHolderAndNobodyElseSavesUnderIt) {
                 const Status saved = commit_run(**store, {.run_id = "run", .writes = {write}}, soon());
                 if (!saved && saved.error().code != ErrorCode::kConflict) return 6;
                 if (saved) continue;
-                // Only because it was superseded: nobody else may write under this epoch.
+                // A save may fail only because its holder was superseded; nobody else may write under this epoch.
                 const auto now = (*store)->lease("run", soon());
                 if (!now || !*now || (*now)->lease.epoch <= mine.epoch) return 7;
             }
@@ -224,7 +207,7 @@ TEST(SqliteProcesses, AHeadMovedByAnotherProcessIsSeenAtOnce) {
     }
 }
 
-// Which of them is cut short, and when, differs from run to run; what must hold does not.
+// Every time, other commits are cut short at other moments. The expectation is always the same.
 TEST(SqliteProcesses, EveryCommitThatAKilledWriterAcknowledgedIsThere) {
     const TempDir dir;
     std::mt19937 random(20);
@@ -239,7 +222,7 @@ TEST(SqliteProcesses, EveryCommitThatAKilledWriterAcknowledgedIsThere) {
                 parent.say(version);
             }
         });
-        // Let it write at least so many, and kill it in the middle of what comes then.
+        // Let it write at least so many versions, and kill it in the middle of the next ones.
         for (auto n = random() % 40; n > 0; --n) acknowledged = writer.channel().hear().value();
         EXPECT_EQ(::kill(writer.pid(), SIGKILL), 0);
         while (const auto version = writer.channel().hear()) acknowledged = *version;
@@ -334,7 +317,7 @@ TEST(SqliteProcesses, AForkedChildIsRefusedAndItsParentGoesOn) {
     EXPECT_EQ(later.wait(), 0) << "after the parent has closed its store, a child may open the file";
 }
 
-// Locks that other threads hold at that moment, the engine's own among them, would be held for ever in the child.
+// In the child, locks that other threads hold at the fork, the engine's included, would stay locked for ever.
 TEST(SqliteProcesses, AChildForkedWhileOthersUseAStoreCanOpenAnother) {
     const TempDir dir;
     const auto store = open_sqlite_store(dir / "cairn.db").value();
@@ -395,6 +378,7 @@ TEST(SqliteProcesses, StatsGiveTheLogsSpaceBackAndNeverWaitForOthers) {
     ASSERT_TRUE(commit_run(*store, make_batch(make_snapshot("run", 1)), soon()).has_value());
     {
         const WriteLock lock(dir / "cairn.db");
+        ASSERT_TRUE(lock.held());
         EXPECT_EQ(store->stats(soon()).value().snapshots, 1U);
     }
     const auto stats = store->stats(soon()).value();

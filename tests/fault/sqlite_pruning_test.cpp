@@ -1,7 +1,7 @@
-// Goal: pruning cut short anywhere leaves every remaining snapshot readable, its space really goes back, its traces in
-// the file are those that the schema describes, and rows stay small.
-// Method: a prune of rewrites and deletions that is killed before each change it would make to a file, and at random;
-// then the chains are read and the store checked. Damage is made through the engine.
+// Goal: a prune that is cut short anywhere leaves every remaining snapshot readable. It really gives space back, leaves
+// only the traces in the file that the schema describes, and rows stay small.
+// Method: a prune of rewrites and deletions is killed before each change that it would make to a file, and at random.
+// Then the chains are read and the store is checked. Damage is made through the engine.
 
 #include "store/sqlite/sqlite_store.h"
 #include "support/child_process.h"
@@ -27,7 +27,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Several pages long, and tells whose it is and what it needs.
+// Makes a frame of two kilobytes that tells its version and its base.
 std::string frame_of(std::int64_t version, std::int64_t base_version) {
     return fmt::format("{} on {} {}", version, base_version, std::string(2000, 'x'));
 }
@@ -39,7 +39,7 @@ Snapshot make_delta(std::int64_t version, std::int64_t base_version) {
     return snapshot;
 }
 
-// Versions 1 to `last` of "run", each on the one before.
+// Commits versions 1 to `last` of "run", each with the one before as its base.
 void fill(Store& store, std::int64_t last) {
     RunBatch batch{.run_id = "run"};
     for (std::int64_t version = 1; version <= last; ++version) {
@@ -48,7 +48,7 @@ void fill(Store& store, std::int64_t last) {
     ASSERT_TRUE(commit_run(store, batch, soon()).has_value());
 }
 
-// The oldest `count` versions up to `oldest` go; the one above them becomes self-contained.
+// Makes a batch that deletes `count` versions from `oldest` on, and makes the next one self-contained.
 RunBatch make_prune(std::int64_t oldest, std::int64_t count) {
     RunBatch batch{.run_id = "run"};
     batch.rewrites.push_back({.version = oldest + count, .frame = frame_of(oldest + count, 0)});
@@ -58,7 +58,7 @@ RunBatch make_prune(std::int64_t oldest, std::int64_t count) {
     return batch;
 }
 
-// How many snapshots of "run" there are; each must read with a whole chain, and the store must be sound.
+// Returns the number of snapshots of "run". Expects that each has a whole chain, and that the store is sound.
 std::size_t count_readable(Store& store) {
     const auto history = store.history({.run_id = "run", .limit = 1000}, soon()).value();
     for (const SnapshotInfo& info : history) {
@@ -197,14 +197,14 @@ TEST(SqlitePruning, SpaceGoesBackToTheFileSystemWhileOthersWrite) {
     EXPECT_TRUE(store->check(soon()).value().findings.empty());
 }
 
-// A run's worth of states of a kilobyte, as deltas and plain frames: what the store adds to the frames.
+// Measures the bytes that the store adds to the frames of a run of deltas and self-contained frames.
 TEST(SqlitePruning, ASnapshotCostsFewBytesBesideItsFrame) {
     for (const std::size_t frame_bytes : {std::size_t{80}, std::size_t{300}, std::size_t{600}}) {
         const TempDir dir;
         const auto store = open_sqlite_store(dir / "cairn.db").value();
         const auto write = [&](std::int64_t version) {
             Snapshot snapshot = make_delta(version, version % 16 == 1 ? 0 : version - 1);
-            // As a UUIDv7 is: a time of milliseconds, then chance.
+            // The id has the form of a UUIDv7: a time in milliseconds, then random bits.
             snapshot.info.snapshot_id =
                 fmt::format("019b7ca9-{:04x}-7{:03x}-86a6-{:012x}", version * 7, version % 4096,
                             static_cast<std::uint64_t>(version) * 0x9E3779B97F4AULL % (1ULL << 48));
@@ -225,7 +225,7 @@ TEST(SqlitePruning, ASnapshotCostsFewBytesBesideItsFrame) {
     }
 }
 
-// ---- what stays in the file ----
+// ---- traces in the file ----
 
 TEST(SqlitePruning, OfADeletedRunAtMostTheEmptiedNewestRowStays) {
     const TempDir dir;
@@ -297,7 +297,7 @@ TEST(SqlitePruning, EveryFindingNamesWhatIsWrongWithAChain) {
         const CheckReport report = store->check(soon()).value();
         for (const auto& finding : report.findings) problems += finding.problem + "; ";
         EXPECT_NE(problems.find(damage.problem), std::string::npos) << problems;
-        for (const std::string id : {"run-3", "run-4"}) {  // an answer or an error, and always an end
+        for (const std::string id : {"run-3", "run-4"}) {  // it must answer or fail, and must always end
             const auto snapshot = store->get("run", id, soon());
             EXPECT_TRUE(snapshot.has_value() || snapshot.error().code == ErrorCode::kCorrupt);
         }

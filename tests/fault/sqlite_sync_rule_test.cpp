@@ -1,8 +1,9 @@
-// Goal: know what of the engine may be built upon: in a write-ahead log, does a commit with synchronous = FULL harden
-// the commits with synchronous = NORMAL before it, whoever made them? And is a NORMAL one alone as soft as it is said?
-// Method: no line of cairn; numbered rows committed through the engine at levels that a seed chooses, checkpoints in
-// between, power lost at every write and sync. What is found must be the rows 1 to some N, whole, and N at least the
-// last row that was there when a FULL commit was acknowledged.
+// Goal: show a rule of the engine that a design may rely on. In a write-ahead log, a commit with synchronous = FULL
+// hardens the earlier commits with synchronous = NORMAL, whichever connection made them. A NORMAL commit alone can be
+// lost.
+// Method: without any code of cairn, numbered rows are committed through the engine. A seed chooses the levels and the
+// checkpoints in between, and power is lost at every write and sync. Then exactly the rows 1 to some N must be found,
+// and N must be at least the last row at the time of the last acknowledged FULL commit.
 
 #include "support/power_loss_vfs.h"
 #include "support/seed.h"
@@ -51,7 +52,7 @@ Database open(const fs::path& path) {
     return Database(database);
 }
 
-// Power is lost here: what the disk was, and up to which row the rule promises.
+// A moment at which power is lost: the disk at that moment, and the last row that the rule promises.
 struct Crash {
     DiskImage disk;
     int hardened = 0;
@@ -67,7 +68,7 @@ protected:
                 "CREATE TABLE lines(number INTEGER PRIMARY KEY, filler BLOB);");
     }
 
-    // Commits rows, `full_percent` of them FULL, each through one of so many connections.
+    // Commits rows, `full_percent` percent of them FULL, each through one of `connections` connections.
     std::vector<Crash> commit_rows(int full_percent, int connections) {
         std::vector<Crash> crashes;
         PowerLossVfs vfs(dir_.path());
@@ -93,7 +94,8 @@ protected:
         return crashes;
     }
 
-    // The rows after a power loss; -1: a database that is not sound, or not the rows 1 to N.
+    // Returns the number of rows after a power loss. Returns -1 if the database is not sound, or has not the rows 1 to
+    // N.
     int rows_after(const Crash& crash) {
         const TempDir folder(memory_folder());
         crash.disk.write_survivor(folder.path(),
@@ -136,7 +138,7 @@ TEST_F(SyncRule, AFullCommitHardensTheNormalOnesOfOtherConnectionsToo) {
     expect_the_rule(3);
 }
 
-// Otherwise the two above would have shown nothing.
+// Without this test, the two above would show nothing.
 TEST_F(SyncRule, NormalCommitsAloneAreLostButTheDatabaseStaysSound) {
     std::size_t lost = 0;
     for (const Crash& crash : commit_rows(0, 1)) {

@@ -1,11 +1,12 @@
-// Goal: the optimised service is observably equal to the standard one (DESIGN §2): for any sequence of saves,
-// duplicates, forks, loads, recoveries, prunes, reopenings, second writers and failing stores both return the same
-// states, byte for byte, and what a caller gave beside a state is there (up to key order, in a quarter of the
-// sequences, in which the optimised service is told to ignore it).
+// Goal: the optimised service is observably equal to the standard one. For any sequence of saves, duplicates, forks,
+// loads, recoveries, prunes, reopenings, second writers and failing stores, both return the same states, byte for byte,
+// and everything else that a caller gave is there. In a quarter of the sequences, the optimised service is told to
+// ignore the order of keys; then the states are the same up to that order.
 // A quarter of the new states are opaque.
-// Method: one random sequence is played in two worlds that differ in the service alone, beside a model that is a map.
+// Method: plays one random sequence in two worlds, which differ only in the service, beside a model that is a map.
 // After every step both worlds must show what the model shows. A caller whose save fails tries again, as callers do.
-// Thousands of sequences on the memory store, dozens on SQLite (where reopening and a second connection are real).
+// There are thousands of sequences on the memory store, and dozens on SQLite, where reopening and a second connection
+// are real.
 
 #include <cairn/persistence.h>
 #include <cairn/retention.h>
@@ -28,7 +29,7 @@
 namespace cairn {
 namespace {
 
-/// One service over one store, a second writer beside it, and the ids that its saves returned.
+/// One service over one store, a second writer on the same store, and the ids that the saves returned.
 class World {
 public:
     using OpenStore = std::function<std::shared_ptr<Store>()>;
@@ -41,7 +42,7 @@ public:
         reopen();
     }
 
-    /// Everything in memory is lost; what the store keeps stays.
+    /// Opens the store anew. Everything in memory is lost; only what the store keeps remains.
     void reopen() {
         second_.reset();
         service_.reset();
@@ -76,7 +77,7 @@ private:
     std::unique_ptr<StatePersistence> make_service(std::shared_ptr<Store> store) {
         OptimizedOptions options;
         options.runtime = test::make_runtime(++seed_);
-        options.cache_max_size = 2;  // small, so that eviction happens; so are the chains
+        options.cache_max_size = 2;  // small, so that entries are evicted; the limits of chains are small too
         options.chain_limits = {.frames_max = 4, .bytes_always = 2000};
         options.ignore_key_order = ignores_key_order_;
         if (is_optimised_) return std::make_unique<OptimizedStatePersistence>(std::move(store), options);
@@ -93,12 +94,12 @@ private:
     std::map<std::string, std::vector<std::string>> ids_;
 };
 
-/// What a run must show: its states in the order saved, and the head.
+/// The states that a run must show, in the order in which they were saved, and its head.
 struct ModelRun {
-    std::vector<State> saved;  // by save, skipped or not; the ids of a world stand at the same index
+    std::vector<State> saved;  // one for each save, skipped or not; a world's ids have the same indexes
     State first;
     State head;
-    bool is_pruned = false;  // then some of the saved ones may be gone, others in each world
+    bool is_pruned = false;  // some saved states may be gone, and not the same ones in both worlds
 };
 
 class Differential {
@@ -138,7 +139,7 @@ private:
         optimised_.reopen();
     }
 
-    // Few distinct states, so that equal neighbours, reordered keys and same-length changes are common.
+    // Picks one of few states, so that equal neighbours, reordered keys and changes of the same length are common.
     State pick_state(const ModelRun* run) {
         if (run != nullptr && chance(0.35)) return run->head;
         const std::size_t n = below(4);
@@ -220,8 +221,8 @@ private:
         compare_head(run_id);
     }
 
-    // A save that fails is tried again by its caller; a failure must leave the head as it was, or (only if the outcome
-    // was reported as unknown) as it should have become.
+    // The caller tries a failed save again. A failure must leave the head as it was; only if the outcome was reported
+    // as unknown may the head be the new one.
     void save_in(World& world, StatePersistence& service, StatePersistenceRequest request,
                  const std::optional<Fault>& fault, std::optional<std::size_t> parent) {
         if (parent) request.parent_snapshot_id = world.ids(request.run_id)[*parent];
@@ -324,7 +325,7 @@ private:
     void recover() {
         const std::string run_id = pick_run();
         const auto run = model_.find(run_id);
-        // After a prune each world has its own first snapshot and its own targets.
+        // After a prune, each world has a different first snapshot and different targets.
         const bool is_pruned = run != model_.end() && run->second.is_pruned;
         const auto type = is_pruned ? RecoveryType::kResume : static_cast<RecoveryType>(below(3));
         const std::size_t target = run == model_.end() ? 0 : below(run->second.saved.size());

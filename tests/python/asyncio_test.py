@@ -1,8 +1,9 @@
-# Goal: many tasks, loops and cancellations at once: every save is acknowledged once, in order, and nothing hangs.
-# Method: real loops in this process, some of them in threads; a store whose saves take as long as they take.
+# Goal: with many tasks, loops and cancellations at once, every save is acknowledged once and in order, and nothing hangs.
+# Method: real loops in this process, some of them in threads, on a real store.
 
 import asyncio
 import contextlib
+import datetime
 import gc
 import sqlite3
 import threading
@@ -163,7 +164,7 @@ async def test_events_tell_saves_in_order_and_count_what_a_slow_watcher_missed(s
     quick, slow = store.events(), store.events(queue_size=3)
     for number in range(10):
         await save(service, "r", {"n": number}, agent_phase="triage")
-    with pytest.raises(cairn.CairnError):
+    with pytest.raises(cairn.InvalidArgumentError):
         await service.save_agent_state(run_id="r", thread_id="t", user_id="somebody else", state={})
     told = [await quick.__anext__() for _ in range(11)]
     assert [event.sequence for event in told] == list(range(1, 12))
@@ -196,7 +197,50 @@ async def test_a_watcher_that_is_forgotten_watches_no_more(store, service):
         break
     del events
     gc.collect()
-    assert not store._hub.is_watched
+    assert store._handle.watchers() == 0
+
+
+async def test_an_event_is_not_lost_by_a_watcher_that_was_interrupted_while_it_waited(store, service):
+    events = store.events()
+    for _ in range(3):
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(events.__anext__(), 0.001)
+    await save(service, "r", {"n": 1})
+    event = await asyncio.wait_for(events.__anext__(), 60)
+    assert event.receipt.version == 1 and event.sequence == 1 and event.type == "checkpoint"
+    assert event.state_bytes == len('{"n":1}') and event.duration >= datetime.timedelta(0)
+    assert event.time.utcoffset() == datetime.timedelta(0) and not event.is_lost
+
+
+async def test_a_save_whose_task_was_cancelled_is_told_when_it_ends(store, service):
+    events = store.events()
+    with locked():
+        task = await begun(asyncio.create_task(save(service, "r", {"n": 1})))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    event = await asyncio.wait_for(events.__anext__(), 60)
+    assert event.receipt.outcome == "persisted"
+
+
+async def test_a_queued_save_that_is_lost_is_told_again(folder):
+    opened = _cairn.open("sqlite:states.db", read_only=False, create=True, file_mode=0o600)
+    faulty = _cairn.FaultyStore(opened)
+    with cairn.Store(faulty, "sqlite:states.db") as store:
+        service = aio.OptimizedStatePersistence(store, durability="async")
+        events = store.events()
+        faulty.inject(call="commit", nth=1, error="storage_full", for_good=True, after_effect=False)
+        await save(service, "r", {"n": 1})
+        queued, lost = [await asyncio.wait_for(events.__anext__(), 60) for _ in range(2)]
+        assert queued.receipt.outcome == "queued" and not queued.is_lost
+        assert lost.is_lost and lost.receipt is None and lost.error.code == "storage_full"
+        with pytest.raises(cairn.StorageFullError):
+            await service.flush("r")
+
+
+def test_a_watcher_needs_room_for_an_event(store):
+    with pytest.raises(ValueError, match="queue_size is 0"):
+        store.events(queue_size=0)
 
 
 async def test_events_cross_from_threads_to_the_loop(store):
@@ -223,7 +267,7 @@ async def test_calls_of_one_run_that_wait_hold_up_no_other_run(store, service):
         await asyncio.gather(*blocked)
 
 
-async def test_what_takes_long_of_a_store_lets_the_loop_go_on(store, service):
+async def test_long_calls_of_a_store_let_the_loop_go_on(store, service):
     for number in range(5):
         await save(service, "r", {"n": number})
     with contextlib.closing(sqlite3.connect("states.db", isolation_level=None)) as connection:

@@ -1,5 +1,5 @@
 # Goal: a checkpoint never loses another writer's update: it is refused, or the function runs again on the new state.
-# Method: tasks, threads, processes and blocks that overlap on one run; what is there at the end against what each was told.
+# Method: tasks, threads, processes and blocks overlap on one run. At the end, the run is compared with their answers.
 
 import asyncio
 import os
@@ -154,7 +154,7 @@ def test_a_conflict_of_the_function_itself_is_not_run_again(service):
     assert calls == [1]
 
 
-def test_whoever_takes_the_risk_writes_on_top(service):
+def test_a_writer_that_takes_the_risk_writes_on_top(service):
     with cairn.checkpoint(service, **OWNER, on_conflict="rebase") as mine:
         with cairn.checkpoint(service, **OWNER) as others:
             others["theirs"] = 1
@@ -189,7 +189,7 @@ async def test_tasks_lose_no_update(kind, store):
         assert (await service.load_agent_state("r")).state == {"search": "done", "n": 20}
 
 
-def test_what_makes_no_sense_is_named(service):
+def test_an_impossible_argument_is_named(service):
     with pytest.raises(TypeError, match="a block cannot be run again: give retry= to a function"):
         with cairn.checkpoint(service, **OWNER, retry=1):
             pass

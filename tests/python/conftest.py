@@ -1,4 +1,4 @@
-"""What the tests of the Python package share."""
+"""Fixtures that the tests of the Python package share."""
 
 import os
 import pathlib
@@ -10,14 +10,14 @@ import cairn
 
 @pytest.fixture
 def true_memory():
-    """For tests that measure what this process, or one that it starts, takes."""
+    """Skips a test that measures the memory of a process where that cannot be measured."""
     if "libclang_rt" in os.environ.get("LD_PRELOAD", ""):
         pytest.skip("a sanitizer keeps what was freed, so memory says nothing")
 
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch, tmp_path):
-    """Each test has a folder of its own, and no settings but its own."""
+    """Gives each test an empty folder and no settings from outside."""
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
         if name.startswith(("CAIRN_", "OPTIMIZED_PERSISTENCE_", "ENABLE_OPTIMIZED")):
@@ -27,7 +27,7 @@ def folder(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="session")
 def program():
-    """The built command-line program (scripts/run_tests.sh names it)."""
+    """Returns the built command-line program, which scripts/run_tests.sh names."""
     path = os.environ.get("CAIRN") or pathlib.Path(__file__).parents[2] / "build/release/cairn"
     return str(path)
 

@@ -1,6 +1,7 @@
-# Goal: a store that somebody else has made cannot make Python read outside of a text: what is not a state is an error.
-# Method: texts that are no JSON, put into a store with a frame and checksums that fit; each is loaded in a process of
-# its own, whose end tells whether it lived.
+# Goal: a store that somebody else has made cannot make Python read outside of a text. A text that is no state is an
+# error.
+# Method: texts that are no JSON, in a store, with a fitting frame and checksums. Each is loaded in a process of its own,
+# whose exit tells whether it survived.
 
 import ctypes
 import os
@@ -93,7 +94,7 @@ def test_metadata_that_is_no_object_is_not_read(folder, text):
                 service.load_agent_state("r")
 
 
-def test_what_is_damaged_is_listed_with_its_damage_and_does_not_hide_the_others(folder):
+def test_a_damaged_run_is_listed_with_its_damage_and_does_not_hide_the_others(folder):
     url = f"sqlite:{folder / 'a.db'}"
     with cairn.open(url) as store:
         service = cairn.StatePersistenceService(store)

@@ -1,5 +1,5 @@
-# Goal: whatever a caller has as its `db_session` leads to the right store, and its transaction is never touched.
-# Method: real SQLAlchemy engines (aiosqlite, sqlite3, asyncpg's address only) in a folder of their own.
+# Goal: every kind of `db_session` leads to the right store, and its transaction is never touched.
+# Method: real SQLAlchemy engines (aiosqlite, sqlite3, and only the address of asyncpg) in a folder of their own.
 
 import contextlib
 import os
@@ -135,7 +135,7 @@ async def test_a_factory_is_asked_before_anything_runs():
     assert await executor.state_persistence.load_agent_state("r", db_session="sqlite:named.db") == {"n": 1}
 
 
-def test_an_executor_is_not_made_for_what_there_is_no_store_for(monkeypatch):
+def test_an_executor_is_not_made_for_something_without_a_store(monkeypatch):
     engine = create_async_engine("postgresql+asyncpg://me:secret@db.example:5433/states")
     sessions = sessionmaker(engine, class_=AsyncSession)
     for session in (sessions(), sessions, "postgresql://me:secret@db.example/states"):

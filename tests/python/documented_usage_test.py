@@ -1,10 +1,11 @@
-# Goal: code written for the documented system runs on cairn as it is, and does what that system's users were promised.
-# Method: every Python block of README.md, docs/migration.md and docs/python.md is run as it stands there, in order, with the names
-# that its reader has already (an engine, a session); then each promise by itself.
+# Goal: code written for the documented system runs on cairn unchanged, and does what that system promises its users.
+# Method: every Python block of README.md, docs/migration.md and docs/python.md runs as it stands, in order, with the
+# names that its reader already has (an engine, a session). Then each promise is tested by itself.
 
 import ast
 import asyncio
 import collections
+import contextlib
 import copy
 import dataclasses
 import datetime
@@ -16,6 +17,8 @@ import os
 import pathlib
 import pickle
 import re
+import sqlite3
+import sys
 import types
 import weakref
 
@@ -26,7 +29,7 @@ DOCUMENTATION = SOURCE.parent / "shared" / "BatchedStatePersistence.md"
 
 
 def python_blocks(page):
-    """With the line that each begins at. One that begins with a file's name is a program (tests/unit/docs_test.cpp)."""
+    """Yields a page's Python blocks with their line numbers, without programs, which begin with the name of a file."""
     text = page.read_text()
     for match in re.finditer(r"^```python\n(?!# \w+\.py)(.*?)^```", text, re.MULTILINE | re.DOTALL):
         yield text.count("\n", 0, match.start()) + 2, match.group(1)
@@ -52,7 +55,7 @@ class Result:
 
 
 class Engine:
-    """The user's own: each "agent" of the pipeline is a dict to merge, or an exception."""
+    """The user's own engine: each "agent" of the pipeline is a dict to merge, or an exception."""
 
     async def execute_pipeline(self, pipeline, context, state):
         results = []
@@ -76,7 +79,7 @@ class Watcher:
 
 @pytest.fixture
 def netra(monkeypatch, folder):
-    """The documented modules, as a process that has just started sees them."""
+    """The documented modules, as a newly started process sees them."""
     from netra_backend.app.agents.supervisor import pipeline_executor
     from netra_backend.app.core import isolated_environment
     from netra_backend.app.schemas import agent_state
@@ -165,7 +168,7 @@ def test_the_documented_package_only_re_exports():
             assert isinstance(node, ast.ImportFrom) or is_docstring or is_list, f"{path}:{node.lineno}"
 
 
-# ---- which service ----
+# ---- the choice of the service ----
 
 
 async def test_with_the_flag_off_the_executor_skips_nothing(netra):
@@ -198,7 +201,7 @@ def test_a_flag_that_cannot_be_read_is_an_error_that_names_it(netra, monkeypatch
 
 
 @pytest.mark.parametrize("flag", ["true", "false"])
-async def test_whoever_imports_the_optimised_service_has_chosen_it(netra, flag, monkeypatch):
+async def test_importing_the_optimised_service_chooses_it(netra, flag, monkeypatch):
     monkeypatch.setenv("ENABLE_OPTIMIZED_PERSISTENCE", flag)
     first = await netra.optimized.save_agent_state(request(netra), None)
     assert await netra.optimized.save_agent_state(request(netra), None) == first
@@ -263,7 +266,7 @@ async def test_the_context_of_a_thread_tells_its_runs(netra):
     assert await netra.optimized.get_thread_context() == {}
 
 
-async def test_what_the_store_cannot_save_is_answered_and_logged(netra, caplog):
+async def test_a_save_that_the_store_cannot_make_is_answered_and_logged(netra, caplog):
     await netra.optimized.save_agent_state(request(netra), None)
     taken = request(netra, state_data={"n": 2}, snapshot_id="mine")
     assert (await netra.optimized.save_agent_state(taken, None))[0]
@@ -514,7 +517,7 @@ async def test_the_owner_may_be_attributes_of_the_context(netra):
 async def test_watchers_are_told_in_order_and_their_failures_are_only_logged(netra, caplog):
     watcher = Watcher()
     await netra.PipelineExecutor(Engine(), watcher, None).execute_pipeline([{"a": 1}], {}, "r", CONTEXT)
-    told = [("thread-1", kind) for kind in ("pipeline_started", "checkpoint", "pipeline_completed")]
+    told = [("thread-1", kind) for kind in ("started", "checkpoint", "completed")]
     assert watcher.messages == told
     broken = Watcher(RuntimeError("gone"))
     results = await netra.PipelineExecutor(Engine(), broken, None).execute_pipeline([{"a": 2}], {}, "r", CONTEXT)
@@ -522,10 +525,226 @@ async def test_watchers_are_told_in_order_and_their_failures_are_only_logged(net
     assert sum("was not told" in record.message for record in caplog.records) == 3
 
 
-async def test_a_watcher_that_hangs_does_not_hold_the_pipeline_up(netra, monkeypatch, caplog):
-    from cairn.compat import executor as executor_module
+class Keeping(Watcher):
+    """Keeps the messages themselves."""
 
-    monkeypatch.setattr(executor_module, "_LAST_MESSAGES_SECONDS", 0.01)
+    async def send_to_thread(self, thread_id, message):
+        self.messages.append(message)
+
+
+def event_names():
+    """The table of events in docs/reference.md."""
+    section = (SOURCE / "docs" / "reference.md").read_text().split("\n## Events\n")[1].split("\n## ")[0]
+    return set(re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE))
+
+
+async def test_watchers_get_the_events_of_the_core(netra):
+    watcher = Keeping()
+    await netra.PipelineExecutor(Engine(), watcher, None).execute_pipeline([{"a": 1}], {}, "r", CONTEXT)
+    started, saved, completed = watcher.messages
+    common = {"run_id": "r", "thread_id": "thread-1", "user_id": "user-1"}
+    for number, event in enumerate(watcher.messages, 1):
+        assert common.items() <= event.items() and event["sequence"] == number
+        assert event["type"] in event_names()
+        assert datetime.datetime.fromisoformat(event["time"]).tzinfo is not None
+    assert saved["checkpoint_type"] == "pipeline_complete" and saved["duration_us"] >= 0
+    head = (await netra.standard.get_thread_context("thread-1"))["current_snapshot_id"]
+    assert saved["receipt"] == {"snapshot_id": head, "outcome": "persisted", "durability": "sync", "version": 1}
+    assert completed["status"] == "completed" and "error" not in completed
+
+
+async def test_watchers_are_told_how_a_run_failed(netra):
+    watcher = Keeping()
+    executor = netra.PipelineExecutor(Engine(), watcher, None)
+    await executor.execute_pipeline([{"a": 1}, Result({}, success=False)], {}, "r", CONTEXT)
+    with pytest.raises(RuntimeError, match="broken"):
+        await executor.execute_pipeline([RuntimeError("broken")], {}, "r", CONTEXT)
+    await executor.execute_pipeline([{"a": object()}], {}, "r", CONTEXT)
+    ended = [event for event in watcher.messages if event["type"] == "completed"]
+    assert [event["status"] for event in ended] == ["failed", "failed", "completed"]
+    assert "error" not in ended[0]
+    assert ended[1]["error"]["code"] == "agent_failed" and ended[1]["error"]["message"] == "broken"
+    saves = [event for event in watcher.messages if event["type"] == "checkpoint"]
+    assert [event["checkpoint_type"] for event in saves] == ["recovery", "recovery", "pipeline_complete"]
+    assert "state_data['a']" in saves[2]["error"]["message"] and "receipt" not in saves[2]
+
+
+# ---- one executor a run ----
+
+
+class Waiting(Engine):
+    """Works until it is told to go on."""
+
+    def __init__(self):
+        self.works = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.calls = 0
+
+    async def execute_pipeline(self, pipeline, context, state):
+        self.calls += 1
+        self.works.set()
+        await self.may_end.wait()
+        return await super().execute_pipeline(pipeline, context, state)
+
+
+def executing(netra, engine, watcher=None, session="sqlite:states.db", context=CONTEXT):
+    executor = netra.PipelineExecutor(engine, watcher, session)
+    return asyncio.create_task(executor.execute_pipeline([{"a": 1}], {}, "r", context))
+
+
+async def test_a_run_that_is_executed_is_refused_to_others_until_it_has_ended(netra):
+    import cairn
+
+    engine, other = Waiting(), Waiting()
+    first = executing(netra, engine)
+    await engine.works.wait()
+    with cairn.open("sqlite:states.db") as store:
+        for session in ("sqlite:states.db", store):
+            watcher = Keeping()
+            with pytest.raises(cairn.ConflictError, match='run "r" is in progress'):
+                await executing(netra, other, watcher, session)
+            assert other.calls == 0 and watcher.messages == []
+        assert (await netra.standard.save_agent_state(request(netra, run_id="other"), store))[0]
+    engine.may_end.set()
+    other.may_end.set()
+    assert (await first)[0].success and (await executing(netra, other))[0].success
+    assert await netra.standard.load_agent_state("r", db_session="sqlite:states.db") == {"a": 1}
+
+
+async def test_a_run_that_another_process_executes_is_refused(netra):
+    import cairn
+
+    program = """if True:
+        import asyncio, sys
+        from netra_backend.app.agents.supervisor.pipeline_executor import PipelineExecutor
+
+        class Engine:
+            async def execute_pipeline(self, pipeline, context, state):
+                print("works", flush=True)
+                await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+                return []
+
+        executor = PipelineExecutor(Engine(), None, "sqlite:states.db")
+        asyncio.run(executor.execute_pipeline([], {"by": "child"}, "r", {"thread_id": "thread-1", "user_id": "user-1"}))
+    """
+    place = str(pathlib.Path(cairn.__file__).parents[1])
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        program,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": place},
+    )
+    assert await child.stdout.readline() == b"works\n"
+    with pytest.raises(cairn.ConflictError, match='run "r" is in progress'):
+        await executing(netra, Engine())
+    child.kill()
+    await child.wait()
+    assert (await executing(netra, Engine()))[0].success, "whoever is gone holds nothing"
+
+
+async def test_an_execution_that_has_lost_its_run_saves_nothing_over_it(netra, caplog):
+    engine, watcher = Waiting(), Keeping()
+    task = executing(netra, engine, watcher)
+    await engine.works.wait()
+    with contextlib.closing(sqlite3.connect("states.db", isolation_level=None)) as connection:
+        assert connection.execute("UPDATE leases SET owner = 'elsewhere', epoch = epoch + 1").rowcount == 1
+    engine.may_end.set()
+    assert (await task)[0].success, "what the agents did is not lost"
+    assert await netra.standard.load_agent_state("r", db_session="sqlite:states.db") is None
+    assert [event["error"]["code"] for event in watcher.messages if event["type"] == "checkpoint"] == ["conflict"]
+    assert any(record.levelname == "ERROR" and "was not saved" in record.message for record in caplog.records)
+
+
+async def test_a_cancelled_execution_gives_its_run_up(netra):
+    engine, watcher = Waiting(), Keeping()
+    task = executing(netra, engine, watcher)
+    await engine.works.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [(event["type"], event.get("status")) for event in watcher.messages] == [
+        ("started", None),
+        ("completed", "interrupted"),
+    ]
+    assert (await executing(netra, Engine()))[0].success
+
+
+async def test_a_save_that_goes_on_after_its_task_was_cancelled_keeps_the_lease_until_it_ends(netra):
+    engine = Waiting()
+    task = executing(netra, engine)
+    await engine.works.wait()
+    with contextlib.closing(sqlite3.connect("states.db", isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        engine.may_end.set()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 60)
+    del task
+    gc.collect()
+    while await netra.standard.load_agent_state("r", db_session="sqlite:states.db") != {"a": 1}:
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("durability", ["async", "exit"])
+async def test_the_last_save_of_an_execution_is_on_disk_before_its_lease_is_given_up(netra, monkeypatch, durability):
+    import cairn
+
+    monkeypatch.setenv("CAIRN_DURABILITY", durability)
+    monkeypatch.setenv("ENABLE_OPTIMIZED_PERSISTENCE", "true")
+    watcher = Keeping()
+    await executing(netra, Engine(), watcher)
+    assert watcher.messages[1]["receipt"]["durability"] == "sync"
+    with cairn.open("sqlite:states.db", read_only=True) as store:
+        assert [info.checkpoint_type for info in store.history("r")] == ["pipeline_complete"]
+
+
+async def test_a_store_that_cannot_be_asked_stops_no_agent(netra, caplog):
+    import cairn
+    from cairn import _cairn
+
+    opened = _cairn.open("sqlite:states.db", read_only=False, create=True, file_mode=0o600)
+    faulty = _cairn.FaultyStore(opened)
+    with cairn.Store(faulty, "sqlite:states.db") as store:
+        faulty.inject(call="lease", nth=1, error="unavailable", for_good=True, after_effect=False)
+        assert (await executing(netra, Engine(), None, store))[0].success
+        assert await netra.standard.load_agent_state("r", db_session=store) == {"a": 1}
+    assert any("is executed without a lease" in record.message for record in caplog.records)
+
+
+async def test_a_stranger_holds_nobodys_run(netra, caplog):
+    await executing(netra, Engine())
+    engine, owner = Waiting(), Waiting()
+    stranger = executing(netra, engine, context={"thread_id": "thread-1", "user_id": "stranger"})
+    await engine.works.wait()
+    owner.may_end.set()
+    assert (await executing(netra, owner))[0].success
+    engine.may_end.set()
+    assert (await stranger)[0].success
+    assert sum("belongs to another thread or user" in record.message for record in caplog.records) == 2
+
+
+async def test_a_service_of_the_programs_own_is_asked_as_ever(netra):
+    class Own:
+        async def save_agent_state(self, run_id, thread_id, user_id, state, checkpoint_type, db_session):
+            self.saved = (run_id, thread_id, user_id, state, checkpoint_type)
+            return True, "own-id"
+
+    watcher = Keeping()
+    executor = netra.PipelineExecutor(Engine(), watcher, "sqlite:states.db")
+    executor.state_persistence = own = Own()
+    await executor.execute_pipeline([{"a": 1}], {}, "r", CONTEXT)
+    assert own.saved == ("r", "thread-1", "user-1", {"a": 1}, "pipeline_complete")
+    assert [event["type"] for event in watcher.messages] == ["started", "completed"], "cairn has saved nothing"
+
+
+async def test_a_watcher_that_hangs_does_not_hold_the_pipeline_up(netra, monkeypatch, caplog):
+    from cairn.compat import execution
+
+    monkeypatch.setattr(execution, "_LAST_MESSAGES_SECONDS", 0.01)
 
     class Hanging:
         async def send_to_thread(self, thread_id, message):
@@ -588,7 +807,7 @@ class Frozen:
 
 
 class Remade:
-    """As the documented system's own: a merge makes a new one, though this one could be changed."""
+    """Merges as the documented system does: a merge returns a new object, although this one could be changed."""
 
     def __init__(self, **members):
         self.__dict__.update(members)
@@ -606,7 +825,7 @@ async def executed(netra, pipeline, state, run_id="r"):
     return await netra.standard.load_agent_state(run_id)
 
 
-async def test_what_a_merge_makes_anew_is_saved_and_given_to_the_callers_state(netra):
+async def test_a_new_object_of_a_merge_is_saved_and_given_to_the_callers_state(netra):
     state = Remade(question="why")
     saved = await executed(netra, [Remade(plan="ask"), Remade(answer=42)], state)
     assert saved == vars(state) == {"question": "why", "plan": "ask", "answer": 42}
@@ -650,7 +869,7 @@ async def test_a_frozen_state_without_a_merge_is_saved_with_all_members(netra):
     assert await executed(netra, [{"a": 1}], types.MappingProxyType({"q": 1}), "r2") == {"q": 1, "a": 1}
 
 
-async def test_what_else_a_merge_returns_is_no_state(netra):
+async def test_another_result_of_a_merge_is_no_state(netra):
     class Counting:
         def __init__(self):
             self.merged = []
@@ -662,7 +881,7 @@ async def test_what_else_a_merge_returns_is_no_state(netra):
     assert await executed(netra, [Model(name="a"), Model(name="b")], Counting()) == {"merged": ["a", "b"]}
 
 
-async def test_what_was_merged_before_a_merge_raised_is_saved(netra):
+async def test_results_that_were_merged_before_a_merge_raised_are_saved(netra):
     executor = netra.PipelineExecutor(Engine(), None, None)
     with pytest.raises(AttributeError, match="answers"):
         await executor.execute_pipeline([Frozen(answers=(1,)), Model(name="b")], Frozen(), "r", CONTEXT)
@@ -670,7 +889,7 @@ async def test_what_was_merged_before_a_merge_raised_is_saved(netra):
 
 
 class SaysAnswer:
-    """What it is given as an attribute does not show in what it says."""
+    """Its `to_dict` does not show the attributes that it is given."""
 
     def __init__(self, answer):
         self._answer = answer
@@ -718,7 +937,7 @@ async def test_states_of_any_class_are_saved(netra, kind):
 
 
 class Looking(Engine):
-    """Looks for what it is told as attributes and as members, and writes there."""
+    """Looks up the values of its context as attributes and as members, and writes both."""
 
     async def execute_pipeline(self, pipeline, context, state):
         self.context = context
@@ -790,7 +1009,7 @@ async def test_a_context_can_be_copied_and_written_as_json(netra):
     assert context == {**CONTEXT, "more": 1}
 
 
-# ---- the documented face ----
+# ---- the documented interface ----
 
 
 def test_a_request_has_the_documented_defaults(netra):
@@ -923,10 +1142,6 @@ async def test_optimisations_are_switched_together(netra):
 async def test_a_state_is_finalised_and_its_watchers_are_told(netra):
     import cairn
 
-    class Keeping(Watcher):
-        async def send_to_thread(self, thread_id, message):
-            self.messages.append((thread_id, message))
-
     watcher = Keeping()
     executor = netra.PipelineExecutor(Engine(), watcher, "sqlite:states.db")
     state = types.SimpleNamespace(at=datetime.date(2030, 1, 1))
@@ -934,11 +1149,12 @@ async def test_a_state_is_finalised_and_its_watchers_are_told(netra):
     with cairn.open("sqlite:states.db", read_only=True) as store:
         (info,) = store.history("r")
     assert success and (info.snapshot_id, info.checkpoint_type) == (snapshot_id, "auto")
-    assert [(thread, message["type"]) for thread, message in watcher.messages] == [
+    assert [(message["thread_id"], message["type"]) for message in watcher.messages] == [
         ("thread-1", "checkpoint"),
         ("thread-1", "agent_completed"),
     ]
-    assert watcher.messages[-1][1]["payload"] == {
+    assert watcher.messages[0]["receipt"]["snapshot_id"] == snapshot_id
+    assert watcher.messages[-1]["payload"] == {
         "run_id": "r",
         "result": {"success": True, "output": {"at": "2030-01-01"}},
         "execution_time_ms": 0.0,
@@ -946,4 +1162,4 @@ async def test_a_state_is_finalised_and_its_watchers_are_told(netra):
     with pytest.raises(ValueError, match="context has no run_id"):
         await executor.finalize_state(state, CONTEXT)
     assert await executor.finalize_state({"a": object()}, {**CONTEXT, "run_id": "r"}) == (False, None)
-    assert watcher.messages[-1][1]["payload"]["result"]["output"] is None
+    assert watcher.messages[-1]["payload"]["result"]["output"] is None

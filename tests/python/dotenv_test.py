@@ -1,6 +1,5 @@
-"""Goal: a `.env` that is written for other programs stops none of ours, and one left behind changes nothing in production.
-
-Method: files in a folder of their own that is the working folder; what is logged is looked at.
+"""Goal: a `.env` that is written for other programs stops none of ours. One left behind changes nothing in production.
+Method: files in a folder of their own, which is the working folder. The test looks at the log.
 """
 
 import logging

@@ -1,6 +1,6 @@
-# Goal: what makes the package pleasant works as a Python engineer expects: checkpointed blocks and functions, stores for
-# tests, the program.
-# Method: each by itself, the failures too.
+# Goal: the package's conveniences work as a Python engineer expects: checkpointed blocks and functions, stores for
+# tests, and the program.
+# Method: tests each by itself, with its failures.
 
 import asyncio
 import os

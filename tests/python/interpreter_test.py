@@ -1,6 +1,6 @@
-# Goal: whoever imports the package where it cannot work is told so at once, and why.
-# Method: programs of their own: in a subinterpreter of either kind, beside an engine built for another Python, and with the
-# package imported anew.
+# Goal: importing the package where it cannot work fails at once and says why.
+# Method: programs of their own: in both kinds of subinterpreters, beside an engine built for another Python, and with
+# the package imported anew.
 
 import os
 import pathlib
@@ -78,7 +78,7 @@ def test_an_engine_that_cannot_be_loaded_tells_its_own_reason(folder):
     assert "_cairn" in run("import cairn", folder).stderr.splitlines()[-1]
 
 
-def test_what_every_python_reads_first_is_plain():
+def test_files_that_every_python_reads_first_are_plain():
     import ast
 
     for name in ("__init__.py", "_engine.py"):

@@ -1,7 +1,7 @@
-# Goal: Ctrl-C, and any signal whose handler raises, ends a call that waits at once; the call's own fate is the engine's,
-# nothing is lost or saved twice, and the service works on.
-# Method: programs of their own whose store another process has locked until it is told; the saves would wait for ten minutes,
-# so that a wait that is not ended shows as a program that does not end.
+# Goal: Ctrl-C, or any signal whose handler raises, ends a waiting call at once. The engine still decides how the call
+# ends. Nothing is lost or saved twice, and the service works on.
+# Method: programs of their own, whose store another process keeps locked. Their saves would wait for ten minutes, so a
+# wait that is not ended shows as a program that does not end.
 
 import os
 import pathlib
@@ -168,7 +168,7 @@ def test_a_program_ends_by_ctrl_c_while_the_store_is_locked(kind, with_blocks):
     assert states() in ([0], [0, 1])
 
 
-def test_what_was_acknowledged_is_committed_before_a_program_ends():
+def test_acknowledged_saves_are_committed_before_a_program_ends():
     output = run(
         """
         lock = Locked()

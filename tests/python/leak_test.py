@@ -1,6 +1,6 @@
-# Goal: saving and loading for ever takes no more memory.
-# Method: 100,000 saves and loads in a process of its own, the memory that it has after a fifth of them against the end.
-# Under a sanitizer, which keeps what was freed, 2,000 of them show that nothing that was freed is used.
+# Goal: endless saving and loading takes no more memory.
+# Method: 100,000 saves and loads in a process of its own. Its memory after a fifth of them is compared with that at the
+# end. A sanitizer keeps freed memory, so there 2,000 of them only show that no freed memory is used.
 
 import json
 import os

@@ -1,6 +1,6 @@
-# Goal: processes that fork, end early or end without closing anything neither hang nor crash, and lose nothing that was
-# acknowledged.
-# Method: each case is a program of its own, run to its end.
+# Goal: processes that fork, end early or end without closing anything neither hang nor crash. They lose no acknowledged
+# save.
+# Method: each case is a program of its own that runs to its end.
 
 import os
 import pathlib

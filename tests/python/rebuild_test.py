@@ -1,5 +1,5 @@
-# Goal: `state_type=` gives back what was saved: dataclasses and pydantic models with all that they may hold.
-# Method: a round trip through a store, and each mismatch with its place.
+# Goal: `state_type=` gives back the objects that were saved: dataclasses and pydantic models with all their contents.
+# Method: round trips through a store, and each mismatch with its place.
 
 import dataclasses
 import datetime
@@ -145,7 +145,7 @@ class Small:
         ({"n": 1, "when": "yesterday"}, "state.when: a str cannot become a"),
     ],
 )
-def test_what_does_not_fit_is_named_with_its_place(value, error):
+def test_a_value_that_does_not_fit_is_named_with_its_place(value, error):
     with pytest.raises(TypeError, match=error):
         rebuild(value, Small)
 

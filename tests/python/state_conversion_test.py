@@ -1,5 +1,5 @@
-# Goal: what Python objects become is exactly what is documented, and what has no form is refused with its place.
-# Method: differential against the json module on random documents (CAIRN_TEST_SEED replays one), every documented form,
+# Goal: Python objects become exactly the documented JSON. An object without a documented form is refused with its place.
+# Method: compares random documents with the json module (CAIRN_TEST_SEED replays one), and tests every documented form,
 # every refusal, and objects that misbehave while they are read.
 
 import base64
@@ -35,7 +35,7 @@ def text_of(state):
 
 
 def value_of(value):
-    """The text that one value becomes."""
+    """Returns the JSON text of one value."""
     return text_of({"v": value})[len('{"v":') : -1]
 
 
@@ -55,7 +55,7 @@ ALPHABETS = [
 ]
 
 
-# Where blocks of the conversion end.
+# The lengths at which blocks of the conversion end.
 EDGES = [0, 15, 16, 17, 31, 32, 33, 4095, 4096, 4097, 9000]
 
 
@@ -164,7 +164,7 @@ def test_texts_of_others_are_read_as_json_reads_them():
         _cairn.loads("[1]")
 
 
-def test_what_is_nested_deep_is_read_and_written():
+def test_deep_documents_are_read_and_written():
     nested = '{"a":[' * 511 + '{"b":{}}' + "]}" * 511
     assert text_of(_cairn.loads(nested)) == nested
     too_deep = {}
@@ -380,7 +380,7 @@ TOOL.result = [TOOL]
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_has_no_form_is_refused_with_its_place(state, kind, message):
+def test_an_object_without_a_form_is_refused_with_its_place(state, kind, message):
     with pytest.raises(kind, match=message):
         text_of(state)
 
@@ -462,7 +462,7 @@ def test_a_list_that_an_object_empties_while_it_is_read_is_saved_as_it_was():
 
 
 def test_the_garbage_collector_may_run_at_any_time():
-    """What a finalizer changes in the middle of a conversion."""
+    """A finalizer changes the state in the middle of its conversion."""
     state = {"items": [None, *[{"n": n} for n in range(50)]], "last": 1}
 
     class Loop:
@@ -512,7 +512,7 @@ def test_threads_that_change_a_state_while_it_is_read_break_nothing():
     try:
         for thread in threads:
             thread.start()
-        for _ in range(200 if "LD_PRELOAD" in os.environ else 2000):  # a sanitizer makes each change of threads dear
+        for _ in range(200 if "LD_PRELOAD" in os.environ else 2000):  # switching threads is expensive under a sanitizer
             assert set(json.loads(text_of(state))) == {"items", "members"}
     finally:
         stop.set()

@@ -1,5 +1,5 @@
-# Goal: the synchronous services work from many threads at a time, and let others run while they wait.
-# Method: threads of this process; a lock on the database file keeps a save waiting for as long as a test wants.
+# Goal: the synchronous services work from many threads at a time, and let other threads run while they wait.
+# Method: threads of this process. A lock on the database file makes a save wait for as long as a test wants.
 
 import sqlite3
 import threading

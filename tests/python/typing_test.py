@@ -1,5 +1,5 @@
-# Goal: a program that uses the package is checked by its type checker against what the package really does.
-# Method: mypy --strict over the built package and over a program; the stub of the module against the module.
+# Goal: a type checker checks a program against the package's real behaviour.
+# Method: mypy --strict over the built package and over a program. The module's stub is compared with the module.
 
 import ast
 import pathlib

@@ -21,7 +21,7 @@ thread_local bool has_armed = false;
 
 sqlite3_mem_methods engine_memory;
 
-// A fault at the end of the count, and if it is for good after it.
+// Says whether this allocation fails: the one at the end of the count, and, if the fault is for good, all after it.
 bool is_due() {
     const int before = left.fetch_sub(1);
     return before == 1 || (before < 1 && for_good);

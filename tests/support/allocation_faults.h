@@ -1,10 +1,10 @@
 #pragma once
 
-// Memory that runs out, for the program that links allocation_faults.cpp: of `operator new`, and of the SQLite engine.
+// Makes allocations of `operator new` and of the SQLite engine fail, in a program that links allocation_faults.cpp.
 
 namespace cairn::test {
 
-// ThreadSanitizer brings an `operator new` of its own, beside which no other can be linked.
+// ThreadSanitizer has its own `operator new`, and no other can be linked beside it.
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define CAIRN_TEST_NEW_CAN_FAIL 0
@@ -17,24 +17,24 @@ namespace cairn::test {
 /// Fails the n-th allocation while it is armed.
 class AllocationFaults {
 public:
-    static constexpr bool kNewCanFail = CAIRN_TEST_NEW_CAN_FAIL;  ///< Otherwise there is only `kEngine`.
+    static constexpr bool kNewCanFail = CAIRN_TEST_NEW_CAN_FAIL;  ///< If false, only `kEngine` works.
 
     enum class Where {
-        kNew,                ///< On a thread while it has a `Counting`: what the test itself allocates never fails.
-        kNewOnOtherThreads,  ///< On all threads but the one that arms it.
+        kNew,                ///< On a thread while it has a `Counting`. The test's own allocations never fail.
+        kNewOnOtherThreads,  ///< On all threads except the one that arms the fault.
         kEngine
     };
     struct Fault {
         Where where = Where::kNew;
         int nth = 1;
-        bool for_good = false;  ///< All that follow too.
+        bool for_good = false;  ///< All later allocations fail too.
     };
 
     static void arm(const Fault& fault);
     static void disarm();
     static bool struck();
 
-    /// Around the calls under test.
+    /// Counts this thread's allocations while it lives. Put it around the calls under test.
     class Counting {
     public:
         Counting();
@@ -43,7 +43,7 @@ public:
         Counting& operator=(const Counting&) = delete;
     };
 
-    /// Gives the engine its failing allocator. Before anything is opened; once a program.
+    /// Gives the engine the allocator that can fail. Call it once per program, before anything is opened.
     static void install_in_engine();
 };
 

@@ -1,6 +1,6 @@
 #pragma once
 
-// A run written by hand: the test says which frame needs which, and the states are remembered.
+// A run that a test writes frame by frame: the test chooses each frame's base, and the run remembers its states.
 
 #include "persistence/reading/chain.h"
 #include "persistence/reading/snapshot_reader.h"
@@ -27,7 +27,7 @@ public:
     ChainedRun(Store& store, std::string run_id, std::string user_id = "user")
         : store_(store), run_id_(std::move(run_id)), user_id_(std::move(user_id)) {}
 
-    /// What `version` is. Neighbours differ by a little, whole states compress badly: so a delta pays.
+    /// Returns the state of `version`. Neighbours differ by a little and whole states compress badly, so a delta pays.
     static std::string text_of(const std::string& run_id, std::int64_t version) {
         std::mt19937_64 random(std::hash<std::string>{}(run_id));
         std::string text = fmt::format(R"({{"step":{},"notes":[)", version);
@@ -35,7 +35,7 @@ public:
         return text + fmt::format(R"("{}"]}})", version * version);
     }
 
-    /// The next version, whose frame needs `base_version`'s (0: none). Throws if the store refuses it.
+    /// Commits the next version, whose frame needs that of `base_version` (0: none). Throws if the store refuses it.
     void append(std::int64_t base_version = 0, const std::function<void(SnapshotInfo&)>& adjust = nullptr) {
         const Status status = try_append(base_version, adjust);
         if (!status) throw std::runtime_error(status.error().to_string());
@@ -52,21 +52,21 @@ public:
         if (status) texts_[version] = text;
         return status;
     }
-    /// So many, each needing the one before.
+    /// Appends `length` versions, each of which needs the one before.
     void append_line(int length) {
         for (int i = 0; i < length; ++i) append(newest());
     }
 
     const std::string& run_id() const { return run_id_; }
     std::int64_t newest() const { return texts_.empty() ? 0 : texts_.rbegin()->first; }
-    /// All that was ever appended, by version.
+    /// Returns every state that was ever appended, by version.
     const std::map<std::int64_t, std::string>& texts() const { return texts_; }
 
 private:
     std::string frame(const std::string& text, std::int64_t base_version) const {
         const State state = State::parse(text).value();
         if (base_version == 0) return encode_full(state, FrameOptions{}).value().frame;
-        // No limit matters here: the caller decides.
+        // The caller decides what becomes a delta, so no limit may interfere.
         const ChainCost endless{.frames = 1, .full_frame_bytes = text.size(), .full_text_bytes = text.size()};
         const DeltaBase base{
             .state = State::parse(texts_.at(base_version)).value(), .version = base_version, .chain = endless};
@@ -83,7 +83,7 @@ private:
 
 using Versions = std::vector<std::int64_t>;
 
-/// All of a run's snapshots, the oldest first.
+/// Returns all snapshots of a run, the oldest first.
 inline std::vector<SnapshotInfo> history(Store& store, const std::string& run_id) {
     return store.history({.run_id = run_id, .order = HistoryQuery::Order::kOldestFirst, .limit = 100'000}, soon())
         .value();
@@ -95,7 +95,8 @@ inline Versions versions_in(Store& store, const std::string& run_id) {
     return versions;
 }
 
-/// What is there of the run loads to what was appended as that version, and the store finds nothing wrong.
+/// Expects that each remaining snapshot of the run loads to the state appended as that version, and that the store
+/// finds nothing wrong.
 inline void expect_intact(Store& store, const std::string& run_id) {
     for (const SnapshotInfo& info : history(store, run_id)) {
         const auto loaded =

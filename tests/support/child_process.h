@@ -1,7 +1,7 @@
 #pragma once
 
-// A second process for tests: forked, so that it runs a lambda, and joined by two pipes. Fork it before the test opens
-// a store: a store does not survive a fork.
+// A second process for tests. It is forked, so it can run a lambda, and two pipes connect it to the test. Fork it
+// before the test opens a store: a store does not survive a fork.
 
 #include <csignal>
 #include <cstdint>
@@ -15,7 +15,7 @@
 
 namespace cairn::test {
 
-/// One end of the conversation: numbers in both directions.
+/// One end of a two-way channel for numbers.
 class Channel {
 public:
     Channel(int in, int out) : in_(in), out_(out) {}
@@ -29,7 +29,7 @@ public:
     void say(std::int64_t number) const {
         if (::write(out_, &number, sizeof number) != sizeof number) std::_Exit(99);  // nobody listens any more
     }
-    /// Waits; nothing once the other side has ended.
+    /// Waits for the next number. Returns nothing once the other side has ended.
     std::optional<std::int64_t> hear() const {
         std::int64_t number = 0;
         if (::read(in_, &number, sizeof number) != sizeof number) return std::nullopt;
@@ -43,8 +43,8 @@ private:
 
 class ChildProcess {
 public:
-    /// `body(channel)` runs in the child and returns its exit code; the child ends without running destructors of the
-    /// test program.
+    /// Runs `body(channel)` in the child; it returns the exit code. The child ends without running the test program's
+    /// destructors.
     template <class Body>
     explicit ChildProcess(Body body) {
         int down[2];
@@ -71,7 +71,7 @@ public:
     const Channel& channel() const { return *channel_; }
     pid_t pid() const { return pid_; }
 
-    /// The child's exit code, or minus the signal that ended it.
+    /// Waits for the child's end. Returns its exit code, or minus the signal that ended it.
     int wait() {
         int status = 0;
         ::waitpid(std::exchange(pid_, 0), &status, 0);

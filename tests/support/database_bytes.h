@@ -1,6 +1,6 @@
 #pragma once
 
-// A store's file as another program sees it: through the engine, or byte by byte.
+// Reads and changes a store's file as another program would: through the engine, or byte by byte.
 
 #include <gtest/gtest.h>
 #include <sqlite3.h>
@@ -12,14 +12,14 @@
 
 namespace cairn::test {
 
-/// Empty if there is no such file.
+/// Returns the file's bytes, or nothing if there is no such file.
 inline std::string content_of(const std::filesystem::path& path) {
     std::ostringstream content;
     content << std::ifstream(path, std::ios::binary).rdbuf();
     return content.str();
 }
 
-/// Runs `sql` as some other program would, and closes.
+/// Opens the file as another program would, runs `sql` and closes the file.
 inline void execute(const std::filesystem::path& path, const std::string& sql) {
     sqlite3* database = nullptr;
     ASSERT_EQ(sqlite3_open(path.c_str(), &database), SQLITE_OK);
@@ -27,7 +27,7 @@ inline void execute(const std::filesystem::path& path, const std::string& sql) {
     sqlite3_close(database);
 }
 
-/// The first column of the last row that `sql` finds.
+/// Returns the first column of the last row that `sql` finds.
 inline std::string query(const std::filesystem::path& path, const std::string& sql) {
     sqlite3* database = nullptr;
     std::string answer = "no answer";

@@ -1,6 +1,6 @@
 #pragma once
 
-// Random texts and what agents, and worse, do to them.
+// Makes random texts and random edits of them, including edits that no agent would make.
 
 #include <fmt/format.h>
 
@@ -18,7 +18,7 @@ public:
 
     std::size_t below(std::size_t limit) { return limit == 0 ? 0 : static_cast<std::size_t>(engine_() % limit); }
 
-    /// Of one of the kinds that compress well, a little, and not at all.
+    /// Makes a text that compresses well, a little, or not at all.
     std::string text(std::size_t bytes) {
         switch (below(4)) {
             case 0:
@@ -30,7 +30,7 @@ public:
         }
     }
 
-    /// `base` after some inserts, deletes, moves, swaps, replaced, repeated or changed blocks.
+    /// Makes so many edits to `text`: blocks are inserted, deleted, moved, swapped, replaced, repeated or changed.
     std::string edited(std::string text, std::size_t edits) {
         for (std::size_t i = 0; i < edits; ++i) edit(text);
         return text;

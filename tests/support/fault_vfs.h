@@ -1,6 +1,6 @@
 #pragma once
 
-// A file system that fails on demand, under SQLite.
+// A file system under SQLite that fails on demand.
 
 #include "support/forwarding_vfs.h"
 
@@ -9,30 +9,31 @@
 
 namespace cairn::test {
 
-/// Threads: safe to use and to program from several threads. Nothing is synced for real: the disk is slow.
+/// Threads: safe to use and to arm from several threads. Nothing is synced for real, because the disk is slow.
 class FaultVfs final : public ForwardingVfs {
 public:
     using Operation = DiskOperation;
 
-    /// Fail the `nth` operation (from 1) of the kind with `result_code`.
+    /// Fails the `nth` operation (counted from 1) of the given kind with `result_code`.
     struct Fault {
-        std::optional<Operation> operation = {};  ///< None: of any kind.
+        std::optional<Operation> operation = {};  ///< None: an operation of any kind.
         int nth = 1;
-        int result_code = 0;        ///< 0: the code that SQLite's own VFS has for it.
-        bool for_good = false;      ///< All that follow too: with a kind, what changes the disk; without, everything.
-        bool after_effect = false;  ///< The operation is done all the same; only its caller does not learn so.
+        int result_code = 0;    ///< 0: the code that SQLite's own VFS has for it.
+        bool for_good = false;  ///< With a kind, all later changes of the disk fail too; without, all later operations.
+        bool after_effect = false;  ///< The operation is done, but its caller is told that it failed.
     };
 
     void arm(const Fault& fault);
     void disarm();
-    /// Whether the armed fault has struck, and what it struck first.
+    /// Says whether the armed fault has struck.
     bool struck() const { return struck_operation().has_value(); }
+    /// Returns the first operation that it struck.
     std::optional<Operation> struck_operation() const;
 
     int on_call(DiskCall& call) override;
 
 private:
-    // The fault that is due for the call, if one is.
+    // Returns the fault that is due for this call, if there is one.
     std::optional<Fault> next_fault(Operation operation);
 
     mutable std::mutex mutex_;

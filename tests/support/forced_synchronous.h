@@ -1,6 +1,7 @@
 #pragma once
 
-// The engine's `synchronous` setting against the will of the code under test: how a test shows that it would notice.
+// Overrides the engine's `synchronous` setting of the code under test. A test shows by it that it would notice a store
+// that does not sync.
 
 #include <sqlite3.h>
 
@@ -9,7 +10,7 @@
 
 namespace cairn::test {
 
-/// While it lives, every connection that this process opens has this setting and keeps it.
+/// While it lives, every connection that this process opens has the given setting and keeps it.
 class ForcedSynchronous {
 public:
     explicit ForcedSynchronous(const char* level) {

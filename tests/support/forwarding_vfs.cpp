@@ -8,7 +8,7 @@
 namespace cairn::test {
 namespace {
 
-// What SQLite allocates for one open file; the real VFS's file follows it in the same block.
+// The block that SQLite allocates for one open file. The real VFS's file follows it in the same block.
 struct ForwardedFile {
     sqlite3_file base;
     ForwardingVfs* vfs;
@@ -119,7 +119,7 @@ int unmap_shared_memory(sqlite3_file* file, int remove) {
     return real(file)->pMethods->xShmUnmap(real(file), remove);
 }
 
-// Version 2: without memory maps, which would go past us.
+// Version 2 has no memory maps, whose accesses this VFS would not see.
 constexpr sqlite3_io_methods kMethods{
     .iVersion = 2,
     .xClose = close_file,

@@ -1,6 +1,6 @@
 #pragma once
 
-// Texts as somebody would choose them who wants others to wait, and the measure of whether they do.
+// Texts that an attacker would choose to slow a program down, and a measure of the CPU time that they cost.
 
 #include <ctime>
 
@@ -16,8 +16,8 @@
 
 namespace cairn::test {
 
-/// Different keys of 16 bytes a bit that all have one std::hash: libstdc++'s is MurmurHash64A with a known seed, whose
-/// state after two blocks can be reached by two pairs of blocks.
+/// Makes different keys that all have the same std::hash; each bit of choice takes 16 bytes of a key. libstdc++'s hash
+/// is MurmurHash64A with a known seed, and two pairs of blocks lead to the same state after two blocks.
 class CollidingKeys {
 public:
     static std::vector<std::string> make(unsigned bits) {
@@ -63,7 +63,7 @@ private:
         return (block ^ block >> 47) * inverse();
     }
     static std::uint64_t inverse() {
-        std::uint64_t inverse = kFactor;  // Newton's way: twice as many bits are right each time
+        std::uint64_t inverse = kFactor;  // Newton's method: each round doubles the number of right bits
         for (int i = 0; i < 6; ++i) inverse *= 2 - kFactor * inverse;
         return inverse;
     }
@@ -90,21 +90,22 @@ private:
     std::vector<std::pair<std::string, std::string>> pairs_;
 };
 
-/// `{"key":value,…}`
+/// Makes `{"key":value,…}` with all of `keys`.
 inline std::string object_of(const std::vector<std::string>& keys, const std::string& value) {
     std::string text;
     for (const std::string& key : keys) text += (text.empty() ? "{\"" : ",\"") + key + "\":" + value;
     return text + "}";
 }
 
-/// `{"a":{"a": … }}` around a value.
+/// Makes `{"a":{"a": … }}` around `innermost`.
 inline std::string nested_objects(std::size_t depth, const std::string& innermost) {
     std::string text;
     for (std::size_t i = 0; i < depth; ++i) text += R"({"a":)";
     return text + innermost + std::string(depth, '}');
 }
 
-/// What the work costs this thread, the cheapest of three times: what else the machine does is not in it.
+/// Returns the CPU time that the work costs this thread, the least of three runs. Other load of the machine is not
+/// included.
 template <class Work>
 double seconds_of_cpu(const Work& work) {
     const auto now = [] {

@@ -1,10 +1,10 @@
-// A library to preload (LD_PRELOAD) into programs that a test starts: it makes system calls on some files fail at
-// random, before or after their effect, as a disk does that is full, dying or at the other end of a network.
+// A library that a test preloads (LD_PRELOAD) into the programs that it starts. It makes system calls on some files
+// fail at random, before or after their effect, like a disk that is full, dying or on a network.
 //
-//   IO_FAULTS_MATCH     what the path of a file contains whose calls may fail; none: nothing fails
-//   IO_FAULTS_RATE      how many of 10,000 calls fail
-//   IO_FAULTS_SKIP      how many calls go well first
-//   IO_FAULTS_SEED      replays it, as far as threads allow
+//   IO_FAULTS_MATCH     calls may fail on files whose path contains this text; if it is not set, nothing fails
+//   IO_FAULTS_RATE      the number of calls that fail, of 10,000
+//   IO_FAULTS_SKIP      the number of calls that succeed first
+//   IO_FAULTS_SEED      the seed that replays the failures, as far as threads allow
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -77,7 +77,7 @@ Function real(const char* name) {
 
 extern "C" {
 
-// Half of the writes that fail have written a part.
+// Half of the failing writes have written a part.
 ssize_t pwrite64(int descriptor, const void* bytes, size_t count, off64_t offset) {
     static const auto next = real<ssize_t (*)(int, const void*, size_t, off64_t)>("pwrite64");
     if (!fails(descriptor, 1)) return next(descriptor, bytes, count, offset);

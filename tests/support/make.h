@@ -1,7 +1,7 @@
 #pragma once
 
-// Requests, snapshots and a runtime for tests: only what a test cares about is given, the rest is filled in and the
-// same at every run.
+// Makes requests, snapshots and a runtime for tests. A test gives only what it is about; the rest is filled in, the
+// same in every run.
 
 #include <cairn/persistence.h>
 #include <cairn/runtime.h>
@@ -28,11 +28,11 @@
 
 namespace cairn::test {
 
-/// 2026-01-02T03:04:05Z, when the tests' world begins.
+/// The start of time in tests: 2026-01-02T03:04:05Z.
 inline constexpr Timestamp kEpoch{std::chrono::sys_days{std::chrono::year{2026} / 1 / 2} + std::chrono::hours{3} +
                                   std::chrono::minutes{4} + std::chrono::seconds{5}};
 
-/// A clock that only moves by itself one `step` at each look, and where `set` puts it.
+/// A clock that moves on by one `step` each time it is read, and that `set` can set.
 class StepClock final : public Clock {
 public:
     explicit StepClock(std::chrono::microseconds step = std::chrono::milliseconds(1), Timestamp start = kEpoch)
@@ -46,7 +46,7 @@ private:
     std::atomic<std::int64_t> now_;
 };
 
-/// The same bytes for the same seed.
+/// A source of random bytes that are the same for the same seed.
 class SeededRandom final : public RandomSource {
 public:
     explicit SeededRandom(std::uint64_t seed = 1) : engine_(seed) {}
@@ -61,7 +61,7 @@ private:
     std::mt19937_64 engine_;
 };
 
-/// Nothing in it depends on the day or the machine.
+/// Makes a runtime that depends neither on the day nor on the machine.
 inline Runtime make_runtime(std::uint64_t seed = 1, LogSink log = nullptr) {
     return {
         .clock = std::make_shared<StepClock>(), .random = std::make_shared<SeededRandom>(seed), .log = std::move(log)};
@@ -72,8 +72,8 @@ inline Deadline soon() {
     return std::chrono::steady_clock::now() + std::chrono::seconds(60);
 }
 
-/// `version` of a run, grown from the version before it, with id "<run_id>-<version>". `text` is framed uncompressed,
-/// as the standard service does.
+/// Makes version `version` of a run, with the version before it as parent and the id "<run_id>-<version>". `text` is
+/// framed uncompressed, as the standard service does.
 inline Snapshot make_snapshot(std::string run_id, std::int64_t version, std::string_view text = R"({"step":1})") {
     const Checksum checksum = Checksum::of(text);
     Snapshot snapshot;
@@ -91,20 +91,20 @@ inline Snapshot make_snapshot(std::string run_id, std::int64_t version, std::str
     return snapshot;
 }
 
-/// `snapshot` on top of the version before it.
+/// Makes a write of `snapshot` that expects the version before it as the head.
 inline SnapshotWrite make_write(Snapshot snapshot) {
     const std::int64_t expected = snapshot.info.version - 1;
     return {.snapshot = std::move(snapshot), .expected_version = expected};
 }
 
-/// A batch of that one write.
+/// Makes a batch of this one write.
 inline RunBatch make_batch(Snapshot snapshot) {
     RunBatch batch{.run_id = snapshot.info.run_id};
     batch.writes.push_back(make_write(std::move(snapshot)));
     return batch;
 }
 
-/// The writes as one batch a run, in the order in which the runs come.
+/// Groups the writes into one batch per run, in the order in which the runs first occur.
 inline std::vector<RunBatch> batches_of(std::vector<SnapshotWrite> writes) {
     std::vector<RunBatch> batches;
     for (SnapshotWrite& write : writes) {
@@ -116,12 +116,12 @@ inline std::vector<RunBatch> batches_of(std::vector<SnapshotWrite> writes) {
     return batches;
 }
 
-/// The deletion of a whole run.
+/// Makes a batch that deletes a whole run.
 inline RunBatch make_run_deletion(std::string run_id) {
     return {.run_id = std::move(run_id), .run_deletion = RunDeletion{}};
 }
 
-/// Commits several; the first error of any of them.
+/// Commits several batches. Returns the first error of any of them.
 inline Status commit_all(Store& store, const std::vector<RunBatch>& batches, Deadline deadline) {
     Result<std::vector<Status>> answers = store.commit(batches, deadline);
     if (!answers) return std::unexpected(answers.error());
@@ -131,7 +131,7 @@ inline Status commit_all(Store& store, const std::vector<RunBatch>& batches, Dea
     return {};
 }
 
-/// A save of `text` (any JSON object) by thread "thread" of user "user".
+/// Makes a request to save `text` (any JSON object) for thread "thread" of user "user".
 inline StatePersistenceRequest make_request(std::string run_id, std::string_view text = R"({"step":1})",
                                             CheckpointType type = CheckpointType::kAuto) {
     StatePersistenceRequest request;

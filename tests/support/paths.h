@@ -1,7 +1,7 @@
 #pragma once
 
-// Where the tests find the checkout and the built program. The paths stand in one small source file, so that a test's
-// object is the same in every checkout and the compiler cache serves it.
+// The places of the checkout and of the built program. The paths stand in one small source file, so a test's object is
+// the same in every checkout and the compiler cache can serve it.
 
 #include <filesystem>
 #include <string>

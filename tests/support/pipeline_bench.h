@@ -1,6 +1,6 @@
 #pragma once
 
-// Pipelines of small agents over a memory store, and a journal of what ran.
+// Runs pipelines of small agents over a memory store and keeps a journal of the steps that ran.
 
 #include <cairn/faulty_store.h>
 #include "store/memory/memory_store.h"
@@ -21,7 +21,7 @@
 
 namespace cairn::test {
 
-/// Which steps ran, with the numbers of their attempts.
+/// Records the steps that ran, with the numbers of their attempts.
 class Journal {
 public:
     void note(const AgentCall& call) {
@@ -50,7 +50,7 @@ private:
     std::vector<std::string> order_;
 };
 
-/// Keeps events as they come.
+/// Records events in the order in which they arrive.
 class EventRecorder final : public EventSink {
 public:
     void on_event(const PipelineEvent& event) override {
@@ -61,7 +61,7 @@ public:
         const std::lock_guard lock(mutex_);
         return events_;
     }
-    /// "step_started a", "checkpoint intermediate", …
+    /// Returns a line for each event: "step_started a", "checkpoint intermediate", …
     std::vector<std::string> summary() const {
         std::vector<std::string> lines;
         const std::vector<PipelineEvent> all = events();
@@ -80,19 +80,19 @@ private:
     std::vector<PipelineEvent> events_;
 };
 
-/// The state with one member set to a JSON value.
+/// Returns the state with one member set to a JSON value.
 inline State with_member(const State& state, const std::string& key, const nlohmann::ordered_json& value) {
     auto document = state_to_json<nlohmann::ordered_json>(state).value();
     document[key] = value;
     return state_from_json(document).value();
 }
 
-/// One step alone.
+/// Makes a stage of one step.
 inline Stage alone(std::string step, std::string agent = "note") {
     return {.steps = {{.name = std::move(step), .agent = std::move(agent)}}};
 }
 
-/// Several steps at the same time.
+/// Makes a stage of several steps, which run at the same time.
 inline Stage together(const std::vector<std::string>& steps, const std::string& agent = "note") {
     Stage stage;
     for (const std::string& step : steps) stage.steps.push_back({.name = step, .agent = agent});
@@ -108,7 +108,7 @@ public:
         });
     }
 
-    /// An agent that is noted in the journal before it does anything.
+    /// Adds an agent. Each call is noted in the journal before the agent does anything.
     void add(const std::string& name, Agent agent) {
         EXPECT_TRUE(
             engine->add_agent(name, [this, agent = std::move(agent)](const State& state, const AgentCall& call) {
@@ -116,7 +116,7 @@ public:
                 return agent(state, call);
             }));
     }
-    /// One that fails as long as `is_broken`.
+    /// Adds an agent that fails as long as `is_broken`.
     void add_breakable(const std::string& name) {
         add(name, [this](const State& state, const AgentCall& call) -> Result<State> {
             if (is_broken) return fail(ErrorCode::kInvalidArgument, "broken on purpose");
@@ -124,14 +124,14 @@ public:
         });
     }
 
-    /// As a process of its own would be: with a service and a cache of its own.
+    /// Makes an executor with its own service and cache, as another process would have.
     std::unique_ptr<PipelineExecutor> executor(std::shared_ptr<EventSink> sink = nullptr) {
         return std::make_unique<PipelineExecutor>(engine, std::move(sink), store, options);
     }
     Result<PipelineResult> execute(const Pipeline& pipeline, const std::string& run_id = "run") {
         return executor()->execute_pipeline(pipeline, input, run_id, context);
     }
-    /// That begins, and ends without an error of its own.
+    /// Executes the pipeline. Expects that it begins, and that it ends without an error.
     PipelineResult complete(const Pipeline& pipeline, const std::string& run_id = "run") {
         Result<PipelineResult> result = execute(pipeline, run_id);
         if (!result) {

@@ -20,7 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The one that lives. Only one at a time: it is the default VFS.
+// The one instance that exists. There can be only one, because it is the default VFS.
 std::atomic<PowerLossVfs*> current = nullptr;
 
 std::optional<std::uint64_t> id_of(const fs::path& path) {
@@ -39,8 +39,8 @@ void write_at(std::string& content, std::size_t offset, std::string_view bytes) 
     content.replace(offset, bytes.size(), bytes);
 }
 
-// What becomes of the sectors of one folder. Every loss leans to one side: with even chances for all of many sectors,
-// "all of it" and "none of it" would never come up.
+// Decides what becomes of each sector of one folder. Every loss favours one outcome: with even chances for many
+// sectors, "all of it" and "none of it" would never come up.
 class Fate {
 public:
     explicit Fate(const DiskImage::Loss& loss) : random_(loss.seed), sector_bytes_(loss.sector_bytes) {
@@ -69,7 +69,7 @@ private:
         if (is_kept()) write_at(content, offset, bytes);
     }
 
-    // Torn: the first bytes are the new ones. Otherwise rubbish.
+    // Half of the time the write is torn: only its first bytes are new. Otherwise its bytes are rubbish.
     void garble(std::string& content, std::size_t offset, std::string_view bytes) {
         if (random_() % 2 == 0) return write_at(content, offset, bytes.substr(0, random_() % bytes.size()));
         std::string rubbish(bytes);
@@ -133,7 +133,7 @@ void PowerLossVfs::ignore_syncs(bool ignored) {
     ignores_syncs_ = ignored;
 }
 
-// Syncs come by `on_sync`.
+// Syncs arrive through `on_sync`.
 int PowerLossVfs::on_call(DiskCall& call) {
     const DiskOperation operation = call.operation;
     const bool opens = operation == DiskOperation::kOpen;
@@ -168,7 +168,7 @@ void PowerLossVfs::note_opened(const DiskCall& call) {
     *call.note = id;
     if (disk_.files_.contains(id)) return;
     disk_.files_[id];
-    // Such a descriptor gives no lock of the file up when it is closed, as any other would.
+    // Closing a descriptor of this kind (O_PATH) releases no lock of the file; closing any other would.
     pins_.push_back(::open(call.path, O_PATH | O_CLOEXEC));
 }
 
@@ -214,7 +214,7 @@ DiskImage PowerLossVfs::take() const {
     return image;
 }
 
-// Of files that were opened by this VFS, which the shared memory beside a database is not.
+// Lists the files that were opened through this VFS. The shared memory beside a database is not one of them.
 DiskImage::Names PowerLossVfs::list_names() const {
     DiskImage::Names names;
     for (const auto& entry : fs::directory_iterator(folder_)) {

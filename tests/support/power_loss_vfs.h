@@ -1,10 +1,10 @@
 #pragma once
 
-// A machine that loses power, under SQLite: remembers what of a folder has reached the disk for certain and what was
-// only written, and makes the folders that could be found after the power is back.
+// Simulates power loss under SQLite. It records what of a folder has certainly reached the disk and what was only
+// written, and makes the folders that could be found once the power is back.
 //
-// A program that links this defines `fsync` and `fdatasync`: so it learns of every sync, of files and of folders, by
-// the engine and by the library, and none of them reaches the real disk, which is slow.
+// A program that links this defines `fsync` and `fdatasync`. So every sync of a file or a folder is seen, whether the
+// engine or the library makes it. None of them reaches the real disk, which is slow.
 
 #include "support/forwarding_vfs.h"
 
@@ -20,24 +20,24 @@
 
 namespace cairn::test {
 
-/// What has happened to the files of one folder, as far as it matters after power loss. A value.
+/// A record of what has happened to the files of one folder, as far as it matters after power loss. It is a value.
 class DiskImage {
 public:
-    /// How a disk may treat what was written and not synced. A sector is what it writes or loses as a whole.
+    /// The way in which a disk treats bytes that were written and not synced. It writes or loses whole sectors.
     struct Loss {
         std::uint64_t seed = 0;
         std::size_t sector_bytes = 512;
     };
 
-    /// Makes a folder as it could be found: of each file what was synced last, and of each sector written since then
-    /// the old bytes, the new ones, some of both, or rubbish; of bytes in a sector that were not written, the old ones
-    /// (SQLite relies on that too: "powersafe overwrite"). A file that was made, deleted or named since its folder was
-    /// synced may be there or not. What was only in memory (-shm) is gone.
+    /// Makes a folder as it could be found after the loss. A file has what was synced last. A sector that was written
+    /// since then has the old bytes, the new ones, some of both, or rubbish. Bytes of such a sector that were not
+    /// written are the old ones; SQLite relies on that too ("powersafe overwrite"). A file that was made, deleted or
+    /// renamed since its folder was synced may be there or not. A file that was only in memory (-shm) is gone.
     void write_survivor(const std::filesystem::path& folder, const Loss& loss) const;
 
 private:
     friend class PowerLossVfs;
-    using FileId = std::uint64_t;  // of the file system, whatever the file is called
+    using FileId = std::uint64_t;  // of the file system; it stays when the file is renamed
 
     struct Change {
         std::size_t offset = 0;
@@ -54,30 +54,30 @@ private:
     Names names_;
 };
 
-/// Watches one folder, whose content is taken to be on disk when it begins. Other folders are let pass.
-/// Threads: safe to use from several.
+/// Watches one folder. Its content counts as on disk at the start. Other folders are not watched.
+/// Threads: safe to use from several threads.
 class PowerLossVfs final : public ForwardingVfs {
 public:
     explicit PowerLossVfs(std::filesystem::path folder);
     ~PowerLossVfs() override;
 
-    /// When power may be lost: right before a change or a sync, and right after a sync.
+    /// A moment at which power may be lost: right before a change or a sync, or right after a sync.
     struct Moment {
         DiskOperation operation;
         bool is_after = false;
         std::string file;  ///< Its name; empty: the folder.
     };
-    /// Gives the disk as it is at that moment.
+    /// Returns the disk as it is at that moment.
     using Take = std::function<DiskImage()>;
-    /// Told of each moment, on the thread that causes it, while every other thread's changes wait.
+    /// Called for each moment, on the thread that causes it. Changes by other threads wait meanwhile.
     using Watcher = std::function<void(const Moment&, const Take&)>;
     void watch(Watcher watcher);
 
-    /// A disk that says "done" and does nothing.
+    /// Makes the disk answer a sync with "done" without syncing.
     void ignore_syncs(bool ignored);
 
     int on_call(DiskCall& call) override;
-    /// What `fsync` does in this program.
+    /// The implementation of `fsync` and `fdatasync` in this program.
     static int on_sync(int descriptor);
 
 private:

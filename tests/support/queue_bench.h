@@ -1,7 +1,7 @@
 #pragma once
 
 // A service over a memory store whose commits can be held up, so that a test decides what is queued when a batch is
-// made. What is in `inner` is "on disk".
+// made. The inner store, `inner`, stands for the disk.
 
 #include <cairn/faulty_store.h>
 #include "store/memory/memory_store.h"
@@ -27,7 +27,7 @@
 
 namespace cairn::test {
 
-/// Holds commits up while it is closed, and remembers what they held.
+/// Holds up commits while it is closed, and records what they consist of.
 class Gate {
 public:
     void close() {
@@ -49,13 +49,13 @@ public:
         changed_.wait(lock, [&] { return !is_closed_; });
         --waiting_;
     }
-    /// Until so many commits stand before it.
+    /// Waits until so many commits are held up.
     void await(std::size_t commits) {
         std::unique_lock lock(mutex_);
         EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(60), [&] { return waiting_ >= commits; }))
             << "no commit was begun";
     }
-    /// The runs that each commit so far wrote to.
+    /// Returns, for each commit so far, the runs that it wrote to.
     std::vector<std::vector<std::string>> batches() const {
         const std::lock_guard lock(mutex_);
         return batches_;
@@ -77,7 +77,7 @@ inline std::string step_text(std::int64_t step) {
     return fmt::format(R"({{"step":{}}})", step);
 }
 
-/// Save number `step` of a run.
+/// Makes a request for save number `step` of a run.
 inline StatePersistenceRequest make_step(std::string run_id, std::int64_t step,
                                          std::optional<Durability> durability = {}) {
     StatePersistenceRequest request = make_request(std::move(run_id), step_text(step));
@@ -88,10 +88,10 @@ inline StatePersistenceRequest make_step(std::string run_id, std::int64_t step,
 class QueueBench {
 public:
     QueueBench() {
-        // However slow the machine is, no limit of time is reached that a test does not set.
+        // Even on a slow machine, no time limit may be reached that the test has not set.
         options.timeout = std::chrono::minutes(10);
         options.queue_limits.age_max = std::chrono::minutes(10);
-        store->set_commits_at_once(1);  // so that what comes meanwhile is committed together
+        store->set_commits_at_once(1);  // so that the saves that arrive meanwhile are committed together
         store->before_commit([this](std::span<const RunBatch> commit) { gate.pass(commit); });
     }
     ~QueueBench() { gate.open(); }
@@ -107,7 +107,7 @@ public:
     }
     void destroy_service() { service_.reset(); }
 
-    /// Closes the gate and has a save of the run "blocker" stand before it: what comes now is queued behind.
+    /// Closes the gate and makes a save of the run "blocker" wait at it. Later saves are queued behind that one.
     void hold_up() {
         gate.close();
         blocker_ = in_background(make_step("blocker", ++blockers_, Durability::kSync));
@@ -128,7 +128,7 @@ public:
         return eventually([&] { return service().get_cache_stats().queue_size >= saves; });
     }
 
-    /// What is on disk of the run: the states' texts, the oldest first.
+    /// Returns the texts of the run's states that are on disk, the oldest first.
     std::vector<std::string> on_disk(const std::string& run_id) {
         StatePersistenceService reader(inner);
         std::vector<std::string> texts;
@@ -149,7 +149,7 @@ public:
     std::shared_ptr<Store> inner = make_memory_store();
     std::shared_ptr<FaultyStore> store = std::make_shared<FaultyStore>(inner);
     Gate gate;
-    OptimizedOptions options;  ///< Of the service, until it is first used.
+    OptimizedOptions options;  ///< For the service. Change them before it is first used.
 
 private:
     std::unique_ptr<OptimizedStatePersistence> service_;

@@ -64,7 +64,7 @@ std::vector<char*> as_pointers(std::vector<std::string>& texts) {
     return pointers;
 }
 
-// Everything is prepared before the fork: the child of a threaded process may not allocate.
+// Everything is prepared before the fork, because the child of a process with threads must not allocate.
 pid_t start(const std::string& program, const std::vector<std::string>& arguments, const ProgramOptions& options,
             const Pipe& input, const Pipe& output, const Pipe& errors) {
     std::vector<std::string> words{program};
@@ -89,7 +89,7 @@ pid_t start(const std::string& program, const std::vector<std::string>& argument
 void feed(Pipe& input, std::string_view& rest) {
     const ssize_t written = write(input.write_end, rest.data(), rest.size());
     if (written > 0) rest.remove_prefix(static_cast<std::size_t>(written));
-    const bool broken = written < 0 && errno != EAGAIN && errno != EINTR;  // the child stopped reading: its right
+    const bool broken = written < 0 && errno != EAGAIN && errno != EINTR;  // the child may stop reading
     if (rest.empty() || broken) Pipe::close_end(input.write_end);
 }
 

@@ -8,7 +8,8 @@
 
 namespace cairn::test {
 
-/// How to run a child. Its environment is this process's without every variable that cairn reads, plus `environment`.
+/// Options for running a child. Its environment is this process's, without the variables that cairn reads, plus
+/// `environment`.
 struct ProgramOptions {
     std::string_view standard_input = {};
     std::map<std::string, std::string> environment = {};
@@ -21,8 +22,8 @@ struct ProgramResult {
     std::string errors;  ///< Standard error.
 };
 
-/// Runs `program` (found in PATH unless it has a slash) with `arguments` and waits for its end. Pipes are served
-/// together, so neither side can block the other. Throws std::runtime_error if it cannot be started.
+/// Runs `program` (looked up in PATH unless it has a slash) with `arguments` and waits for its end. Its pipes are
+/// served together, so neither side can block the other. Throws std::runtime_error if it cannot be started.
 ProgramResult run_program(const std::string& program, const std::vector<std::string>& arguments,
                           const ProgramOptions& options = {});
 

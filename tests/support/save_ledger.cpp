@@ -31,12 +31,12 @@ std::optional<std::size_t> index_of(const std::string& run_id, std::string_view 
     return index;
 }
 
-// Whether the state is the one before once more, which a save may skip.
+// Says whether the state repeats the one before. A save may skip such a state.
 bool is_repeated(std::size_t index) {
     return index % 7 == 6;
 }
 
-// Neighbours differ by a little, so that deltas pay; some are of several pages, and some are equal.
+// Neighbours differ by a little, so deltas pay. Some states take several pages, and some are equal.
 std::string text_of(const std::string& run_id, std::size_t index) {
     std::mt19937_64 random(std::hash<std::string>{}(run_id));
     const std::size_t step = is_repeated(index) ? index - 1 : index;
@@ -50,7 +50,7 @@ bool nothing_is_known_after(ErrorCode code) {
     return code == ErrorCode::kOutcomeUnknown || code == ErrorCode::kInternal;
 }
 
-// One run of a store against what was promised of it.
+// Compares one run of a store with what was promised of it.
 class RunAudit {
 public:
     RunAudit(Store& store, const std::string& run_id, const std::vector<Told>& promised, const Expectation& expectation)

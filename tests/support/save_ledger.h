@@ -1,6 +1,6 @@
 #pragma once
 
-// What a test asked to be saved and what it was told about it: what a store must hold after a crash.
+// Records the saves that a test asks for and the answers that it gets. A store must hold these promises after a crash.
 
 #include <cairn/error.h>
 #include <cairn/persistence.h>
@@ -16,29 +16,30 @@
 
 namespace cairn::test {
 
-/// What is known of one save.
+/// The answer to one save.
 enum class Told : std::uint8_t {
-    kNothing,  ///< Asked for, not answered, or answered with kOutcomeUnknown or kInternal: it may be there or not.
-    kQueued,   ///< Acknowledged without being on disk.
-    kDurable,  ///< Acknowledged as being on disk: it must be there.
-    kAbsent    ///< Refused, skipped, or lost for good: it must not be there.
+    kNothing,  ///< Not answered, or answered with kOutcomeUnknown or kInternal: the save may be there or not.
+    kQueued,   ///< Acknowledged before it is on disk.
+    kDurable,  ///< Acknowledged as on disk: the save must be there.
+    kAbsent    ///< Refused, skipped, or lost for good: the save must not be there.
 };
 
-/// By run, in the order in which they were asked for. A value: a copy is what was known at a moment.
+/// The saves of each run, in the order in which they were asked for. A value: a copy is what was known at a moment.
 using Promises = std::map<std::string, std::vector<Told>>;
 
-/// Threads: safe to use from several, each with runs of its own.
+/// Threads: safe to use from several threads if each has its own runs.
 class SaveLedger {
 public:
     SaveLedger() = default;
-    /// Goes on where another ledger's store was found to be.
+    /// Continues from the state in which another ledger's store was found.
     explicit SaveLedger(Promises promises) : promises_(std::move(promises)) {}
 
-    /// The run's next state, under an id that tells its text. Each seventh is the one before once more.
+    /// Makes a request for the run's next state, under an id that tells its text. Every seventh state repeats the one
+    /// before.
     StatePersistenceRequest ask(const std::string& run_id, CheckpointType type = {});
-    /// What the save of `request` ended with.
+    /// Records the result of the save of `request`.
     void tell(const StatePersistenceRequest& request, const Result<Receipt>& result);
-    /// Everything that is queued is on disk; a failure: nobody knows.
+    /// Records the result of a flush. Success: everything queued is on disk. Failure: nothing is known of it.
     void tell_flushed(const std::string& run_id, const Status& status);
 
     Promises promises() const;
@@ -48,16 +49,16 @@ private:
     Promises promises_;  // guarded by mutex_
 };
 
-/// What a store is held to.
+/// The rules that a store is held to.
 struct Expectation {
-    /// Of what was not promised, at most the newest saves of each run are missing.
+    /// Among the saves that were not promised, only the newest of each run may be missing.
     bool losses_are_a_suffix = true;
-    /// Of these runs a durable save may also be missing if so many newer ones are there: they were pruned.
+    /// These runs were pruned to so many saves: a durable one may be missing if that many newer ones are there.
     std::map<std::string, std::size_t> pruned_to = {};
 };
 
-/// Finds out whether `store` keeps `promises`: everything in it loads exactly and was asked for, `check_deep` is clean,
-/// no promise is broken. Returns what is wrong, in sentences; empty: nothing. `found` is told what is there.
+/// Checks that `store` keeps `promises`: everything in it loads exactly and was asked for, `check_deep` finds nothing,
+/// and no promise is broken. Returns what is wrong, in sentences, or nothing. Writes what is there to `found`.
 std::string broken_promises(Store& store, const Promises& promises, const Expectation& expectation = {},
                             Promises* found = nullptr);
 

@@ -6,7 +6,7 @@
 
 namespace cairn::test {
 
-/// How often a random test repeats itself: `rounds` times, or for CAIRN_SOAK_SECONDS if that is set.
+/// Repeats a random test `rounds` times, or for CAIRN_SOAK_SECONDS if that is set.
 class Soak {
 public:
     explicit Soak(std::uint64_t rounds) : rounds_wanted_(rounds) {
@@ -15,13 +15,13 @@ public:
         }
     }
 
-    /// Whether there is another round.
+    /// Says whether there is another round, and begins it.
     bool next() {
         const bool go_on = is_soaking() ? std::chrono::steady_clock::now() < until_ : rounds_ < rounds_wanted_;
         rounds_ += go_on ? 1 : 0;
         return go_on;
     }
-    /// Rounds begun.
+    /// Returns the number of rounds begun.
     std::uint64_t rounds() const { return rounds_; }
     bool is_soaking() const { return until_ != std::chrono::steady_clock::time_point(); }
 

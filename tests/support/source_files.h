@@ -1,6 +1,6 @@
 #pragma once
 
-// Reads the project's own sources and documents, for the tests that check a rule on them.
+// Reads the project's own sources and documents, for tests that check rules on them.
 
 #include "support/paths.h"
 
@@ -35,7 +35,7 @@ inline std::vector<std::string> lines_of(std::string_view text) {
     return lines;
 }
 
-/// Files below a folder of the project with one of these suffixes, relative to the project, sorted.
+/// Returns the files below a folder of the project that have one of these suffixes: relative to the project, sorted.
 inline std::vector<std::string> files_below(std::string_view folder, const std::vector<std::string_view>& suffixes) {
     std::vector<std::string> found;
     for (const auto& item : std::filesystem::recursive_directory_iterator(project_path(folder))) {

@@ -1,7 +1,7 @@
 #pragma once
 
-// A process that dies at a chosen step of its writing: right before the n-th call by which the SQLite engine would have
-// changed a file.
+// A process that dies at a chosen step of its writing: right before the n-th call with which the SQLite engine would
+// change a file.
 
 #include "support/child_process.h"
 
@@ -15,7 +15,7 @@
 
 namespace cairn::test {
 
-/// In the child alone: what the engine calls instead of the system.
+/// The functions that the engine calls instead of the system's, in the child only.
 struct StepKiller {
     static inline int steps_left = 0;
 
@@ -46,8 +46,8 @@ struct StepKiller {
     }
 };
 
-/// Runs `body` in a child that dies once it has made `steps` steps. Whether it died: otherwise it ended before that,
-/// and `body` must have returned true.
+/// Runs `body` in a child that dies after `steps` steps. Returns true if it died. Otherwise it ended before that, and
+/// `body` must have returned true.
 template <class Body>
 bool is_killed_at(int steps, Body body) {
     ChildProcess child([&](const Channel&) {

@@ -9,12 +9,14 @@
 
 namespace cairn::test {
 
-/// Where files are in memory, for tests that make thousands of folders and need no disk; else as TempDir's.
+/// Returns a folder whose files are in memory, if there is one, or else the default folder of TempDir. It is for tests
+/// that make thousands of folders and need no disk.
 inline std::filesystem::path memory_folder() {
     return ::access("/dev/shm", W_OK) == 0 ? "/dev/shm" : std::filesystem::temp_directory_path();
 }
 
-/// A folder of its own, removed with the object. On the disk that TMPDIR names, else /tmp; or in `parent`.
+/// A new folder that is removed with the object. It is in `parent`; by default in TMPDIR, or in /tmp if that is not
+/// set.
 class TempDir {
 public:
     explicit TempDir(const std::filesystem::path& parent = std::filesystem::temp_directory_path()) {

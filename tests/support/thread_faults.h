@@ -1,6 +1,6 @@
 #pragma once
 
-// A machine that has no thread left, for the one file of a program that includes this.
+// Simulates a machine that has no thread left. Only one file of a program may include this.
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -22,15 +22,15 @@
 
 namespace cairn::test {
 
-/// The thread with this number cannot be had, once.
+/// The number of thread creations until one fails, once.
 inline std::atomic<int> threads_until_failure = std::numeric_limits<int>::max();
-/// False: no thread can be had.
+/// If false, no thread can be created.
 inline std::atomic<bool> machine_has_threads = true;
 
 }  // namespace cairn::test
 
 #if CAIRN_TEST_HAS_OWN_THREADS
-// Stands before the system's.
+// Replaces the system's function.
 extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
                               void* argument) {
     if (!cairn::test::machine_has_threads || --cairn::test::threads_until_failure == 0) return EAGAIN;

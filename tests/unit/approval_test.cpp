@@ -1,7 +1,7 @@
-// Goal: a run pauses where a person must approve, nothing behind that step runs before one has, and one decision
-// counts, whoever else decides, resumes, deletes or changes the run meanwhile. Method: pipelines of lambdas over a
-// memory store; every execution is an executor of its own, as another process would be
-// (tests/fault/pipeline_kill_test.cpp kills processes).
+// Goal: a run pauses where a person must approve, and no later step runs before the approval. Exactly one decision
+// counts, even if others decide, resume, delete or change the run meanwhile.
+// Method: pipelines of lambdas over a memory store. Every execution has its own executor, as another process would
+// have. tests/fault/pipeline_kill_test.cpp kills processes.
 
 #include "pipeline/run/run_progress.h"
 #include "support/pipeline_bench.h"
@@ -45,6 +45,13 @@ protected:
         return decide_approval(bench.executor()->state_persistence(),
                                {.run_id = "run", .step = "ok", .by = by, .is_approved = is_approved});
     }
+    // Approves the step, and changes the state.
+    void approve_with_a_tone() {
+        ASSERT_TRUE(decide_approval(bench.executor()->state_persistence(),
+                                    {.run_id = "run", .step = "ok", .by = "ann", .change = [](const State& state) {
+                                         return Result<State>(with_member(state, "tone", "formal"));
+                                     }}));
+    }
     void expect_refused(const Result<Receipt>& decision, ErrorCode code, const std::string& words) {
         ASSERT_FALSE(decision);
         EXPECT_EQ(decision.error().code, code) << decision.error().to_string();
@@ -87,24 +94,18 @@ TEST_F(ApprovalTest, ExecutingAPausedRunAgainChangesNothing) {
     EXPECT_THAT(bench.journal.order(), ElementsAre("a"));
 }
 
-TEST_F(ApprovalTest, WhoeverApprovesMayChangeTheState) {
+TEST_F(ApprovalTest, AnApproverMayChangeTheState) {
     paused();
-    ASSERT_TRUE(decide_approval(bench.executor()->state_persistence(),
-                                {.run_id = "run", .step = "ok", .by = "ann", .change = [](const State& state) {
-                                     return Result<State>(with_member(state, "tone", "formal"));
-                                 }}));
+    approve_with_a_tone();
     EXPECT_EQ(bench.complete(pipeline).state.text(), R"({"question":"why","a":true,"tone":"formal","b":true})");
 }
 
-// The condition held when the run paused: what the person changed does not undo the question.
+// The condition held when the run paused. A change that the person makes does not undo the question.
 TEST_F(ApprovalTest, AConditionIsNotAskedAgainAfterTheDecision) {
     pipeline.stages[1].steps[0].when.members = {{.pointer = "/tone", .test = Condition::Test::kMissing}};
     pipeline.stages[2].steps[0].when.steps = {{.name = "ok"}};
     paused();
-    ASSERT_TRUE(decide_approval(bench.executor()->state_persistence(),
-                                {.run_id = "run", .step = "ok", .by = "ann", .change = [](const State& state) {
-                                     return Result<State>(with_member(state, "tone", "formal"));
-                                 }}));
+    approve_with_a_tone();
     EXPECT_EQ(bench.complete(pipeline).state.text(), R"({"question":"why","a":true,"tone":"formal","b":true})");
 }
 
@@ -177,7 +178,7 @@ TEST_F(ApprovalTest, OfManyDecisionsAtTheSameTimeOneCounts) {
     EXPECT_THAT(bench.history(), SizeIs(before + 1));
 }
 
-TEST_F(ApprovalTest, WhatDoesNotWaitCannotBeDecided) {
+TEST_F(ApprovalTest, ARunThatDoesNotWaitCannotBeDecided) {
     expect_refused(decide(true), ErrorCode::kNotFound, "run");
     ASSERT_TRUE(bench.executor()->state_persistence().save_agent_state(
         {.run_id = "plain", .thread_id = "thread", .user_id = "user"}));

@@ -1,6 +1,6 @@
-// Goal: the one function that decides whether a run's batch may be applied gives each of its errors where it should, in
-// the documented order, and none where nothing speaks against the batch.
-// Method: a table of batches and facts, one row an error and one row each near miss; no store is needed.
+// Goal: one function decides whether a run's batch may be applied. It returns each of its errors where it should, in
+// the documented order, and none for a valid batch.
+// Method: a table of batches and facts, with a row for each error and for each near miss. No store is needed.
 
 #include "store/batch_rules.h"
 
@@ -18,7 +18,7 @@ namespace {
 const Lease kAnn{.owner = "ann", .epoch = 1};
 const Lease kBob{.owner = "bob", .epoch = 2};
 
-// A run at version 3, whose versions 2 and 3 are deltas.
+// The facts of a run at version 3, whose versions 2 and 3 are deltas.
 RunFacts facts_of_run() {
     return {.head_version = 3,
             .thread_id = "thread",
@@ -114,7 +114,7 @@ std::vector<Row> rows() {
         {"a base of the run before", writing({with(write_of(4, 2), "old")}), kConflict, "the base of version 4"},
         {"a base by its id", writing({with(write_of(4, 2), "run-2")}), none},
         {"a base in a run that is not there", writing({expecting(write_of(4, 2), 0)}), kConflict, "base", {}},
-        // what is told first
+        // the order of the errors
         {"others, a taken id", writing({owned_by(write_of(4), "other")}), kInvalidArgument, "", taken("run-4")},
         {"a taken id, another lease", writing({with(write_of(4), "", kBob)}), kAlreadyExists, "", taken("run-4")},
         {"a taken id, a moved head", writing({expecting(write_of(4), 1)}), kAlreadyExists, "", taken("run-4")},
@@ -150,7 +150,7 @@ std::vector<Row> rows() {
 TEST(BatchRules, EachErrorIsToldWhereItShouldBeAndNowhereElse) {
     for (const Row& row : rows()) {
         ASSERT_TRUE(check_batch(row.batch)) << row.what << " must pass by itself";
-        const Status status = check_batch(row.batch, row.facts);
+        const Result<std::vector<std::int64_t>> status = check_batch(row.batch, row.facts);
         EXPECT_EQ(status ? std::nullopt : std::optional(status.error().code), row.code) << row.what;
         if (status) continue;
         EXPECT_NE(status.error().message.find(row.says), std::string::npos)
@@ -158,6 +158,20 @@ TEST(BatchRules, EachErrorIsToldWhereItShouldBeAndNowhereElse) {
         EXPECT_NE(status.error().message.find("\"run\""), std::string::npos)
             << row.what << ": " << status.error().message;
     }
+}
+
+// Who applies the batch deletes just these.
+TEST(BatchRules, TheAnswerNamesTheSnapshotsThatGoEachOnceInAscendingOrder) {
+    RunBatch batch = deleting({{.version = 4},
+                               {.version = 77},
+                               {.version = 2},
+                               {.version = 1, .snapshot_id = "old"},
+                               {.version = 3, .snapshot_id = "run-3"},
+                               {.version = 2, .snapshot_id = "run-2"}});
+    batch.writes = {write_of(4), write_of(5)};
+    EXPECT_EQ(check_batch(batch, facts_of_run()).value(), (std::vector<std::int64_t>{2, 3, 4}));
+    EXPECT_EQ(versions_named_by_deletions(batch), (std::vector<std::int64_t>{1, 2, 3, 4, 77}));
+    EXPECT_TRUE(check_batch(writing({write_of(4)}), facts_of_run()).value().empty());
 }
 
 struct LoneRow {
@@ -202,7 +216,7 @@ std::vector<LoneRow> lone_rows() {
     return rows;
 }
 
-TEST(BatchRules, WhatIsWrongInItselfIsRefusedWhateverIsStored) {
+TEST(BatchRules, ABatchThatIsWrongByItselfIsRefusedWhateverIsStored) {
     for (const LoneRow& row : lone_rows()) {
         const Status status = check_batch(row.batch);
         ASSERT_FALSE(status) << row.what;
@@ -224,7 +238,7 @@ TEST(BatchRules, EachBatchOfACommitHasItsOwnAnswer) {
     EXPECT_NE(answers[3].error().message.find("run \"a\" has two batches"), std::string::npos);
 }
 
-TEST(BatchRules, WhoHoldsTheRunMattersToWhatNamesALease) {
+TEST(BatchRules, TheHolderOfARunMattersToABatchThatNamesALease) {
     EXPECT_FALSE(names_lease(writing({write_of(1)})));
     EXPECT_TRUE(names_lease(writing({write_of(1), with(write_of(2), "", kAnn)})));
     EXPECT_TRUE(names_lease({.run_id = "run", .lease = LeaseWrite{.lease = kAnn}}));

@@ -1,5 +1,5 @@
-// Goal: a call that waits holds up nobody but the calls of its own key, and every call is made.
-// Method: calls that are blocked until the test lets them go, beside calls that must be made meanwhile.
+// Goal: a call that waits holds up only the calls of its own key, and every call is made.
+// Method: some calls are blocked until the test releases them, and other calls must be made meanwhile.
 
 #include <cairn/call_executor.h>
 
@@ -25,7 +25,7 @@ namespace {
 
 constexpr std::chrono::seconds kVeryLong{60};
 
-// Whether a call that is submitted now is made before the test gives up.
+// Submits a call. Returns whether it is made before the test gives up.
 bool is_made(CallExecutor& executor, const std::string& key) {
     const auto made = std::make_shared<std::promise<void>>();
     std::future<void> future = made->get_future();
@@ -122,7 +122,7 @@ TEST(CallExecutor, ACallMaySubmitOthersAndDestroyItsExecutor) {
 
 // ---- calls that are refused ----
 
-/// How the call of a key was ended: once with nothing, or with an error.
+/// The ending of a call: made or refused with an error, and exactly once.
 class Ending {
 public:
     std::function<void(Status)> call() {
@@ -219,7 +219,7 @@ TEST(CallExecutor, ItsDestructorTellsWhatWasRefused) {
     for (const CallExecutor::Submitted& call : calls) EXPECT_FALSE(call.cancel()) << "of an executor that is gone";
 }
 
-TEST(CallExecutor, WhatACallThrowsIsToldAndEndsNothingElse) {
+TEST(CallExecutor, AnExceptionOfACallIsToldAndEndsNothingElse) {
     CallExecutor executor;
     executor.submit("run", [] { throw std::runtime_error("of the test"); });
     std::promise<Result<int>> answer;

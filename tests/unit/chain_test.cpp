@@ -1,6 +1,6 @@
-// Goal: the optimised service stores what changed, within the limits of a chain, against the right base, and what it
-// stores that way loads exactly; forks and labels are kept.
-// Method: agent-like states that grow, on the memory store; the stored frames and their bases are looked at directly.
+// Goal: the optimised service stores the changes only, within the limits of a chain and against the right base. Such
+// states load exactly. Forks and labels are kept.
+// Method: states that grow like an agent's, on the memory store. The test looks at the stored frames and their bases.
 
 #include "persistence/reading/chain.h"
 
@@ -26,7 +26,7 @@ std::string noise(std::uint64_t seed, std::size_t bytes) {
     return text;
 }
 
-/// The state after `steps` steps: a counter in front and one more message for each.
+/// Makes the state after `steps` steps: a counter in front, and one message for each step.
 std::string grown(int steps) {
     std::string text = fmt::format(R"({{"step":{},"messages":[)", steps);
     for (int i = 0; i < steps; ++i)
@@ -34,7 +34,7 @@ std::string grown(int steps) {
     return text + "]}";
 }
 
-/// Always ten messages, of which each step replaces one.
+/// Makes a state that always has ten messages. Each step replaces one of them.
 std::string churned(int steps) {
     std::string text = R"({"messages":[)";
     for (int i = 0; i < 10; ++i) {
@@ -60,6 +60,20 @@ struct ChainBench {
     }
     Snapshot stored(const std::string& snapshot_id) {
         return inner->get("run", snapshot_id, test::soon()).value().value();
+    }
+    // Deletes the run and begins it anew with another state, as another process does.
+    void make_anew(const std::string& snapshot_id) {
+        ASSERT_TRUE(commit_run(*inner, {.run_id = "run", .run_deletion = RunDeletion{}}, test::soon()));
+        StatePersistenceService other(inner, options);
+        StatePersistenceRequest request = make_request("run", churned(100));
+        request.snapshot_id = snapshot_id;
+        ASSERT_TRUE(other.save_agent_state(request));
+    }
+    // Saves on top of the run that was made anew, and expects that nothing of the old run is needed.
+    void expect_saved_on_the_new_run(std::string_view text) {
+        const Receipt receipt = save(text);
+        EXPECT_EQ(receipt.version, 2);
+        EXPECT_EQ(load(receipt.snapshot_id), text);
     }
     std::string load(const std::string& snapshot_id) {
         return std::string(
@@ -142,7 +156,7 @@ TEST(Chain, WithCompressionOffEveryFrameIsWholeAndPlain) {
 TEST(Chain, ADamagedFrameSpoilsWhatNeedsItAndResumeFindsTheNewestThatDoesNot) {
     ChainBench bench;
     for (int step = 1; step <= 6; ++step) bench.save(grown(step + 10));
-    // A copy of the run in which one bit of version 4's frame is flipped.
+    // Make a copy of the run in which one bit of version 4's frame is flipped.
     auto copy = make_memory_store();
     const auto history =
         bench.inner->history({.run_id = "run", .order = HistoryQuery::Order::kOldestFirst}, test::soon()).value();
@@ -159,7 +173,7 @@ TEST(Chain, ADamagedFrameSpoilsWhatNeedsItAndResumeFindsTheNewestThatDoesNot) {
     EXPECT_EQ(result.state.text(), grown(13));
     EXPECT_EQ(result.damaged.size(), 3U);
     EXPECT_EQ(service.load_agent_state({.run_id = "run"}).value().state.text(), grown(13));
-    // The next save stands on sound ground.
+    // The next save does not need a damaged frame.
     ASSERT_TRUE(service.save_agent_state(make_request("run", grown(14))));
     EXPECT_EQ(service.load_agent_state({.run_id = "run"}).value().state.text(), grown(14));
 }
@@ -200,7 +214,7 @@ TEST(Fork, IsNeverSkippedEvenIfItEqualsTheHead) {
     StatePersistenceRequest request = make_request("run", grown(11));
     request.parent_snapshot_id = first.snapshot_id;
     EXPECT_EQ(bench.service->save_agent_state(request).value().outcome, Outcome::kPersisted);
-    // Naming the head as the parent is no fork.
+    // A save whose parent is the head is no fork.
     request.parent_snapshot_id = bench.inner->head("run", test::soon()).value()->snapshot_id;
     EXPECT_EQ(bench.service->save_agent_state(request).value().outcome, Outcome::kDeduplicated);
     EXPECT_NE(request.parent_snapshot_id, second.snapshot_id);
@@ -219,7 +233,7 @@ TEST(Fork, FromASnapshotThatIsNotThereIsNotFound) {
     EXPECT_EQ(bench.inner->head("run", test::soon()).value()->version, 1);
 }
 
-TEST(Fork, WhoseBaseIsDeletedMeanwhileIsStoredWholeOrRefusedButNeverBroken) {
+TEST(Fork, IsRefusedIfItsParentIsDeletedMeanwhile) {
     ChainBench bench;
     const Receipt first = bench.save(grown(10));
     bench.save(grown(20), CheckpointType::kManual);
@@ -243,16 +257,9 @@ TEST(Chain, ARunDeletedAndMadeAnewMeanwhileIsNoBase) {
     bench.save(grown(10));
     bool has_struck = false;
     bench.store->before_commit([&](std::span<const RunBatch>) {
-        if (std::exchange(has_struck, true)) return;
-        ASSERT_TRUE(commit_run(*bench.inner, {.run_id = "run", .run_deletion = RunDeletion{}}, test::soon()));
-        StatePersistenceService other(bench.inner, bench.options);
-        StatePersistenceRequest request = make_request("run", churned(100));
-        request.snapshot_id = "made-anew";
-        ASSERT_TRUE(other.save_agent_state(request));
+        if (!std::exchange(has_struck, true)) bench.make_anew("made-anew");
     });
-    const Receipt receipt = bench.save(grown(11));
-    EXPECT_EQ(receipt.version, 2);
-    EXPECT_EQ(bench.load(receipt.snapshot_id), grown(11));
+    bench.expect_saved_on_the_new_run(grown(11));
 }
 
 // Callers that name snapshots by their steps give the same ids to a run that is begun again.
@@ -261,14 +268,8 @@ TEST(Chain, ARunMadeAnewWithTheSameIdsIsNoBaseEither) {
     StatePersistenceRequest first = make_request("run", grown(10));
     first.snapshot_id = "step-1";
     ASSERT_TRUE(bench.service->save_agent_state(first));
-    ASSERT_TRUE(commit_run(*bench.inner, {.run_id = "run", .run_deletion = RunDeletion{}}, test::soon()));
-    StatePersistenceService other(bench.inner, bench.options);
-    StatePersistenceRequest again = make_request("run", churned(100));
-    again.snapshot_id = "step-1";
-    ASSERT_TRUE(other.save_agent_state(again));
-    const Receipt receipt = bench.save(grown(11));
-    EXPECT_EQ(receipt.version, 2);
-    EXPECT_EQ(bench.load(receipt.snapshot_id), grown(11));
+    bench.make_anew("step-1");
+    bench.expect_saved_on_the_new_run(grown(11));
 }
 
 TEST(Metadata, IsStoredFilteredByAndNeverLostToASkip) {

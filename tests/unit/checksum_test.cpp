@@ -1,5 +1,5 @@
-// Goal: the checksum is XXH3-128 as everyone else computes it, since it is part of the stored format.
-// Method: vectors from the xxHash project (`xxhsum -H2`), written down here, and the byte order of the stored form.
+// Goal: the checksum is XXH3-128 as everybody else computes it, because it is part of the stored format.
+// Method: test vectors of the xxHash project (`xxhsum -H2`), and the byte order of the stored form.
 
 #include <cairn/checksum.h>
 

@@ -1,7 +1,7 @@
-// Goal: a program in any language is an agent, and whatever it does (flood, hang, crash, leave children behind, answer
-// nonsense) ends in the right error, with nothing left of it: no process, no descriptor, no zombie.
-// Method: shell one-liners. Where a test has to see that processes are gone, they hold the writing end of a FIFO, whose
-// end of file comes when the last of them has died.
+// Goal: a program in any language can be an agent. It may flood, hang, crash, leave children behind or answer
+// nonsense. Then the step ends with the right error, and nothing is left of it: no process, no descriptor, no zombie.
+// Method: shell one-liners. Some tests must see that processes are gone. There the processes hold the write end of a
+// FIFO, which reaches its end of file when the last of them has died.
 
 #include "support/child_process.h"
 #include "support/temp_dir.h"
@@ -40,7 +40,7 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using Output = CommandOptions::Output;
 
-// Longer than any test: only for programs that must not live so long.
+// A grace period longer than any test, for programs that must end before it is over.
 constexpr auto kNeverKilled = std::chrono::milliseconds::max();
 
 State state_of(std::string_view text) {
@@ -60,12 +60,12 @@ std::string text_of(const Result<State>& result) {
     return result ? std::string(result->text()) : result.error().to_string();
 }
 
-/// The error of such a run; its code is `kInternal` with this message if there was none.
+/// Returns the error of a run. If there is none, it returns an error that says so.
 Error error_of(const Result<State>& result) {
     return result ? Error{.message = "there was no error"} : result.error();
 }
 
-/// What a program writes on its standard error, and what the test does on a line.
+/// Records the lines that a program writes to its standard error. The test can react to each line.
 struct Progress {
     std::vector<std::string> lines;
 
@@ -77,7 +77,7 @@ struct Progress {
     }
 };
 
-/// A call that is asked to stop as soon as the program says "ready".
+/// A call that is asked to stop as soon as the program writes "ready".
 class StoppedCall {
 public:
     AgentCall call() {
@@ -90,7 +90,7 @@ private:
     std::stop_source source_;
 };
 
-/// A FIFO that the processes in question hold open: `exec 9>"$WITNESS"; echo >&9`.
+/// A FIFO that the observed processes hold open: `exec 9>"$WITNESS"; echo >&9`.
 class Witness {
 public:
     Witness() {
@@ -108,7 +108,7 @@ public:
         return options;
     }
 
-    /// Waits until nobody holds it any more. False if nobody ever did.
+    /// Waits until no process holds it any more. Returns false if none ever did.
     bool sees_all_gone() const {
         ::fcntl(reader_, F_SETFL, 0);
         char byte = 0;
@@ -135,7 +135,7 @@ bool has_children() {
     return ::waitpid(-1, nullptr, WNOHANG) != -1 || errno != ECHILD;
 }
 
-TEST(CommandAgent, WhatTheProgramWritesIsTheNewState) {
+TEST(CommandAgent, TheOutputOfTheProgramIsTheNewState) {
     constexpr std::string_view kText = R"({"big":123456789012345678901234567890,"a":1.0,"e":"\u0000\ud800"})";
     EXPECT_EQ(text_of(run({.command = {"cat"}}, state_of(kText))), kText);
 }
@@ -355,7 +355,7 @@ TEST(CommandAgent, AWorkingFolderThatIsNotThereIsNamed) {
     EXPECT_THAT(error.message, HasSubstr("\"/no/such/folder\""));
 }
 
-TEST(CommandAgent, WhatCannotBeExecutedIsNamed) {
+TEST(CommandAgent, AFileThatCannotBeExecutedIsNamed) {
     const TempDir dir;
     write_file(dir / "no-permission", "#!/bin/sh\necho '{}'\n", 0644);
     write_file(dir / "no-format", "echo '{}'\n");
@@ -437,7 +437,7 @@ TEST(CommandAgent, ItsChildrenThatIgnoreSigtermAreKilledToo) {
     StoppedCall stopped;
     CommandOptions options =
         witness.shell("(trap '' TERM; sleep 1000) & (trap '' TERM; sleep 1000) & echo ready >&2; wait");
-    options.grace = kNeverKilled;  // its own end is enough
+    options.grace = kNeverKilled;  // the program's own end is enough
     EXPECT_EQ(error_of(run(options, {}, stopped.call())).code, ErrorCode::kUnavailable);
     EXPECT_TRUE(witness.sees_all_gone());
 }
@@ -457,7 +457,7 @@ TEST(CommandAgent, ChildrenLeftBehindAreKilledAndNotAwaited) {
     EXPECT_TRUE(witness.sees_all_gone());
 }
 
-TEST(CommandAgent, WhoHasLeftTheGroupWithThePipesIsNotAwaited) {
+TEST(CommandAgent, AProcessThatHasLeftTheGroupWithThePipesIsNotAwaited) {
     const TempDir dir;
     for (const char* name : {"up", "release"}) ASSERT_EQ(::mkfifo((dir / name).c_str(), 0600), 0);
     CommandOptions options =
@@ -471,7 +471,7 @@ TEST(CommandAgent, OneThatClosesItsPipesIsAwaited) {
     EXPECT_THAT(error_of(run(shell("exec >&- 2>&-; sleep 0.01; exit 5"))).message, HasSubstr("exited with code 5"));
 }
 
-// The kernel would not tell how it ended: a step that has run would count as failed.
+// The kernel would not report how the program ended, so a step that has run would count as failed.
 TEST(CommandAgent, IsNotStartedWhereChildrenAreNotAwaited) {
     const TempDir folder;
     struct sigaction before{};
@@ -501,7 +501,8 @@ TEST(CommandAgent, StartsWithDefaultSignals) {
     std::signal(SIGHUP, hangup_before);
     sigset_t after;
     ::pthread_sigmask(SIG_SETMASK, &before, &after);
-    // 32 and 33 are the C library's own: whoever was started by posix_spawn (as by make) has them ignored for good.
+    // Signals 32 and 33 belong to the C library. A process that posix_spawn has started (as make does) ignores them for
+    // good.
     EXPECT_THAT(text_of(result), ::testing::AnyOf(R"({"Blk":"0000000000000000","Ign":"0000000000000000"})",
                                                   R"({"Blk":"0000000000000000","Ign":"0000000180000000"})"));
     EXPECT_EQ(sigismember(&after, SIGUSR1), 1) << "the caller's mask has changed";
@@ -554,11 +555,12 @@ TEST(CommandAgent, ManyInParallelLeaveNeitherDescriptorsNorZombies) {
     EXPECT_FALSE(has_children());
 }
 
-TEST(CommandAgent, DoesNotOutliveAKilledExecutor) {
+// Kills an executor while the program that it runs is at work. Expects that nothing of the program is left.
+void expect_gone_with_its_executor(const std::string& script) {
     const Witness witness;
     ChildProcess executor([&](const Channel& channel) {
         const AgentCall call{.progress = [&](std::string_view) { channel.say(1); }};
-        [[maybe_unused]] const auto ignored = run(witness.shell("echo ready >&2; exec sleep 1000"), {}, call);
+        [[maybe_unused]] const auto ignored = run(witness.shell(script), {}, call);
         return 0;
     });
     ASSERT_TRUE(executor.channel().hear());
@@ -566,17 +568,12 @@ TEST(CommandAgent, DoesNotOutliveAKilledExecutor) {
     EXPECT_TRUE(witness.sees_all_gone());
 }
 
+TEST(CommandAgent, DoesNotOutliveAKilledExecutor) {
+    expect_gone_with_its_executor("echo ready >&2; exec sleep 1000");
+}
+
 TEST(CommandAgent, ItsChildrenDoNotOutliveAKilledExecutor) {
-    const Witness witness;
-    ChildProcess executor([&](const Channel& channel) {
-        const AgentCall call{.progress = [&](std::string_view) { channel.say(1); }};
-        const std::string script = "sh -c 'trap \"\" TERM HUP; echo ready >&2; sleep 1000' & wait";
-        [[maybe_unused]] const auto ignored = run(witness.shell(script), {}, call);
-        return 0;
-    });
-    ASSERT_TRUE(executor.channel().hear());
-    EXPECT_EQ(executor.kill(), -SIGKILL);
-    EXPECT_TRUE(witness.sees_all_gone());
+    expect_gone_with_its_executor("sh -c 'trap \"\" TERM HUP; echo ready >&2; sleep 1000' & wait");
 }
 
 }  // namespace

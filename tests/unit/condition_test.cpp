@@ -1,6 +1,7 @@
-// Goal: a condition holds exactly when all that it asks for is so; one that can never mean anything is refused before.
-// Method: a table of each test against members that are there, are not, and are written otherwise; each wrong condition
-//   by hand.
+// Goal: a condition holds exactly if everything that it asks for is true. A condition without a meaning is refused
+// beforehand.
+// Method: a table of each test against members that are there, are missing, or are written differently. Wrong
+// conditions are made by hand.
 
 #include "pipeline/rules/condition.h"
 
@@ -82,7 +83,7 @@ std::string refusal(const std::string& pointer, Ask test, std::vector<std::strin
     return status.error().message;
 }
 
-TEST(Condition, WhatIsNoPointerIsRefused) {
+TEST(Condition, ATextThatIsNoPointerIsRefused) {
     for (const char* pointer : {"risk", "risk/level", "/a~", "/a~2b", "#/a"}) {
         EXPECT_THAT(refusal(pointer, Ask::kExists), HasSubstr("JSON Pointer")) << pointer;
     }

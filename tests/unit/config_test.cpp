@@ -1,6 +1,7 @@
-// Goal: every setting is read from the environment, .env or its default, and nothing unreadable passes silently.
-// Method: `load_config` with an environment made of a map and a .env file in a folder of its own; the table of
-// settings is walked, so that a new setting without good and bad examples here fails.
+// Goal: every setting is read from the environment, from .env or from its default, and no unreadable value passes
+// silently.
+// Method: `load_config` with a map as the environment and a .env file in a folder of its own. The test walks the table
+// of settings, so a new setting without good and bad examples here fails.
 
 #include "config/settings.h"
 #include "support/temp_dir.h"
@@ -38,7 +39,7 @@ EnvironmentLookup environment_of(const Variables& variables) {
     };
 }
 
-// An environment and a .env file, loaded.
+// Loads an environment and a .env file.
 Result<LoadedConfig> load(const Variables& variables, const std::string& dotenv = "") {
     const test::TempDir folder;
     std::ofstream(folder / ".env", std::ios::binary) << dotenv;
@@ -54,7 +55,7 @@ const ConfigEntry& entry_of(const LoadedConfig& loaded, std::string_view variabl
 
 struct Example {
     std::string text;
-    std::string printed;  ///< How `cairn config` shows it.
+    std::string printed;  ///< The form in which `cairn config` prints it.
 };
 
 struct Examples {
@@ -362,7 +363,7 @@ TEST(Config, TheOptimisedServiceKeepsItsChainsWithinTheLimit) {
     EXPECT_EQ((*store)->stats(Deadline::max())->chain_frames_max, 2U);
 }
 
-TEST(Dotenv, SyntaxTable) {
+TEST(Dotenv, EveryFormOfTheSyntaxIsRead) {
     const std::vector<std::pair<std::string, std::string>> cases{
         {"N=value", "value"},
         {"N=value\n", "value"},

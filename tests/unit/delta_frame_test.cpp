@@ -1,8 +1,7 @@
-// Goal: decode(encode(base, text), base) is `text`, for any two texts; the frame costs what changed; the layout is the
-// promised one.
-// Method: round trips over random edits of random texts and over the edges of every limit in the encoder; the layout is
-// read byte by byte. Damage has its own program: fault/delta_damage_test.cpp; recorded states:
-// delta_trajectory_test.cpp.
+// Goal: decode(encode(base, text), base) is `text` for any two texts. A frame's size grows with the change. The layout
+// is the promised one.
+// Method: round trips over random edits of random texts, and over the edges of every limit in the encoder. The layout
+// is read byte by byte. fault/delta_damage_test.cpp tests damage, and delta_trajectory_test.cpp tests recorded states.
 
 #include "frame/delta_frame.h"
 #include "frame/block_match.h"
@@ -108,9 +107,9 @@ TEST(DeltaFrame, EveryZstdLevelRoundTrips) {
     }
 }
 
-// ---- what it costs ----
+// ---- costs ----
 
-// zstd would take such a context for a trained dictionary.
+// zstd takes a context that begins like this for a trained dictionary.
 TEST(DeltaFrame, ABaseThatBeginsLikeADictionaryRoundTrips) {
     const std::string base = "\x37\xA4\x30\xEC" + Edits(20).text(5000);
     expect_round_trip(base, base + base.substr(1000, 50) + Edits(21).text(500));
@@ -163,7 +162,7 @@ TEST(DeltaFrame, NewTextOfEitherContextRoundTrips) {
     const std::string base = edits.text(60'000);
     for (const std::size_t from : {0U, 1000U, 20'000U, 40'000U, 59'000U}) {
         for (const std::size_t bytes : {60U, 511U, 512U, 3000U}) {
-            // What is new stands elsewhere in the base, but in pieces too small to be copied.
+            // The new bytes also occur elsewhere in the base, but in pieces too small to be copied.
             std::string added;
             for (std::size_t at = from; added.size() < bytes; at += 23) added += base.substr(at % 59'000, 12) + '\x01';
             std::string text = base;
@@ -187,7 +186,7 @@ TEST(DeltaFrame, TheSameTextsGiveTheSameFrameInEveryThread) {
         std::vector<std::jthread> threads;
         for (auto& frames : found) {
             threads.emplace_back([&frames, &frames_of, &texts] {
-                (void)encode(texts.back(), texts.front());  // what a thread did before must not matter
+                (void)encode(texts.back(), texts.front());  // the thread's earlier work must not matter
                 frames = frames_of();
             });
         }
@@ -197,7 +196,7 @@ TEST(DeltaFrame, TheSameTextsGiveTheSameFrameInEveryThread) {
 
 // ---- format ----
 
-// Files of today must be readable for ever: these tests must never be changed to fit the code.
+// Today's files must stay readable for ever, so these tests must never be changed to fit the code.
 TEST(DeltaFrame, PlainLayoutIsTheDocumentedOne) {
     const std::string base = "{\"step\":1,\"log\":[]}";
     const std::string text = "{\"step\":2,\"log\":[]}";
@@ -268,7 +267,7 @@ TEST(DeltaFrame, FullAndDeltaAreNotTakenForEachOther) {
     EXPECT_EQ(decode_full_frame(encode("{}", text), kNoLimit).error().code, ErrorCode::kCorrupt);
 }
 
-// ---- finding what is equal ----
+// ---- finding equal ranges ----
 
 TEST(BlockMatch, CopiesDescribeTheTextExactly) {
     const std::uint64_t first = test::seed();

@@ -1,6 +1,6 @@
-// Goal: recorded agents' states survive being stored as deltas, and deltas pay on them.
+// Goal: the states of recorded agents stay exact when they are stored as deltas, and deltas of them pay.
 // Method: for some runs of every public trajectory, neighbouring, swapped and unrelated states are encoded against each
-// other; each run is also decoded as one chain. Skipped where the trajectories are not there.
+// other. Each run is also decoded as one chain. The test is skipped if the trajectories are not there.
 
 #include "frame/delta_frame.h"
 #include "frame/text_chain.h"
@@ -28,7 +28,7 @@ std::filesystem::path folder() {
     return test::source_dir() / ".." / "shared" / "trajectories";
 }
 
-/// The texts of a run's first steps, without those that equal the one before.
+/// Returns the texts of a run's first steps, without repetitions.
 Texts texts_of(const TrajectoryRun& run) {
     Texts texts;
     for (const TrajectoryStep& step : run.steps) {
@@ -85,7 +85,7 @@ std::vector<Texts> recorded_runs() {
     return runs;
 }
 
-// One test, because expanding the runs takes most of its time.
+// This is one test, because expanding the runs takes most of its time.
 TEST(DeltaTrajectory, NeighbouringSwappedDistantAndUnrelatedStatesAreExact) {
     if (!std::filesystem::exists(folder())) GTEST_SKIP() << "no trajectories at " << folder();
     const std::vector<Texts> runs = recorded_runs();

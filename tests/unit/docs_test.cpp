@@ -1,6 +1,6 @@
-// Goal: the documents say what the program does; a gap between them fails here, not at a reader's desk.
-// Method: compare their tables with the tables in the code, their commands with the program's help, and their C++
-// blocks with the examples, which are compiled and run; their shell and YAML blocks are run as they stand.
+// Goal: the documents say what the program does. A difference is found here, and not by a reader.
+// Method: compares the tables of the documents with those in the code, their commands with the program's help, and
+// their C++ blocks with the examples, which are compiled and run. Runs their shell and YAML blocks as they stand.
 
 #include "support/paths.h"
 #include "support/run_program.h"
@@ -38,7 +38,7 @@ std::string trimmed(const std::string& line) {
     return first == std::string::npos ? "" : line.substr(first, line.find_last_not_of(" \t\r") - first + 1);
 }
 
-// The fenced blocks of one language, as trimmed lines without blank ones: indentation may differ.
+// Returns the fenced blocks of one language, as trimmed lines without blank ones, because indentation may differ.
 std::vector<std::vector<std::string>> blocks_of(const std::string& document, const std::string& language) {
     std::vector<std::vector<std::string>> blocks;
     std::string open;  // the language of the open block; "```" when it has none
@@ -55,7 +55,7 @@ std::vector<std::vector<std::string>> blocks_of(const std::string& document, con
     return blocks;
 }
 
-// What `cairn NAME --help` prints; "" asks for the program's own.
+// Returns the output of `cairn NAME --help`, or of `cairn --help` for "".
 const std::string& help_of(const std::string& command) {
     static std::map<std::string, std::string> known;
     const auto [entry, is_new] = known.try_emplace(command);
@@ -91,7 +91,7 @@ std::set<std::string> options_in(const std::string& text) {
     return options;
 }
 
-// The options that a help text lists, one a line; its examples may show those of other commands.
+// Returns the options that a help text lists on lines of their own. Its examples may show options of other commands.
 std::set<std::string> options_of(const std::string& command) {
     std::set<std::string> options;
     for (const std::string& line : lines_of(help_of(command))) {
@@ -100,7 +100,7 @@ std::set<std::string> options_of(const std::string& command) {
     return options;
 }
 
-// The part of reference.md under "### `cairn NAME`".
+// Returns the part of reference.md under "### `cairn NAME`".
 std::optional<std::string> section_of(const std::string& command) {
     const std::string text = reference();
     const auto begin = text.find("\n### `cairn " + command + "`");
@@ -128,6 +128,29 @@ TEST(Docs, ReferenceHasEveryErrorWithItsExitCode) {
         table += fmt::format("| `{}` | {} | {} | {} |\n", info.name, info.exit_code, retry, info.advice);
     }
     EXPECT_TRUE(reference().contains(table)) << "docs/reference.md should have these rows:\n" << table;
+}
+
+// The names in the first column of the table of events.
+std::vector<std::string> documented_events() {
+    const std::string text = reference();
+    const auto begin = text.find("\n## Events\n");
+    std::vector<std::string> names;
+    if (begin == std::string::npos) return names;
+    for (const std::string& line : lines_of(text.substr(begin, text.find("\n## ", begin + 1) - begin))) {
+        static const std::regex kRow(R"(^\| `([a-z_]+)` \| .*)");
+        if (std::smatch match; std::regex_match(line, match, kRow) && match[1] != "type") names.push_back(match[1]);
+    }
+    return names;
+}
+
+TEST(Docs, ReferenceHasEveryEventAndNoOther) {
+    std::vector<std::string> names;
+    for (int type = 0; to_string(static_cast<PipelineEvent::Type>(type)) != "unknown"; ++type) {
+        names.emplace_back(to_string(static_cast<PipelineEvent::Type>(type)));
+    }
+    EXPECT_GE(names.size(), 8U);
+    names.emplace_back("agent_completed");  // the documented executor's own
+    EXPECT_EQ(documented_events(), names);
 }
 
 TEST(Docs, ReferenceHasEveryCommandWithEveryOption) {
@@ -189,7 +212,9 @@ TEST(Docs, ReadmeShowsTheWholeQuickstart) {
     const std::string source = read_file(project_path("examples/quickstart.cpp"));
     const std::string begin = "// README: begin\n";
     const auto from = source.find(begin) + begin.size();
-    const std::string shown = source.substr(from, source.find("// README: end") - from);
+    const auto until = source.find("// README: end");
+    ASSERT_TRUE(source.contains(begin) && until != std::string::npos && from < until) << "the marks are gone";
+    const std::string shown = source.substr(from, until - from);
     EXPECT_TRUE(read_file(project_path("README.md")).contains("```cpp\n" + shown + "```\n")) << shown;
 }
 
@@ -201,7 +226,7 @@ TEST(Docs, QuickstartPrintsWhatTheReadmeSays) {
     EXPECT_TRUE(read_file(project_path("README.md")).contains(trimmed(lines_of(result.output).front())));
 }
 
-// The document's block of this language that has `words`, as it stands.
+// Returns the document's block of this language that contains `words`, as it stands.
 std::string block_of(const std::string& document, const std::string& language, const std::string& words) {
     const std::string text = read_file(project_path(document));
     const std::string fence = "```" + language + "\n";
@@ -218,7 +243,7 @@ std::string readme_block(const std::string& language, const std::string& words) 
     return block_of("README.md", language, words);
 }
 
-// A document's shell blocks, one after the other.
+// Returns a document's shell blocks, one after the other.
 std::string shell_blocks_of(const std::string& document) {
     std::string script;
     for (const auto& block : blocks_of(document, "sh")) {
@@ -233,7 +258,7 @@ void replace(std::string& text, const std::string& what, const std::string& with
     text.replace(at, what.size(), with);
 }
 
-// A folder as it is after `make build`, and nothing installed but what that needs: a jq that is there does not work.
+// A folder as it is after `make build`. Nothing else is installed: the `jq` in its path does not work.
 class Readme : public testing::Test {
 protected:
     void SetUp() override {
@@ -264,7 +289,7 @@ TEST_F(Readme, TheShellBlockWorksAsItStands) {
     }
 }
 
-// The kill comes from the agent here, at the moment that the README waits for.
+// Here the agent kills the run, at the moment for which the README's reader waits.
 TEST_F(Readme, ThePipelineIsKilledAndGoesOnAsItStands) {
     std::string agent = readme_block("python", "agent.py");
     replace(agent, "time.sleep(5)", "os.path.exists('killed') or (open('killed', 'w'), os.kill(os.getppid(), 9))");

@@ -1,6 +1,6 @@
-// Goal: the three durabilities, `flush` and `close` are what `cairn/persistence.h` says, whoever asks and in whatever
-// order; a loss is told; closing and forking are safe.
-// Method: the service from outside, over a memory store whose commits the test holds up and makes fail.
+// Goal: the three durabilities, `flush` and `close` do what `cairn/persistence.h` says, in any order of calls. A loss
+// is reported. Closing and forking are safe. Method: calls of the public service, over a memory store whose commits the
+// test holds up and makes fail.
 
 #include "persistence/save/lost_saves.h"
 #include "store/sqlite/sqlite_store.h"
@@ -21,7 +21,7 @@
 #include <map>
 #include <random>
 
-// The sanitizers have a heap of their own.
+// The sanitizers have their own heap.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define CAIRN_TEST_CAN_COUNT_MEMORY 0
 #elif defined(__has_feature)
@@ -53,7 +53,7 @@ protected:
         EXPECT_EQ(receipt->durability, durability);
         EXPECT_EQ(receipt->version, version);
     }
-    // Whatever was on its way is on disk now; what is held back is not.
+    // Waits until every save that was to be committed is on disk. Held saves are not.
     void settle() { ASSERT_TRUE(save("another", ++settled_, kSync).has_value()); }
 
     QueueBench bench;
@@ -62,7 +62,7 @@ private:
     std::int64_t settled_ = 0;
 };
 
-// ---- what a receipt says ----
+// ---- receipts ----
 
 TEST_F(DurabilityTest, SyncIsTheDefault) {
     const Receipt receipt = save("run", 1).value();
@@ -166,7 +166,8 @@ INSTANTIATE_TEST_SUITE_P(
                 }},
         Release{"CriticalSave",
                 [](QueueBench& bench) {
-                    StatePersistenceRequest request = make_step("run", 3, kExit);  // equal to the newest, all the same
+                    StatePersistenceRequest request =
+                        make_step("run", 3, kExit);  // saved although it is equal to the newest
                     request.checkpoint_type = CheckpointType::kPhaseTransition;
                     const Receipt receipt = bench.service().save_agent_state(request).value();
                     EXPECT_EQ(receipt.outcome, Outcome::kPersisted);
@@ -548,7 +549,7 @@ TEST_F(LatestOnly, RunsDoNotReplaceEachOther) {
     EXPECT_EQ(bench.on_disk("other"), bench.steps({2}));
 }
 
-TEST_F(LatestOnly, WhatIsBeingCommittedIsNotReplaced) {
+TEST_F(LatestOnly, ASaveThatIsBeingCommittedIsNotReplaced) {
     bench.gate.close();
     ASSERT_TRUE(save("run", 1, kAsync).has_value());
     bench.gate.await(1);
@@ -573,7 +574,7 @@ TEST_F(LatestOnly, ASyncSaveDoesNotReplace) {
     expect_on_disk({1, 2});
 }
 
-TEST_F(LatestOnly, WhatHasAnIdMetadataOrAParentOfItsOwnIsNeitherReplacedNorReplacing) {
+TEST_F(LatestOnly, ASaveWithItsOwnIdMetadataOrParentIsNeitherReplacedNorReplacing) {
     const Receipt origin = save("run", 100, kSync).value();
     const std::vector<std::function<void(StatePersistenceRequest&)>> ways = {
         [](auto& request) { request.snapshot_id = "mine"; },
@@ -609,7 +610,7 @@ TEST_F(LatestOnly, AReplacementKeepsToTheLimitOfBytes) {
     EXPECT_EQ(bench.on_disk("a").back(), sized("a", 9'000).state_data.text());
 }
 
-TEST_F(LatestOnly, WhatOthersWaitForIsNotReplaced) {
+TEST_F(LatestOnly, ASaveThatOthersWaitForIsNotReplaced) {
     bench.hold_up();
     ASSERT_TRUE(save("run", 1, kAsync).has_value());
     auto twin = bench.service().save_async(make_step("run", 1, kSync));
@@ -630,8 +631,8 @@ TEST_F(LatestOnly, AnAsyncSaveInThePlaceOfAHeldOneIsNotHeld) {
     EXPECT_TRUE(eventually([&] { return bench.on_disk("run") == bench.steps({2}); }));
 }
 
-// Whoever waits for a save that is replaced must wait for the one in its place. If the flush has not begun to wait when
-// that happens, a round shows nothing.
+// A flush that waits for a save that is replaced must wait for the save in its place. A round shows nothing if the
+// flush has not begun to wait by then.
 TEST_F(LatestOnly, AFlushDoesNotOversleepBecauseASaveIsReplaced) {
     for (std::int64_t round = 1; round <= 20; ++round) {
         bench.hold_up();
@@ -654,7 +655,7 @@ TEST_F(LatestOnly, AFlushDoesNotOversleepBecauseASaveIsReplaced) {
     }
 }
 
-// ---- memory of what is queued ----
+// ---- memory of queued saves ----
 
 TEST_F(DurabilityTest, TheContextAndTheMetadataOfAQueuedSaveCount) {
     const auto filled = [](std::size_t bytes) {
@@ -733,7 +734,7 @@ TEST_F(DurabilityTest, CloseWaitsForSavesUnderWay) {
     EXPECT_TRUE(save_under_way.get().has_value()) << "what was begun before is finished";
 }
 
-TEST_F(DurabilityTest, WhatMeetsACloseIsStoredOrRefusedAndNothingElse) {
+TEST_F(DurabilityTest, ASaveThatMeetsACloseIsStoredOrRefusedAndNothingElse) {
     constexpr int kThreads = 4;
     for (int round = 0; round < 20; ++round) {
         QueueBench other;
@@ -767,7 +768,7 @@ TEST_F(DurabilityTest, WhatMeetsACloseIsStoredOrRefusedAndNothingElse) {
 
 // ---- fork ----
 
-// The child has its own copy of the memory store: what is there it has written itself.
+// The child has its own copy of the memory store, so any snapshot there was written by the child.
 int use_inherited_service(QueueBench& bench) {
     OptimizedStatePersistence& service = bench.service();
     const auto is_closed = [](const auto& result) { return !result && result.error().code == ErrorCode::kClosed; };
@@ -804,7 +805,7 @@ int refuse_and_end(QueueBench& bench) {
     return 0;
 }
 
-// A new service for each few children: what the savers store makes forking slow.
+// Each round has a new service for a few children, because the savers' snapshots make forking slow.
 TEST(Durability, AChildForkedInTheMiddleOfSavesDoesNotHang) {
     for (int round = 0; round < 15; ++round) {
         QueueBench bench;

@@ -1,5 +1,5 @@
 // Goal: the one error table has a complete, unambiguous row for every code, and an Error prints as one useful line.
-// Method: walks the whole enumeration; the rows that callers script against are fixed by value.
+// Method: walks the whole enumeration. Rows that scripts rely on are compared with fixed values.
 
 #include <cairn/error.h>
 
@@ -19,7 +19,7 @@ namespace {
 
 constexpr auto kLastCode = static_cast<std::size_t>(kLastErrorCode);
 
-// A new code that is missing here does not compile (-Wswitch), so that the table cannot be forgotten.
+// A new code that is missing here does not compile (-Wswitch), so nobody can forget the table.
 constexpr bool is_listed(ErrorCode code) {
     switch (code) {
         case ErrorCode::kInvalidArgument:
@@ -95,7 +95,7 @@ TEST(ErrorTable, NodeCodeIsTheNameInCapitals) {
     }
 }
 
-TEST(ErrorTable, OnlyWhatLeftNothingBehindMayBeRetriedFreely) {
+TEST(ErrorTable, OnlyCallsThatLeftNothingBehindMayBeRetriedFreely) {
     const std::map<ErrorCode, Retry> retried{{ErrorCode::kCancelled, Retry::kYes},
                                              {ErrorCode::kUnavailable, Retry::kYes},
                                              {ErrorCode::kStorageFull, Retry::kYes},
@@ -115,7 +115,7 @@ TEST(ErrorTable, ScriptsMayRelyOnTheseExitCodes) {
     EXPECT_EQ(error_info(ErrorCode::kUnavailable).exit_code, 10);
 }
 
-// Numbers are stored and counted by, names and exit codes are scripted against: what comes new comes at the end.
+// Numbers are stored and counted, and scripts rely on names and exit codes. So new codes are added at the end.
 TEST(ErrorTable, NumbersNamesAndExitCodesAreForEver) {
     const std::vector<std::pair<std::string_view, int>> rows{
         {"invalid_argument", 2}, {"invalid_state", 3},    {"limit_exceeded", 4},

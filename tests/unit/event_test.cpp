@@ -1,6 +1,6 @@
-// Goal: watchers are told everything in order, and nothing that they do (sleep, throw, never return) reaches the
-// pipeline; what they miss is counted, and the end of a run is not among it.
-// Method: sinks that wait at a gate which the test opens; the JSON is compared member by member.
+// Goal: watchers get every event in order. Nothing that they do (sleep, throw, never return) reaches the pipeline. The
+// events that they miss are counted, and the end of a run is never one of them.
+// Method: sinks wait at a gate that the test opens. The JSON is compared member by member.
 
 #include "pipeline/events/event_dispatcher.h"
 #include "pipeline/events/event_queue.h"
@@ -9,6 +9,7 @@
 #include "support/temp_dir.h"
 
 #include <cairn/pipeline_events.h>
+#include <cairn/run_events.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -46,7 +47,7 @@ PipelineEvent make_event(std::uint64_t sequence, Type type = Type::kStepProgress
     return {.type = type, .run_id = std::move(run_id), .thread_id = "thread", .sequence = sequence};
 }
 
-/// A sink that keeps what it is told, and stops at a gate while that is closed.
+/// A sink that keeps its events, and waits at a gate while that is closed.
 class GatedSink final : public EventSink {
 public:
     GatedSink() = default;
@@ -64,7 +65,7 @@ public:
 
     void close_gate() { set_open(false); }
     void open_gate() { set_open(true); }
-    /// Until so many events are at the gate or behind it.
+    /// Waits until so many events have come to the gate.
     void wait_for_arrivals(std::size_t count) {
         std::unique_lock lock(mutex_);
         changed_.wait(lock, [&] { return arrived_ >= count; });
@@ -95,12 +96,12 @@ public:
     void on_event(const PipelineEvent& event) override {
         ++calls;
         if (event.sequence % 2 == 0) throw std::runtime_error("socket closed");
-        throw 42;  // NOLINT: sinks are other people's code
+        throw 42;  // NOLINT: sinks are others' code, which may throw anything
     }
     int calls = 0;
 };
 
-/// Records as "event field=value…".
+/// Keeps log records as "event field=value…".
 struct Log {
     std::mutex mutex;
     std::vector<std::string> lines;
@@ -131,21 +132,24 @@ TEST(EventJson, HasEveryMemberThatIsThere) {
     event.attempt = 2;
     event.steps_completed = 1;
     event.steps_total = 3;
+    event.duration = std::chrono::microseconds(350);
     event.checkpoint_type = CheckpointType::kIntermediate;
+    event.agent_phase = AgentPhase::kTriage;
     event.receipt =
         Receipt{.snapshot_id = "s", .outcome = Outcome::kQueued, .durability = Durability::kAsync, .version = 4};
     event.dropped = 5;
-    EXPECT_EQ(to_json(event),
-              R"({"type":"checkpoint","run_id":"run","thread_id":"thread","user_id":"user","pipeline":"report",)"
-              R"("sequence":7,"time":"1970-01-01T00:00:01.000001Z","step":"triage","attempt":2,"steps_completed":1,)"
-              R"("steps_total":3,"checkpoint_type":"intermediate","receipt":{"snapshot_id":"s","outcome":"queued",)"
-              R"("durability":"async","version":4},"dropped":5})");
+    EXPECT_EQ(
+        to_json(event),
+        R"({"type":"checkpoint","run_id":"run","thread_id":"thread","user_id":"user","pipeline":"report",)"
+        R"("sequence":7,"time":"1970-01-01T00:00:01.000001Z","step":"triage","attempt":2,"duration_us":350,)"
+        R"("steps_completed":1,"steps_total":3,"checkpoint_type":"intermediate","agent_phase":"triage","receipt":{"snapshot_id":"s","outcome":"queued",)"
+        R"("durability":"async","version":4},"dropped":5})");
 }
 
 TEST(EventJson, LeavesOutWhatIsNotThere) {
     const Json json = Json::parse(to_json(make_event(1, Type::kStarted)));
-    for (const char* name : {"step", "attempt", "will_retry", "duration_us", "checkpoint_type", "receipt", "status",
-                             "message", "error", "dropped"}) {
+    for (const char* name : {"step", "attempt", "will_retry", "duration_us", "checkpoint_type", "agent_phase",
+                             "receipt", "status", "message", "error", "dropped"}) {
         EXPECT_FALSE(json.contains(name)) << name;
     }
 }
@@ -179,6 +183,60 @@ TEST(EventJson, IsOneLineOfUtf8WhateverTheAgentSays) {
     const std::string json = to_json(event);
     EXPECT_EQ(json.find('\n'), std::string::npos);
     EXPECT_EQ(Json::parse(json).at("message"), "two\nlines \xEF\xBF\xBD");
+}
+
+TEST(EventJson, OfASaveHasWhatItsObserverIsTold) {
+    SaveEvent save{.run_id = "run",
+                   .thread_id = "thread",
+                   .user_id = "user",
+                   .checkpoint_type = CheckpointType::kManual,
+                   .agent_phase = AgentPhase("review"),
+                   .duration = std::chrono::microseconds(7),
+                   .receipt = Receipt{.snapshot_id = "s", .version = 4}};
+    std::vector<PipelineEvent> told;
+    RunEvents events([&](const PipelineEvent& event) { told.push_back(event); }, {}, {.run_id = "run"});
+    events.tell_saved(save, "triage");
+    save.receipt.reset();
+    save.error = Error{.code = ErrorCode::kConflict, .message = "moved"};
+    events.tell_saved(save);
+    ASSERT_EQ(told.size(), 2U);
+    const Json saved = Json::parse(to_json(told[0]));
+    EXPECT_EQ(saved.at("type"), "checkpoint");
+    EXPECT_EQ(saved.at("step"), "triage");
+    EXPECT_EQ(saved.at("checkpoint_type"), "manual");
+    EXPECT_EQ(saved.at("agent_phase"), "review");
+    EXPECT_EQ(saved.at("duration_us"), 7);
+    EXPECT_EQ(saved.at("receipt").at("version"), 4);
+    EXPECT_FALSE(saved.contains("error"));
+    const Json failed = Json::parse(to_json(told[1]));
+    EXPECT_EQ(failed.at("error").at("code"), "conflict");
+    EXPECT_FALSE(failed.contains("receipt") || failed.contains("step"));
+}
+
+TEST(RunEvents, AreNumberedInTheOrderOfPublishingAndOutliveAPublisherThatThrows) {
+    std::vector<std::uint64_t> numbers;
+    RunEvents events(
+        [&](const PipelineEvent& event) {
+            numbers.push_back(event.sequence);
+            if (event.sequence == 1) throw std::runtime_error("gone");
+        },
+        {}, {});
+    {
+        std::vector<std::jthread> threads;
+        for (int thread = 0; thread < 4; ++thread) {
+            threads.emplace_back([&] {
+                for (int i = 0; i < 100; ++i) events.tell(Type::kStepProgress, [](PipelineEvent&) {});
+            });
+        }
+    }
+    ASSERT_EQ(numbers.size(), 400U);
+    for (std::size_t i = 0; i < numbers.size(); ++i) EXPECT_EQ(numbers[i], i + 1);
+}
+
+TEST(RunEvents, ThatNobodyWatchesCostNothing) {
+    RunEvents events(nullptr, {}, {});
+    events.tell(Type::kStarted, [](PipelineEvent&) { ADD_FAILURE() << "nobody is told"; });
+    events.tell_saved({});
 }
 
 TEST(EventFile, AppendsALineForEachEvent) {
@@ -255,7 +313,7 @@ TEST(EventFile, AFailedWriteIsThrown) {
     EXPECT_THROW(full->on_event(make_event(1)), std::system_error);
 }
 
-// The process has the default action for SIGPIPE, which would end it.
+// The process has the default action for SIGPIPE, which would kill it.
 TEST(EventDispatcher, ASinkWhoseReaderHasGoneEndsNothing) {
     ChildProcess writer([](const Channel&) {
         std::signal(SIGPIPE, SIG_DFL);
@@ -303,7 +361,7 @@ TEST(EventFile, ALineThatWasCutSpoilsNoOther) {
                 ElementsAre(to_json(make_event(1)).substr(0, 10), to_json(make_event(2)), to_json(make_event(3))));
 }
 
-/// A queue with as many events as fit, numbered from 1.
+/// Makes a full queue, with events numbered from 1.
 EventQueue full_queue(Type type = Type::kStepProgress) {
     EventQueue queue;
     for (std::uint64_t i = 1; i <= EventQueue::kEventsMax; ++i) queue.push(make_event(i, type));
@@ -340,7 +398,7 @@ TEST(EventQueue, TheEndOfARunGetsThePlaceOfTheOldestProgress) {
     const std::vector<PipelineEvent> events = pop_all(queue);
     EXPECT_EQ(events[0].sequence, 1U);
     EXPECT_EQ(events[1].sequence, 3U);
-    EXPECT_EQ(events[1].dropped, 1U);  // the gap is where the event was
+    EXPECT_EQ(events[1].dropped, 1U);  // the gap is where the dropped event was
     EXPECT_EQ(events.back().type, Type::kCompleted);
     EXPECT_EQ(events.back().dropped, 1U);
 }
@@ -398,7 +456,7 @@ TEST(EventDispatcher, ASlowSinkLosesEventsWhileAnotherGetsAll) {
     dispatcher.publish(make_event(3000, Type::kCompleted));
     slow->open_gate();
     dispatcher.drain(kAsLongAsItTakes);
-    dispatcher.drain(kAsLongAsItTakes);  // has nothing more to log
+    dispatcher.drain(kAsLongAsItTakes);  // must log nothing more
 
     EXPECT_EQ(quick->events().size(), 3000U);
     const std::vector<PipelineEvent> events = slow->events();

@@ -1,6 +1,6 @@
-// Goal: metadata that only looks like a pipeline's leads to an error and never beyond the pipeline's stages.
-// Method: what a failed pipeline has saved, with one member changed to what a pipeline never writes, saved as a head of
-// the run by somebody else; then the pipeline is to go on.
+// Goal: metadata that only looks like a pipeline's gives an error and never leads beyond the pipeline's stages.
+// Method: a pipeline fails. Then another caller saves the pipeline's state as a new head, with one member of the
+// metadata changed to a value that no pipeline writes. Then the pipeline is to go on.
 
 #include "pipeline/run/run_progress.h"
 #include "support/pipeline_bench.h"

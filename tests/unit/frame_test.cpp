@@ -1,6 +1,7 @@
-// Goal: what `encode_full_frame` stores comes back byte for byte, small, in the layout that the format promises.
-// Method: round trips over lengths around every edge of the header and over texts that compress well, badly and not at
-// all; the layout is read byte by byte; errors by their codes. Damage has its own program: fault/frame_damage_test.cpp.
+// Goal: a text comes back from `encode_full_frame` byte for byte. The frame is small and has the layout that the format
+// promises.
+// Method: round trips over lengths around every edge of the header, and over texts that compress well, badly and not at
+// all. The layout is read byte by byte; errors are compared by their codes. fault/frame_damage_test.cpp tests damage.
 
 #include "frame/frame.h"
 
@@ -24,7 +25,7 @@ std::string encode(std::string_view text, const FrameOptions& options = {}) {
     return encode_full_frame(text, Checksum::of(text), options).value();
 }
 
-// What an agent's messages look like to a compressor.
+// Makes a text that looks to a compressor like an agent's messages.
 std::string repetitive_text(std::size_t bytes) {
     std::string text;
     for (int i = 0; text.size() < bytes; ++i) text += fmt::format(R"({{"role":"tool","content":"step {}"}},)", i);
@@ -65,7 +66,7 @@ TEST(Frame, HeaderTellsKindLengthAndChecksumWithoutDecoding) {
     EXPECT_EQ(compressed.checksum, Checksum::of(text));
 }
 
-// Files of today must be readable for ever: this test must never be changed to fit the code.
+// Today's files must stay readable for ever, so this test must never be changed to fit the code.
 TEST(Frame, PlainLayoutIsTheDocumentedOne) {
     const std::string text(200, 'x');
     const std::string frame = encode(text, {.compression = false});
@@ -80,13 +81,13 @@ TEST(Frame, ZstdLayoutIsTheDocumentedOne) {
     const std::string text = repetitive_text(5000);
     const std::string frame = encode(text);
     EXPECT_EQ(frame.substr(0, 4), std::string("\x01\x02\x88\x27", 4));  // version, kind, 5000 as a varint
-    const std::string body = frame.substr(24);  // behind the 16 byte checksum and the 4 byte check
+    const std::string body = frame.substr(24);  // after the 16 byte checksum and the 4 byte check
     std::string decoded(text.size(), '\0');
     ASSERT_EQ(ZSTD_decompress(decoded.data(), decoded.size(), body.data(), body.size()), text.size());
     EXPECT_EQ(decoded, text);
 }
 
-// A frame written by the first version of the format, byte for byte.
+// The frame was written by the first version of the format.
 TEST(Frame, AFrameFromTheFirstVersionIsStillRead) {
     const std::string frame(
         "\x01\x01\x02"

@@ -1,11 +1,12 @@
-// Goal: saves that are committed together do not harm each other, the queue keeps its limits by making callers wait,
-// and an asynchronous save tells its end exactly once, in every circumstance that `cairn/persistence.h` names.
-// Method: the service from outside, over a memory store. Its commits are held up until the saves that are to share a
-// batch are queued, or made to fail; every batch that reaches the store is remembered.
+// Goal: saves that are committed together do not harm each other. The queue keeps its limits by making callers wait.
+// The completion of an asynchronous save is called exactly once, in every case that `cairn/persistence.h` names.
+// Method: calls of the public service, over a memory store. Its commits are held up until the saves that should share a
+// batch are queued, or are made to fail. Every batch that reaches the store is recorded.
 
 #include "support/queue_bench.h"
 #include "support/seed.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -30,7 +31,7 @@ void wait_until_past(milliseconds time) {
     std::this_thread::sleep_until(std::chrono::steady_clock::now() + time + milliseconds(1));
 }
 
-// The snapshot that a message names.
+// Returns the id of the snapshot that a message names.
 std::string id_in(const std::string& message) {
     constexpr std::string_view kBefore = "snapshot ";
     const std::size_t at = message.find(kBefore);
@@ -39,7 +40,7 @@ std::string id_in(const std::string& message) {
 
 class GroupCommit : public testing::Test {
 protected:
-    // One save of each of so many runs in one queue, while the store is busy.
+    // Queues one save of each of so many runs, while the store is busy.
     std::vector<Answer> queue_one_of_each(std::size_t runs, std::int64_t step = 1) {
         std::vector<Answer> answers;
         for (std::size_t run = 0; run < runs; ++run) {
@@ -50,7 +51,7 @@ protected:
     }
     static std::string name(std::size_t run) { return fmt::format("run-{}", run); }
 
-    // Whether at least so many saves once shared a transaction: otherwise the test has not tested it.
+    // Says whether at least so many saves ever shared a transaction. Without that, a test would show nothing.
     bool were_batched(std::size_t saves) const {
         return std::ranges::any_of(bench.gate.batches(), [&](const auto& batch) { return batch.size() >= saves; });
     }
@@ -66,7 +67,7 @@ protected:
 
 // ---- together ----
 
-TEST_F(GroupCommit, WhatCameDuringACommitIsCommittedTogether) {
+TEST_F(GroupCommit, SavesThatCameDuringACommitAreCommittedTogether) {
     bench.hold_up();
     auto answers = queue_one_of_each(20);
     bench.let_go();
@@ -135,7 +136,7 @@ TEST_F(GroupCommit, ALimitOfNoSavesStillLetsOneThrough) {
     bench.options.batch_limits = {.saves_max = 0, .run_saves_max = 0, .bytes_max = 0};
     bench.options.queue_limits.saves_max = 0;
     StatePersistenceRequest request = make_step("run", 1);
-    request.timeout = milliseconds(500);  // for one that never finds anything to commit
+    request.timeout = milliseconds(500);  // ends a save that never finds anything to commit
     EXPECT_TRUE(bench.service().save_agent_state(request).has_value());
 }
 
@@ -188,7 +189,7 @@ TEST_F(GroupCommit, ARebasedSaveKeepsTheParentThatItWasGiven) {
     const Receipt parent = bench.service().save_agent_state(make_step("run", 1)).value();
     bench.hold_up();
     StatePersistenceRequest grown = make_step("run", 2);
-    grown.parent_snapshot_id = parent.snapshot_id;  // the head, until somebody else moves it
+    grown.parent_snapshot_id = parent.snapshot_id;  // the head, until another writer moves it
     Answer answer = bench.service().save_async(grown);
     StatePersistenceService other(bench.inner);
     ASSERT_TRUE(other.save_agent_state(make_step("run", 100)).has_value());
@@ -292,7 +293,7 @@ TEST_F(GroupCommit, AnUnknownOutcomeOfABatchIsResolvedAndNothingIsThereTwice) {
     }
 }
 
-// The head is where the save itself has put it.
+// The unknown commit of the save itself has moved the head.
 TEST_F(GroupCommit, ASaveThatAnUnknownBatchAppliedIsNoConflictForItsFallback) {
     bench.hold_up();
     std::vector<Answer> answers;
@@ -302,8 +303,9 @@ TEST_F(GroupCommit, ASaveThatAnUnknownBatchAppliedIsNoConflictForItsFallback) {
         request.expected_version = 0;
         answers.push_back(bench.service().save_async(request));
     }
-    bench.store->inject({.code = ErrorCode::kOutcomeUnknown, .nth = 2, .after_effect = true});  // after the blocker's
-    bench.store->inject({.code = ErrorCode::kUnavailable, .nth = 3});                           // "a" alone
+    bench.store->inject(
+        {.code = ErrorCode::kOutcomeUnknown, .nth = 2, .after_effect = true});  // the commit after the blocker's
+    bench.store->inject({.code = ErrorCode::kUnavailable, .nth = 3});           // the commit of "a" alone
     bench.let_go();
     for (Answer& answer : answers) expect_saved(answer, 1);
     for (const std::string run : {"a", "b"}) EXPECT_EQ(bench.on_disk(run), bench.steps({1}));
@@ -331,7 +333,7 @@ TEST_F(GroupCommit, RandomFailuresLoseNothingAndChangeNoOrder) {
         std::uint64_t nth = 0;
         for (int fault = 0; fault < 6; ++fault) {
             const ErrorCode code = kCodes[random() % 4];
-            nth += 30 + random() % 20;  // never what is done about the one before
+            nth += 30 + random() % 20;  // far enough from the fault before not to hit its retries
             other.store->inject(
                 {.code = code, .nth = nth, .after_effect = code == ErrorCode::kOutcomeUnknown && random() % 2 == 0});
         }
@@ -351,7 +353,7 @@ TEST_F(GroupCommit, RandomFailuresLoseNothingAndChangeNoOrder) {
     }
 }
 
-// States that are worth a delta.
+// Makes a save whose state is worth a delta.
 StatePersistenceRequest make_large_step(std::string run, std::int64_t step) {
     std::mt19937_64 random(7);
     std::string text = fmt::format(R"({{"step":{},"notes":[)", step);
@@ -359,7 +361,7 @@ StatePersistenceRequest make_large_step(std::string run, std::int64_t step) {
     return make_request(std::move(run), text + fmt::format(R"({}]}})", step * step));
 }
 
-TEST_F(GroupCommit, WhatWasEncodedAgainstASaveThatFailsIsStoredAllTheSame) {
+TEST_F(GroupCommit, ASaveThatWasEncodedAgainstOneThatFailsIsStoredAllTheSame) {
     StatePersistenceService other(bench.inner);
     StatePersistenceRequest taken = make_large_step("run", 100);
     taken.snapshot_id = "mine";
@@ -383,7 +385,7 @@ TEST_F(GroupCommit, WhatWasEncodedAgainstASaveThatFailsIsStoredAllTheSame) {
     EXPECT_TRUE(check_deep(*bench.inner, Deadline::max()).value().findings.empty());
 }
 
-TEST_F(GroupCommit, WhatWasEncodedAgainstASaveThatLeftTheQueueIsStoredAllTheSame) {
+TEST_F(GroupCommit, ASaveThatWasEncodedAgainstOneThatLeftTheQueueIsStoredAllTheSame) {
     ASSERT_TRUE(bench.service().save_agent_state(make_large_step("run", 1)).has_value());
     bench.hold_up();
     StatePersistenceRequest impatient = make_large_step("run", 2);
@@ -405,7 +407,8 @@ TEST_F(GroupCommit, WhatWasEncodedAgainstASaveThatLeftTheQueueIsStoredAllTheSame
 
 class BehindOther : public GroupCommit {
 protected:
-    // Steps 2 (which leaves the queue at its deadline, or `ends_in_commit`) and 3 to 6 behind it, on top of step 1.
+    // Queues steps 2 to 6 on top of step 1. Step 2 is dropped: at its deadline in the queue or, if `ends_in_commit`,
+    // when its batch is made.
     void queue_behind_one_that_is_dropped(Durability durability, bool ends_in_commit) {
         ASSERT_TRUE(bench.service().save_agent_state(make_large_step("run", 1)).has_value());
         bench.hold_up();
@@ -424,6 +427,19 @@ protected:
         EXPECT_EQ(code_of(dropped.get()), ErrorCode::kUnavailable);
         ASSERT_TRUE(bench.service().flush("run").has_value());
     }
+    // Queues step 1 of the run, which is dropped when its batch is made.
+    Answer queue_one_that_is_too_late(const std::string& run, const std::string& snapshot_id = {}) {
+        bench.hold_up();
+        StatePersistenceRequest impatient = make_step(run, 1);
+        impatient.snapshot_id = snapshot_id;
+        impatient.timeout = milliseconds(1);
+        return bench.service().save_async(impatient);
+    }
+    void expect_too_late(Answer& dropped) {
+        wait_until_past(milliseconds(1));
+        bench.let_go();
+        EXPECT_EQ(code_of(dropped.get()), ErrorCode::kUnavailable);
+    }
     void expect_no_fallback() {
         const CacheStats stats = bench.service().get_cache_stats();
         EXPECT_TRUE(stats.fallbacks_by_cause.empty());
@@ -437,7 +453,7 @@ protected:
     std::vector<Answer> behind;
 };
 
-// It leaves the queue, or is too late when its batch is made.
+// The parameter says whether the dropped save leaves the queue, or is too late when its batch is made.
 class BehindDropped : public BehindOther, public testing::WithParamInterface<bool> {};
 
 TEST_P(BehindDropped, NoneFallsBackAndEachIsWhereItsReceiptSays) {
@@ -459,7 +475,28 @@ TEST_P(BehindDropped, NoneFallsBackAndEachIsWhereItsReceiptSays) {
 INSTANTIATE_TEST_SUITE_P(, BehindDropped, testing::Bool(),
                          [](const auto& one) { return one.param ? "AtTheCommit" : "FromTheQueue"; });
 
-TEST_F(BehindOther, WhatIsSavedAfterwardsKnowsTheHeadAsItIs) {
+// Each wants a conflict if another writer saves in between; saves of this service that were dropped are none.
+TEST_F(BehindOther, TwoThatLeaveTheQueueTheLaterOneFirstAreNoConflict) {
+    bench.hold_up();
+    const auto refusing = [](std::int64_t step, milliseconds timeout) {
+        StatePersistenceRequest request = make_step("run", step);
+        request.on_conflict = OnConflict::kFail;
+        request.timeout = timeout;
+        return request;
+    };
+    Answer first = bench.in_background(refusing(1, milliseconds(1'000)));
+    ASSERT_TRUE(bench.becomes_queued(2));
+    Answer second = bench.in_background(refusing(2, milliseconds(100)));
+    ASSERT_TRUE(bench.becomes_queued(3));
+    Answer last = bench.service().save_async(refusing(3, milliseconds(600'000)));
+    EXPECT_EQ(code_of(second.get()), ErrorCode::kUnavailable);
+    EXPECT_EQ(code_of(first.get()), ErrorCode::kUnavailable);
+    bench.let_go();
+    expect_saved(last, 1);
+    expect_no_fallback();
+}
+
+TEST_F(BehindOther, ALaterSaveKnowsTheHeadAsItIs) {
     queue_behind_one_that_is_dropped(kAsync, true);
     const Receipt again = bench.service().save_agent_state(make_large_step("run", 6)).value();
     EXPECT_EQ(again.outcome, Outcome::kDeduplicated);
@@ -491,20 +528,16 @@ TEST_F(BehindOther, AnotherWritersHeadUnderSeveralQueuedSavesMakesNoneFallBack) 
 TEST_F(BehindOther, AStrictSaveHasNoConflictWithADroppedOneButWithAnotherWriter) {
     for (const bool is_another_there : {false, true}) {
         const std::string run = is_another_there ? "moved" : "alone";
-        bench.hold_up();
-        StatePersistenceRequest impatient = make_step(run, 1);
-        impatient.timeout = milliseconds(1);
-        Answer dropped = bench.service().save_async(impatient);
+        SCOPED_TRACE(run);
+        Answer dropped = queue_one_that_is_too_late(run);
         StatePersistenceRequest strict = make_step(run, 2);
         strict.on_conflict = OnConflict::kFail;
         Answer strict_answer = bench.service().save_async(strict);
-        // So that the head has the number that the strict save was prepared for.
+        // Then the head has the version that the strict save was prepared for.
         if (is_another_there) {
             ASSERT_TRUE(StatePersistenceService(bench.inner).save_agent_state(make_step(run, 7)).has_value());
         }
-        wait_until_past(milliseconds(1));
-        bench.let_go();
-        EXPECT_EQ(code_of(dropped.get()), ErrorCode::kUnavailable) << run;
+        expect_too_late(dropped);
         if (is_another_there) {
             EXPECT_EQ(code_of(strict_answer.get()), ErrorCode::kConflict);
             EXPECT_EQ(bench.on_disk(run), bench.steps({7}));
@@ -515,40 +548,30 @@ TEST_F(BehindOther, AStrictSaveHasNoConflictWithADroppedOneButWithAnotherWriter)
 }
 
 TEST_F(BehindOther, AnExpectedVersionThatADroppedSaveWasToMakeIsAConflict) {
-    bench.hold_up();
-    StatePersistenceRequest impatient = make_step("run", 1);
-    impatient.timeout = milliseconds(1);
-    Answer dropped = bench.service().save_async(impatient);
+    Answer dropped = queue_one_that_is_too_late("run");
     StatePersistenceRequest strict = make_step("run", 2);
     strict.on_conflict = OnConflict::kFail;
     strict.expected_version = 1;
     Answer answer = bench.service().save_async(strict);
-    wait_until_past(milliseconds(1));
-    bench.let_go();
-    EXPECT_EQ(code_of(dropped.get()), ErrorCode::kUnavailable);
+    expect_too_late(dropped);
     const Result<Receipt> refused = answer.get();
     ASSERT_EQ(code_of(refused), ErrorCode::kConflict);
     EXPECT_EQ(refused.error().message, "the head of run \"run\" is at version 0, not at 1") << "nobody else saved it";
 }
 
 TEST_F(BehindOther, ADroppedParentIsNotFound) {
-    bench.hold_up();
-    StatePersistenceRequest impatient = make_step("run", 1);
-    impatient.snapshot_id = "parent";
-    impatient.timeout = milliseconds(1);
-    Answer dropped = bench.service().save_async(impatient);
+    Answer dropped = queue_one_that_is_too_late("run", "parent");
     StatePersistenceRequest child = make_step("run", 2);
     child.parent_snapshot_id = "parent";
     Answer answer = bench.service().save_async(child);
-    wait_until_past(milliseconds(1));
-    bench.let_go();
-    EXPECT_EQ(code_of(dropped.get()), ErrorCode::kUnavailable);
+    expect_too_late(dropped);
     EXPECT_EQ(code_of(answer.get()), ErrorCode::kNotFound);
     EXPECT_TRUE(bench.on_disk("run").empty());
 }
 
-// One thread a run saves in order, with little patience, on a slow store that another writer moves now and then.
-TEST_F(BehindOther, WhateverIsDroppedTheRestIsInOrderAndItsReceiptsAreTrue) {
+// One thread saves a run in order, often with a short timeout, on a slow store. Now and then another writer moves the
+// head.
+TEST_F(BehindOther, SavesThatAreNotDroppedAreInOrderAndTheirReceiptsAreTrue) {
     const std::uint64_t first_seed = seed();
     SCOPED_TRACE(replay_line(first_seed));
     std::mt19937_64 random(first_seed);
@@ -588,7 +611,7 @@ TEST_F(BehindOther, WhateverIsDroppedTheRestIsInOrderAndItsReceiptsAreTrue) {
     for (const SnapshotInfo& info : found) versions[info.snapshot_id] = info.version;
     EXPECT_LT(saved.size(), answers.size()) << "nothing was dropped, so nothing was tested";
     for (const auto& [step, receipt] : saved) {
-        // One whose own deadline passes during its commit is tried once more.
+        // A save whose own deadline passes during its commit is tried once more, so only the patient ones are sure.
         if (patient.contains(step)) {
             EXPECT_EQ(receipt.outcome, Outcome::kPersisted) << "step " << step;
         }
@@ -631,7 +654,7 @@ TEST_F(GroupCommit, ASaveIdenticalToOneInFlightSharesItsFailure) {
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1}));
 }
 
-/// Applies the batch of run "run", says that it does not know whether it did, and takes no commit after that.
+/// A store that applies the batch of run "run", answers that the outcome is unknown, and refuses every later commit.
 class UndecidedStore final : public ForwardingStore {
 public:
     UndecidedStore() : ForwardingStore(make_memory_store()) {}
@@ -708,11 +731,12 @@ TEST_F(GroupCommit, AnAcknowledgedTwinDoesNotLeaveTheQueueWithAnImpatientCaller)
         << answer.error().to_string();
     bench.let_go();
     const Status flushed = bench.service().flush("run");
-    EXPECT_TRUE(!flushed || bench.on_disk("run") == bench.steps({1})) << "an acknowledged save is gone untold";
+    ASSERT_TRUE(flushed) << flushed.error().to_string();
+    EXPECT_EQ(bench.on_disk("run"), bench.steps({1})) << "an acknowledged save is gone";
 }
 
-// "Nothing was applied" is true only if nothing will be.
-TEST_F(GroupCommit, WhoLeavesASaveThatAnEqualOneReliesOnIsToldThatItsOutcomeIsUnknown) {
+// "Nothing was applied" is true only if nothing will be applied later.
+TEST_F(GroupCommit, ACallerThatLeavesASaveWhichAnEqualOneReliesOnIsToldThatItsOutcomeIsUnknown) {
     bench.hold_up();
     StatePersistenceRequest impatient = make_step("run", 1, kSync);
     impatient.timeout = milliseconds(300);
@@ -722,13 +746,12 @@ TEST_F(GroupCommit, WhoLeavesASaveThatAnEqualOneReliesOnIsToldThatItsOutcomeIsUn
     const auto left = first.get();
     bench.let_go();
     const Receipt saved = second.get().value();
-    const bool was_shared =
-        saved.outcome == Outcome::kDeduplicated;  // on a very slow machine it came too late for that
+    const bool was_shared = saved.outcome == Outcome::kDeduplicated;  // on a very slow machine it may come too late
     EXPECT_EQ(code_of(left), was_shared ? ErrorCode::kOutcomeUnknown : ErrorCode::kUnavailable);
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1}));
 }
 
-TEST_F(GroupCommit, TheLastWhoLeavesTakesTheSaveAlong) {
+TEST_F(GroupCommit, TheLastCallerThatLeavesTakesTheSaveAlong) {
     bench.hold_up();
     StatePersistenceRequest impatient = make_step("run", 1, kSync);
     std::vector<Answer> answers;
@@ -746,7 +769,7 @@ TEST_F(GroupCommit, TheLastWhoLeavesTakesTheSaveAlong) {
     EXPECT_TRUE(bench.on_disk("run").empty());
 }
 
-TEST_F(GroupCommit, WhoDoesNotWaitForAnEqualSaveThatIsBeingCommittedHasSavedNothing) {
+TEST_F(GroupCommit, ACallerThatDoesNotWaitForAnEqualSaveInItsCommitHasSavedNothing) {
     bench.gate.close();
     Answer first = bench.in_background(make_step("run", 1, kSync));
     bench.gate.await(1);
@@ -758,7 +781,7 @@ TEST_F(GroupCommit, WhoDoesNotWaitForAnEqualSaveThatIsBeingCommittedHasSavedNoth
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1}));
 }
 
-// By the rule that holds for a skip.
+// The same rule holds for a skip.
 TEST_F(GroupCommit, AnEqualSaveWithAPhaseOfItsOwnSharesNoFate) {
     bench.hold_up();
     std::vector<Answer> answers;
@@ -782,7 +805,7 @@ TEST_F(GroupCommit, AnEqualSaveWithAPhaseOfItsOwnSharesNoFate) {
     EXPECT_EQ(phases, (std::vector<std::string>{"", "reporting", "triage"}));
 }
 
-// An own id may be taken, and that says nothing about who has none.
+// The id that a caller gives may be taken. That must not fail a save without an id.
 TEST_F(GroupCommit, ASaveWithoutAnIdSharesNoFateWithOneThatHasItsOwn) {
     StatePersistenceService other(bench.inner);
     StatePersistenceRequest taken = make_step("run", 7);
@@ -798,8 +821,8 @@ TEST_F(GroupCommit, ASaveWithoutAnIdSharesNoFateWithOneThatHasItsOwn) {
     EXPECT_EQ(bench.on_disk("run"), bench.steps({7, 1}));
 }
 
-// Every state is saved by one to three callers at once, with little patience and on a slow store.
-TEST_F(GroupCommit, WhatEveryCallerWasToldIsNotAppliedIsNeverSeen) {
+// One to three callers save every state at once, with short timeouts, on a slow store.
+TEST_F(GroupCommit, ASaveThatEveryCallerWasToldIsNotAppliedIsNeverSeen) {
     const std::uint64_t first_seed = seed();
     SCOPED_TRACE(replay_line(first_seed));
     std::mt19937_64 random(first_seed);
@@ -856,7 +879,7 @@ TEST_F(GroupCommit, AnotherWriterBetweenTwoIdenticalSavesIsNotLostBehindASkip) {
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2, 1}));
 }
 
-// Its first commit is in the store, but the answer is slow to come.
+// A store whose first commit is applied at once, but answered late.
 class SlowToAnswer : public ForwardingStore {
 public:
     using ForwardingStore::ForwardingStore;
@@ -885,7 +908,7 @@ TEST_F(GroupCommit, AnotherWriterBehindACommitWithoutAnAnswerIsNotLostBehindAnEq
     StatePersistenceService other(bench.inner);
     ASSERT_TRUE(other.save_agent_state(make_step("run", 2)).has_value());
     Answer again = std::async(std::launch::async, [&] { return service.save_agent_state(make_step("run", 1)); });
-    again.wait_for(milliseconds(50));  // it may have found the first one under way by then
+    again.wait_for(milliseconds(50));  // by then it has probably found the first one in flight
     slow->may_answer.set_value();
     EXPECT_EQ(first.get().value().version, 1);
     const Receipt saved = again.get().value();
@@ -894,7 +917,7 @@ TEST_F(GroupCommit, AnotherWriterBehindACommitWithoutAnAnswerIsNotLostBehindAnEq
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2, 1}));
 }
 
-// Equal states, but one save takes another writer's head for a conflict and the other does not.
+// The states are equal, but only one of the saves treats another writer's head as a conflict.
 TEST_F(GroupCommit, ASaveThatMayConflictSharesNoFateWithOneThatIsRebased) {
     for (const bool is_strict_first : {true, false}) {
         const std::string run = is_strict_first ? "strict-first" : "strict-last";
@@ -1102,7 +1125,7 @@ TEST_F(GroupCommit, AFlushIsNotOverBecauseTheNewestSaveHasLeftTheQueue) {
     EXPECT_EQ(flushed.get(), bench.steps({1}));
 }
 
-// A store that another process keeps busy for a moment, from the first commit on.
+// A store that another process keeps busy for a moment, starting with the first commit.
 class BusyStore final : public ForwardingStore {
 public:
     using ForwardingStore::ForwardingStore;
@@ -1120,7 +1143,7 @@ private:
     Deadline free_at_;
 };
 
-// How long it may wait for the store is one thing, how long it was held by its own wish another.
+// The time for which a save is held does not count towards its timeout for the store.
 TEST_F(GroupCommit, AHeldSaveIsNotLostToABusyStoreBecauseItWasHeldForLong) {
     OptimizedStatePersistence service(std::make_shared<BusyStore>(bench.inner));
     StatePersistenceRequest held = make_step("run", 1, kExit);
@@ -1133,6 +1156,127 @@ TEST_F(GroupCommit, AHeldSaveIsNotLostToABusyStoreBecauseItWasHeldForLong) {
     EXPECT_TRUE(flushed.has_value()) << flushed.error().to_string();
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2}));
 }
+
+// A store that another process locks: each commit waits for it until its deadline.
+class LockedStore final : public ForwardingStore {
+public:
+    using ForwardingStore::ForwardingStore;
+    Result<std::vector<Status>> commit(std::span<const RunBatch> batches, Deadline deadline) override {
+        std::unique_lock lock(mutex_);
+        if (!unlocked_.wait_until(lock, deadline, [&] { return !is_locked_; })) {
+            return fail(ErrorCode::kUnavailable, "locked until the deadline");
+        }
+        lock.unlock();
+        return ForwardingStore::commit(batches, deadline);
+    }
+    void set_locked(bool is_locked) {
+        const std::lock_guard lock(mutex_);
+        is_locked_ = is_locked;
+        unlocked_.notify_all();
+    }
+
+private:
+    std::mutex mutex_;
+    std::condition_variable unlocked_;
+    bool is_locked_ = false;
+};
+
+// One save with a short timeout among patient ones, in a batch that fails as a whole.
+class ShortTimeoutInABatch : public GroupCommit {
+protected:
+    static StatePersistenceRequest hasty(Durability durability = kSync) {
+        StatePersistenceRequest request = make_step("hasty", 1, durability);
+        request.timeout = milliseconds(1000);
+        return request;
+    }
+    // Of the commits: the first is the blocker's.
+    bool is_second() const { return bench.store->calls(StoreCall::kCommit) == 1; }
+    // The batch is queued, and its first commit fails with `code`; the first save that is tried alone waits.
+    Answer fail_batch_with(ErrorCode code) {
+        bench.store->before_commit([this](std::span<const RunBatch> batch) {
+            bench.gate.pass(batch);
+            if (is_second()) bench.gate.close();
+        });
+        bench.hold_up();
+        patient = queue_one_of_each(3);
+        bench.store->inject({.code = code, .nth = 2});
+        Answer answer = bench.in_background(hasty());
+        EXPECT_TRUE(bench.becomes_queued(5));
+        bench.let_go();
+        bench.gate.await(1);
+        return answer;
+    }
+    void expect_patient_saved() {
+        for (Answer& answer : patient) expect_saved(answer, 1);
+    }
+
+    std::vector<Answer> patient;
+};
+
+TEST_F(ShortTimeoutInABatch, IsKeptWhileTheOthersAreTriedAlone) {
+    Answer answer = fail_batch_with(ErrorCode::kInternal);
+    EXPECT_EQ(code_of(answer.get()), ErrorCode::kUnavailable) << "nothing was applied";
+    bench.gate.open();
+    expect_patient_saved();
+    EXPECT_TRUE(bench.on_disk("hasty").empty());
+    EXPECT_EQ(bench.service().save_agent_state(make_step("hasty", 1)).value().version, 1);
+}
+
+TEST_F(ShortTimeoutInABatch, IsKeptAndTheOutcomeStaysUnknownIfItWas) {
+    Answer answer = fail_batch_with(ErrorCode::kOutcomeUnknown);
+    const Result<Receipt> left = answer.get();
+    EXPECT_EQ(code_of(left), ErrorCode::kOutcomeUnknown);
+    EXPECT_THAT(left.error().message, testing::HasSubstr("may or may not have been applied"));
+    bench.gate.open();
+    expect_patient_saved();
+}
+
+class ShortTimeoutOfALockedStore : public ShortTimeoutInABatch, public testing::WithParamInterface<bool> {
+protected:
+    void SetUp() override {
+        bench.store = std::make_shared<FaultyStore>(locked);
+        bench.store->set_commits_at_once(1);
+        bench.store->before_commit([this](std::span<const RunBatch> batch) {
+            bench.gate.pass(batch);
+            if (is_second()) locked->set_locked(true);
+        });
+    }
+
+    const std::shared_ptr<LockedStore> locked = std::make_shared<LockedStore>(bench.inner);
+};
+
+TEST_P(ShortTimeoutOfALockedStore, EndsForItselfOnly) {
+    bench.hold_up();
+    patient = queue_one_of_each(3);
+    Answer answer = GetParam() ? bench.in_background(hasty()) : bench.service().save_async(hasty());
+    ASSERT_TRUE(bench.becomes_queued(5));
+    bench.let_go();
+    ASSERT_EQ(answer.wait_for(std::chrono::seconds(60)), std::future_status::ready) << "it waits for the others";
+    EXPECT_EQ(code_of(answer.get()), ErrorCode::kUnavailable) << "nothing was applied";
+    locked->set_locked(false);
+    expect_patient_saved();
+    EXPECT_TRUE(bench.on_disk("hasty").empty());
+    EXPECT_EQ(bench.gate.batches().back().size(), 3U) << "the others are committed together all the same";
+}
+
+TEST_P(ShortTimeoutOfALockedStore, DoesNotEndAFlushWithTheSavesBeforeIt) {
+    bench.hold_up();
+    ASSERT_TRUE(bench.service().save_agent_state(make_step("hasty", 0, kAsync)).has_value());
+    Answer answer = GetParam() ? bench.in_background(hasty()) : bench.service().save_async(hasty());
+    ASSERT_TRUE(bench.becomes_queued(3));
+    auto flushed = std::async(std::launch::async, [&] {
+        EXPECT_TRUE(bench.service().flush("hasty").has_value());
+        return bench.on_disk("hasty");
+    });
+    bench.let_go();
+    EXPECT_EQ(code_of(answer.get()), ErrorCode::kUnavailable);
+    wait_until_past(milliseconds(20));  // for a flush that is over too early
+    locked->set_locked(false);
+    EXPECT_EQ(flushed.get(), bench.steps({0}));
+}
+
+INSTANTIATE_TEST_SUITE_P(, ShortTimeoutOfALockedStore, testing::Bool(),
+                         [](const auto& one) { return one.param ? "ByAThread" : "ByACompletion"; });
 
 TEST_F(GroupCommit, ADeadlineThatPassesDuringTheCommitIsAnsweredTruly) {
     bench.gate.close();
@@ -1216,7 +1360,7 @@ TEST_F(GroupCommit, ACompletionIsToldOfARefusalOnce) {
     EXPECT_TRUE(bench.on_disk("run").empty());
 }
 
-TEST_F(GroupCommit, WhatACompletionThrowsReachesNobody) {
+TEST_F(GroupCommit, AnExceptionOfACompletionReachesNobody) {
     auto& service = bench.service();
     const auto throwing = [](const Result<Receipt>&) { throw std::runtime_error("of the test"); };
     EXPECT_NO_THROW(service.save_async(make_step("", 1), throwing));
@@ -1265,7 +1409,7 @@ TEST_F(GroupCommit, CloseWaitsForCompletionsThatAnotherThreadTells) {
 TEST_F(GroupCommit, CloseWaitsForASaveThatFellBack) {
     ASSERT_TRUE(bench.service().save_agent_state(make_step("run", 1)).has_value());
     bench.gate.close();
-    bench.service().clear_cache();  // so that the head is asked for
+    bench.service().clear_cache();  // so that the service asks for the head
     bench.store->inject({.call = StoreCall::kHead, .code = ErrorCode::kInternal});
     Answer fallen_back = bench.in_background(make_step("run", 2));
     bench.gate.await(1);
@@ -1314,11 +1458,11 @@ TEST_F(GroupCommit, ACompletionMayCallTheService) {
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1, 2, 3, 4, 5}));
 }
 
-// Whoever commits for want of anybody else while it keeps its own place in the order of a run must not tell completions
-// there: one that saves into that run would wait for that very thread.
+// A call that holds its run's lane may have to lead a commit. It must not call completions then: a completion that
+// saves into that run would wait for the very thread that calls it.
 class CompletionIntoItsRun : public GroupCommit {
 protected:
-    // A save of "run" that is queued while the store is busy, and whose completion saves the next step.
+    // Queues a save of "run" while the store is busy. Its completion saves the next step.
     void queue_one_that_saves_again() {
         bench.options.timeout = std::chrono::seconds(30);
         auto& service = bench.service();
@@ -1345,7 +1489,7 @@ TEST_F(CompletionIntoItsRun, IsToldWhileAForkOfTheRunIsSaved) {
     StatePersistenceRequest fork = make_step("run", 9, kSync);
     fork.parent_snapshot_id = parent;
     Answer answer = bench.in_background(fork);
-    wait_until_past(milliseconds(50));  // for it to wait in the run's lane
+    wait_until_past(milliseconds(50));  // until it waits in the run's lane
     bench.let_go();
     expect_told_soon();
     EXPECT_TRUE(answer.get().has_value());
@@ -1373,7 +1517,7 @@ TEST_F(CompletionIntoItsRun, IsToldWhileASaveOfTheRunWaitsForAPlace) {
     EXPECT_TRUE(answer.get().has_value());
 }
 
-// An agent that saves its next step when the last one is stored: many of them, without a thread each.
+// Many agents, without a thread each. An agent saves its next step when the last one is stored.
 TEST_F(GroupCommit, ChainsOfCompletionsCarryOnByThemselves) {
     constexpr std::size_t kRuns = 64;
     constexpr std::int64_t kSteps = 60;
@@ -1394,8 +1538,8 @@ TEST_F(GroupCommit, ChainsOfCompletionsCarryOnByThemselves) {
     for (std::size_t run = 0; run < kRuns; ++run) EXPECT_EQ(bench.on_disk(name(run)).size(), std::size_t{kSteps});
 }
 
-// A completion that saves and waits for it commits by itself, and with its own save those of others, whose completions
-// do the same.
+// A completion that makes a blocking save leads a commit, and with its own save commits those of others. Their
+// completions do the same.
 TEST_F(GroupCommit, CompletionsThatSaveAreNotToldOneInsideTheOther) {
     constexpr std::size_t kSaves = 200;
     bench.options.batch_limits.saves_max = 1;

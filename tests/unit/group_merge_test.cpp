@@ -1,8 +1,8 @@
-// Goal: what the steps of a group have changed is merged member by member, nothing is lost silently, and every token
-//   stays as written; the built-in mergers do what their names say.
-// Method: groups by hand for each rule and each error; seeded random groups (CAIRN_TEST_SEED=n replays) against a
-//   reference that works on maps of members; texts that are deep, or whose keys were chosen to collide, against others
-//   of the same size (CPU time of the thread, by a generous factor).
+// Goal: the changes of a group's steps are merged member by member. Nothing is lost silently, and every token stays as
+// written. The built-in mergers do what their names say.
+// Method: groups made by hand for each rule and each error. Seeded random groups (CAIRN_TEST_SEED=n replays), compared
+// with a reference that works on maps of members. Deep texts, and texts whose keys were chosen to collide, compared
+// with others of the same size: the thread's CPU time may differ by a generous factor.
 
 #include "pipeline/merge/group_merge.h"
 
@@ -35,7 +35,7 @@ State parsed(const std::string& text) {
     return state ? *std::move(state) : State();
 }
 
-/// The steps are named a, b, c, …
+/// Merges the results of steps named a, b, c, …
 Result<State> merge(const std::string& base, const std::vector<std::string>& texts, MergePolicy policy,
                     const Merger& merger = {}, const StateLimits& limits = {}) {
     std::vector<Changed> results;
@@ -60,7 +60,7 @@ Error refused(const std::string& base, const std::vector<std::string>& texts, Me
     return state ? Error{} : state.error();
 }
 
-TEST(GroupMerge, WhatEachStepChangesAddsAndRemovesIsMerged) {
+TEST(GroupMerge, ChangesAdditionsAndRemovalsOfEachStepAreMerged) {
     EXPECT_EQ(merged(R"({"x":1,"y":2,"z":3})",
                      {R"({"x":10,"y":2,"z":3})", R"({"x":1,"y":2,"b":[1.0],"z":3})", R"({"c":-0.0,"x":1,"z":3})"}),
               R"({"x":10,"z":3,"b":[1.0],"c":-0.0})");
@@ -157,7 +157,7 @@ TEST(GroupMerge, AMergerThatFailsThrowsOrIsNotThereIsAnError) {
     EXPECT_EQ(refused(R"({"x":1})", texts, MergePolicy::kMerger).code, ErrorCode::kInvalidArgument);
 }
 
-TEST(GroupMerge, WhatComesOutIsHeldAgainstTheLimits) {
+TEST(GroupMerge, TheResultIsHeldAgainstTheLimits) {
     const auto state = merge("{}", {R"({"a":1})", R"({"b":2})"}, MergePolicy::kFail, {}, {.bytes_max = 12});
     ASSERT_FALSE(state.has_value());
     EXPECT_EQ(state.error().code, ErrorCode::kLimitExceeded);
@@ -198,7 +198,7 @@ std::optional<std::string> value_in(const Members& members, const std::string& k
     return found == members.end() ? std::nullopt : std::optional(found->second);
 }
 
-/// The reference: what each key becomes under kLast, and whether kFail must refuse.
+/// The reference. Returns the members under kLast, and whether kFail must refuse.
 std::pair<Members, bool> reference(const Members& base, const std::vector<Members>& copies) {
     Members last;
     bool is_conflict = false;
@@ -316,11 +316,12 @@ TEST(MergeMerger, DepthCostsNoStack) {
     EXPECT_EQ(refused.error().code, ErrorCode::kConflict);
 }
 
-constexpr double kRatioMax = 8;  // reading the text once a level would be a hundred
+constexpr double kRatioMax = 8;  // it would be a hundred if each level read the text again
 
 TEST(MergeMerger, NoLevelReadsAgainWhatAnotherOneHasRead) {
     const std::string filler = R"({"x":")" + std::string(1'000'000, 'z') + R"(","n":)";
-    // Two equal changes beside another one, and keys in another order: what has to be compared, once.
+    // The merge must compare two equal changes beside another one, and keys in another order. It may read each only
+    // once.
     const auto cost_at = [&](std::size_t depth) {
         const MemberConflict conflict =
             deep_conflict(depth, filler + R"({"k":1,"l":2}})",
@@ -364,7 +365,7 @@ TEST(GroupMerge, EndsWhenItIsAskedToStop) {
     EXPECT_EQ(asked, 1);
 }
 
-TEST(GroupMerge, SoDoTheMergersThatAreThereFromTheStart) {
+TEST(GroupMerge, BuiltInMergersEndWhenTheyAreAskedToStop) {
     std::stop_source stop;
     stop.request_stop();
     MemberConflict conflict{.member = "o", .before = "[]", .candidates = {"[1]", "[2]"}, .steps = {"a", "b"}};

@@ -1,9 +1,8 @@
-// Goal: whoever chooses the keys of a state, and how deep it is, cannot make merges wait: they cost what the size of
-// the
-//   texts costs, and end when they are asked to.
-// Method: keys that std::hash cannot tell apart, against keys of the same length that it can; the same bytes at depth
-//   10 and at depth 1,000. The costs of a pair (CPU time of the thread) may differ by a factor that a level or a key
-//   that reads the others again would exceed many times over.
+// Goal: an attacker who chooses the keys and the depth of a state cannot make merges slow. The cost of a merge depends
+// on the size of the texts, and a merge ends when it is asked to.
+// Method: compares keys that std::hash cannot tell apart with others of the same length, and the same bytes at depth 10
+// and at depth 1,000. The costs of a pair (CPU time of the thread) may differ by a factor. If each level or key read
+// the others again, the costs would differ by many times that factor.
 
 #include "base/text_hash.h"
 #include "pipeline/run/run_progress.h"
@@ -30,7 +29,7 @@ State parsed(std::string text) {
     return state ? *std::move(state) : State();
 }
 
-/// As long as the colliding ones, and as alike at the front.
+/// Makes keys that are as long as the colliding ones, and as alike at the front.
 std::vector<std::string> plain_keys() {
     std::vector<std::string> keys = test::CollidingKeys::make(kBits);
     for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -78,7 +77,7 @@ TEST(HostileDepth, CostsAMergePatchNothing) {
     EXPECT_LT(cost_at(1'000), kRatioMax * cost_at(10));
 }
 
-// What says how far a run has come is text from the store, too.
+// The metadata that says how far a run has come is text from the store, too.
 TEST(HostileKeys, CostARunsMetadataWhatItsSizeCosts) {
     const auto cost_of = [](std::size_t count) {
         std::vector<std::string> keys;
@@ -86,7 +85,7 @@ TEST(HostileKeys, CostARunsMetadataWhatItsSizeCosts) {
         const std::string metadata = test::object_of(keys, "1");
         return test::seconds_of_cpu([&] { EXPECT_FALSE(RunProgress::parse(metadata).has_value()); });
     };
-    constexpr std::size_t kTimes = 8;  // to look at each key for each key would cost its square
+    constexpr std::size_t kTimes = 8;  // comparing each key with each other one would cost the square of it
     EXPECT_LT(cost_of(4'000 * kTimes), 4 * kTimes * cost_of(4'000));
 }
 

@@ -1,5 +1,5 @@
-// Goal: data flows one way, and an engine's types never leave its folder; nobody has to remember that.
-// Method: read every #include of src/ and include/ and compare the folder that it names with the order of the house.
+// Goal: data flows one way, and an engine's types never leave its folder. Nobody has to remember that.
+// Method: reads every #include of src/ and include/, and compares the folder that it names with the order of folders.
 
 #include "support/source_files.h"
 
@@ -14,12 +14,12 @@
 namespace cairn::test {
 namespace {
 
-// A folder only includes what stands before it or itself.
+// The order of folders. A folder may include only earlier ones and itself.
 const std::vector<std::string> kFolders{"base",          "files",  "state",    "frame", "store",
                                         "persistence",   "config", "pipeline", "wire",  "transfer",
                                         "pipeline_file", "replay", "cli"};
 
-// The folder that a public header belongs to. cairn.h is all of them: for programs.
+// The folder that each public header belongs to. cairn.h includes all headers; it is for programs.
 const std::map<std::string, std::string> kPublicHeaders{
     {"call_executor.h", "base"},    {"checksum.h", "base"},      {"error.h", "base"},
     {"runtime.h", "base"},          {"types.h", "base"},         {"state.h", "state"},
@@ -27,9 +27,10 @@ const std::map<std::string, std::string> kPublicHeaders{
     {"config.h", "config"},         {"cairn.h", "cli"},          {"dotenv.h", "config"},
     {"faulty_store.h", "store"},    {"pipeline.h", "pipeline"},  {"pipeline_events.h", "pipeline"},
     {"retention.h", "persistence"}, {"run_lease.h", "pipeline"}, {"async_store.h", "persistence"},
+    {"run_events.h", "pipeline"},
 };
 
-// Where a library's headers may be included.
+// The places where a library's headers may be included.
 const std::map<std::string, std::vector<std::string>> kLibraries{
     {"sqlite3.h", {"src/store/sqlite/"}},
     {"simdjson", {"src/state/"}},
@@ -72,7 +73,7 @@ std::string part(const std::string& path, std::ptrdiff_t index) {
     return std::next(parts.begin(), index)->string();
 }
 
-// The folder of the house that a file or an include belongs to; "" for what is not ours.
+// Returns the folder of the project that a file or an include belongs to, or "" if it is not the project's.
 std::string folder_of(const std::string& path) {
     const auto public_header = [](const std::string& name) {
         const auto found = kPublicHeaders.find(name);
@@ -141,7 +142,7 @@ TEST(Layering, AnEnginesHeadersNeverLeaveTheirFolder) {
     EXPECT_GE(checked, 5U) << "the test no longer sees the includes";
 }
 
-// Who may choose the keys of a table that hashes with std::hash can make it a list (src/base/text_hash.h).
+// An attacker who chooses the keys of a table with std::hash can turn it into a list (src/base/text_hash.h).
 TEST(Layering, TablesOfTextsHashWithAKeyThatNobodyKnows) {
     static const std::regex kTableOfTexts(R"(std::unordered_(multi)?(set|map)<(const )?std::string)");
     std::size_t checked = 0;

@@ -1,7 +1,7 @@
-// Goal: an executor that was superseded saves nothing more, by whichever way: it is told `conflict` at once, nothing is
-// re-based, skipped, retried or lost of others for its sake.
-// Method: both services from outside, over a memory store in which the lease is moved between, before and during their
-// saves; every call that reaches the store is counted.
+// Goal: an executor that was superseded saves nothing more, on any path. It gets `conflict` at once. Its save is not
+// re-based, skipped or retried, and others lose nothing because of it.
+// Method: calls of both public services, over a memory store in which the lease is moved between, before and during
+// their saves. Every call that reaches the store is counted.
 
 #include "support/queue_bench.h"
 
@@ -118,7 +118,7 @@ TEST_P(LeaseOfBoth, ASaveOfUnknownOutcomeThatWasAppliedIsNoConflictForWhoWasSupe
     EXPECT_EQ(bench.on_disk("run"), bench.steps({1}));
 }
 
-TEST_P(LeaseOfBoth, WhoGivesNoLeaseIsNotAskedForOne) {
+TEST_P(LeaseOfBoth, ACallerThatGivesNoLeaseIsNotAskedForOne) {
     lease_to(*bench.inner, kBob);
     EXPECT_TRUE(service().save_agent_state(make_step("run", 1)).has_value());
 }

@@ -1,5 +1,6 @@
-// Goal: an embedded library never aborts, never exits and never prints; the host program decides on that.
-// Method: nm lists what each of our object files calls; the functions that would do so must not be among it.
+// Goal: an embedded library never aborts, never exits and never prints. Only the host program may do that.
+// Method: nm lists the functions that each of our object files calls. Functions that abort, exit or print must not be
+// among them.
 
 #include "support/run_program.h"
 #include "support/source_files.h"

@@ -1,10 +1,12 @@
-// Goal: what many runs in one process need does not grow with them: one thread for their leases, one for their
-// timeouts, one commit a heartbeat, and one service for all if they are given one. Method: 50 runs that wait in a step
-// with a timeout; threads are counted in /proc, commits and leases by the store. How often is held against the time
-// that has passed, which may be any.
+// Goal: the needs of many runs in one process do not grow with their number. They share one thread for their leases,
+// one for their timeouts, one commit per heartbeat, and one service if they are given one. Method: 50 runs wait in a
+// step with a timeout. Threads are counted in /proc, commits and leases by the store. The number of commits is compared
+// with the time that has passed, however long that is.
 
+#include "support/eventually.h"
 #include "support/make.h"
 #include "support/pipeline_bench.h"
+#include "support/threads_of_process.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -13,9 +15,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
-#include <filesystem>
 #include <future>
-#include <iterator>
 #include <latch>
 #include <memory>
 #include <mutex>
@@ -32,16 +32,11 @@ using testing::Each;
 
 constexpr std::size_t kRuns = 50;
 
-std::size_t threads_of_process() {
-    const auto threads = std::distance(std::filesystem::directory_iterator("/proc/self/task"), {});
-    return static_cast<std::size_t>(threads);
-}
-
 class ManyPipelines : public testing::Test {
 protected:
     using Run = std::future<Result<PipelineResult>>;
 
-    /// Each on a thread of its own, by an executor of its own.
+    /// Begins the runs, each on its own thread and with its own executor.
     std::vector<Run> begin(const Pipeline& pipeline) {
         std::vector<Run> runs;
         for (std::size_t i = 0; i < kRuns; ++i) {
@@ -89,7 +84,7 @@ protected:
     std::latch are_held{kRuns};
     std::latch may_go{1};
     std::mutex mutex;
-    std::vector<std::size_t> renewals;  // how many leases each commit renewed, under the mutex
+    std::vector<std::size_t> renewals;  // the number of leases that each commit renewed; guarded by the mutex
 };
 
 TEST_F(ManyPipelinesAtOnce, NeedEightThreadsAtMostBesideThoseOfTheirAgents) {
@@ -107,17 +102,14 @@ TEST_F(ManyPipelinesAtOnce, RenewAllTheirLeasesByOneCommitAHeartbeat) {
     std::vector<Run> runs = begin(pipeline);
     are_held.wait();
     const std::size_t until_all_were_held = renewals_until_now().size();
-    const Deadline give_up = soon();
-    while (renewals_until_now().size() < until_all_were_held + 8 && std::chrono::steady_clock::now() < give_up) {
-        std::this_thread::sleep_for(milliseconds(1));
-    }
+    EXPECT_TRUE(eventually([&] { return renewals_until_now().size() >= until_all_were_held + 8; }));
     const std::vector<std::size_t> all = renewals_until_now();
     const auto heartbeats = (std::chrono::steady_clock::now() - began) / bench.options.heartbeat;
     may_go.count_down();
     expect_completed(runs);
     ASSERT_GE(all.size(), until_all_were_held + 8) << "the leases are not renewed";
     EXPECT_LE(all.size(), static_cast<std::size_t>(heartbeats) + 3);
-    // While the last ones come, some may lack in a few.
+    // While the last runs begin, a few commits may lack some of the leases.
     EXPECT_THAT(std::vector(all.begin() + static_cast<std::ptrdiff_t>(until_all_were_held) + 4, all.end()),
                 Each(kRuns));
 }
@@ -149,7 +141,7 @@ TEST_F(ManyPipelines, ThatSaveThroughAServiceWhichWasClosedEndWithItsError) {
     EXPECT_EQ(result->error->code, ErrorCode::kClosed);
 }
 
-// Another durability than the service's, in both directions.
+// The configuration has another durability than the service, in both directions.
 TEST_F(ManyPipelines, SaveWithTheDurabilityOfTheirConfigurationWhateverTheServicesIs) {
     OptimizedOptions lazy;
     lazy.durability = Durability::kExit;

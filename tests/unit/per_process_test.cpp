@@ -1,5 +1,5 @@
-// Goal: what a process shares is one object, and a forked child neither has its parent's nor waits for a lock of it.
-// Method: a lock that is held while the process forks.
+// Goal: a process has one shared object. A forked child has its own, and does not wait for a lock of its parent's.
+// Method: a lock is held while the process forks.
 
 #include "base/per_process.h"
 

@@ -1,6 +1,6 @@
-// Goal: the parts that the services are made of keep their own promises: the cache its bounds and its order, the
-// histogram its precision, the lanes the order of one run's saves and the sharing of a failure.
-// Method: each part alone, threads held at known points by latches and hooks rather than by waiting.
+// Goal: the parts of the services keep their own promises: the cache its bounds and its order, the histogram its
+// precision, the lanes the order of one run's saves, and the seen versions what they remember.
+// Method: each part alone. Latches and hooks, and no sleeping, hold threads at known points.
 
 #include "persistence/latency_histogram.h"
 #include "persistence/save/head_cache.h"
@@ -162,7 +162,7 @@ TEST(RunLanes, AnotherRunDoesNotWait) {
     EXPECT_TRUE(lanes.enter("other", std::chrono::steady_clock::now()));
 }
 
-TEST(RunLanes, WhoGivesUpWaitingLetsThoseBehindKeepTheirPlace) {
+TEST(RunLanes, AWaiterThatGivesUpLetsThoseBehindItKeepTheirPlaces) {
     RunLanes lanes;
     std::atomic<bool> first_has_ended = false;
     std::jthread behind;

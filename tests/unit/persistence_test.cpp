@@ -1,5 +1,6 @@
 // Goal: both services do what `cairn/persistence.h` promises, and the optimised one fails safely.
-// Method: the memory store behind a store that fails on demand; every request field, every error and every outcome.
+// Method: the memory store behind a store that fails on demand. Covers every field of a request, every error and every
+// outcome.
 
 #include <cairn/persistence.h>
 
@@ -47,7 +48,7 @@ struct Bench {
     std::size_t snapshots(const std::string& run_id) {
         return store->history({.run_id = run_id, .limit = 1000}, test::soon()).value().size();
     }
-    /// Replaces the frame of a snapshot by writing a run anew, one byte of that frame flipped.
+    /// Copies a run into a new store, with one byte of one snapshot's frame flipped.
     static std::shared_ptr<Store> with_damage(Store& source, const std::string& run_id, std::int64_t damaged_version) {
         auto copy = make_memory_store();
         auto history =
@@ -183,7 +184,7 @@ TEST(Both, AnOwnSnapshotIdSavedAgainIsTheSameSaveAndWithAnotherStateAnError) {
     EXPECT_EQ(bench.snapshots("run"), 1U);
 }
 
-// "Retry with the same snapshot id" is what the error says.
+// The error says "Retry with the same snapshot id".
 TEST(Both, ARetryOfASaveThatWasAppliedIsNoConflictWithItself) {
     Bench bench;
     for (StatePersistence* service : std::initializer_list<StatePersistence*>{&bench.standard, &bench.optimized}) {
@@ -191,7 +192,7 @@ TEST(Both, ARetryOfASaveThatWasAppliedIsNoConflictWithItself) {
         request.snapshot_id = "mine";
         request.on_conflict = OnConflict::kFail;
         request.expected_version = 0;
-        request.timeout = std::chrono::milliseconds(100);  // so long the look for the id is made again
+        request.timeout = std::chrono::milliseconds(100);  // the look-up of the id is repeated for so long
         bench.store->inject({.code = ErrorCode::kOutcomeUnknown, .after_effect = true});
         bench.store->inject({.call = StoreCall::kGet, .code = ErrorCode::kUnavailable, .for_good = true});
         EXPECT_EQ(code_of(service->save_agent_state(request)), ErrorCode::kOutcomeUnknown);
@@ -220,11 +221,12 @@ TEST(Both, ASecondWriterIsRebasedByDefaultAndAConflictOnRequest) {
         return service.save_agent_state(request);
     };
     ASSERT_TRUE(save(bench.optimized, R"({"by":"a"})", OnConflict::kFail));
-    ASSERT_TRUE(save(bench.standard, R"({"by":"b"})", OnConflict::kFail));  // knows of no head: takes what is there
+    ASSERT_TRUE(save(bench.standard, R"({"by":"b"})",
+                     OnConflict::kFail));  // it knows no head, so it accepts the one that is there
     EXPECT_EQ(code_of(save(bench.optimized, R"({"by":"a2"})", OnConflict::kFail)), ErrorCode::kConflict);
     EXPECT_EQ(save(bench.optimized, R"({"by":"a2"})", OnConflict::kRebase).value().version, 3);
     EXPECT_EQ(code_of(save(bench.standard, R"({"by":"b2"})", OnConflict::kFail)), ErrorCode::kConflict);
-    ASSERT_TRUE(bench.standard.load_agent_state({.run_id = "run"}));  // now it knows
+    ASSERT_TRUE(bench.standard.load_agent_state({.run_id = "run"}));  // now it knows the head
     EXPECT_EQ(save(bench.standard, R"({"by":"b2"})", OnConflict::kFail).value().version, 4);
 }
 
@@ -242,7 +244,7 @@ TEST(Both, AnExpectedVersionIsHeldEvenWhenTheStateIsUnchanged) {
     EXPECT_EQ(bench.optimized.save_agent_state(request).value().version, 1);
 }
 
-// What a service has seen of a run says nothing about the next run of that name.
+// A version that a service has seen of a run says nothing about the next run of that name.
 TEST(Both, ARunThatWasDeletedAndMadeAnewIsNoConflictForEver) {
     Bench bench;
     StatePersistenceService other(bench.inner, bench.options);
@@ -256,13 +258,13 @@ TEST(Both, ARunThatWasDeletedAndMadeAnewIsNoConflictForEver) {
         for (int step = 1; step <= 5; ++step) ASSERT_TRUE(save(step));
         ASSERT_TRUE(delete_runs(*bench.inner, {.run_id = "run"}));
         EXPECT_EQ(code_of(save(6)), ErrorCode::kConflict) << "somebody has deleted it";
-        EXPECT_EQ(code_of(service->load_agent_state({.run_id = "run"})), ErrorCode::kNotFound);  // now it knows
+        EXPECT_EQ(code_of(service->load_agent_state({.run_id = "run"})), ErrorCode::kNotFound);  // now it knows that
         ASSERT_TRUE(save(7));
         ASSERT_TRUE(save(8));
         ASSERT_TRUE(delete_runs(*bench.inner, {.run_id = "run"}));
         ASSERT_TRUE(other.save_agent_state(make_request("run", R"({"by":"other"})")));
         EXPECT_EQ(code_of(save(9)), ErrorCode::kConflict) << "somebody has made it anew";
-        ASSERT_TRUE(service->load_agent_state({.run_id = "run"}));  // now it knows
+        ASSERT_TRUE(service->load_agent_state({.run_id = "run"}));  // now it knows the new run
         EXPECT_EQ(save(10).value().version, 2);
         EXPECT_EQ(save(11).value().version, 3);
         ASSERT_TRUE(delete_runs(*bench.inner, {.run_id = "run"}));
@@ -326,7 +328,7 @@ TEST(Both, AHeadThatMovesDuringTheSaveIsRebasedOn) {
     EXPECT_EQ(receipt.version, 3);
 }
 
-// What is loaded says the same whether the service has the head in its memory or not.
+// A load returns the same, whether the service has the head in its memory or not.
 TEST(Optimised, ARebasedSaveIsLoadedAsItIsStored) {
     Bench bench;
     StatePersistenceService other(bench.inner, bench.options);
@@ -422,7 +424,7 @@ StatePersistenceRequest make_rich_request() {
 
 using Change = std::function<void(StatePersistenceRequest&)>;
 
-/// What makes a save of an equal state worth storing on top of `make_rich_request`.
+/// Changes to `make_rich_request` that make a save of an equal state worth storing.
 std::map<std::string, Change> changes_to_keep() {
     return {
         {"own id", [](auto& request) { request.snapshot_id = "mine"; }},
@@ -484,7 +486,7 @@ TEST(Optimised, AnotherWritersHeadIsNoReasonToDropAnythingEither) {
     }
 }
 
-TEST(Optimised, WhatIsAsTheHeadHasItOrWasNotGivenIsSkipped) {
+TEST(Optimised, FieldsThatAreThoseOfTheHeadOrNotGivenAreSkipped) {
     const std::map<std::string, Change> changes{
         {"nothing", [](auto&) {}},
         {"no phase", [](auto& request) { request.agent_phase = AgentPhase(); }},
@@ -617,7 +619,7 @@ TEST(Both, AnOutcomeThatCannotBeResolvedIsReportedAsUnknownAndTheSameIdCanBeRetr
         bench.store->inject({.call = StoreCall::kGet, .code = ErrorCode::kUnavailable, .for_good = true});
         StatePersistenceRequest request = make_request("run");
         request.snapshot_id = "mine";
-        request.timeout = std::chrono::milliseconds(100);  // so long the look for the id is made again
+        request.timeout = std::chrono::milliseconds(100);  // the look-up of the id is repeated for so long
         const Result<Receipt> result = bench.optimized.save_agent_state(request);
         ASSERT_EQ(code_of(result), ErrorCode::kOutcomeUnknown);
         EXPECT_NE(result.error().message.find("mine"), std::string::npos);
@@ -808,7 +810,7 @@ TEST(Recovery, RollbackMakesTheTargetsStateTheHeadAndKeepsWhatCameAfter) {
     EXPECT_EQ(result.version, 4);
     EXPECT_EQ(bench.head_text(*bench.store), R"({"step":1})");
     EXPECT_EQ(bench.snapshots("run"), 4U);
-    // The next equal save is skipped against the new head, the next different one follows it.
+    // The next equal save is skipped because it equals the new head. The next different one follows that head.
     EXPECT_EQ(bench.optimized.save_agent_state(make_request("run", R"({"step":1})")).value().snapshot_id,
               result.snapshot_id);
     EXPECT_EQ(bench.optimized.save_agent_state(make_request("run", R"({"step":3})")).value().version, 5);
@@ -874,7 +876,7 @@ TEST(Recovery, AHeadThatMovesMeanwhileIsRebasedOnAndAnUnknownOutcomeResolved) {
 
 // ---- errors and limits are no damage ----
 
-/// Spoils what `get` returns of some snapshots: until it is asked to read afresh, or for ever.
+/// Spoils some snapshots that `get` returns: until it is asked to read afresh, or for ever.
 class FlakyStore final : public ForwardingStore {
 public:
     FlakyStore(std::shared_ptr<Store> next, std::vector<std::string> bad_ids, bool is_healed)
@@ -915,7 +917,7 @@ TEST(Saving, ARunThatIsDeletedWhileItsHeadIsReadIsBegunAnew) {
     const auto inner = make_memory_store();
     const auto store = std::make_shared<FlakyStore>(inner, std::vector<std::string>{}, true);
     ASSERT_TRUE(StatePersistenceService(inner).save_agent_state(make_request("run", R"({"step":1})")));
-    OptimizedStatePersistence service(store, {});  // it has not seen the run
+    OptimizedStatePersistence service(store, {});  // this service has not seen the run
     store->before_get = [&] { EXPECT_TRUE(delete_runs(*inner, {.run_id = "run"})); };
     const auto receipt = service.save_agent_state(make_request("run", R"({"step":2})"));
     store->before_get = nullptr;
@@ -925,7 +927,7 @@ TEST(Saving, ARunThatIsDeletedWhileItsHeadIsReadIsBegunAnew) {
     EXPECT_EQ(service.load_agent_state({.run_id = "run"}).value().state.text(), R"({"step":2})");
 }
 
-TEST(Recovery, WhatDoesNotMatchIsReadASecondTimeBeforeItIsCalledDamage) {
+TEST(Recovery, AMismatchIsReadASecondTimeBeforeItIsCalledDamage) {
     RecoveryBench bench;
     const auto healed = std::make_shared<FlakyStore>(bench.inner, std::vector<std::string>{"s3"}, true);
     OptimizedStatePersistence service(healed, bench.options);
@@ -1055,7 +1057,7 @@ TEST(Recovery, WhenNothingWasIntactButAnotherHasSavedMeanwhileThatIsTheState) {
     EXPECT_EQ(bench.snapshots("run"), 4U);
 }
 
-TEST(Recovery, WhatIsPrunedMeanwhileIsNoDamage) {
+TEST(Recovery, ASnapshotThatIsPrunedMeanwhileIsNoDamage) {
     RecoveryBench bench;
     const auto store = std::make_shared<FlakyStore>(bench.inner, std::vector<std::string>{"s3"}, false);
     int gets = 0;

@@ -1,9 +1,8 @@
-// Promise: whatever goes wrong in the store, in the machine or between two executions of a run, a result that was told
-// to be saved is there, no finished step runs again, and the run can be gone on with to the state that an undisturbed
-// one has.
-//
+// Goal: whatever fails in the store, in the machine or between two executions of a run, a result that was reported as
+// saved is there, no finished step runs again, and the run can be continued to the state of an undisturbed run.
 // Method: agents are lambdas over a memory store. The first test lets the n-th commit fail, n = 1, 2, 3 …, with each
-// error, once and for good, then heals the store and goes on with a new executor. The others look at one fault each.
+// error, once and for good. Then it heals the store and goes on with a new executor. The other tests look at one fault
+// each.
 
 #include "pipeline/lease/executor_identity.h"
 #include "pipeline/run/run_progress.h"
@@ -37,15 +36,15 @@ using testing::UnorderedElementsAre;
 
 class PipelineFaults : public testing::Test {
 protected:
-    // Frames that need no other one, so that any snapshot may be deleted.
+    // No frame needs another one, so any snapshot may be deleted.
     PipelineFaults() { bench.options.config.enable_optimized_persistence = false; }
 
-    /// What the run's head says.
+    /// Returns the progress in the run's head.
     RunProgress progress(const std::string& run_id = "run") {
         const auto head = bench.store->get(run_id, std::nullopt, soon()).value();
         return head ? RunProgress::parse(head->info.metadata).value() : RunProgress{};
     }
-    /// The steps whose results are saved.
+    /// Returns the steps whose results are saved.
     std::set<std::string> finished(const Pipeline& pipeline) {
         const RunProgress saved = progress();
         std::set<std::string> steps;
@@ -75,7 +74,8 @@ struct Disturbance {
 
 class EveryCommit : public PipelineFaults, public testing::WithParamInterface<Disturbance> {
 protected:
-    // False: the execution was over before the commit that was to fail.
+    // Executes a run with the fault, and goes on with it. Returns false if the run ended before the commit that was to
+    // fail.
     bool disturb(const Fault& fault) {
         SCOPED_TRACE(testing::Message() << "commit " << fault.nth << " fails with " << error_info(fault.code).name
                                         << (fault.after_effect ? " after its effect" : ""));
@@ -88,7 +88,7 @@ protected:
         store->heal();
         const std::set<std::string> saved = finished(pipeline);
         if (disturbed) expect_true(*disturbed, saved);
-        // Its lease could not be given up.
+        // The lease of the first executor could not be given up.
         bench.context.take_over = fault.for_good;
         if (fault.for_good) bench.options.silence = std::chrono::milliseconds(0);
         EXPECT_EQ(bench.complete(pipeline).state.text(), kUndisturbed);
@@ -117,7 +117,8 @@ TEST_P(EveryCommit, MayFailAndTheRunGoesOnFromWhatWasSaved) {
                                  ErrorCode::kInternal, ErrorCode::kCorrupt, ErrorCode::kConflict}) {
         for (const bool after_effect : {false, true}) {
             if (after_effect && code != ErrorCode::kOutcomeUnknown) continue;
-            if (GetParam().for_good && code == ErrorCode::kConflict) continue;  // tried again until its deadline
+            if (GetParam().for_good && code == ErrorCode::kConflict)
+                continue;  // the commit is tried again until its deadline
             Fault fault{.code = code, .for_good = GetParam().for_good, .after_effect = after_effect};
             for (fault.nth = 1; disturb(fault); ++fault.nth) {
             }
@@ -149,7 +150,7 @@ INSTANTIATE_TEST_SUITE_P(Policies, EveryCommit, testing::ValuesIn(disturbances()
 
 // ---- attempts ----
 
-// In its second execution the step dies with its store, after the other's result was saved.
+// In its second execution, the step dies together with the store, after the other step's result was saved.
 TEST_F(PipelineFaults, AttemptsAreCountedOnWhenAnotherStepOfTheGroupWasSavedSince) {
     bench.add_breakable("breakable");
     bench.add("dies", [&](const State&, const AgentCall& call) -> Result<State> {
@@ -184,7 +185,7 @@ TEST_F(PipelineFaults, AttemptsAreCountedOnAfterAnExecutionThatWasCancelledBefor
     EXPECT_THAT(bench.journal.attempts("b"), ElementsAre(1, 2));
 }
 
-// ---- who executes the run ----
+// ---- the executor of a run ----
 
 TEST(Heartbeat, MayBeALittleAheadButNotFarInTheFuture) {
     const Timestamp now = Runtime().with_defaults().clock->now();
@@ -198,8 +199,8 @@ TEST(Heartbeat, MayBeALittleAheadButNotFarInTheFuture) {
     EXPECT_FALSE(seen(std::chrono::hours(1'000)));
 }
 
-// Far longer than the silence, in both directions: as after a locked store, a suspended machine or a clock that was
-// set.
+// Looks at heartbeats that are far older and far newer than the allowed silence. That happens after a locked store, on
+// a suspended machine, or when a clock is set.
 bool counts_as_alive(const std::string& owner) {
     const Timestamp now = Runtime().with_defaults().clock->now();
     const auto seen = [&](std::chrono::hours ago) {
@@ -243,7 +244,7 @@ TEST(Heartbeat, OfThisProcessCountsAsLongAsTheExecutionLasts) {
     EXPECT_FALSE(counts_as_alive(owner));
 }
 
-// Its lease is still there, and its process alive.
+// The lease is still there, and its process is alive.
 TEST_F(PipelineFaults, ARunWhoseLeaseCouldNotBeGivenUpGoesOnInTheSameProcess) {
     bench.add("breaks the store", [&](const State& state, const AgentCall&) -> Result<State> {
         bench.store->inject({.code = ErrorCode::kUnavailable, .for_good = true});
@@ -299,16 +300,15 @@ TEST_F(PipelineFaults, AThreadThatCannotBeHadIsAnErrorAndNoFinishedStepIsLost) {
                   R"({"question":"why","a":true,"x":true,"y":true,"z":true,"b":true})");
         for (const char* step : {"a", "x", "y", "z", "b"}) EXPECT_THAT(bench.journal.attempts(step), SizeIs(1));
     }
-    EXPECT_EQ(
-        nth,
-        6);  // the heartbeat and three steps; the fifth is not needed, since timers have theirs since the first try
+    EXPECT_EQ(nth,
+              6);  // the heartbeat's thread and three steps'; the timers' thread exists since the first try
 }
 
 TEST_F(PipelineFaults, WithoutAThreadForTimersAStepWithATimeoutIsAnError) {
     if (!CAIRN_TEST_HAS_OWN_THREADS) GTEST_SKIP() << "a sanitizer makes the threads";
     Pipeline pipeline{.name = "p", .stages = {alone("a"), alone("b")}};
     pipeline.stages[1].steps[0].timeout = std::chrono::hours(1);
-    threads_until_failure = 2;  // the heartbeat has the first
+    threads_until_failure = 2;  // the heartbeat takes the first
     const auto disturbed = bench.execute(pipeline, "run");
     const bool was_asked_for = threads_until_failure.exchange(std::numeric_limits<int>::max()) <= 0;
     if (!was_asked_for) GTEST_SKIP() << "an earlier test of this process has started it";
@@ -318,7 +318,7 @@ TEST_F(PipelineFaults, WithoutAThreadForTimersAStepWithATimeoutIsAnError) {
     EXPECT_THAT(bench.journal.attempts("a"), SizeIs(1));
 }
 
-// Asynchronous saves have a thread, started with the first of them.
+// Asynchronous saves have a thread, which starts with the first of them.
 TEST(OptimisedFaults, WithoutAThreadAnAsynchronousSaveIsCommittedByItsCaller) {
     if (!CAIRN_TEST_HAS_OWN_THREADS) GTEST_SKIP() << "a sanitizer makes the threads";
     const auto store = std::make_shared<FaultyStore>(make_memory_store());
@@ -332,7 +332,7 @@ TEST(OptimisedFaults, WithoutAThreadAnAsynchronousSaveIsCommittedByItsCaller) {
     EXPECT_EQ(service.save_async(make_request("run", R"({"step":2})")).get().value().version, 2);
 }
 
-// ---- what was deleted between two executions ----
+// ---- deletions between two executions ----
 
 TEST_F(PipelineFaults, AGroupGoesOnWithoutItsDeletedBaseAndRunsAgainWhatWasDeletedOfIt) {
     bench.add_breakable("breakable");

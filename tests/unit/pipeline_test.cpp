@@ -1,5 +1,7 @@
-// Pipelines: what runs, in which order, what is saved when, and where a run goes on. Agents are lambdas, the store is
-// in memory; a "crash" is here a failure or a cancellation (tests/fault/pipeline_kill_test.cpp kills processes).
+// Goal: a pipeline runs the right steps in the right order, saves what it should when it should, and goes on at the
+// right place.
+// Method: agents are lambdas, and the store is in memory. Here a "crash" is a failure or a cancellation;
+// tests/fault/pipeline_kill_test.cpp kills processes.
 
 #include "support/pipeline_bench.h"
 
@@ -98,6 +100,22 @@ TEST_F(PipelineTest, EveryEventSaysHowManyStepsAreCompleted) {
                                    Pair("completed", 2)));
 }
 
+TEST_F(PipelineTest, ACheckpointSaysItsPhase) {
+    const auto recorder = std::make_shared<EventRecorder>();
+    Pipeline pipeline{.name = "p", .stages = {alone("a"), alone("b")}};
+    pipeline.stages[1].steps[0].phase = AgentPhase::kReporting;
+    ASSERT_TRUE(bench.executor(recorder)->execute_pipeline(pipeline, bench.input, "run", bench.context));
+    std::vector<std::string> phases;
+    for (const PipelineEvent& event : recorder->events()) {
+        if (event.type == PipelineEvent::Type::kCheckpoint) phases.push_back(event.agent_phase.name());
+    }
+    const auto history = bench.store->history({.run_id = "run", .order = HistoryQuery::Order::kOldestFirst}, soon());
+    std::vector<std::string> stored;
+    for (const SnapshotInfo& info : history.value()) stored.push_back(info.agent_phase.name());
+    EXPECT_EQ(phases, stored);
+    EXPECT_EQ(phases.back(), "reporting");
+}
+
 TEST_F(PipelineTest, TheFlagChoosesTheService) {
     EXPECT_NE(dynamic_cast<OptimizedStatePersistence*>(&bench.executor()->state_persistence()), nullptr);
     bench.options.config.enable_optimized_persistence = false;
@@ -146,7 +164,7 @@ TEST_F(PipelineTest, ContextWithoutOwnersAndUnknownAgentsAreRefusedBeforeAnythin
     EXPECT_FALSE(bench.store->lease("run", soon()).value().has_value());
 }
 
-TEST_F(PipelineTest, WhatAnAgentThrowsIsItsStepsFailure) {
+TEST_F(PipelineTest, AnExceptionOfAnAgentIsItsStepsFailure) {
     bench.add("throw", [](const State&, const AgentCall&) -> Result<State> { throw std::runtime_error("oh"); });
     bench.add("throw int", [](const State&, const AgentCall&) -> Result<State> { throw 7; });
     for (const std::string agent : {"throw", "throw int"}) {
@@ -345,7 +363,7 @@ TEST_F(PipelineTest, NoMoreStepsOfAGroupRunAtOnceThanItAllows) {
     }
 }
 
-// With two at once: both are there, or neither would go on.
+// Two steps may run at once. Each waits for the other, so neither would go on alone.
 TEST_F(PipelineTest, AsManyStepsOfAGroupRunAtOnceAsItAllows) {
     std::barrier pair(2);
     bench.add("meet", [&](const State& state, const AgentCall& call) -> Result<State> {
@@ -390,7 +408,7 @@ TEST_F(PipelineTest, ALimitedGroupThatIsCancelledBetweenTwoStepsIsNotCompleted) 
     EXPECT_THAT(bench.journal.order(), ElementsAre("x", "y", "z"));
 }
 
-// ---- going on ----
+// ---- resuming ----
 
 TEST_F(PipelineTest, AFailedRunGoesOnWithTheStepThatFailed) {
     bench.add_breakable("breakable");
@@ -443,7 +461,7 @@ TEST_F(PipelineTest, AChangedPipelineIsRefusedUnlessTheChangesAreAccepted) {
     EXPECT_THAT(bench.journal.order(), ElementsAre("b", "c"));
 }
 
-/// A run that has completed a, x, y and b, in a pipeline whose last step, c, has failed.
+/// A run that has completed a, x, y and b. The last step of its pipeline, c, has failed.
 class ChangedPipeline : public PipelineTest {
 protected:
     ChangedPipeline() {
@@ -497,7 +515,8 @@ TEST_F(ChangedPipeline, MayPutWhatIsCompletedInAnotherOrderAndAddBehindIt) {
     EXPECT_THAT(bench.journal.order(), ElementsAre("new", "c"));
 }
 
-// A skipped step of a group that had not ended becomes one of its own, further on: only then is it decided about.
+// A group has not ended, and one of its steps was skipped. The changed pipeline has that step alone, further on, and
+// decides about it only then.
 TEST_F(PipelineTest, AChangedPipelineForgetsWhatBecameOfAStepThatComesLaterNow) {
     bench.add_breakable("breakable");
     Pipeline pipeline{.name = "p", .stages = {alone("a"), together({"x", "y"})}};
@@ -511,7 +530,7 @@ TEST_F(PipelineTest, AChangedPipelineForgetsWhatBecameOfAStepThatComesLaterNow) 
     EXPECT_THAT(bench.history().back().metadata, testing::Not(HasSubstr("skipped")));
 }
 
-// As an early version saved it: it did not note which steps had ended.
+// An early version did not save which steps had ended.
 TEST_F(ChangedPipeline, IsRefusedWhereTheRecordDoesNotNameTheSteps) {
     const auto head = bench.history().back();
     auto metadata = nlohmann::ordered_json::parse(head.metadata);
@@ -648,7 +667,7 @@ TEST_F(PipelineTest, AStepsResultIsNotLostWhenItCannotBeSaved) {
     EXPECT_FALSE(went_on->is_saved);
 }
 
-TEST_F(PipelineTest, WhatOneSaveMissedTheNextOneHas) {
+TEST_F(PipelineTest, TheNextSaveHasTheResultsThatOneHasMissed) {
     bench.add("break the store", [&](const State& state, const AgentCall& call) -> Result<State> {
         bench.store->inject({.code = ErrorCode::kStorageFull, .for_good = true});
         return with_member(state, call.step, true);
@@ -669,7 +688,7 @@ TEST_F(PipelineTest, WhatOneSaveMissedTheNextOneHas) {
 
 class TwoExecutors : public PipelineTest {
 protected:
-    // An executor in the step "hold" of its run.
+    // Begins a run whose executor stops in the step "hold".
     TwoExecutors() {
         bench.add("hold", [this](const State& state, const AgentCall& call) -> Result<State> {
             if (call.attempt > 1) return with_member(state, call.step, "second");
@@ -709,6 +728,7 @@ TEST_F(TwoExecutors, ASecondOneIsRefusedWhateverTheClockSays) {
             std::make_shared<StepClock>(std::chrono::milliseconds(1), Runtime().with_defaults().clock->now() + step);
         const auto refused = bench.execute(pipeline);
         ASSERT_FALSE(refused);
+        EXPECT_EQ(refused.error().code, ErrorCode::kConflict);
         EXPECT_THAT(refused.error().message, HasSubstr("is in progress: process "));
     }
     may_go.count_down();
@@ -752,7 +772,7 @@ TEST_F(PipelineTest, OneThatWasSupersededIsToldByItsHeartbeat) {
     EXPECT_EQ(superseded->error->code, ErrorCode::kConflict);
 }
 
-// It may be somebody else's: only what is saved says whose a run is.
+// Only a snapshot says who owns a run, so this run may be another user's.
 TEST_F(PipelineTest, ARunThatHasSavedNothingYetIsTakenOverByNobody) {
     const LeaseInfo held{.lease = {.owner = "elsewhere", .epoch = 3},
                          .heartbeat_at = Runtime().with_defaults().clock->now()};
@@ -777,9 +797,12 @@ TEST_F(PipelineTest, AnExecutorThatIsSilentForTooLongCountsAsDead) {
     ASSERT_TRUE(hold("run", now - std::chrono::seconds(61)));
     bench.complete(pipeline);
     EXPECT_EQ(bench.store->lease("run", soon()).value()->lease, (Lease{.owner = "", .epoch = 4}));
-    // It may have waited for a locked store for 30 s and more, and its clock may be behind.
+    // An executor may have waited for a locked store for 30 s and more, and its clock may be behind.
     ASSERT_TRUE(hold("fresh", now - std::chrono::seconds(55)));
-    EXPECT_FALSE(bench.execute(pipeline, "fresh"));
+    const auto refused = bench.execute(pipeline, "fresh");
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::kConflict);
+    EXPECT_THAT(refused.error().message, HasSubstr("is in progress: "));
 }
 
 TEST_F(PipelineTest, TheLeaseIsGivenUpHoweverARunEnds) {

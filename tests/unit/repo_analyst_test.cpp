@@ -1,5 +1,5 @@
-// Goal: the example agent does the same whenever it runs, and persists it alike through both services.
-// Method: run the program on a small tree made here, read what it prints, and ask the stores that it left.
+// Goal: the example agent does the same in every run, and both services persist the same.
+// Method: runs the program on a small tree made here, reads its output, and looks into the stores that it has left.
 
 #include "support/run_program.h"
 #include "support/temp_dir.h"
@@ -60,7 +60,7 @@ TEST_F(RepoAnalyst, BothServicesKeepTheSameStateAndOnlyOneSkips) {
     ASSERT_EQ(result.exit_code, 0) << result.errors;
     EXPECT_TRUE(result.output.contains("both load back byte for byte, and are equal")) << result.output;
     EXPECT_EQ(load_last_state("out/standard.db"), load_last_state("out/optimized.db"));
-    // One look again at each of the three folders finds nothing new.
+    // A second look at each of the three folders finds nothing new.
     EXPECT_TRUE(result.output.contains("standard       31      0 ")) << result.output;
     EXPECT_TRUE(result.output.contains("optimised      31      3 ")) << result.output;
 }

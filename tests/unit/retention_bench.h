@@ -1,7 +1,7 @@
 #pragma once
 
-// The bench on which the tests of retention stand: a run with real chains of frames in a memory store, behind a store
-// that fails on demand.
+// The fixture of the tests of retention: a run with real chains of frames in a memory store, behind a store that fails
+// on demand.
 
 #include <cairn/retention.h>
 

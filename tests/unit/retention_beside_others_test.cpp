@@ -1,6 +1,6 @@
-// Goal: whoever writes, prunes or deletes meanwhile, and whatever is damaged, retention deletes nothing that it should
-// not and all that remains loads. Method: other writers work between plan and commit, on the same memory store; single
-// frames are damaged by hand.
+// Goal: even if others write, prune or delete meanwhile, and if snapshots are damaged, retention deletes nothing that
+// it should keep, and everything that remains loads. Method: other writers work between plan and commit, on the same
+// memory store. Single frames are damaged by hand.
 
 #include <cairn/retention.h>
 
@@ -23,7 +23,21 @@ using test::history;
 using test::range;
 using test::versions_in;
 
-class RetentionBesideOthers : public test::RetentionBench {};
+class RetentionBesideOthers : public test::RetentionBench {
+protected:
+    // Before the first commit, another process deletes the run and another user makes it anew.
+    void make_anew_before_a_commit(int versions) {
+        store->before_commit([this, versions](std::span<const RunBatch>) {
+            if (anew.newest() != 0) return;
+            EXPECT_TRUE(delete_runs(*memory, {.run_id = "run"}));
+            for (int i = 1; i <= versions; ++i) {
+                anew.append(i - 1, [i](SnapshotInfo& info) { info.snapshot_id = fmt::format("anew-{}", i); });
+            }
+        });
+    }
+
+    ChainedRun anew{*memory, "run", "another user"};
+};
 
 // ---- other writers ----
 
@@ -66,7 +80,7 @@ TEST_F(RetentionBesideOthers, TwoPrunersOfOneRunAgree) {
     expect_intact(*memory, run);
 }
 
-/// Lets somebody else do something before the first `get`.
+/// Calls `interruption` before the first `get`.
 class InterruptedStore final : public ForwardingStore {
 public:
     InterruptedStore(std::shared_ptr<Store> next, std::function<void()> interruption)
@@ -87,7 +101,7 @@ TEST_F(RetentionBesideOthers, ARehearsalBesideAnotherPrunerCountsWhatIsLeft) {
             if (i == 15 || i == 18) info.expires_at = test::kEpoch;
         });
     }
-    // 18 has been counted by then; 15 and older are gone when it is read again.
+    // By then the rehearsal has counted version 18. When it reads again, versions up to 15 are gone.
     InterruptedStore interrupted(memory, [&] { EXPECT_TRUE(prune(*memory, {.keep_last = 5})); });
     options.dry_run = true;
     options.snapshots_per_commit = 1;
@@ -98,14 +112,7 @@ TEST_F(RetentionBesideOthers, ARehearsalBesideAnotherPrunerCountsWhatIsLeft) {
 
 TEST_F(RetentionBesideOthers, ARunDeletedAndMadeAnewMeanwhileIsAnotherRun) {
     run.append_line(10);
-    ChainedRun anew(*memory, "run", "another user");
-    store->before_commit([&](std::span<const RunBatch>) {
-        if (anew.newest() != 0) return;
-        EXPECT_TRUE(delete_runs(*memory, {.run_id = "run"}));
-        for (int i = 1; i <= 12; ++i) {
-            anew.append(i - 1, [i](SnapshotInfo& info) { info.snapshot_id = fmt::format("anew-{}", i); });
-        }
-    });
+    make_anew_before_a_commit(12);
     EXPECT_EQ(prune_all({.keep_last = 3}, options).snapshots_rewritten, 0U);
     EXPECT_EQ(versions_in(*memory, "run"), range(1, 12));
     expect_intact(*memory, anew);
@@ -113,14 +120,7 @@ TEST_F(RetentionBesideOthers, ARunDeletedAndMadeAnewMeanwhileIsAnotherRun) {
 
 TEST_F(RetentionBesideOthers, ARunMadeAnewByAnotherUserWhileItIsDeletedIsNotDeleted) {
     run.append_line(3);
-    ChainedRun anew(*memory, "run", "another user");
-    store->before_commit([&](std::span<const RunBatch>) {
-        if (anew.newest() != 0) return;
-        EXPECT_TRUE(delete_runs(*memory, {.run_id = "run"}));
-        for (int i = 1; i <= 4; ++i) {
-            anew.append(i - 1, [i](SnapshotInfo& info) { info.snapshot_id = fmt::format("anew-{}", i); });
-        }
-    });
+    make_anew_before_a_commit(4);
     EXPECT_EQ(delete_runs(*store, {.run_id = "run"}, options).value().runs_deleted, 0U);
     EXPECT_EQ(anew.newest(), 4);
     EXPECT_EQ(versions_in(*memory, "run"), range(1, 4));
@@ -147,7 +147,7 @@ TEST_F(RetentionBesideOthers, AnOutcomeThatRemainsUnknownIsToldAsSuch) {
 
 // ---- damage ----
 
-// The snapshot's frame becomes something that does not decode.
+// Replaces the snapshot's frame by one that does not decode.
 void damage(Store& store, const ChainedRun& run, std::int64_t version) {
     const SnapshotInfo info = history(store, run.run_id()).at(static_cast<std::size_t>(version - 1));
     Snapshot snapshot = store.get(run.run_id(), info.snapshot_id, test::soon()).value().value();

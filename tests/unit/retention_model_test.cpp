@@ -1,6 +1,7 @@
-// Goal: for any tree, policy and failure, what the policy lets go is gone, the rest loads, and the next prune finishes.
-// Method: random trees and policies against a model told in other words; then every call of the store failing in turn,
-// before and after its effect.
+// Goal: for any tree, policy and failure, the snapshots that the policy lets go are gone, the rest loads, and the next
+// prune finishes.
+// Method: random trees and policies, compared with a model that is written independently. Then every call of the store
+// fails in turn, before and after its effect.
 
 #include <cairn/retention.h>
 
@@ -58,7 +59,7 @@ struct RandomWorld {
     std::deque<ChainedRun> runs;
 };
 
-// Told anew, in other words than the library's.
+// The model: the same rules, written independently of the library.
 Versions survivors(const std::vector<SnapshotInfo>& all, const RetentionPolicy& policy, Timestamp now) {
     Versions left;
     std::size_t rank = all.size();
@@ -108,7 +109,7 @@ struct FaultKind {
 
 class RetentionFault : public testing::TestWithParam<FaultKind> {};
 
-// Fails the 1st, 2nd, 3rd … call until a whole prune passes without meeting the fault.
+// Fails the 1st, 2nd, 3rd … call, until a whole prune passes without reaching the fault.
 TEST_P(RetentionFault, AtAnyCallLeavesAllLoadableAndTheNextPruneFinishes) {
     const auto [call, code, after_effect] = GetParam();
     std::uint64_t nth = 0;
@@ -131,7 +132,7 @@ TEST_P(RetentionFault, AtAnyCallLeavesAllLoadableAndTheNextPruneFinishes) {
         has_met = store->failures(call) > 0;
         const bool is_retried = code == ErrorCode::kConflict || code == ErrorCode::kOutcomeUnknown;
         if (call == StoreCall::kCommit && code == ErrorCode::kStorageFull) {
-            // A step is retried in smaller ones, but the smallest is not.
+            // A step that fails is retried in smaller ones, but the smallest is not.
             EXPECT_TRUE(report || report.error().code == ErrorCode::kStorageFull);
         } else {
             EXPECT_EQ(report.has_value(), !has_met || (call == StoreCall::kCommit && is_retried));

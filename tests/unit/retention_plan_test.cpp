@@ -1,6 +1,7 @@
-// Goal: what a policy lets go, and the steps that delete it, are right by themselves: whatever stays can be decoded
-// after every single step, nothing is rewritten for nothing, and no chain grows.
-// Method: small histories by hand, and random trees walked through step by step by a simulation. No store.
+// Goal: a policy lets the right snapshots go, and the plan's steps delete them correctly. After every single step, each
+// remaining snapshot can be decoded. No frame is rewritten needlessly, and no chain grows.
+// Method: small histories made by hand, and a simulation that walks through the plans of random trees step by step.
+// There is no store.
 
 #include "persistence/retention/retention_plan.h"
 
@@ -21,7 +22,7 @@ using std::chrono::hours;
 using std::chrono::microseconds;
 using Versions = std::vector<std::int64_t>;
 
-// Versions 1, 2, 3, …, one an hour, whose frames need the versions given (0: none).
+// Makes versions 1, 2, 3, …, one hour apart. Their frames need the versions in `bases` (0: none).
 std::vector<RetentionEntry> history(const Versions& bases) {
     std::vector<RetentionEntry> entries;
     for (const std::int64_t base : bases) {
@@ -48,7 +49,7 @@ Versions going(const std::vector<RetentionEntry>& entries) {
     return versions;
 }
 
-// "-3" deletes version 3, "5" makes 5 self-contained, "5>2" rewrites it against 2.
+// Returns the plan as text: "-3" deletes version 3, "5" makes 5 self-contained, "5>2" rewrites 5 against 2.
 std::string plan(std::vector<RetentionEntry> entries, const Versions& go) {
     for (RetentionEntry& entry : entries) entry.goes = std::ranges::find(go, entry.version) != go.end();
     std::string text;
@@ -137,7 +138,7 @@ void expect_invalid(const Status& status, std::string_view field) {
     EXPECT_NE(status.error().message.find(field), std::string::npos) << status.error().message;
 }
 
-TEST(RetentionRules, WhatMakesNoSenseIsInvalidAndNamed) {
+TEST(RetentionRules, ImpossibleRulesAreInvalidAndNamed) {
     expect_invalid(check_retention_policy({.keep_last = 0}), "keep_last is 0");
     expect_invalid(check_retention_policy({.age_max = microseconds(-1)}), "age_max is -1");
     expect_invalid(check_retention_policy({.run_id = ""}), "run_id");
@@ -187,7 +188,7 @@ TEST(RetentionPlan, AGapIsBridgedByTheNearestAncestorThatStays) {
     EXPECT_EQ(plan(line(6), {2, 4, 5}), "6>3 -5 -4 3>1 -2");
 }
 
-TEST(RetentionPlan, WhatOnlyGoesItselfIsNotRewritten) {
+TEST(RetentionPlan, ASnapshotThatGoesItselfIsNotRewritten) {
     EXPECT_EQ(plan(history({0, 1, 2, 0}), {1, 2, 3}), "-3 -2 -1");
 }
 
@@ -204,7 +205,7 @@ TEST(RetentionPlan, AnOrphanLeansOnTheNewestEarlierSelfContainedOne) {
     EXPECT_EQ(plan(history({0, 1, 0, 1}), {1}), "2 4>3 -1");
 }
 
-TEST(RetentionPlan, WhatOthersWillLeanOnIsMadeSelfContainedFirst) {
+TEST(RetentionPlan, ASnapshotThatOthersWillLeanOnIsMadeSelfContainedFirst) {
     // 4 loses 3 before 2 loses 1; no chain may grow in between.
     EXPECT_EQ(plan(history({0, 1, 1, 3}), {1, 3}), "2 4>2 -3 -1");
 }
@@ -217,7 +218,7 @@ TEST(RetentionPlan, ABaseThatIsNotThereChangesNothing) {
     EXPECT_EQ(plan(entries, {3}), "4 -3");
 }
 
-/// What the steps do, and what must hold after each.
+/// Executes the steps, and checks the rules after each.
 class Simulation {
 public:
     explicit Simulation(const std::vector<RetentionEntry>& entries) : entries_(entries) {
@@ -241,7 +242,7 @@ public:
             ASSERT_LE(depth(version), depths_.at(version)) << "the chain of " << version << " has grown";
         }
     }
-    // Frames that a load reads; fails the test if one is not there.
+    // Returns the number of frames that a load reads. Fails the test if one is not there.
     int depth(std::int64_t version) const {
         int frames = 0;
         for (; version != 0; ++frames) {
@@ -261,11 +262,11 @@ public:
 private:
     const std::vector<RetentionEntry>& entries_;
     std::map<std::int64_t, std::int64_t> bases_;
-    std::map<std::int64_t, int> depths_;  // at first
+    std::map<std::int64_t, int> depths_;  // before the first step
     std::map<std::int64_t, int> rewrites_;
 };
 
-// Versions with gaps; each needs the one before, some earlier one, or none.
+// Makes versions with gaps. Each needs the one before, some earlier one, or none.
 std::vector<RetentionEntry> random_history(std::mt19937_64& random) {
     const auto below = [&random](std::size_t limit) { return static_cast<std::size_t>(random() % limit); };
     const std::size_t length = 1 + below(40);

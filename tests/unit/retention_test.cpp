@@ -1,6 +1,6 @@
-// Goal: retention deletes exactly what the policy or the target lets go, counts what it does, and all that remains
-// loads to the very text that was saved. Method: runs with real chains of frames on the memory store, each rule by
-// hand.
+// Goal: retention deletes exactly the snapshots that the policy or the target lets go, and counts what it does.
+// Everything that remains loads to the text that was saved.
+// Method: runs with real chains of frames on the memory store, with a case for each rule.
 
 #include <cairn/retention.h>
 
@@ -67,7 +67,7 @@ TEST_F(RetentionTest, AGapIsBridgedByADelta) {
     expect_intact(*memory, run);
 }
 
-TEST_F(RetentionTest, WhereADeltaWouldExceedTheLimitsItBecomesSelfContained) {
+TEST_F(RetentionTest, ASnapshotWhoseDeltaWouldExceedTheLimitsBecomesSelfContained) {
     for (int i = 1; i <= 9; ++i) {
         run.append(i - 1, [i](SnapshotInfo& info) {
             if (i == 8) info.expires_at = test::kEpoch;
@@ -97,7 +97,7 @@ std::string unrelated_text(std::uint64_t seed, std::size_t bytes) {
     return text + "\"}";
 }
 
-TEST_F(RetentionTest, HoweverManyForksABaseHasFewOfTheirFramesAreHeldAtATime) {
+TEST_F(RetentionTest, FewFramesOfForksAreHeldAtATimeHoweverManyABaseHas) {
     constexpr std::size_t kBytes = 1U << 20;
     std::string base_text;
     for (std::int64_t version = 1; version <= 32; ++version) {
@@ -252,7 +252,7 @@ TEST_F(RetentionTest, CancelledAnywhereItStopsThereAndCanBeFinishedLater) {
     EXPECT_EQ(versions_in(*memory, "run"), range(28, 30));
 }
 
-TEST_F(RetentionTest, WhatMakesNoSenseIsInvalid) {
+TEST_F(RetentionTest, ImpossibleRulesAreInvalid) {
     EXPECT_EQ(prune(*store, {.keep_last = 0}).error().code, ErrorCode::kInvalidArgument);
     EXPECT_EQ(prune(*store, {.age_max = microseconds(-1)}).error().code, ErrorCode::kInvalidArgument);
     EXPECT_EQ(prune(*store, {}, {.snapshots_per_commit = 0}).error().code, ErrorCode::kInvalidArgument);

@@ -1,7 +1,8 @@
-// Goal: a run has one holder at a time. It is told who else holds the run, keeps its lease without further calls, is
-// told when it has lost it, and whoever comes next can take what was given up or belongs to nobody any more. Method:
-// each sentence of cairn/run_lease.h, on a memory store and on a file that every holder opens for itself; then two
-// processes. Other machines are holders written into the store by hand.
+// Goal: a run has one holder at a time. A caller that cannot have the lease is told who holds it. A holder keeps its
+// lease without further calls, and is told when it is lost. The next one can take a lease that was given up, or whose
+// holder is dead.
+// Method: tests each sentence of cairn/run_lease.h, on a memory store and on a file that every holder opens for itself;
+// then two processes. Holders on other machines are written into the store by hand.
 
 #include "support/child_process.h"
 #include "support/eventually.h"
@@ -51,7 +52,7 @@ LeaseInfo held(Store& store, const std::string& run_id = "run") {
     return found ? found->value_or(LeaseInfo{}) : LeaseInfo{};
 }
 
-// By a holder that this machine knows nothing of.
+// Takes the lease for a holder that this machine knows nothing of.
 void hold_elsewhere(Store& store, Timestamp heartbeat_at, const Lease& before = {}) {
     const LeaseWrite taken{.lease = kElsewhere, .heartbeat_at = heartbeat_at, .expected = before};
     ASSERT_TRUE(commit_run(store, {.run_id = "run", .lease = taken}, soon()).has_value());
@@ -70,7 +71,7 @@ struct Kind {
 
 class LeaseOfRun : public testing::TestWithParam<Kind> {
 protected:
-    // As another process would: with a handle of its own, if the store has several.
+    // Opens the store as another process would: with its own handle, if the store can have several.
     std::shared_ptr<Store> open() {
         if (GetParam().is_durable) return open_store(folder_.sqlite_url()).value();
         if (!memory_) memory_ = open_store("memory:").value();
@@ -85,6 +86,19 @@ protected:
     std::shared_ptr<Store> memory_;
     std::shared_ptr<Store> store_ = open();
 };
+
+TEST_P(LeaseOfRun, IsRefusedToThoseWhoseRunItIsNotIfTheyAreNamed) {
+    ASSERT_TRUE(commit_run(*store_, make_batch(make_snapshot("run", 1)), soon()).has_value());
+    const auto acquire_as = [&](const char* thread, const char* user) {
+        return acquire({.heartbeat = milliseconds(0), .thread_id = thread, .user_id = user});
+    };
+    expect_code(acquire_as("thread", "stranger"), ErrorCode::kInvalidArgument);
+    expect_code(acquire_as("elsewhere", "user"), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(held(*store_).lease, Lease{}) << "nothing was taken";
+    EXPECT_TRUE(acquire_as("thread", "user").has_value());
+    EXPECT_TRUE(RunLease::acquire(store_, "new", soon(), {.heartbeat = milliseconds(0), .user_id = "user"}).has_value())
+        << "a run without snapshots is nobody's yet";
+}
 
 TEST_P(LeaseOfRun, IsHeldFromAcquiringToReleasingByOneHolder) {
     Result<RunLease> lease = acquire();
@@ -253,7 +267,7 @@ TEST_F(LeaseFaults, AnErrorOfTheStoreIsToldAndNothingIsHeld) {
     EXPECT_EQ(held(*store).lease.owner, "");
 }
 
-// An hour is for ever here: the test ends because the deadline is kept.
+// The store is slow for an hour. The test ends only because the deadline is kept.
 TEST_F(LeaseFaults, EachCallEndsAtItsDeadline) {
     Result<RunLease> lease = acquire();
     ASSERT_TRUE(lease);
@@ -279,7 +293,7 @@ TEST_F(LeaseFaults, OneThatCouldNotBeReleasedIsReleasedByTheNextTry) {
     EXPECT_EQ(held(*store).lease.owner, "");
 }
 
-// Its lease is still there, and its process alive.
+// The lease is still there, and its process is alive.
 TEST_F(LeaseFaults, OneWhoseReleaseFailedForGoodIsFreeOnThisMachineWhenItsHolderIsGone) {
     {
         const Result<RunLease> lease = acquire();
@@ -320,7 +334,7 @@ TEST(LeaseOfProcesses, OneThatIsGoneHoldsNothingAnyMore) {
 #endif
 #endif
 
-// The parent's thread renews while the child begins: its locks and its thread are of no use there.
+// The parent's thread renews the lease while the child begins. The child has neither the parent's locks nor its thread.
 TEST(LeaseOfProcesses, AForkedChildHasNothingOfItsParentsLeaseAndCanHoldItsOwn) {
 #ifdef CAIRN_TEST_NO_THREADS_AFTER_FORK
     GTEST_SKIP() << "ThreadSanitizer has no threads in a forked child";

@@ -1,5 +1,5 @@
-// Goal: snapshot ids are UUIDv7 and unique, and a runtime is complete after `with_defaults` and keeps what was given.
-// Method: a clock and random bytes that the test sets, read back out of the id's bits.
+// Goal: snapshot ids are UUIDv7 and unique. After `with_defaults`, a runtime is complete and keeps the given parts.
+// Method: the test sets the clock and the random bytes, and finds them in the id's bits.
 
 #include <cairn/runtime.h>
 
@@ -23,7 +23,7 @@ using test::SeededRandom;
 using test::StepClock;
 using namespace std::chrono_literals;
 
-// One byte value over and over.
+// A source that returns the same byte over and over.
 class ConstantRandom final : public RandomSource {
 public:
     explicit ConstantRandom(std::byte value) : value_(value) {}
@@ -109,7 +109,8 @@ TEST(Runtime, SystemRandomFillsEveryByteOfLongSpans) {
     std::vector<std::byte> bytes(1000);
     std::set<std::size_t> never_set;
     for (std::size_t i = 0; i < bytes.size(); ++i) never_set.insert(i);
-    for (int round = 0; round < 20 && !never_set.empty(); ++round) {  // a byte stays 0 twenty times: 256^-20
+    for (int round = 0; round < 20 && !never_set.empty();
+         ++round) {  // the chance that a byte is 0 twenty times is 256^-20
         std::ranges::fill(bytes, std::byte{0});
         runtime.random->fill(bytes);
         std::erase_if(never_set, [&](std::size_t i) { return bytes[i] != std::byte{0}; });

@@ -1,8 +1,7 @@
-// Goal: two states are equal if and only if their bytes are; `json_equal` holds if and only if they are the same JSON
-// up
-//   to the order of keys, tokens as written.
-// Method: pairs by hand; seeded random states with their keys permuted (equal) and with one thing changed so that the
-//   bytes stay a permutation (not equal), judged by a reference that sorts keys and prints.
+// Goal: two states are equal if and only if their bytes are. `json_equal` is true if and only if they are the same
+// JSON, with tokens as written, up to the order of keys. Method: pairs made by hand. Seeded random states with their
+// keys permuted (equal), or with one change that only permutes the bytes (not equal). A reference that sorts keys and
+// prints decides.
 
 #include <cairn/state.h>
 
@@ -36,7 +35,7 @@ bool equal(const std::string& left, const std::string& right) {
     return forth;
 }
 
-/// The reference: members sorted by key, duplicates in their order.
+/// The reference: sorts the members by key, and keeps the order of duplicates.
 JsonNode with_keys_sorted(const JsonNode& node) {
     JsonNode sorted{node.token};
     for (const auto& [key, value] : node.children) sorted.children.emplace_back(key, with_keys_sorted(value));
@@ -103,7 +102,7 @@ TEST(JsonEquality, RandomStatesAreJudgedAsTheReferenceDoes) {
         const std::string text = test::normal_text(node);
         ASSERT_TRUE(equal(text, test::normal_text(test::with_keys_permuted(node, random))));
 
-        // Exchange two bytes somewhere: the bytes stay the same ones, the JSON seldom does.
+        // Exchange two bytes somewhere. The text has the same bytes then, but it is rarely the same JSON.
         JsonNode other = test::with_keys_permuted(node, random);
         JsonNode* place = &other;
         while (!place->children.empty()) place = &place->children[random.below(place->children.size())].second;
@@ -130,8 +129,8 @@ TEST(JsonEquality, AnyExchangeOfTwoBytesIsJudgedAsTheReferenceDoes) {
          {"\"b\"", {"{", {{"\"c\"", {"\"xy\""}}, {"\"d\"", {"\"yx\""}}}}},
          {"\"c\"", {"12"}}}};
     const std::string text = test::normal_text(sample);
-    // Only texts that are no permutation of keys remain when members stay where they are, so equality means the same
-    // text: except where the exchange is one of keys, which is the one below.
+    // An exchange of two bytes moves no member, so the result is equal only if it is the same text. The one that
+    // exchanges two keys is tested by hand.
     const std::string exchanged_keys = R"({"a":[12,21,{"k":1,"k":2}],"c":{"c":"xy","d":"yx"},"b":12})";
     ASSERT_FALSE(equal(text, exchanged_keys));
     for (std::size_t i = 0; i < text.size(); ++i) {
@@ -157,7 +156,7 @@ TEST(JsonEquality, DeepStatesAreComparedWithoutRecursion) {
 }
 
 TEST(JsonEquality, ManyKeysAreNotComparedPairByPair) {
-    constexpr int kKeys = 200'000;  // Each with each would be 4e10 comparisons: the test would not end.
+    constexpr int kKeys = 200'000;  // Comparing each with each takes 4e10 comparisons, and the test would not end.
     std::string left = "{";
     std::string right = "{";
     for (int i = 0; i < kKeys; ++i) left += "\"key" + std::to_string(i) + "\":1,";

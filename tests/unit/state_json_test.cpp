@@ -1,6 +1,6 @@
-// Goal: documents of nlohmann::json go in and out of states without a change that nobody asked for; what either side
-//   cannot hold is an error that names the place.
-// Method: round trips by hand for both document types; each refusal with its code and path.
+// Goal: documents of nlohmann::json become states, and states documents, without an unasked change. A value that one
+// side cannot hold is an error that names the place.
+// Method: round trips by hand for both document types. Each refusal with its code and path.
 
 #include <cairn/state_json.h>
 
@@ -47,7 +47,7 @@ TEST(StateJson, NaNAndInfinityAreRefusedWithThePath) {
     EXPECT_THAT(error_of(ordered_json{{"b", 1}, {"a", -kInfinity}}).message, HasSubstr("$.a: NaN"));
 }
 
-TEST(StateJson, WhatIsNoObjectIsRefused) {
+TEST(StateJson, ADocumentThatIsNoObjectIsRefused) {
     for (const json& document : {json(nullptr), json(1), json("text"), json::array({1})}) {
         EXPECT_EQ(error_of(document).code, ErrorCode::kInvalidState) << document;
     }
@@ -86,7 +86,7 @@ TEST(StateJson, DepthThatThePrinterWouldNotSurviveIsAnError) {
     EXPECT_EQ(error_of(state, {.depth_max = 0xFFFF'FFFF}).code, ErrorCode::kLimitExceeded);
 }
 
-TEST(StateJson, WhatDocumentsCannotHoldIsAnErrorWithThePlace) {
+TEST(StateJson, AValueThatDocumentsCannotHoldIsAnErrorWithThePlace) {
     const Result<json> lone = state_to_json<json>(*State::parse(R"({"a":[0,"secret\ud800"]})"));
     ASSERT_FALSE(lone.has_value());
     EXPECT_EQ(lone.error().code, ErrorCode::kInvalidState);

@@ -1,7 +1,7 @@
-// Goal: the fast check and the diagnosis are one judgement, whatever is done to a text; and random states come out as
-//   a reference printer writes them.
-// Method: seeded random JSON (CAIRN_TEST_SEED=n replays), every truncation and every change of one byte of samples,
-//   held against the diagnosis and, where the grammars agree, against nlohmann::json.
+// Goal: the fast check and the diagnosis always agree, whatever is done to a text. Random states come out as a
+// reference printer writes them. Method: seeded random JSON (CAIRN_TEST_SEED=n replays), and every truncation and every
+// change of one byte of samples. The check is compared with the diagnosis and, where the grammars agree, with
+// nlohmann::json.
 
 #include <cairn/state.h>
 
@@ -26,7 +26,7 @@ namespace {
 using test::JsonNode;
 using test::Random;
 
-// Has nothing that nlohmann judges otherwise, and no change of one byte makes it so.
+// A text on which nlohmann agrees with us, also after any change of one byte.
 const std::string kCommonSample =
     "{\"id\":12, \"ok\" : [true,false,null],\n\"x\":{\"\":-0.5e1,\"n\":[[],{}]},\"t\":\"a\\n\\\"\\u00e9\\\\ "
     "é你😀\",\"e\":1E+2}\t";
@@ -40,7 +40,7 @@ bool fast_accepts(std::string_view text, std::uint32_t depth_max = 1024) {
     return check_json(text, depth_max, index).outcome == JsonCheck::Outcome::kAccepted;
 }
 
-/// Both judgements on `text`, which must be the same.
+/// Checks `text` with both, and expects that they agree. Returns whether it is accepted.
 bool accepted_by_both(const std::string& text) {
     const bool fast = fast_accepts(text);
     const std::optional<Error> reason = diagnose(text, 1024);
@@ -48,7 +48,8 @@ bool accepted_by_both(const std::string& text) {
     return fast;
 }
 
-/// nlohmann also takes arrays and scalars, and stops at a NUL as if the text ended there.
+/// Returns whether nlohmann accepts the text as an object. nlohmann also accepts arrays and scalars, and takes a NUL
+/// for the end of the text.
 bool accepted_by_nlohmann(const std::string& text) {
     if (text.find('\0') != text.npos) return false;
     const std::size_t first = text.find_first_not_of(" \t\r\n");
@@ -85,7 +86,7 @@ TEST(StateProperty, EveryChangeOfOneByteIsJudgedAsNlohmannDoes) {
         ASSERT_EQ(accepted_by_both(text), accepted_by_nlohmann(text)) << text;
         if (fast_accepts(text)) ++accepted;
     });
-    EXPECT_GT(accepted, kCommonSample.size());  // Each byte unchanged, and the harmless changes.
+    EXPECT_GT(accepted, kCommonSample.size());  // each byte unchanged, and the harmless changes
 }
 
 TEST(StateProperty, EveryChangeOfOneByteIsJudgedTheSameFastAndSlow) {
@@ -185,7 +186,7 @@ TEST(StateProperty, NothingBeyondTheTextIsRead) {
         const GuardedText guarded(text);
         ASSERT_TRUE(State::parse(guarded.text()).has_value());
         for (std::size_t size = 0; size < text.size(); ++size) {
-            ASSERT_FALSE(fast_accepts(guarded.text().substr(text.size() - size)));  // Ends at the guard.
+            ASSERT_FALSE(fast_accepts(guarded.text().substr(text.size() - size)));  // it ends at the guard
         }
         const GuardedText truncated(text.substr(0, text.size() - 2));
         ASSERT_FALSE(State::parse(truncated.text()).has_value());

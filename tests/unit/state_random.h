@@ -1,7 +1,7 @@
 #pragma once
 
-// Random JSON for the tests of State: a tree of tokens that can be printed with and without white space and with its
-// keys in another order, so that what a State must hold is known without a JSON library.
+// Random JSON for the tests of State. It is a tree of tokens, which can be printed with and without white space, and
+// with its keys in another order. So a test knows the text that a State must hold without a JSON library.
 
 #include <cstdint>
 #include <cstdlib>
@@ -14,7 +14,7 @@
 
 namespace cairn::test {
 
-/// Of the random tests: another one by CAIRN_TEST_SEED=n, which replays a failure.
+/// Returns the first seed of the random tests. CAIRN_TEST_SEED=n sets another one, which replays a failure.
 inline std::uint64_t first_seed() {
     const char* seed = std::getenv("CAIRN_TEST_SEED");
     return seed == nullptr ? 20240501 : std::strtoull(seed, nullptr, 10);
@@ -37,8 +37,9 @@ private:
 };
 
 struct JsonNode {
-    std::string token;                                            ///< Of a scalar; of a container its opening bracket.
-    std::vector<std::pair<std::string, JsonNode>> children = {};  ///< Keys as written; empty ones in arrays.
+    std::string token;  ///< The scalar's token, or a container's opening bracket.
+    std::vector<std::pair<std::string, JsonNode>> children =
+        {};  ///< With keys as written; in arrays the keys are empty.
 
     bool is_object() const { return token == "{"; }
 };
@@ -99,7 +100,7 @@ inline JsonNode random_state(Random& random) {
     return random_container(random, 5, true);
 }
 
-/// Prints the tokens; `space()` gives what stands between each two of them.
+/// Prints the tokens. `space()` returns the white space between two tokens.
 template <class Space>
 void print_json(const JsonNode& node, std::string& out, Space&& space) {
     out += space();
@@ -130,7 +131,7 @@ inline std::string spaced_text(const JsonNode& node, Random& random) {
     return text + random.pick(kSpaces);
 }
 
-/// The same with the members of every object in another order; duplicates of one key keep theirs.
+/// Returns the same tree with the members of every object in another order. Duplicates of one key keep their order.
 inline JsonNode with_keys_permuted(const JsonNode& node, Random& random) {
     JsonNode permuted{node.token};
     std::map<std::string, std::vector<JsonNode>> values;

@@ -1,6 +1,6 @@
-// Goal: State accepts exactly what a state is, keeps every byte that means something, and names the place of what it
-//   refuses without repeating content.
-// Method: tables of texts with the expected answer; limits at the border and one beyond.
+// Goal: State accepts exactly the texts that are states, and keeps every byte that matters. An error names the place of
+// the problem, without repeating content.
+// Method: tables of texts with the expected answers; limits exactly reached, and exceeded by one.
 
 #include <cairn/state.h>
 
@@ -79,7 +79,7 @@ TEST(State, MovedInNormalTextKeepsItsBuffer) {
 
 TEST(State, CopiesShareTheText) {
     const State state = *State::parse(R"({"a":1})");
-    const State copy = state;  // NOLINT(performance-unnecessary-copy-initialization): what the test is about.
+    const State copy = state;  // NOLINT(performance-unnecessary-copy-initialization): the test is about the copy
     EXPECT_EQ(copy.text().data(), state.text().data());
 }
 
@@ -92,7 +92,7 @@ struct Refusal {
     std::string message;
 };
 
-TEST(State, WhatIsNoStateIsRefusedWithThePlace) {
+TEST(State, ATextThatIsNoStateIsRefusedWithThePlace) {
     const std::vector<Refusal> refusals{
         {"", "a state is a JSON object; found nothing: the text is empty"},
         {" \n ", "a state is a JSON object; found only white space in 3 bytes"},
@@ -205,7 +205,7 @@ TEST(State, DefaultDepthLimitIs1024) {
     EXPECT_EQ(error_of(nested(1025)).code, ErrorCode::kLimitExceeded);
 }
 
-TEST(State, WhatComesFirstIsReported) {
+TEST(State, TheFirstProblemIsReported) {
     EXPECT_EQ(error_of(R"({"a":[[1]],"b":bad})", {.depth_max = 2}).code, ErrorCode::kLimitExceeded);
     EXPECT_EQ(error_of(R"({"b":bad,"a":[[1]]})", {.depth_max = 2}).code, ErrorCode::kInvalidState);
 }

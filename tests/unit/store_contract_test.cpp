@@ -1,7 +1,6 @@
-// Goal: the services keep a caller's deadline whatever call of the store is slow, lead as many commits as the store
-// takes, and spend no call on runs of a batch that nobody has moved.
-// Method: stores that are slow or shared on demand. Nothing asserts a time: what must not wait for a slow call is shown
-// by that call never ending, or by counting calls.
+// Goal: the services keep a caller's deadline, whichever call of the store is slow. They lead as many commits as the
+// store takes. They spend no extra call on a batch's runs that no other writer has moved.
+// Method: stores that are slow or shared on demand. No time is asserted: a slow call never ends, or calls are counted.
 
 #include "support/make.h"
 
@@ -27,7 +26,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Save number `step`; each has another length.
+// Makes save number `step`. Each has a different length.
 StatePersistenceRequest step_of(std::string run_id, std::size_t step) {
     return make_request(std::move(run_id), fmt::format(R"({{"step":{},"text":"{}"}})", step, std::string(step, 'x')));
 }
@@ -44,7 +43,7 @@ protected:
     std::shared_ptr<FaultyStore> store = std::make_shared<FaultyStore>(memory);
 
 private:
-    std::uint64_t seed_ = 0;  // each service makes ids of its own
+    std::uint64_t seed_ = 0;  // each service makes other ids
 };
 
 // ---- deadlines ----
@@ -54,7 +53,7 @@ struct SlowCall {
     std::string name;
 };
 
-// An hour is for ever here: the test ends because the deadline is kept.
+// The store is slow for an hour. The test ends only because the deadline is kept.
 TEST_F(StoreContract, ASaveEndsAtItsDeadlineWhateverCallOfTheStoreIsSlow) {
     for (const auto& [call, name] : {SlowCall{StoreCall::kHead, "head"}, SlowCall{StoreCall::kGet, "get"},
                                      SlowCall{StoreCall::kLease, "lease"}, SlowCall{StoreCall::kCommit, "commit"}}) {
@@ -63,7 +62,8 @@ TEST_F(StoreContract, ASaveEndsAtItsDeadlineWhateverCallOfTheStoreIsSlow) {
         const Receipt first = service->save_agent_state(step_of(run_id, 1)).value();
         const Lease lease{.owner = "ann", .epoch = 1};
         ASSERT_TRUE(commit_run(*memory, {.run_id = run_id, .lease = LeaseWrite{.lease = lease}}, soon()));
-        ASSERT_TRUE(StatePersistenceService(memory).save_agent_state(step_of(run_id, 2)));  // it moves the head
+        ASSERT_TRUE(
+            StatePersistenceService(memory).save_agent_state(step_of(run_id, 2)));  // another writer moves the head
         service->clear_cache();
         store->delay(call, std::chrono::hours(1));
         StatePersistenceRequest request = step_of(run_id, 2);  // a skip, if the head can be read
@@ -72,7 +72,7 @@ TEST_F(StoreContract, ASaveEndsAtItsDeadlineWhateverCallOfTheStoreIsSlow) {
         if (call == StoreCall::kLease) request.lease = lease;
         if (call == StoreCall::kCommit) request.state_data = step_of(run_id, 3).state_data;
         const Result<Receipt> answer = service->save_agent_state(request);
-        if (call == StoreCall::kLease) {  // a skip asks for it; where the store commits, it compares the lease itself
+        if (call == StoreCall::kLease) {  // only a skip asks for the lease; a commit compares it in the store
             ASSERT_TRUE(answer) << answer.error().to_string();
             EXPECT_EQ(answer->outcome, Outcome::kFallback);
             store->delay(call, milliseconds(0));
@@ -100,7 +100,7 @@ TEST_F(StoreContract, ALoadARecoveryAndAContextEndAtTheServicesTimeout) {
     EXPECT_EQ(service.recover_agent_state({.run_id = "run"}).error().code, ErrorCode::kUnavailable);
 }
 
-// Whether it is there cannot be found out in time, so that is what is said.
+// The service cannot find out in time whether the save is there, so it reports an unknown outcome.
 TEST_F(StoreContract, ALookUpThatDoesNotEndInTimeLeavesTheOutcomeUnknown) {
     const auto service = make_service();
     store->inject({.call = StoreCall::kCommit, .code = ErrorCode::kOutcomeUnknown, .after_effect = true});
@@ -123,7 +123,7 @@ TEST_F(StoreContract, ALookUpThatFailsIsMadeAgainWithinTheDeadline) {
 
 // ---- one run of a batch ----
 
-/// Lets commits through one at a time, while it is open.
+/// Lets commits through one at a time while it is open.
 class Turnstile {
 public:
     void close() {
@@ -163,7 +163,7 @@ std::uint64_t all_calls(const FaultyStore& store) {
     return calls;
 }
 
-// The calls of the store that a batch of 64 runs takes, of which another writer has moved `moved`.
+// Saves a batch of 64 runs, of which another writer has moved `moved`. Returns the number of calls of the store.
 std::uint64_t calls_of_a_batch(int moved, std::vector<Outcome>& outcomes) {
     constexpr int kRuns = 64;
     const auto memory = open_store("memory:").value();
@@ -210,7 +210,7 @@ TEST(StoreContractBatch, OfSixtyFourRunsTheOneThatWasMovedCostsTwoCallsMoreAndTh
 
 // ---- several commits at a time ----
 
-// The commit of run "a" does not end before that of run "b" has.
+// The commit of run "a" does not end before that of run "b" has ended.
 TEST_F(StoreContract, ASaveDoesNotWaitForAnotherRunsCommitWhereTheStoreTakesTwoAtATime) {
     for (const bool is_async : {false, true}) {
         std::promise<void> may_end;

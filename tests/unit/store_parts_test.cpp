@@ -1,5 +1,5 @@
-// Goal: what stands around the engines keeps its promises: the table of schemes, and the pauses between tries.
-// Method: a table of our own and this process's; a clock that notes the pauses instead of making them.
+// Goal: the parts around the engines keep their promises: the table of schemes, and the pauses between tries.
+// Method: a table of the test's own and the process's table; a clock that records pauses instead of making them.
 
 #include "base/backoff.h"
 #include "store/scheme_table.h"

@@ -1,4 +1,5 @@
-// Goal: deltas applied in a row give the same texts as one after the other, whatever they keep, within bounded memory.
+// Goal: deltas applied as a chain give the same texts as deltas applied one by one, whatever they copy, within bounded
+// memory.
 // Method: random histories, decoded as a chain and step by step; chains made to explode in pieces or in memory.
 
 #include "frame/text_chain.h"
@@ -50,7 +51,7 @@ TEST(TextChain, EveryTextOfARandomHistoryIsExact) {
     }
 }
 
-// Hundreds of edits all over a large text at each step, as a table of counters has: the text is not copied at each.
+// Each step makes hundreds of edits all over a large text, like a table of counters. A step must not copy the text.
 TEST(TextChain, ScatteredEditsDoNotCopyTheTextAtEachDelta) {
     const std::uint64_t seed = test::seed();
     SCOPED_TRACE(test::replay_line(seed));
@@ -70,7 +71,7 @@ TEST(TextChain, ScatteredEditsDoNotCopyTheTextAtEachDelta) {
     EXPECT_LE(chain.bytes_flattened(), kSteps / 3 * text.size());
 }
 
-// Each step repeats the whole text with one byte between: the number of pieces doubles.
+// Each step repeats the whole text three times with one byte before each, so the number of pieces grows threefold.
 TEST(TextChain, PiecesThatMultiplyAreMadeWhole) {
     std::string text = Edits(1).text(300);
     const std::string base = text;
@@ -83,9 +84,10 @@ TEST(TextChain, PiecesThatMultiplyAreMadeWhole) {
         text = std::move(next);
     }
     EXPECT_TRUE(chain.text(Checksum::of(text)).value() == text);
+    EXPECT_GT(chain.bytes_flattened(), 0U) << "the pieces were never made whole";
 }
 
-TEST(TextChain, WhatWasReplacedManyTimesIsLetGoOf) {
+TEST(TextChain, TextsThatWereReplacedAreReleased) {
     Edits edits(2);
     const std::string base = "{}";
     TextChain chain(base);
@@ -96,6 +98,7 @@ TEST(TextChain, WhatWasReplacedManyTimesIsLetGoOf) {
         text = next;
     }
     EXPECT_TRUE(chain.text(Checksum::of(text)).value() == text);
+    EXPECT_GT(chain.bytes_flattened(), 0U) << "the replaced texts are still held";
 }
 
 TEST(TextChain, ARefusedFrameLeavesTheTextAsItWas) {

@@ -1,5 +1,6 @@
-// Goal: a timer calls once its time has come, in the order of the times, and never again once it was called off.
-// Method: times in the past, which have come already, and far in the future; calls that wait for the test.
+// Goal: a timer makes each call once, when its time has come, in the order of the times. It never makes a call that was
+// cancelled.
+// Method: times in the past, which have come already, and times far in the future; calls that wait for the test.
 
 #include "base/timer.h"
 

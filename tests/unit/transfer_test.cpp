@@ -1,10 +1,12 @@
-// Goal: export and import are a library: whoever has lines and a place for them (a server, a binding) needs no program.
-// Method: lines are taken into a list and given from one; what each step promises is held against two stores in memory.
-// The format itself, damage and interruptions are tested with the program (tests/cli/transfer_test.cpp).
+// Goal: export and import are a library. A server or a binding that has lines and a place for them needs no program.
+// Method: lines go into a list and come from a list, and the results are compared in two stores in memory.
+// tests/cli/transfer_test.cpp tests the format, damage and interruptions with the program.
 
 #include "support/make.h"
 #include "transfer/exporter.h"
 #include "transfer/import_lines.h"
+
+#include <cairn/faulty_store.h>
 
 #include <gtest/gtest.h>
 
@@ -36,14 +38,15 @@ protected:
         EXPECT_TRUE(export_runs(store, runs.value(), into(lines)).has_value());
         return lines;
     }
-    Status import(std::deque<std::string> lines) {
+    Status import(std::deque<std::string> lines) { return import(std::move(lines), importer_); }
+    static Status import(std::deque<std::string> lines, Importer& importer) {
         const auto next = [&]() -> Result<std::optional<LineReader::Line>> {
             if (lines.empty()) return std::nullopt;
             LineReader::Line line{.text = std::move(lines.front()), .is_whole = true};
             lines.pop_front();
             return line;
         };
-        return import_lines({.name = "the list", .next = next}, importer_, {});
+        return import_lines({.name = "the list", .next = next}, importer, {});
     }
 
     const std::shared_ptr<Store> from_ = open_store("memory:").value();
@@ -51,7 +54,7 @@ protected:
     Importer importer_{*to_, {}};
 };
 
-TEST_F(Transfer, WhatIsExportedImportsAsItStood) {
+TEST_F(Transfer, AnExportImportsAsItStood) {
     const std::deque<std::string> lines = exported(*from_);
     ASSERT_EQ(lines.size(), 7U);
     ASSERT_TRUE(import(lines).has_value());
@@ -140,6 +143,64 @@ TEST_F(Transfer, AnExportThatIsCancelledHasNoLastLineAndIsNoticedAtImport) {
     EXPECT_EQ(read.error().code, ErrorCode::kInvalidArgument);
     EXPECT_NE(read.error().message.find("the list is cut off after line 4"), std::string::npos) << read.error().message;
     EXPECT_EQ(importer_.imported(), 4U) << "what stands before an error is imported";
+}
+
+/// Saves to these runs just before the first commit.
+class MovingStore final : public ForwardingStore {
+public:
+    MovingStore(std::shared_ptr<Store> next, std::vector<std::string> runs)
+        : ForwardingStore(std::move(next)), runs_(std::move(runs)) {}
+
+    Result<std::vector<Status>> commit(std::span<const RunBatch> batches, Deadline deadline) override {
+        for (const std::string& run_id : std::exchange(runs_, {})) {
+            EXPECT_TRUE(commit_run(next(), make_batch(make_snapshot(run_id, 1)), deadline).has_value());
+        }
+        return ForwardingStore::commit(batches, deadline);
+    }
+
+private:
+    std::vector<std::string> runs_;
+};
+
+TEST_F(Transfer, OfSeveralRunsTheErrorNamesTheLinesThatAreNotImportedAndThoseThatAre) {
+    MovingStore moved(to_, {"early"});
+    Importer importer(moved, {});
+    const Status read = import(exported(*from_), importer);
+    ASSERT_FALSE(read.has_value());
+    EXPECT_EQ(read.error().code, ErrorCode::kConflict);
+    EXPECT_EQ(read.error().message,
+              "lines 4 to 6 not imported: run \"early\" is at version 1, not at the expected 0; lines 1 to 3 imported");
+    EXPECT_EQ(importer.imported(), 3U);
+    EXPECT_EQ(to_->head("late", soon()).value()->version, 3);
+}
+
+TEST_F(Transfer, EachRunThatIsNotImportedIsNamedWithItsLines) {
+    MovingStore moved(to_, {"early", "late"});
+    Importer importer(moved, {});
+    std::deque<std::string> lines = exported(*from_);
+    lines.erase(lines.begin() + 1, lines.begin() + 3);
+    lines.pop_back();
+    const Status read = import(lines, importer);
+    ASSERT_FALSE(read.has_value());
+    EXPECT_EQ(
+        read.error().message,
+        "line 1 not imported: run \"late\" is at version 1, not at the expected 0; lines 2 to 4 not imported: run "
+        "\"early\" is at version 1, not at the expected 0");
+    EXPECT_EQ(importer.imported(), 0U);
+}
+
+TEST_F(Transfer, WhereACommitFailsAsAWholeNoneOfItsLinesIsSaidToBeImported) {
+    const auto faulty = std::make_shared<FaultyStore>(to_);
+    for (const auto& [code, words] :
+         {std::pair(ErrorCode::kStorageFull, "lines 1 to 6 not imported: "),
+          std::pair(ErrorCode::kOutcomeUnknown, "lines 1 to 6 may or may not be imported: ")}) {
+        Importer importer(*faulty, {});
+        faulty->inject({.call = StoreCall::kCommit, .code = code});
+        const Status read = import(exported(*from_), importer);
+        ASSERT_FALSE(read.has_value());
+        EXPECT_EQ(read.error().code, code);
+        EXPECT_TRUE(read.error().message.starts_with(words)) << read.error().message;
+    }
 }
 
 TEST_F(Transfer, ASinkThatFailsEndsTheExportWithItsError) {

@@ -1,5 +1,6 @@
-// Goal: the names, times and rules of cairn/types.h are those that the documentation and the stored format fix.
-// Method: every constant by its text; times by round trip, by known instants and by texts that must be refused.
+// Goal: the names, times and rules of cairn/types.h are those of the documentation and the stored format.
+// Method: compares every constant with its text. Tests times by round trips, by known instants and by texts that must
+// be refused.
 
 #include <cairn/types.h>
 
@@ -71,7 +72,7 @@ TEST(Names, EveryOutcomeHasItsWord) {
     EXPECT_EQ(to_string(Outcome::kFailed), "failed");
 }
 
-TEST(Names, WhatIsPrintedIsReadBack) {
+TEST(Names, PrintedWordsAreReadBack) {
     for (const auto durability : {Durability::kSync, Durability::kAsync, Durability::kExit}) {
         EXPECT_EQ(parse_durability(to_string(durability)), durability);
     }
@@ -98,7 +99,7 @@ TEST(Timestamp, PrintsAsUtcWithMicroseconds) {
     EXPECT_EQ(format_timestamp(at(1969y / 12 / 31, 23h + 59min + 59s + 1us)), "1969-12-31T23:59:59.000001Z");
 }
 
-TEST(Timestamp, WhatIsPrintedIsReadBack) {
+TEST(Timestamp, PrintedTimesAreReadBack) {
     constexpr std::uint64_t kSeed = 20260102;
     std::mt19937_64 engine(kSeed);
     const auto first = at(0y / 1 / 1).time_since_epoch().count();

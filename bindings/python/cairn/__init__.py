@@ -1,6 +1,6 @@
 """Batched state persistence for AI agents: a save costs what changed."""
 
-from cairn import _engine  # before all else: it says why a Python cannot have the engine
+from cairn import _engine  # first of all: it says why a Python cannot load the engine
 from cairn import _cairn
 from cairn.checkpoint import Checkpoint, checkpoint
 from cairn.compat import beside as _beside

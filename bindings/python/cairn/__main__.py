@@ -8,7 +8,7 @@ import sys
 
 
 def main() -> None:
-    """Becomes the program."""
+    """Replaces this process with the program."""
     program = pathlib.Path(__file__).with_name("bin") / "cairn"
     os.execv(program, ["cairn", *sys.argv[1:]])
 

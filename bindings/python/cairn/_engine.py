@@ -1,4 +1,4 @@
-"""Finds the engine, or says why this Python has none. What stands here is understood by every Python 3."""
+"""Finds the engine, or says why this Python has none. Every Python 3 must understand this file."""
 
 import pathlib
 import sys

@@ -1,4 +1,4 @@
-"""What the engine logs, as records of `logging` under the name "cairn"."""
+"""Forwards the engine's log to `logging`, under the name "cairn"."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _lock = threading.Lock()
 
 
 def start() -> None:
-    """Once a process: the engine's own threads never wait for Python's, so one of Python's fetches what they log."""
+    """Starts a thread that fetches the engine's log records, once a process: the engine's threads never wait for the
+    GIL."""
     global _thread
     with _lock:
         if _thread is None:
@@ -35,7 +36,7 @@ def _forward(queue: _cairn.LogQueue) -> None:
 
 
 def settle() -> None:
-    """Waits until all that the engine has logged so far was handed to `logging`."""
+    """Waits until all records that the engine has logged so far have reached `logging`."""
     start()
     _cairn.LogQueue.of_this_process().settle()
 

@@ -10,15 +10,15 @@ from typing import Any
 
 from cairn import _cairn
 
-# What a loop is kept with when many results come together, before its other work gets a turn: each of them lets a task
-# go on, which takes its time too.
+# Limits of one turn when many results come together, so that the loop's other work gets a turn too. Each result lets a
+# task go on, which takes time as well.
 _RESULTS_PER_TURN = 16
 _SECONDS_PER_TURN = 0.001
 
 
 class _Bridge:
-    """Of one loop, which holds it as the reader of its descriptor until it is closed. Everything runs on the loop's own
-    thread."""
+    """Belongs to one loop, which holds it as the reader of its descriptor until the loop is closed. Everything runs on
+    the loop's own thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._queue = _cairn.CompletionQueue()
@@ -45,15 +45,15 @@ class _Bridge:
 
 
 def _see(call: _cairn.Submitted, future: asyncio.Future[Any]) -> None:
-    """A call that nobody waits for any more is not made if it has not begun. How it ended otherwise is no news: the
-    engine logs what it could not save."""
+    """Cancels a call that nobody waits for any more, if it has not begun. Otherwise marks its error as seen, so that
+    asyncio does not report it: the engine logs saves that fail."""
     if future.cancelled():
         call.cancel()
     else:
         future.exception()
 
 
-# No loop is kept by what is known of it here: futures that nobody will be told of hold their loop.
+# This map keeps no loop alive, hence the weak references: a bridge has futures, and pending futures hold their loop.
 _bridges: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[_Bridge]] = weakref.WeakKeyDictionary()
 
 
@@ -67,7 +67,7 @@ def _bridge_of(loop: asyncio.AbstractEventLoop) -> _Bridge:
 
 
 def start(call: _cairn.Call) -> asyncio.Future[Any]:
-    """Makes the call; the running loop's future is told how it ended. To cancel the future is to cancel a call that has
-    not begun."""
+    """Makes the call and returns a future of the running loop, which receives the result. Cancelling the future cancels
+    a call that has not begun."""
     loop = asyncio.get_running_loop()
     return _bridge_of(loop).start(call, loop)

@@ -1,14 +1,11 @@
-"""What the synchronous and the asyncio services share: how they ask the engine, and what they tell watchers."""
+"""Code that the synchronous and the asyncio services share: their calls of the engine."""
 
 from __future__ import annotations
 
-import datetime
 from typing import Any, Mapping, Optional, TypeVar, Union, cast
 
 from cairn import _cairn, _logging
 from cairn.config import Config, changed
-from cairn.errors import CairnError
-from cairn.events import CheckpointEvent
 from cairn.rebuild import rebuild
 from cairn.requests import (
     StatePersistenceRequest,
@@ -18,14 +15,14 @@ from cairn.requests import (
     check_timeout,
     microseconds_of,
 )
-from cairn.results import LoadedState, Receipt, SnapshotInfo
+from cairn.results import LoadedState, SnapshotInfo
 from cairn.store import Store
 
 _Request = TypeVar("_Request", StatePersistenceRequest, StateRecoveryRequest)
 
 
 def request_of(kind: type[_Request], request: Optional[_Request], fields: Mapping[str, Any]) -> _Request:
-    """The request that was given, or one of the fields that were. ``state`` is another word for ``state_data``."""
+    """Returns the given request, or makes one from the given fields. ``state`` is another name for ``state_data``."""
     if request is None:
         renamed = dict(fields)
         if "state" in renamed and "state_data" in renamed:
@@ -46,7 +43,7 @@ def milliseconds_of(timeout: Optional[float]) -> Optional[int]:
 
 
 class Calls:
-    """The calls of one service. Each is made by whoever waits for it."""
+    """Prepares the calls of one service. The thread or the loop that waits for a call makes it."""
 
     def __init__(self, store: Store, config: Optional[Config], settings: Mapping[str, Any], is_optimized: bool) -> None:
         if not isinstance(store, Store):
@@ -55,7 +52,7 @@ class Calls:
         self.store = store
         self.engine = store.service_of(changed(config, settings), is_optimized=is_optimized)
 
-    def save(self, request: StatePersistenceRequest) -> _cairn.Call:
+    def save(self, request: StatePersistenceRequest, execution: Optional[_cairn.Execution] = None) -> _cairn.Call:
         return self.engine.save(
             run_id=request.run_id,
             thread_id=request.thread_id,
@@ -73,6 +70,7 @@ class Calls:
             expected_version=request.expected_version,
             timeout_ms=milliseconds_of(request.timeout),
             durability=None if request.durability is None else str(request.durability),
+            execution=execution,
         )
 
     def _state_of(self, request: StatePersistenceRequest) -> _cairn.State:
@@ -80,7 +78,7 @@ class Calls:
             return self.engine.state_of(request.state_data, "state_data")
         return self.engine.opaque_state_of(request.state_data, "state_data", request.state_type)
 
-    # States are made before the call that takes them, so that no error of that can show what is in them.
+    # States are made before the call that takes them, so that no error of that call can show their content.
     def _optional_state_of(self, value: Any, name: str) -> Optional[_cairn.State]:
         return None if value is None else self.engine.state_of(value, name)
 
@@ -111,24 +109,6 @@ class Calls:
     def flush(self, run_id: Optional[str], timeout: Optional[float]) -> _cairn.Call:
         check_optional_text("run_id", run_id)
         return self.engine.flush(run_id=run_id, timeout_ms=milliseconds_of(timeout))
-
-    def tell(self, request: StatePersistenceRequest, receipt: Optional[Receipt], error: Optional[CairnError]) -> None:
-        hub = self.store._hub
-        if not hub.is_watched:
-            return
-        hub.tell(
-            CheckpointEvent(
-                run_id=request.run_id,
-                thread_id=request.thread_id,
-                user_id=request.user_id,
-                checkpoint_type=str(request.checkpoint_type),
-                agent_phase="" if request.agent_phase is None else str(request.agent_phase),
-                time=datetime.datetime.now(datetime.timezone.utc),
-                sequence=0,
-                receipt=receipt,
-                error=error,
-            )
-        )
 
 
 def loaded_of(

@@ -1,10 +1,12 @@
-"""The services, and what takes long of a store, for asyncio. Every loop is woken by one descriptor; no save has a thread
-of its own, and no call waits for one of another run.
+"""The services, and the long calls of a store, for asyncio.
 
-A call whose task is cancelled goes on in the engine: the state may be saved or not. `close` waits for it, and so does
-``async with``, unless that itself is left by a cancellation, as by Ctrl-C. What only reads, and the functions of a store,
-are not made any more if they have not begun. Saves of one run take effect in the order of the calls, whichever tasks made
-them.
+Each loop has one descriptor, which wakes it when calls have ended. No save has a thread of its own, and no call waits
+for a call of another run.
+
+If a task is cancelled, its call goes on in the engine: the state may be saved or not. `close` waits for such a call.
+``async with`` does too, unless a cancellation, such as Ctrl-C, ends the block itself. Calls that only read, and the
+functions of a store, are not made if they have not begun. Saves of one run take effect in the order of the calls,
+whichever tasks made them.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ from cairn import _cairn, _loop
 from cairn._leaving import is_leaving
 from cairn._service import Calls, loaded_of, request_of
 from cairn.config import Config, check_optimizations, load_config
-from cairn.errors import CairnError
 from cairn.requests import StatePersistenceRequest, StateRecoveryRequest
 from cairn.results import CheckReport, LoadedState, Receipt, RecoveryRecord, RecoveryResult, ThreadContext
 from cairn.store import Store, read_recovery_log, seconds_of
@@ -28,12 +29,12 @@ _State = TypeVar("_State")
 
 
 class StatePersistence:
-    """What both services do. Usable from several loops at a time."""
+    """The interface of both services. It may be used from several loops at the same time."""
 
     _is_optimized: bool
 
     def __init__(self, store: Store, config: Optional[Config] = None, **settings: Any) -> None:
-        """``config``: instead of the environment's; ``settings``: members of it to replace (``durability="async"``)."""
+        """``config`` replaces that of the environment. ``settings`` replace members of it (``durability="async"``)."""
         self._calls = Calls(store, config, settings, self._is_optimized)
 
     @property
@@ -46,16 +47,12 @@ class StatePersistence:
     async def save_agent_state(self, request: Optional[StatePersistenceRequest] = None, **fields: Any) -> Receipt:
         """Saves a state as its run's new head. Give a request, or its fields (``state=`` for ``state_data``).
 
-        Returns when the durability is reached that was asked for. On any error the run's head is unharmed.
+        Returns when the requested durability is reached. On any error the run's head is unharmed.
         """
-        wanted = request_of(StatePersistenceRequest, request, fields)
-        try:
-            receipt = Receipt.of(await self._made(self._calls.save(wanted)))
-        except CairnError as error:
-            self._calls.tell(wanted, None, error)
-            raise
-        self._calls.tell(wanted, receipt, None)
-        return receipt
+        return await self._save(request_of(StatePersistenceRequest, request, fields))
+
+    async def _save(self, wanted: StatePersistenceRequest, execution: Optional[_cairn.Execution] = None) -> Receipt:
+        return Receipt.of(await self._made(self._calls.save(wanted, execution)))
 
     @overload
     async def load_agent_state(
@@ -98,26 +95,26 @@ class StatePersistence:
         user_id: Optional[str] = None,
         state_type: Union[type[Any], str, None] = None,
     ) -> LoadedState[Any]:
-        """The run's newest state, or one of its snapshots. ``state_type``: a pydantic model or dataclass to build, or
-        the type that an opaque state must have been saved with. An opaque state is bytes.
+        """Loads the run's newest state or one of its snapshots. ``state_type``: a pydantic model or dataclass to build,
+        or the type that an opaque state must have been saved with. An opaque state is bytes.
 
-        Raises NotFoundError (also if it belongs to another thread or user than is given), CorruptError.
+        Raises NotFoundError (also if it belongs to another thread or user than the given ones) and CorruptError.
         """
         return loaded_of(await _loop.start(self._calls.load(run_id, snapshot_id, thread_id, user_id)), state_type)
 
     async def recover_agent_state(
         self, request: Optional[StateRecoveryRequest] = None, **fields: Any
     ) -> RecoveryResult:
-        """Recovers a run and writes a line to its recovery log, also when that fails."""
+        """Recovers a run and writes a line to its recovery log. A failure leaves a line only if damage is the cause."""
         wanted = request_of(StateRecoveryRequest, request, fields)
         return RecoveryResult.of(await self._made(self._calls.recover(wanted)))
 
     async def get_thread_context(self, thread_id: str, user_id: Optional[str] = None) -> ThreadContext:
-        """What is known of a conversation. Raises NotFoundError, and ValueError if several users have such a thread."""
+        """Describes a conversation. Raises NotFoundError, and ValueError if several users have such a thread."""
         return ThreadContext.of(await _loop.start(self._calls.thread_context(thread_id, user_id)))
 
     async def flush(self, run_id: str, *, timeout: Optional[float] = None) -> None:
-        """Waits until all that was saved of the run is on disk. ``timeout`` in seconds."""
+        """Waits until all earlier saves of the run are on disk. ``timeout`` is in seconds."""
         await self._made(self._calls.flush(run_id, timeout))
 
     async def flush_all(self, *, timeout: Optional[float] = None) -> None:
@@ -125,7 +122,7 @@ class StatePersistence:
         await self._made(self._calls.flush(None, timeout))
 
     async def close(self) -> None:
-        """Refuses further calls, waits for those under way and commits what is queued. The store stays open."""
+        """Refuses further calls, waits for those under way and commits the queued saves. The store stays open."""
         await self._made(self._calls.engine.close())
 
     async def __aenter__(self: _Self) -> _Self:
@@ -148,7 +145,7 @@ class StatePersistenceService(StatePersistence):
 
 
 class OptimizedStatePersistence(StatePersistence):
-    """The optimised service: skips what is stored already, writes what changed, commits many saves together."""
+    """The optimised service: skips stored states, writes changes only, and commits many saves together."""
 
     _is_optimized = True
 
@@ -161,7 +158,7 @@ class OptimizedStatePersistence(StatePersistence):
         cache_max_bytes: Optional[int] = None,
         ignore_key_order: Optional[bool] = None,
     ) -> None:
-        """Takes effect for saves that begin afterwards. What is not given stays as it is."""
+        """Takes effect for saves that begin afterwards. Settings that are not given stay as they are."""
         settings = {
             "enable_deduplication": enable_deduplication,
             "enable_compression": enable_compression,
@@ -172,7 +169,7 @@ class OptimizedStatePersistence(StatePersistence):
         self._calls.engine.configure(**check_optimizations(settings))
 
     def get_cache_stats(self) -> dict[str, Any]:
-        """Cache, queue and counters: ``cache_size``, ``cache_entries`` (run ids), ``skips``, ``batches``, …"""
+        """Returns cache, queue and counters: ``cache_size``, ``cache_entries`` (run ids), ``skips``, ``batches``, …"""
         return self._calls.engine.cache_stats()
 
     def clear_cache(self) -> None:
@@ -181,28 +178,28 @@ class OptimizedStatePersistence(StatePersistence):
 
 
 def make_persistence(store: Store, config: Optional[Config] = None, **settings: Any) -> StatePersistence:
-    """The service that the configuration chooses: the optimised one if ENABLE_OPTIMIZED_PERSISTENCE."""
+    """Makes the service that the configuration chooses: the optimised one if ENABLE_OPTIMIZED_PERSISTENCE is true."""
     chosen = load_config() if config is None else config
     kind = OptimizedStatePersistence if chosen.enable_optimized_persistence else StatePersistenceService
     return kind(store, chosen, **settings)
 
 
-# ---- of a store ----
+# ---- functions of a store ----
 
 
 async def stats(store: Store) -> dict[str, int]:
-    """As `Store.stats`."""
+    """Does the same as `Store.stats`."""
     counted: dict[str, int] = await _loop.start(store.call("stats"))
     return counted
 
 
 async def check(store: Store, *, deep: bool = False) -> CheckReport:
-    """As `Store.check`."""
+    """Does the same as `Store.check`."""
     return CheckReport.of(await _loop.start(store.call("check", deep=deep)))
 
 
 async def recovery_log(store: Store, run_id: str, *, limit: int = 100) -> list[RecoveryRecord]:
-    """As `Store.recovery_log`."""
+    """Does the same as `Store.recovery_log`."""
     return read_recovery_log(await _loop.start(store.call("recovery_log", run_id, limit=limit)))
 
 
@@ -218,7 +215,7 @@ async def prune(
     user_id: Optional[str] = None,
     dry_run: bool = False,
 ) -> dict[str, int]:
-    """As `Store.prune`. One that has begun goes on when its task is cancelled."""
+    """Does the same as `Store.prune`. Once it has begun, it goes on even if its task is cancelled."""
     report: dict[str, int] = await _loop.start(
         store.call(
             "prune",
@@ -243,7 +240,7 @@ async def delete_runs(
     user_id: Optional[str] = None,
     dry_run: bool = False,
 ) -> dict[str, int]:
-    """As `Store.delete_runs`. One that has begun goes on when its task is cancelled."""
+    """Does the same as `Store.delete_runs`. Once it has begun, it goes on even if its task is cancelled."""
     report: dict[str, int] = await _loop.start(
         store.call("delete_runs", run_id=run_id, thread_id=thread_id, user_id=user_id, dry_run=dry_run)
     )

@@ -1,4 +1,4 @@
-"""State that saves itself: a block, or a function, that is given a run's state and whose changes are saved."""
+"""State that saves itself: a block or a function gets a run's state, and its changes are saved."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 @dataclass
 class _Work:
-    """A state that is worked on, and the version that it was loaded at; 0: the run does not exist yet."""
+    """A state in use, and the version at which it was loaded; 0: the run does not exist yet."""
 
     state: dict[str, Any]
     version: int
 
     def take(self, result: Any) -> None:
-        """A function may change the state that it is given, or return another one."""
+        """Takes a function's result: it may change the state that it was given, or return another one."""
         if isinstance(result, dict):
             self.state = result
 
@@ -35,17 +35,17 @@ def _work_on(loaded: LoadedState[dict[str, Any]]) -> _Work:
 
 
 class Checkpoint:
-    """What `cairn.checkpoint` makes: a context manager, and a decorator."""
+    """The result of `cairn.checkpoint`: a context manager and a decorator."""
 
     def __init__(
         self, persistence: Union[StatePersistence, aio.StatePersistence], *, retry: int = 0, **request: Any
     ) -> None:
         self._persistence = persistence
-        # Loading commits what is queued of the run, so a save that is only queued would gain nothing here, and would
+        # Loading commits the queued saves of the run. So a save that is only queued would gain nothing here, and would
         # hide a conflict.
         self._request: dict[str, Any] = {"durability": Durability.SYNC, "on_conflict": OnConflict.FAIL, **request}
         self._retry = _checked_retry(retry, self._request)
-        self._open: Optional[_Work] = None  # of the block under way
+        self._open: Optional[_Work] = None  # the state of the block under way
 
     # ---- loading and saving ----
 
@@ -131,7 +131,7 @@ class Checkpoint:
     # ---- a function ----
 
     def _attempts(self) -> Iterator[bool]:
-        """Whether each is the last."""
+        """Yields for each attempt whether it is the last."""
         for left in range(self._retry, -1, -1):
             yield left == 0
 
@@ -192,18 +192,18 @@ def checkpoint(
     retry: int = 0,
     **request: Any,
 ) -> Checkpoint:
-    """A block that works on a run's state, or a function that does.
+    """Lets a block or a function work on a run's state, and saves the state afterwards.
 
     ``with cairn.checkpoint(persistence, run_id=…, thread_id=…, user_id=…) as state:`` gives the run's newest state ({}
-    if there is none) and saves it when the block ends; nothing is saved if it raises. As a decorator it gives the
-    state to the function as its first argument, and saves it, or the dict that the function returns instead.
-    With a service of `cairn.aio`: ``async with``, and ``async def`` functions.
+    if there is none) and saves it when the block ends. If the block raises, nothing is saved. A decorator gives the
+    state to the function as its first argument. Then it saves that state, or the dict that the function returns.
+    With a service of `cairn.aio`, use ``async with`` and ``async def`` functions.
 
-    Nobody's update is lost: if another writer has saved the run since the state was loaded, nothing is saved and
-    ConflictError is raised. ``retry``: a function runs again then, on the new state, so many times at the most.
-    ``on_conflict="rebase"`` takes the risk and saves on top of what the other has written.
+    No update is lost: if another writer has saved the run since the state was loaded, nothing is saved and
+    ConflictError is raised. With ``retry``, a function then runs again on the new state, at most this many times.
+    ``on_conflict="rebase"`` takes the risk and saves on top of the other writer's state.
 
     Further keywords are those of a save (``checkpoint_type=``, ``metadata=``, …). The save is ``sync`` unless
-    ``durability`` says otherwise; a queued one tells a conflict with another process in `flush`.
+    ``durability`` says otherwise. A queued save reports a conflict with another process in `flush`.
     """
     return Checkpoint(persistence, run_id=run_id, thread_id=thread_id, user_id=user_id, retry=retry, **request)

@@ -1,4 +1,4 @@
-"""Settings: variables of the environment, and of the file `.env`."""
+"""Settings: variables of the environment and of the file `.env`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cairn import _cairn, _logging
 
 Config: TypeAlias = _cairn.Config
 
-_told: set[str] = set()  # settings are read often, and a line of `.env` is told once
+_told: set[str] = set()  # settings are read often, but each warning is logged once
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def _load(environment: Optional[Mapping[str, str]], dotenv: str) -> _cairn.Loade
 
 
 def load_config(environment: Optional[Mapping[str, str]] = None, dotenv: str = ".env") -> Config:
-    """Every variable, from ``environment`` (``os.environ``) first, else from the file ``dotenv``, else the default.
+    """Reads every variable: from ``environment`` (``os.environ``), else from the file ``dotenv``, else the default.
 
     Raises ConfigError naming the variable, its value and what is accepted.
     """
@@ -43,12 +43,12 @@ def load_config(environment: Optional[Mapping[str, str]] = None, dotenv: str = "
 
 
 def config_entries(environment: Optional[Mapping[str, str]] = None, dotenv: str = ".env") -> list[ConfigEntry]:
-    """Where each setting comes from, in the documentation's order."""
+    """Returns each setting with its origin, in the documentation's order."""
     return [ConfigEntry(*entry) for entry in _load(environment, dotenv).entries]
 
 
 def check_optimizations(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What ``configure`` is given, None for what is to stay. Raises TypeError and ValueError naming the option."""
+    """Checks the arguments of ``configure``; None: no change. Raises TypeError and ValueError naming the option."""
     for name, value in settings.items():
         wanted = int if name.startswith("cache_max_") else bool
         if value is None or (isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))):
@@ -62,7 +62,7 @@ def check_optimizations(settings: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def changed(config: Optional[Config], settings: Mapping[str, Any]) -> Config:
-    """The configuration (that of the environment if None) with some settings replaced."""
+    """Returns the configuration (None: that of the environment) with some settings replaced."""
     result = load_config() if config is None else copy.copy(config)
     for name, value in settings.items():
         if not isinstance(getattr(Config, name, None), property):

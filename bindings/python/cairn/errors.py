@@ -1,4 +1,4 @@
-"""What goes wrong, sorted by what the caller can do next."""
+"""Errors, sorted by the caller's next step."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from cairn import _cairn
 class CairnError(Exception):
     """An error of the engine.
 
-    ``code`` is its stable name ("conflict"), ``retry`` says whether the same call may be made again ("no", "yes",
-    "same_snapshot_id"), ``advice`` what to do next, ``detail`` what the database said.
+    ``code`` is its stable name ("conflict"). ``retry`` says whether the same call may be made again ("no", "yes",
+    "same_snapshot_id"). ``advice`` is the next step, and ``detail`` the database's own message.
     """
 
     code: str = "internal"
@@ -104,7 +104,7 @@ class CallCancelledError(CairnError):
 
 _by_code: dict[str, type[CairnError]] = {}
 
-# The classes stand above so that type checkers see them; what they mean stands in the one error table.
+# The classes are written out above for type checkers. Their meaning comes from the engine's error table.
 for _name, _class, _retry, _advice in _cairn.error_rows():
     _by_code[_name] = globals()[_class]
     _by_code[_name].code = _name
@@ -116,5 +116,5 @@ for _name, _class, _retry, _advice in _cairn.error_rows():
 def exception_of(code: str, message: str, detail: str, advice: str = "") -> CairnError:
     error = _by_code[code](message, detail)
     if advice and advice != error.advice:
-        error.advice = advice  # of this very case
+        error.advice = advice  # of this case only
     return error

@@ -1,4 +1,4 @@
-"""The words that are stored, and those that calls answer with. Each is a string too."""
+"""Names that are stored, and names in the results of calls. Each is a string too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class _Name(str, Enum):
 
 
 class CheckpointType(_Name):
-    """Why a snapshot was made. Any other name is accepted as a string, and is critical."""
+    """The reason for a snapshot. Any other name is accepted as a string, and is critical."""
 
     MANUAL = "manual"
     RECOVERY = "recovery"
@@ -22,7 +22,7 @@ class CheckpointType(_Name):
 
 
 class AgentPhase(_Name):
-    """Where the agent is in its work. Any other name is as good."""
+    """The agent's place in its work. Any other name is as good."""
 
     INITIALIZATION = "initialization"
     TRIAGE = "triage"
@@ -34,7 +34,7 @@ class AgentPhase(_Name):
 
 
 class RecoveryType(_Name):
-    """How a run is recovered: from its first state, its newest intact snapshot, or one that is named."""
+    """The state that a run is recovered from: its first one, its newest intact snapshot, or a named snapshot."""
 
     RESTART = "restart"
     RESUME = "resume"
@@ -42,7 +42,7 @@ class RecoveryType(_Name):
 
 
 class Durability(_Name):
-    """When a save is acknowledged: on disk, queued, or held until `flush`."""
+    """The point at which a save is acknowledged: on disk, queued, or held until `flush`."""
 
     SYNC = "sync"
     ASYNC = "async"
@@ -50,7 +50,7 @@ class Durability(_Name):
 
 
 class Outcome(_Name):
-    """What a save did."""
+    """The effect of a save."""
 
     PERSISTED = "persisted"
     DEDUPLICATED = "deduplicated"
@@ -60,7 +60,7 @@ class Outcome(_Name):
 
 
 class OnConflict(_Name):
-    """What a save does when another writer has moved the head."""
+    """The response of a save when another writer has moved the head."""
 
     REBASE = "rebase"
     FAIL = "fail"

@@ -1,4 +1,4 @@
-"""The services, for threads that wait. `cairn.aio` has the same for asyncio."""
+"""The services with blocking calls. `cairn.aio` has the same services for asyncio."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from cairn import _cairn
 from cairn._leaving import is_leaving
 from cairn._service import Calls, loaded_of, request_of
 from cairn.config import Config, check_optimizations, load_config
-from cairn.errors import CairnError
 from cairn.requests import StatePersistenceRequest, StateRecoveryRequest
 from cairn.results import LoadedState, Receipt, RecoveryResult, ThreadContext
 from cairn.store import Store
@@ -19,16 +18,16 @@ _State = TypeVar("_State")
 
 
 class StatePersistence:
-    """What both services do. Safe to use from any thread; the GIL is let go while the engine works.
+    """The interface of both services. Safe to use from any thread; the GIL is released while the engine works.
 
-    Ctrl-C, and any signal whose handler raises, ends a call at once. The call itself goes on: an interrupted save may
-    be applied or not, and later saves of its run take effect after it.
+    Ctrl-C, or any signal whose handler raises, ends the wait for a call at once. The call itself goes on. So an
+    interrupted save may be applied or not, and later saves of its run take effect after it.
     """
 
     _is_optimized: bool
 
     def __init__(self, store: Store, config: Optional[Config] = None, **settings: Any) -> None:
-        """``config``: instead of the environment's; ``settings``: members of it to replace (``durability="async"``)."""
+        """``config`` replaces that of the environment. ``settings`` replace members of it (``durability="async"``)."""
         self._calls = Calls(store, config, settings, self._is_optimized)
 
     @property
@@ -38,16 +37,10 @@ class StatePersistence:
     def save_agent_state(self, request: Optional[StatePersistenceRequest] = None, **fields: Any) -> Receipt:
         """Saves a state as its run's new head. Give a request, or its fields (``state=`` for ``state_data``).
 
-        Returns when the durability is reached that was asked for. On any error the run's head is unharmed.
+        Returns when the requested durability is reached. On any error the run's head is unharmed.
         """
         wanted = request_of(StatePersistenceRequest, request, fields)
-        try:
-            receipt = Receipt.of(self._calls.save(wanted).wait())
-        except CairnError as error:
-            self._calls.tell(wanted, None, error)
-            raise
-        self._calls.tell(wanted, receipt, None)
-        return receipt
+        return Receipt.of(self._calls.save(wanted).wait())
 
     @overload
     def load_agent_state(
@@ -90,24 +83,24 @@ class StatePersistence:
         user_id: Optional[str] = None,
         state_type: Union[type[Any], str, None] = None,
     ) -> LoadedState[Any]:
-        """The run's newest state, or one of its snapshots. ``state_type``: a pydantic model or dataclass to build, or
-        the type that an opaque state must have been saved with. An opaque state is bytes.
+        """Loads the run's newest state or one of its snapshots. ``state_type``: a pydantic model or dataclass to build,
+        or the type that an opaque state must have been saved with. An opaque state is bytes.
 
-        Raises NotFoundError (also if it belongs to another thread or user than is given), CorruptError.
+        Raises NotFoundError (also if it belongs to another thread or user than the given ones) and CorruptError.
         """
         return loaded_of(self._calls.load(run_id, snapshot_id, thread_id, user_id).wait(), state_type)
 
     def recover_agent_state(self, request: Optional[StateRecoveryRequest] = None, **fields: Any) -> RecoveryResult:
-        """Recovers a run and writes a line to its recovery log, also when that fails."""
+        """Recovers a run and writes a line to its recovery log. A failure leaves a line only if damage is the cause."""
         wanted = request_of(StateRecoveryRequest, request, fields)
         return RecoveryResult.of(self._calls.recover(wanted).wait())
 
     def get_thread_context(self, thread_id: str, user_id: Optional[str] = None) -> ThreadContext:
-        """What is known of a conversation. Raises NotFoundError, and ValueError if several users have such a thread."""
+        """Describes a conversation. Raises NotFoundError, and ValueError if several users have such a thread."""
         return ThreadContext.of(self._calls.thread_context(thread_id, user_id).wait())
 
     def flush(self, run_id: str, *, timeout: Optional[float] = None) -> None:
-        """Waits until all that was saved of the run is on disk. ``timeout`` in seconds."""
+        """Waits until all earlier saves of the run are on disk. ``timeout`` is in seconds."""
         self._calls.flush(run_id, timeout).wait()
 
     def flush_all(self, *, timeout: Optional[float] = None) -> None:
@@ -115,7 +108,7 @@ class StatePersistence:
         self._calls.flush(None, timeout).wait()
 
     def close(self) -> None:
-        """Commits what is queued and refuses further calls. The store stays open."""
+        """Commits the queued saves and refuses further calls. The store stays open."""
         self._calls.engine.close().wait()
 
     def __enter__(self: _Self) -> _Self:
@@ -138,7 +131,7 @@ class StatePersistenceService(StatePersistence):
 
 
 class OptimizedStatePersistence(StatePersistence):
-    """The optimised service: skips what is stored already, writes what changed, commits many saves together."""
+    """The optimised service: skips stored states, writes changes only, and commits many saves together."""
 
     _is_optimized = True
 
@@ -151,7 +144,7 @@ class OptimizedStatePersistence(StatePersistence):
         cache_max_bytes: Optional[int] = None,
         ignore_key_order: Optional[bool] = None,
     ) -> None:
-        """Takes effect for saves that begin afterwards. What is not given stays as it is."""
+        """Takes effect for saves that begin afterwards. Settings that are not given stay as they are."""
         settings = {
             "enable_deduplication": enable_deduplication,
             "enable_compression": enable_compression,
@@ -162,7 +155,7 @@ class OptimizedStatePersistence(StatePersistence):
         self._calls.engine.configure(**check_optimizations(settings))
 
     def get_cache_stats(self) -> dict[str, Any]:
-        """Cache, queue and counters: ``cache_size``, ``cache_entries`` (run ids), ``skips``, ``batches``, …"""
+        """Returns cache, queue and counters: ``cache_size``, ``cache_entries`` (run ids), ``skips``, ``batches``, …"""
         return self._calls.engine.cache_stats()
 
     def clear_cache(self) -> None:
@@ -171,7 +164,7 @@ class OptimizedStatePersistence(StatePersistence):
 
 
 def make_persistence(store: Store, config: Optional[Config] = None, **settings: Any) -> StatePersistence:
-    """The service that the configuration chooses: the optimised one if ENABLE_OPTIMIZED_PERSISTENCE."""
+    """Makes the service that the configuration chooses: the optimised one if ENABLE_OPTIMIZED_PERSISTENCE is true."""
     chosen = load_config() if config is None else config
     kind = OptimizedStatePersistence if chosen.enable_optimized_persistence else StatePersistenceService
     return kind(store, chosen, **settings)

@@ -1,4 +1,4 @@
-"""Typed objects from what was loaded: pydantic models (version 1 or 2) and dataclasses."""
+"""Makes typed objects from loaded states: pydantic models (version 1 or 2) and dataclasses."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _T = TypeVar("_T")
 
 
 def rebuild(value: Any, wanted: type[_T]) -> _T:
-    """``value``, which is plain JSON, as ``wanted``.
+    """Converts ``value``, which is plain JSON, to an object of type ``wanted``.
 
     A pydantic model validates it itself. A dataclass is built from its annotations, at every depth. Raises TypeError
-    or ValueError naming the place (``state.tools[3]``), or what pydantic raises.
+    or ValueError naming the place (``state.tools[3]``), or pydantic's own error.
     """
     return cast(_T, _build(value, wanted, "state"))
 
@@ -107,7 +107,7 @@ def _build_union(value: Any, arguments: tuple[Any, ...], wanted: Any, place: str
 
 
 def _key(key: str, wanted: Any, place: str) -> Any:
-    """JSON's keys are strings: a number was written as one."""
+    """Converts a key back. JSON's keys are strings, so a number was written as one."""
     if wanted in (int, float):
         return wanted(key)
     return _build(key, wanted, f"{place} (key {key!r})")

@@ -1,4 +1,4 @@
-"""What callers ask for. Wrong fields are refused when a request is made, with the field's name."""
+"""Requests. A wrong field is refused when the request is made, and the error names the field."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 def check_time(name: str, value: object) -> None:
-    """A time without a zone is one of several: which, nobody but the caller knows."""
+    """Refuses a time without a zone: only the caller knows which zone it means."""
     if value is None:
         return
     if not isinstance(value, datetime.datetime):
@@ -62,7 +62,7 @@ def check_time(name: str, value: object) -> None:
 
 
 def microseconds_of(name: str, time: Optional[datetime.datetime]) -> Optional[int]:
-    """Since 1970."""
+    """Returns the microseconds since 1970."""
     check_time(name, time)
     return None if time is None else (time - _EPOCH) // datetime.timedelta(microseconds=1)
 
@@ -82,13 +82,14 @@ def _check_bool(name: str, value: object) -> None:
 
 
 def _check_object(name: str, value: object) -> None:
-    """A dict, or what stands for one: the conversion itself says more about what is inside."""
+    """Refuses values that cannot be a dict or be converted to one. The conversion checks the content."""
     if value is None or isinstance(value, (str, bytes, int, float, list, tuple, set)):
         raise TypeError(f"{name} must be a dict, a dataclass or a model, not {type(value).__name__}")
 
 
 def _named(kind: type[_Named], name: str, value: object) -> Union[_Named, str]:
-    """The name as an enumeration's member if it is one of its own. A member of another enumeration is its value."""
+    """Returns the enumeration's member of this name, or the name itself if there is none. A member of another
+    enumeration counts as its value."""
     if isinstance(value, kind):
         return value
     if not isinstance(value, str):
@@ -111,7 +112,7 @@ def _one_of(kind: type[_Named], name: str, value: object) -> _Named:
 
 @dataclass(kw_only=True)
 class StatePersistenceRequest:
-    """A state to save, and what it is.
+    """A state to save, with its metadata.
 
     ``state_data`` is a dict, a dataclass or a pydantic model; or bytes, an opaque state, and ``state_type`` says what
     they are (``"msgpack"``; a ``+`` in it says that they are ciphertext). ``expires_at`` is a datetime with a time zone,

@@ -1,4 +1,4 @@
-"""What calls answer with."""
+"""The results of calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 def _time(microseconds: int) -> datetime.datetime:
-    """The nearest one that Python knows: a damaged record may hold any."""
+    """Returns the nearest time that Python can represent: a damaged record may hold any number."""
     try:
         return _EPOCH + datetime.timedelta(microseconds=microseconds)
     except OverflowError:
@@ -28,7 +28,7 @@ def _optional_time(microseconds: Optional[int]) -> Optional[datetime.datetime]:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a save did. ``snapshot_id`` loads the state that was saved; ``durability`` is the one that was reached."""
+    """The result of a save. ``snapshot_id`` loads the saved state; ``durability`` is the one that was reached."""
 
     snapshot_id: str
     outcome: Outcome
@@ -47,8 +47,9 @@ _DURABILITIES = {durability.value: durability for durability in Durability}
 
 @dataclass(frozen=True, slots=True)
 class SnapshotInfo:
-    """What is known of a snapshot without its state. ``version`` grows within the run; 0 as a parent: none.
-    ``damage``: what of its record is damaged, or empty. So in the other listings. ``state_type``: of an opaque state."""
+    """A snapshot's record, without its state. ``version`` grows within the run; a parent version of 0 means no parent.
+    ``damage`` is the damaged part of the record, or empty, as in the other listings. ``state_type`` is the type of an
+    opaque state."""
 
     run_id: str
     thread_id: str
@@ -75,8 +76,8 @@ class SnapshotInfo:
 
 @dataclass(frozen=True, slots=True)
 class LoadedState(Generic[State]):
-    """A state that was loaded: a plain dict, or what ``state_type`` asked for. ``text`` is it as it was saved.
-    An opaque state is bytes, ``state_type`` what they were saved as, and ``text`` empty."""
+    """A loaded state: a plain dict, or an object of the ``state_type`` asked for. ``text`` is the saved text. An opaque
+    state is bytes, with the ``state_type`` that they were saved with, and an empty ``text``."""
 
     state: State
     text: str
@@ -93,8 +94,8 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryResult:
-    """``source_snapshot_id`` is whose state it is, ``snapshot_id`` the run's head now. The state of an opaque one is
-    bytes, and ``state_type`` what they were saved as."""
+    """``source_snapshot_id`` is the snapshot that the state comes from, ``snapshot_id`` the run's head now. An opaque
+    state is bytes, with the ``state_type`` that they were saved with."""
 
     state: Any
     source_snapshot_id: str
@@ -168,7 +169,7 @@ class ThreadInfo:
 
 @dataclass(frozen=True, slots=True)
 class ThreadContext:
-    """What is known of a conversation. ``runs`` stand with the newest created first."""
+    """The runs and figures of a conversation. ``runs`` are ordered newest created first."""
 
     thread_id: str
     user_id: str
@@ -187,8 +188,8 @@ class ThreadContext:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Damage: of the whole store if ``run_id`` is empty, of a whole run if ``snapshot_id`` is. With ``code``
-    "limit_exceeded" it is none, but a state larger than this program may read."""
+    """Damage. It concerns the whole store if ``run_id`` is empty, and a whole run if ``snapshot_id`` is empty. With
+    ``code`` "limit_exceeded" it is not damage, but a state that is larger than this program may read."""
 
     run_id: str
     snapshot_id: str

@@ -1,4 +1,4 @@
-"""Where snapshots live."""
+"""Stores, which hold snapshots."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from cairn import _cairn, _logging, _loop
 from cairn._leaving import are_held_up, is_leaving
 from cairn.config import Config, load_config
 from cairn.errors import CairnError
-from cairn.events import EventHub, Events
+from cairn.events import Events
 from cairn.requests import check_text, microseconds_of
 from cairn.results import CheckReport, RecoveryRecord, RunInfo, SnapshotInfo, ThreadInfo
 
 _Self = TypeVar("_Self", bound="Store")
 _Item = TypeVar("_Item")
-_Reader = Callable[[Any], tuple[list[_Item], Any]]  # a page's items, and where the next one begins; None: nowhere
+_Reader = Callable[[Any], tuple[list[_Item], Any]]  # a page's items, and the cursor of the next page; None: no more
 
 _PAGE = 100
 
 
 def open(url: Optional[str] = None, *, read_only: bool = False, create: bool = True) -> Store:
-    """Opens the store that ``url`` names: ``sqlite:PATH`` (made if it is not there), or ``memory:``.
+    """Opens the store that ``url`` names: ``sqlite:PATH`` (made if it is missing), or ``memory:``.
 
-    Without ``url`` it is the one of the variable CAIRN_STORE (``sqlite:cairn.db``). Use it as ``with`` or
-    ``async with``. Raises NotFoundError, ReadOnlyError, IncompatibleError (not a cairn store) and others.
+    Without ``url`` it opens the store of the variable CAIRN_STORE (``sqlite:cairn.db``). Use it in a ``with`` or
+    ``async with`` statement. Raises NotFoundError, ReadOnlyError, IncompatibleError (not a cairn store) and others.
     """
     _logging.start()
     config = load_config()
@@ -43,11 +43,11 @@ _open_stores: weakref.WeakSet[Store] = weakref.WeakSet()
 
 
 def open_stores() -> list[Store]:
-    """This process's."""
+    """Returns the open stores of this process."""
     return list(_open_stores)
 
 
-# A program that ends without closing its stores still has what it has saved.
+# Commits the queued saves of a program that ends without closing its stores.
 def _close_all() -> None:
     for store in open_stores():
         if are_held_up(list(store._services)):
@@ -63,14 +63,14 @@ os.register_at_fork(after_in_child=_open_stores.clear)
 
 
 class Store:
-    """An open store, safe to use from any thread. Methods block, with the GIL let go; what iterates does both."""
+    """An open store, safe to use from any thread. Methods block, and release the GIL meanwhile. Listings may be
+    iterated with ``for`` or with ``async for``."""
 
     def __init__(self, handle: _cairn.Store, url: str) -> None:
         self._handle = handle
         self._url = url
-        self._hub = EventHub()
         self._services: weakref.WeakSet[_cairn.Service] = weakref.WeakSet()
-        # What others have made for this store; it lives no longer than the store is open.
+        # Objects that other modules made for this store; they are dropped when it is closed.
         self._attached: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         _open_stores.add(self)
 
@@ -96,10 +96,10 @@ class Store:
         oldest_first: bool = False,
         limit: Optional[int] = None,
     ) -> Pages[SnapshotInfo]:
-        """The run's snapshots, the newest first.
+        """Lists the run's snapshots, newest first.
 
-        ``metadata`` holds members that the snapshots' must have. Times have a time zone; ``created_until`` is
-        exclusive.
+        ``metadata`` holds members that the snapshots' metadata must have. Times must have a time zone;
+        ``created_until`` is exclusive.
         """
         check_text("run_id", run_id)
         query: dict[str, Any] = {
@@ -122,7 +122,7 @@ class Store:
     def runs(
         self, *, thread_id: Optional[str] = None, user_id: Optional[str] = None, limit: Optional[int] = None
     ) -> Pages[RunInfo]:
-        """Runs, the newest created first."""
+        """Lists runs, newest created first."""
 
         def ask(cursor: Optional[str], count: int) -> _cairn.Call:
             return self._handle.runs(thread_id=thread_id, user_id=user_id, cursor=cursor or "", limit=count)
@@ -130,7 +130,7 @@ class Store:
         return Pages(ask, _read_runs, limit)
 
     def threads(self, *, user_id: Optional[str] = None, limit: Optional[int] = None) -> Pages[ThreadInfo]:
-        """Threads, by id. One thread id under two users is two threads."""
+        """Lists threads by id. One thread id under two users is two threads."""
 
         def ask(cursor: Optional[str], count: int) -> _cairn.Call:
             return self._handle.threads(user_id=user_id, cursor=cursor or "", limit=count)
@@ -138,11 +138,11 @@ class Store:
         return Pages(ask, _read_threads, limit)
 
     def recovery_log(self, run_id: str, *, limit: int = 100) -> list[RecoveryRecord]:
-        """The run's recoveries, the newest first."""
+        """Returns the run's recoveries, newest first."""
         return read_recovery_log(self.call("recovery_log", run_id, limit=limit).wait())
 
     def stats(self) -> dict[str, Any]:
-        """Counts and sizes. Reads all rows."""
+        """Returns counts and sizes. Reads all rows."""
         stats: dict[str, Any] = self.call("stats").wait()
         return stats
 
@@ -162,7 +162,8 @@ class Store:
         user_id: Optional[str] = None,
         dry_run: bool = False,
     ) -> dict[str, int]:
-        """Deletes what the rules let go, and says how much. Heads stay, and all that stays loads."""
+        """Deletes the snapshots that the rules select, and returns counts. Heads stay, and all snapshots that
+        remain still load."""
         report: dict[str, int] = self.call(
             "prune",
             keep_last=keep_last,
@@ -184,32 +185,35 @@ class Store:
         user_id: Optional[str] = None,
         dry_run: bool = False,
     ) -> dict[str, int]:
-        """Deletes whole runs: one, a thread's, or a user's. Further arguments narrow it down."""
+        """Deletes whole runs: one run, a thread's, or a user's. Further arguments narrow the selection."""
         report: dict[str, int] = self.call(
             "delete_runs", run_id=run_id, thread_id=thread_id, user_id=user_id, dry_run=dry_run
         ).wait()
         return report
 
     def events(self, *, queue_size: int = 1000) -> Events:
-        """What is saved through this store from now on: ``async for event in store.events()``.
+        """Watches the saves that are made through this store from now on: ``async for event in store.events()``.
 
-        A watcher that is too slow loses the oldest of ``queue_size`` events; the next one says how many.
+        A watcher that is too slow loses the oldest of ``queue_size`` events; its next event says how many were lost.
         """
-        return self._hub.watch(queue_size)
+        if queue_size < 1:
+            raise ValueError(f"queue_size is {queue_size}: give at least 1")
+        return Events(self._handle.watch(queue_size=queue_size))
 
     def call(self, name: str, *arguments: Any, **options: Any) -> _cairn.Call:
-        """A call of the engine's store, not made yet: `cairn.aio` makes the same ones for event loops."""
+        """Prepares a call of the engine's store. `cairn.aio` makes the same calls for event loops."""
         call: _cairn.Call = getattr(self._handle, name)(*arguments, **options)
         return call
 
     def service_of(self, config: Config, *, is_optimized: bool) -> _cairn.Service:
-        """The engine of a service; it is closed with the store."""
+        """Makes the engine of a service. It is closed with the store."""
         service = _cairn.Service(self._handle, config, is_optimized=is_optimized)
         self._services.add(service)
         return service
 
     def close(self) -> None:
-        """Closes the services that use it, which commits what they have queued, and waits for calls under way."""
+        """Closes the store. First closes the services that use it, which commits their queued saves. Waits for calls
+        under way."""
         try:
             for service in list(self._services):
                 service.close().wait()
@@ -223,7 +227,7 @@ class Store:
         self._forget()
 
     def _forget(self) -> None:
-        self._hub.close()
+        self._handle.end_watching()
         self._attached.clear()
         _open_stores.discard(self)
 
@@ -237,7 +241,7 @@ class Store:
             self.close()
 
     def _leave(self, kind: Optional[type[BaseException]]) -> bool:
-        """Lets it be closed while nobody waits for that, if the program is being ended."""
+        """If the program is being ended, begins to close the store, waits for nothing, and returns True."""
         services = list(self._services)
         if not is_leaving(kind, services, self):
             return False
@@ -256,8 +260,8 @@ class Store:
 
 
 class Pages(Generic[_Item]):
-    """What a store lists, for ``for`` and ``async for``; read page by page, as far as is asked for. Each loop begins
-    anew."""
+    """A listing of a store, for ``for`` and ``async for``. It is read page by page, as far as needed. Each loop starts
+    from the beginning."""
 
     def __init__(self, ask: Callable[[Any, int], _cairn.Call], read: _Reader[_Item], limit: Optional[int]) -> None:
         self._ask = ask

@@ -27,32 +27,32 @@ class FaultyStore(Store):
         for_good: bool = False,
         after_effect: bool = False,
     ) -> None:
-        """The ``nth`` call from now on fails: "commit", "head", "get", "history" or "lease".
+        """Makes the ``nth`` call from now on fail. ``call`` is "commit", "head", "get", "history" or "lease".
 
-        ``error`` is an error's code ("storage_full"). ``for_good``: all later ones too, until `heal`.
-        ``after_effect``: the call takes effect, and reports the error then.
+        ``error`` is an error's code ("storage_full"). ``for_good``: all later calls fail too, until `heal`.
+        ``after_effect``: the call takes effect and then reports the error.
         """
         self._faulty.inject(call=call, nth=nth, error=error, for_good=for_good, after_effect=after_effect)
 
     def heal(self) -> None:
-        """Forgets all faults that are still to come."""
+        """Forgets all faults that are still pending."""
         self._faulty.heal()
 
     def calls(self, call: str) -> int:
-        """How many calls there were, failed ones included."""
+        """Returns the number of calls so far, failed ones included."""
         return self._faulty.calls(call)
 
 
 @pytest.fixture
 def cairn_store() -> Iterator[Store]:
-    """A store in memory, of this test alone."""
+    """A store in memory, for this test alone."""
     with cairn.open("memory:") as store:
         yield store
 
 
 @pytest.fixture
 def faulty_store() -> Iterator[FaultyStore]:
-    """A store in memory that fails as the test says."""
+    """A store in memory that fails when the test asks for it."""
     with FaultyStore() as store:
         yield store
         store.heal()

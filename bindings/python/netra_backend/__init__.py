@@ -1,4 +1,4 @@
-"""The documented system's import paths. Everything is `cairn`'s."""
+"""The documented system's import paths. Everything comes from `cairn`."""
 
 from cairn.compat.beside import make_way
 

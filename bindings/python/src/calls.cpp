@@ -53,7 +53,7 @@ py::object exception_of(const std::exception& error) {
     return py::module_::import("builtins").attr("RuntimeError")(error.what());
 }
 
-// Who waits must be told, also of what the engine promises not to throw.
+// A waiting thread needs a result, even if the engine throws although it promises not to.
 Ended ended_of(const Call::Make& make) {
     try {
         return make();
@@ -104,7 +104,7 @@ py::object Call::wait() {
     const auto awaited = std::make_shared<Awaited<Ended>>();
     const Tell bring = [awaited](Ended ended) { awaited->bring(std::move(ended)); };
     {
-        const py::gil_scoped_release unlocked;  // a machine without a thread left makes it here
+        const py::gil_scoped_release unlocked;  // if the machine has no thread left, the call is made here
         if (make_) {
             executor_->submit(run_id_, [bring, make = make_] { bring(ended_of(make)); });
         } else {
@@ -118,7 +118,7 @@ py::object Call::wait() {
 
 namespace {
 
-// One after the other, each begun when the one before has ended.
+// Makes the calls one after the other. Each begins when the one before has ended.
 void begin_in_turn(const std::shared_ptr<std::deque<Call::Begin>>& calls) {
     if (calls->empty()) return;
     const Call::Begin next = std::move(calls->front());

@@ -1,6 +1,6 @@
 #pragma once
 
-// Calls of the engine, made by a thread that waits or for an event loop that is told.
+// Calls of the engine, made by a thread that waits, or for an event loop that receives the result.
 
 #include "ended.h"
 
@@ -18,8 +18,8 @@
 
 namespace cairn::python {
 
-/// Calls that have ended, for one event loop. Its descriptor is readable as long as there are any.
-/// Threads: `push` from any, without the GIL; the rest with it.
+/// Calls that have ended, for one event loop. The descriptor is readable as long as there are any.
+/// Threads: `push` is called from any thread, without the GIL; the other members with it.
 class CompletionQueue {
 public:
     CompletionQueue();
@@ -29,8 +29,8 @@ public:
 
     int descriptor() const { return descriptor_; }
     void push(std::uint64_t key, Ended ended);
-    /// (key, value, exception) of each call that has ended, `count` of them at the most; after `seconds` the rest is
-    /// left for the next time, so that the loop gets its turn.
+    /// Returns (key, value, exception) of each call that has ended, at most `count` of them. After `seconds` the rest
+    /// is left for the next time, so that the loop gets its turn.
     pybind11::list drain(std::size_t count, double seconds);
 
 private:
@@ -45,11 +45,11 @@ private:
     std::deque<Completion> completions_;  // guarded by mutex_
 };
 
-/// Calls under way of which nobody has been told yet how they end: begun for an event loop, or left to themselves by
-/// Ctrl-C. With the GIL.
+/// Calls under way whose result nobody has received yet: begun for an event loop, or left to themselves by Ctrl-C. The
+/// GIL must be held.
 class UntoldCalls {
 public:
-    /// `call` lives as long as the call is under way.
+    /// `call` must live as long as the call is under way.
     void add(std::weak_ptr<const void> call);
     std::size_t count();
 
@@ -58,39 +58,39 @@ private:
     std::size_t count_at_cleanup_ = 0;
 };
 
-/// One call of the engine, not made yet; to be made once.
+/// One call of the engine that is not made yet. It can be made once.
 class Call {
 public:
     using Begin = std::function<CallExecutor::Submitted(const Tell&)>;
     using Make = std::function<Ended()>;
 
-    /// `begin` returns at once, and tells from any thread how the call ended.
+    /// `begin` returns at once, and passes on the result from any thread.
     Call(std::shared_ptr<CallExecutor> executor, Begin begin)
         : executor_(std::move(executor)), begin_(std::move(begin)) {}
-    /// `make` is the same call for those who wait: it blocks, and is called without the GIL.
+    /// `make` is the same call for a thread that waits: it blocks, and is called without the GIL.
     Call(std::shared_ptr<CallExecutor> executor, Begin begin, Make make)
         : executor_(std::move(executor)), begin_(std::move(begin)), make_(std::move(make)) {}
 
-    /// A save of a run: where it is noted. Later saves of the run that are waited for begin after one that was
-    /// interrupted.
+    /// For a save of a run: notes it in `saves` while it is under way. After an interrupted save, later saves of the
+    /// run that are waited for begin after it.
     Call noted_in(std::shared_ptr<UntoldCalls> saves, std::string run_id) && {
         saves_ = std::move(saves);
         run_id_ = std::move(run_id);
         return std::move(*this);
     }
 
-    /// Makes it and waits for it. With the GIL, which is let go meanwhile. On Python's main thread a signal whose
-    /// handler raises ends the wait; the call goes on.
+    /// Makes the call and waits for it. The GIL must be held, and is released meanwhile. On Python's main thread, a
+    /// signal whose handler raises ends the wait; the call goes on.
     pybind11::object wait();
-    /// Makes them elsewhere, one after the other; nobody is told. With the GIL.
+    /// Makes the calls on other threads, one after the other, and drops their results. The GIL must be held.
     static void leave(const std::vector<Call*>& calls);
-    /// Makes it elsewhere; `queue` is told. Returns at once.
+    /// Makes the call on another thread and returns at once. `queue` receives the result.
     CallExecutor::Submitted start(const std::shared_ptr<CompletionQueue>& queue, std::uint64_t key) const;
 
 private:
     std::shared_ptr<CallExecutor> executor_;
     Begin begin_;
-    Make make_;  // none: who waits waits for what `begin_` tells
+    Make make_;  // none: a waiting thread waits for the result of `begin_`
     std::string run_id_;
     std::shared_ptr<UntoldCalls> saves_;
 };

@@ -26,10 +26,14 @@ py::str readable(std::string_view text) {
     return decoded;
 }
 
+py::object exception_of(const Error& error) {
+    return py::module_::import("cairn.errors")
+        .attr("exception_of")(error_info(error.code).name, readable(error.message), readable(error.detail),
+                              readable(error.next_step()));
+}
+
 void raise(const Error& error) {
-    const py::object exception = py::module_::import("cairn.errors")
-                                     .attr("exception_of")(error_info(error.code).name, readable(error.message),
-                                                           readable(error.detail), readable(error.next_step()));
+    const py::object exception = exception_of(error);
     PyErr_SetObject(py::type::handle_of(exception).ptr(), exception.ptr());
     throw py::error_already_set();
 }

@@ -11,13 +11,15 @@
 
 namespace cairn::python {
 
-/// What is said to a person. It may quote what is no UTF-8 (a path, a variable): that is replaced.
+/// A text for people as a str. It may quote bytes that are not UTF-8 (a path, a variable): they are replaced.
 pybind11::str readable(std::string_view text);
 
-/// Raises the exception of `cairn.errors` for the error's code. The GIL must be held.
+/// The exception of `cairn.errors` for the error's code. The GIL must be held.
+pybind11::object exception_of(const Error& error);
+/// Raises it.
 [[noreturn]] void raise(const Error& error);
 
-/// The value, or the error as an exception. The GIL must be held.
+/// Returns the value, or raises the error. The GIL must be held.
 template <class T>
 T value_of(Result<T>&& result) {
     if (!result) raise(result.error());

@@ -1,7 +1,7 @@
 #pragma once
 
-// Ctrl-C while a call waits. Python handles signals on its main thread only, and only when that thread runs Python: so
-// what blocks is done elsewhere, and the main thread waits for it and looks for signals meanwhile.
+// Ctrl-C while a call waits. Python handles signals on its main thread only, and only while that thread runs Python. So
+// a blocking call is made on another thread, and the main thread checks for signals while it waits.
 
 #include <pybind11/pybind11.h>
 
@@ -13,12 +13,12 @@
 
 namespace cairn::python {
 
-/// Whether signals reach this thread. With the GIL.
+/// Returns true if signals reach this thread. The GIL must be held.
 inline bool is_main_thread() {
     return _PyOS_IsMainThread() != 0;
 }
 
-/// What a thread waits for and another one brings.
+/// A value that one thread waits for and another one brings.
 template <class T>
 class Awaited {
 public:
@@ -28,8 +28,8 @@ public:
         is_there_.notify_one();
     }
 
-    /// With the GIL, which is let go meanwhile. On the main thread a signal whose handler raises ends the wait at once:
-    /// nothing, and Python's error is set. To be called once.
+    /// The GIL must be held, and is released meanwhile. On the main thread, a signal whose handler raises ends the
+    /// wait: it returns nothing, and Python's error is set. Call it once.
     std::optional<T> wait() {
         constexpr std::chrono::milliseconds kLookForSignals{20};
         while (!wait_for(kLookForSignals)) {

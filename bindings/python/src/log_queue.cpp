@@ -10,7 +10,7 @@ namespace cairn::python {
 
 namespace py = pybind11;
 
-// The one from before a fork may have been locked then, by a thread that is not there any more: it is left alone.
+// A queue from before a fork may have been locked at that time by a thread that does not exist here. It is not touched.
 std::shared_ptr<LogQueue> LogQueue::of_this_process() {
     static std::mutex mutex;
     static pid_t process = 0;

@@ -1,6 +1,6 @@
 #pragma once
 
-// What the engine logs, on its way to Python's `logging`.
+// The engine's log records, on their way to Python's `logging`.
 
 #include <cairn/runtime.h>
 
@@ -17,19 +17,19 @@
 
 namespace cairn::python {
 
-/// Records wait here for a thread of Python's: the engine's own never wait for the GIL. At the limit the newest is
-/// dropped, and counted.
+/// Records wait here for a thread of Python, so that the engine's threads never wait for the GIL. At the limit the
+/// newest record is dropped and counted.
 /// Threads: safe to call concurrently.
 class LogQueue {
 public:
-    /// This process's; a forked child has one of its own.
+    /// Returns the queue of this process; a forked child has its own.
     static std::shared_ptr<LogQueue> of_this_process();
 
     void push(const LogRecord& record);
-    /// Waits for records and returns them, each as (level, event, message, fields); None when closed and empty. The GIL
-    /// must be held, and is let go meanwhile.
+    /// Waits for records and returns them, each as (level, event, message, fields). Returns None when the queue is
+    /// closed and empty. The GIL must be held, and is released meanwhile.
     pybind11::object take();
-    /// Waits until whoever takes records has done with all that were pushed before.
+    /// Waits until the reader has finished with all records that were pushed before.
     void settle();
     void close();
 
@@ -47,7 +47,7 @@ private:
     std::condition_variable woken_;
     std::deque<Entry> entries_;  // guarded by mutex_
     std::uint64_t dropped_ = 0;  // guarded by mutex_
-    bool is_awaited_ = false;    // guarded by mutex_; whoever takes records waits for more
+    bool is_awaited_ = false;    // guarded by mutex_; the reader waits for more
     bool is_closed_ = false;     // guarded by mutex_
 };
 

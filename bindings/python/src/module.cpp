@@ -2,7 +2,9 @@
 
 #include "calls.h"
 #include "errors.h"
+#include "execution.h"
 #include "log_queue.h"
+#include "save_watchers.h"
 #include "service_handle.h"
 #include "settings.h"
 #include "state_reader.h"
@@ -33,7 +35,9 @@ void fill(py::module_& module) {
     bind_calls(module);
     bind_log(module);
     bind_config(module);
+    bind_save_watchers(module);
     bind_store(module);
+    bind_execution(module);
     bind_service(module);
     module.def("error_rows", &error_rows);
     module.def("dumps", &dumps, py::arg("object"), py::arg("name") = "state_data",
@@ -41,9 +45,9 @@ void fill(py::module_& module) {
     module.def("loads", &loads, py::arg("text"), "The dict that a JSON text says.");
 }
 
-// The module is initialised in two phases, so that each interpreter that imports it is asked about: the engine's types,
-// and the GIL that its calls let go, are those of the main interpreter. An interpreter has one module however often it
-// is imported.
+// The module is initialised in two phases, so that each import can be checked for its interpreter. The engine's types,
+// and the GIL that its calls release, are those of the main interpreter. An interpreter has one module, however often
+// it is imported.
 
 constexpr const char* kName = "cairn._cairn";
 
@@ -88,7 +92,7 @@ PyModuleDef definition = {PyModuleDef_HEAD_INIT, kName, nullptr, 0, nullptr, slo
 }  // namespace
 }  // namespace cairn::python
 
-// The name is Python's to choose.
+// Python prescribes the name.
 extern "C" PYBIND11_EXPORT PyObject*
 PyInit__cairn();  // NOLINT(bugprone-reserved-identifier,readability-identifier-naming)
 

@@ -9,7 +9,7 @@ namespace py = pybind11;
 
 namespace {
 
-// A long key is told by its beginning, a long path by both ends: a message is for a person.
+// A message is for people: it shows only the beginning of a long key, and only both ends of a long path.
 constexpr Py_ssize_t kKeyLengthMax = 80;
 constexpr std::size_t kStepsShownAtEachEnd = 8;
 
@@ -18,7 +18,7 @@ std::string quoted(py::handle text) {
     return py::repr(text[py::slice(0, kKeyLengthMax, 1)]).cast<std::string>() + "…";
 }
 
-// Only keys of Python's own types are asked for their text.
+// Only keys of Python's own types are asked for their text. For the others, their own code would run.
 std::string key_text(PyObject* key) {
     if (PyUnicode_CheckExact(key)) return quoted(key);
     if (PyLong_CheckExact(key) || PyBool_Check(key) || PyFloat_CheckExact(key) || key == Py_None) {
@@ -94,7 +94,7 @@ std::vector<PyObject*> OpenContainer::keys_before() const {
     return keys;
 }
 
-// Taking references runs no Python code, so all members are those of one moment.
+// Taking references runs no Python code, so the copy shows the members at one moment.
 void OpenContainer::pin() {
     if (std::exchange(reads_what_it_holds_, true)) return;
     HeldReferences& references = held();
@@ -134,7 +134,7 @@ std::string OpenContainer::step_text() const {
 }
 
 void OpenContainers::close() {
-    // To be let go last: that may run Python code.
+    // Released last, since that may run Python code.
     const std::unique_ptr<HeldReferences> held = stack_.back().release();
     stack_.pop_back();
     pinned_ = std::min(pinned_, stack_.size());

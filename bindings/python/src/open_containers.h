@@ -1,6 +1,6 @@
 #pragma once
 
-// The containers that a conversion is in, from the outermost one to where it is.
+// The containers that a conversion has entered and not left, from the outermost to the current one.
 
 #include <pybind11/pybind11.h>
 
@@ -13,7 +13,7 @@
 
 namespace cairn::python {
 
-/// What an open container holds on to; most hold nothing.
+/// The references that an open container holds; most hold none.
 struct HeldReferences {
     HeldReferences() = default;
     HeldReferences(const HeldReferences&) = delete;
@@ -23,28 +23,28 @@ struct HeldReferences {
     void add(PyObject* object);
 
     std::vector<PyObject*> objects;
-    std::vector<pybind11::object> stand_ins;  ///< What is read in the place of the container itself.
-    pybind11::object key_texts;               ///< A set of str, once a key was met that is no plain str.
-    std::vector<std::size_t> item_begins;     ///< Of a set: where in the text its items begin.
+    std::vector<pybind11::object> stand_ins;  ///< Objects that are read instead of the container itself.
+    pybind11::object key_texts;               ///< A set of str; made when a key is found that is not a plain str.
+    std::vector<std::size_t> item_begins;     ///< For a set: the positions in the text at which its items begin.
 };
 
 /// A container under way. Its members are read from the dict, or from an array of objects.
 class OpenContainer {
 public:
     enum class Kind : std::uint8_t {
-        kDict,     ///< `dict`.
-        kMembers,  ///< `items`: a key and a value in turn.
-        kItems     ///< `items`.
+        kDict,     ///< Reads `dict_`.
+        kMembers,  ///< Reads `items_`: key and value in turn.
+        kItems     ///< Reads `items_`.
     };
-    /// How a path shows the way into it.
+    /// The form of a path's step into the container.
     enum class Step : std::uint8_t { kKey, kAttribute, kIndex, kElementOfSet };
 
     static OpenContainer of_dict(PyObject* dict);
     static OpenContainer of_list(PyObject* list_or_tuple);
-    /// `tuple` holds keys and values in turn, or the items; the container keeps it.
+    /// `tuple` holds keys and values in turn, or the items. The container keeps it.
     static OpenContainer of_tuple(PyObject* source, pybind11::object tuple, Step step);
 
-    /// Moves on to the next member. False: there is none.
+    /// Moves on to the next member. Returns false if there is none.
     bool advance() {
         if (kind_ == Kind::kDict) {
             ++at_;
@@ -61,13 +61,14 @@ public:
     HeldReferences& held();
     std::unique_ptr<HeldReferences> release() { return std::move(held_); }
 
-    /// The keys of the members before this one. Only if it reads from an array.
+    /// Returns the keys of the members before this one. Only for a container that reads from an array.
     std::vector<PyObject*> keys_before() const;
 
-    /// Reads on from a copy of its members, which it holds: whatever becomes of the container, they stay.
+    /// Copies the members, holds references to them, and reads on from the copy. A change of the container then has no
+    /// effect.
     void pin();
 
-    /// Stands for `source` from now on.
+    /// From now on the container is read in the place of `source`. It holds `stand_in`.
     void stand_for(PyObject* source, pybind11::object stand_in);
 
     PyObject* source() const { return source_; }
@@ -82,7 +83,7 @@ private:
     Py_ssize_t position_ = 0;
     PyObject* const* items_ = nullptr;
     Py_ssize_t size_ = 0;
-    Py_ssize_t at_ = -1;  // the number of the member under way
+    Py_ssize_t at_ = -1;  // the number of the current member
     PyObject* key_ = nullptr;
     PyObject* value_ = nullptr;
     Kind kind_ = Kind::kDict;
@@ -91,8 +92,8 @@ private:
     std::unique_ptr<HeldReferences> held_;
 };
 
-/// References are borrowed as long as no Python code can run: nothing can change then. Before it may run, everything
-/// that is open is pinned.
+/// References are borrowed as long as no Python code can run: nothing can change then. Before Python code may run, all
+/// open containers are pinned.
 class OpenContainers {
 public:
     bool empty() const { return stack_.empty(); }
@@ -103,9 +104,9 @@ public:
 
     void pin_all();
 
-    /// `name['tools'][3].result`; of a long path the middle is left out.
+    /// Returns a path like `name['tools'][3].result`. The middle of a long path is left out.
     std::string path(std::string_view name) const { return path(name, stack_.size()); }
-    /// Without the way into the innermost one.
+    /// Returns the path to the innermost container, without the step into it.
     std::string path_of_top(std::string_view name) const { return path(name, stack_.size() - 1); }
 
     /// If a container contains itself: the path of the inner occurrence and of the outer one.
@@ -119,7 +120,7 @@ private:
     std::string path(std::string_view name, std::size_t steps) const;
 
     std::vector<OpenContainer> stack_;
-    std::size_t pinned_ = 0;  // so many of the outermost ones
+    std::size_t pinned_ = 0;  // the number of pinned containers, counted from the outermost
 };
 
 }  // namespace cairn::python

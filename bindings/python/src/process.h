@@ -1,6 +1,6 @@
 #pragma once
 
-// What the engine made belongs to the process that made it.
+// Objects of the engine belong to the process that made them.
 
 #include <pybind11/pybind11.h>
 #include <unistd.h>
@@ -11,8 +11,8 @@
 
 namespace cairn::python {
 
-/// Shares `object`. In a forked child its threads and connections are not there: there it is left alone instead of
-/// being destroyed. Destruction may take a while, so the GIL is let go meanwhile.
+/// Shares `object`. In a forked child its threads and connections do not exist, so it is not destroyed there.
+/// Destruction may take a while, so the GIL is released meanwhile.
 template <class T>
 std::shared_ptr<T> bound_to_process(std::shared_ptr<T> object) {
     T* const address = object.get();

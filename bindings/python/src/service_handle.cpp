@@ -2,8 +2,10 @@
 
 #include "calls.h"
 #include "errors.h"
+#include "execution.h"
 #include "log_queue.h"
 #include "process.h"
+#include "save_watchers.h"
 #include "state_writer.h"
 #include "store_handle.h"
 #include "values.h"
@@ -40,6 +42,7 @@ public:
         : limits_(config.state_limits()), executor_(store.executor()), process_(store.process()) {
         OptimizedOptions options = persistence_options(config, logging_runtime());
         options.executor = executor_;
+        options.observer = [watchers = store.watchers()](const SaveEvent& event) { watchers->tell(event); };
         if (is_optimized) {
             optimized_ = shared(new OptimizedStatePersistence(value_of(store.store()), options));
             service_ = optimized_;
@@ -54,24 +57,29 @@ public:
         check_process();
         return service_;
     }
-    /// Null: it is the standard one.
+    /// Returns null if this is the standard service.
     std::shared_ptr<OptimizedStatePersistence> optimized() const {
         check_process();
         return optimized_;
     }
 
-    /// `make(service)` blocks and returns a Result, `begin(service, tell)` is the same call with a completion.
+    /// `make(service)` blocks and returns a Result. `begin(service, tell)` is the same call with a completion.
     template <class Make, class Begin>
     Call call(const Make& make, const Begin& begin) const {
         return {executor_, [service = service(), begin](const Tell& tell) { return begin(*service, tell); },
                 [service = service(), make] { return Ended(make(*service)); }};
     }
 
-    Call save(StatePersistenceRequest saved) const {
+    /// `execution`: what the save belongs to; null: nothing.
+    Call save(StatePersistenceRequest saved, const std::shared_ptr<Execution>& execution) const {
+        if (execution) saved.lease = execution->lease();
+        if (saved.lease) saved.durability = Durability::kSync;  // on disk before the lease is given up
         const auto request = std::make_shared<const StatePersistenceRequest>(std::move(saved));
-        // What was acknowledged as queued must be told of, in case the program is ended.
-        const auto noted = [acknowledged = has_acknowledged_](Result<Receipt> receipt) {
+        // An acknowledged save that is queued must be noted, in case the program is ended.
+        const auto noted = [acknowledged = has_acknowledged_, execution, request,
+                            begun = std::chrono::steady_clock::now()](Result<Receipt> receipt) {
             if (receipt && receipt->outcome == Outcome::kQueued) *acknowledged = true;
+            if (execution) execution->tell_saved(ended(*request, receipt, begun));
             return receipt;
         };
         return call([request, noted](StatePersistence& service) { return noted(service.save_agent_state(*request)); },
@@ -82,21 +90,30 @@ public:
             .noted_in(untold_, request->run_id);
     }
 
-    /// How many saves are under way that nobody has been told of, and whether others may be on which somebody relies.
+    /// Returns the number of saves under way whose result nobody has received, and whether acknowledged saves may be
+    /// queued as well.
     std::pair<std::size_t, bool> saves_under_way() const { return {untold_->count(), is_relied_on()}; }
 
 private:
-    // Whoever drops it last, Python or a call of its own that ends, does not wait for calls that are under way.
+    // Python or a call of the service may drop the last reference. Neither waits for calls that are under way.
     template <class Service>
     static std::shared_ptr<Service> shared(Service* service) {
         return bound_to_process(std::shared_ptr<Service>(service, &StatePersistence::let_go));
     }
 
-    void check_process() const {
-        if (::getpid() != process_) raise(made_before_fork("the service", process_));
+    static SaveEvent ended(const StatePersistenceRequest& request, const Result<Receipt>& receipt,
+                           std::chrono::steady_clock::time_point begun) {
+        SaveEvent event = SaveEvent::of(request, receipt);
+        event.duration =
+            std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begun);
+        return event;
     }
 
-    // Whether saves may be queued that somebody was told of.
+    void check_process() const {
+        if (::getpid() != process_) raise(made_before_fork_error("the service", process_));
+    }
+
+    // Returns true if acknowledged saves may still be queued.
     bool is_relied_on() const {
         const auto service = optimized();
         if (!service || !has_acknowledged_->exchange(false)) return false;
@@ -124,7 +141,7 @@ Call save(const ServiceHandle& handle, std::string run_id, std::string thread_id
           std::optional<State> execution_context, bool is_recovery_point, OptionalCount expires_at,
           OptionalText parent_snapshot_id, std::optional<State> metadata, std::string snapshot_id,
           const std::string& on_conflict, OptionalCount expected_version, OptionalCount timeout_ms,
-          const OptionalText& durability) {
+          const OptionalText& durability, const std::shared_ptr<Execution>& execution) {
     StatePersistenceRequest request{.run_id = std::move(run_id),
                                     .thread_id = std::move(thread_id),
                                     .user_id = std::move(user_id),
@@ -146,7 +163,7 @@ Call save(const ServiceHandle& handle, std::string run_id, std::string thread_id
         request.durability = parse_durability(*durability);
         if (!request.durability) refuse("durability", *durability, "sync, async or exit");
     }
-    return handle.save(std::move(request));
+    return handle.save(std::move(request), execution);
 }
 
 Call load(const ServiceHandle& handle, const std::string& run_id, OptionalText snapshot_id, OptionalText thread_id,
@@ -239,7 +256,7 @@ void bind_service(py::module_& module) {
              py::arg("state"), py::arg("checkpoint_type"), py::arg("agent_phase"), py::arg("execution_context"),
              py::arg("is_recovery_point"), py::arg("expires_at"), py::arg("parent_snapshot_id"), py::arg("metadata"),
              py::arg("snapshot_id"), py::arg("on_conflict"), py::arg("expected_version"), py::arg("timeout_ms"),
-             py::arg("durability"))
+             py::arg("durability"), py::arg("execution"))
         .def("load", &load, py::arg("run_id"), py::kw_only(), py::arg("snapshot_id"), py::arg("thread_id"),
              py::arg("user_id"))
         .def("recover", &recover, py::kw_only(), py::arg("run_id"), py::arg("recovery_type"),

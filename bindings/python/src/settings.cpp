@@ -16,7 +16,7 @@ namespace py = pybind11;
 
 namespace {
 
-// Bytes that are no UTF-8 are lone surrogates for Python, as in `os.environ`.
+// Bytes that are not UTF-8 become lone surrogates in Python, like in `os.environ`.
 py::str text_of(const std::string& bytes) {
     auto text = py::reinterpret_steal<py::str>(
         PyUnicode_DecodeFSDefaultAndSize(bytes.data(), static_cast<Py_ssize_t>(bytes.size())));
@@ -33,8 +33,8 @@ std::string bytes_of(const std::string& name, py::handle value) {
     return bytes;
 }
 
-// `variables`: instead of the process environment, which need not be what `os.environ` says. Only those of ours are
-// looked at: the others are nobody's business, and may be anything.
+// `variables` replaces the process environment, which may differ from `os.environ`. Only cairn's variables are read:
+// the others are none of our business, and may hold anything.
 LoadedConfig load(const py::dict& variables, const std::string& dotenv) {
     const EnvironmentLookup look_up = [&](const std::string& name) -> std::optional<std::string> {
         if (!variables.contains(name)) return std::nullopt;

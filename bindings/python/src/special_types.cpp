@@ -25,7 +25,7 @@ struct Types {
     py::object base64 = py::module_::import("binascii").attr("b2a_base64");
 };
 
-// Never destroyed: the interpreter ends first. Not a local static with its lock: importing lets the GIL go.
+// Never destroyed: the interpreter ends first. Not a local static, which holds a lock: importing releases the GIL.
 const Types& types() {
     static const Types* known = nullptr;
     if (known == nullptr) {
@@ -35,7 +35,7 @@ const Types& types() {
     return *known;
 }
 
-// By its class alone: __instancecheck__ and __class__ are not asked.
+// Looks at the object's class only, not at __instancecheck__ or __class__.
 bool is_a(py::handle object, const py::object& type) {
     return PyObject_TypeCheck(object.ptr(), reinterpret_cast<PyTypeObject*>(type.ptr())) != 0;
 }
@@ -49,7 +49,7 @@ Form value(py::object object) {
     return {Form::Kind::kValue, std::move(object)};
 }
 
-// What has to be a str, so that it is written at once and not asked again.
+// The object must be a str, so that it is written at once and not asked for its form again.
 Form text(const py::object& object) {
     if (PyUnicode_Check(object.ptr()) == 0) {
         throw py::type_error(fmt::format("its text is no str but {}", Py_TYPE(object.ptr())->tp_name));
@@ -77,7 +77,7 @@ Form members_of_mapping(py::handle mapping) {
     return {Form::Kind::kMembers, flat_items_of(mapping)};
 }
 
-// What a model made of itself, which is no dict if its class says so.
+// The form of a model's dump. It may be something other than a dict if the model's class says so.
 Form dumped(py::object object) {
     if (PyDict_Check(object.ptr()) == 0) return value(std::move(object));
     return {Form::Kind::kAttributes, flat_items_of(object)};
@@ -93,7 +93,7 @@ Form members_of_dataclass(py::handle object) {
     return {Form::Kind::kAttributes, items_of(members)};
 }
 
-// The class that all models of version 1 stem from.
+// The base class of all models of pydantic 1.
 py::object base_of_models(py::handle type) {
     for (const py::handle base : type.attr("__mro__")) {
         const auto module = py::getattr(base, "__module__", py::none());
@@ -113,8 +113,8 @@ bool says_itself_plainly(py::handle type) {
            !py::getattr(type, "__custom_root_type__", py::bool_(false)).cast<bool>();
 }
 
-// Where the model's class changes nothing about it, its attributes are what its dict() would give: asked for one by
-// one they keep their names in a path, and a cycle is found.
+// If the model's class does not change its dict(), the model's attributes are what dict() would give. They are read one
+// by one, so that a path shows their names and a cycle is found.
 Form members_of_model_1(py::handle model) {
     if (!says_itself_plainly(py::type::handle_of(model))) return dumped(model.attr("dict")());
     py::list members;

@@ -22,7 +22,7 @@ namespace py = pybind11;
 
 namespace {
 
-// Keys recur: this many of the last ones are kept, and used again where their texts are equal.
+// Keys recur: this many recent ones are kept, and reused for equal texts.
 constexpr std::size_t kKeys = 256;
 constexpr std::size_t kKeyBytesMax = 40;
 
@@ -31,13 +31,13 @@ py::object owned(PyObject* object) {
     return py::reinterpret_steal<py::object>(object);
 }
 
-// Texts from a store are checked where they are read. So this is never seen; but whatever came here, nothing is read
-// beyond it.
+// Texts from a store were checked when they were read, so this should never happen. It keeps the reader in bounds for
+// any text.
 [[noreturn]] void refuse() {
     raise({.code = ErrorCode::kCorrupt, .message = "a text that should be a state's is not JSON"});
 }
 
-/// What stands between two quotes.
+/// The bytes between two quotes.
 struct StringToken {
     std::string_view bytes;
     bool has_escapes = false;
@@ -50,7 +50,7 @@ std::uint32_t bits_of(__m128i bytes) {
 }
 #endif
 
-// From behind the opening quote to the closing one, which stands before `end`.
+// Scans from behind the opening quote to the closing one, which must stand before `end`.
 StringToken scan_string(const char* begin, const char* end) {
     StringToken token;
     const char* at = begin;
@@ -120,8 +120,8 @@ char unescaped(char letter) {
     }
 }
 
-/// Reads a normal text; anything else is refused or read as something, in bounds. Containers are kept on a stack of its
-/// own: texts may be nested deeper than calls.
+/// Reads a normal text. Any other text is refused or misread, but never read out of bounds. The reader keeps containers
+/// on a stack of its own, since texts may be nested deeper than calls can be.
 class StateReader {
 public:
     explicit StateReader(std::string_view text) : at_(text.data()), end_(text.data() + text.size()) {}
@@ -137,10 +137,10 @@ public:
 private:
     struct Level {
         py::object container;
-        py::object key;  // of the member under way; none in a list
+        py::object key;  // of the current member; none in a list
     };
 
-    // NUL, which stands nowhere in JSON, at the end.
+    // Returns NUL at the end: it never occurs in JSON.
     char next() const { return at_ < end_ ? *at_ : '\0'; }
 
     void skip(std::string_view expected) {
@@ -148,7 +148,7 @@ private:
         at_ += expected.size();
     }
 
-    // Leaves off before the first value of what it opened. False: a scalar is next.
+    // Opens containers up to the first value in them. Returns false if a scalar is next.
     bool open_container() {
         while (next() == '{' || next() == '[') {
             const bool is_dict = *at_++ == '{';
@@ -159,7 +159,8 @@ private:
         return false;
     }
 
-    // After a value, or in an empty container: closes what ends here. True: the text has ended.
+    // Comes after a value, or in an empty container. Closes the containers that end here. Returns true at the end of
+    // the text.
     bool close_containers() {
         while (next() == '}' || next() == ']') {
             ++at_;
@@ -229,7 +230,7 @@ private:
         if (!is_ascii) {
             PyObject* const decoded = PyUnicode_DecodeUTF8(bytes.begin(), size, "surrogatepass");
             if (decoded != nullptr || PyErr_ExceptionMatches(PyExc_UnicodeError) == 0) return owned(decoded);
-            PyErr_Clear();  // its message would hold what was read
+            PyErr_Clear();  // its message would hold content of the state
             refuse();
         }
         py::object string = owned(PyUnicode_New(size, 0x7F));
@@ -237,7 +238,7 @@ private:
         return string;
     }
 
-    // UTF-8, but lone surrogates have three bytes as any other.
+    // Returns UTF-8, with lone surrogates encoded in three bytes like other characters of that range.
     std::string_view unescape(std::string_view bytes) {
         unescaped_.clear();
         unescaped_is_ascii_ = true;
@@ -251,7 +252,7 @@ private:
         return unescaped_;
     }
 
-    // How long the escape is that `bytes` begins with.
+    // Appends the character of the escape that `bytes` begins with. Returns the escape's length.
     std::size_t unescape_one(std::string_view bytes) {
         if (bytes.size() < 2) refuse();
         if (bytes[1] != 'u') {
@@ -304,7 +305,7 @@ private:
         if (std::from_chars(digits.begin(), digits.end(), value).ec == std::errc()) {
             return owned(PyFloat_FromDouble(value));
         }
-        // Too large or too small for a double: infinity or zero, as json.loads says.
+        // Too large or too small for a double: infinity or zero, like json.loads.
         const double rounded = PyOS_string_to_double(std::string(digits).c_str(), nullptr, nullptr);
         if (rounded == -1.0 && PyErr_Occurred() != nullptr) {
             PyErr_Clear();

@@ -1,6 +1,6 @@
 #pragma once
 
-// States as Python objects.
+// Makes Python objects from states.
 
 #include <cairn/state.h>
 
@@ -10,9 +10,9 @@
 
 namespace cairn::python {
 
-/// The dict that `text`, a normal text, says, as `json.loads` would make it: of duplicate keys the last wins, integers
-/// are exact, lone surrogate escapes become lone surrogates. The GIL must be held.
-/// Raises: cairn.LimitExceededError (an integer has more digits than `sys.get_int_max_str_digits()` allows).
+/// Returns the dict that `json.loads` would make of `text`, a normal text. Of duplicate keys the last wins, integers
+/// are exact, and lone surrogate escapes become lone surrogates. The GIL must be held. Raises: cairn.LimitExceededError
+/// (an integer has more digits than `sys.get_int_max_str_digits()` allows).
 pybind11::object object_of(std::string_view text);
 
 /// A state as calls answer with it: its dict, its text and None, or an opaque state's bytes, "" and its type.

@@ -20,11 +20,11 @@ namespace py = pybind11;
 
 namespace {
 
-// What was written last says how much room the next one should have.
+// The size of the last text is the size hint for the next one.
 thread_local std::size_t last_size = 1024;
 constexpr std::size_t kSizeHintMax = 4 << 20;
 
-// An object may stand for another one, and that for a third; what goes on so long never ends.
+// An object may stand for another one, and that for a third. A chain longer than this counts as endless.
 constexpr int kStandInsMax = 64;
 
 std::string type_name(py::handle object) {
@@ -36,9 +36,9 @@ py::object checked(PyObject* object) {
     return py::reinterpret_steal<py::object>(object);
 }
 
-/// Walks an object without recursion, so that it may be nested as deep as the limit says on any thread's stack. While
-/// all is of JSON's own types no Python code can run, nothing can change, and no reference is counted; before Python
-/// code may run (`ask`), all that is open is pinned.
+/// Walks an object without recursion, so that it may be nested as deep as the limit allows on any thread's stack. With
+/// JSON's own types no Python code can run, nothing can change, and no reference is counted. Before Python code may run
+/// (`ask`), all open containers are pinned.
 class StateWriter {
 public:
     StateWriter(std::string_view name, const StateLimits& limits)
@@ -66,7 +66,7 @@ public:
     }
 
 private:
-    // Or closes the container that has no more.
+    // Writes the next member, or closes the container if it has no more.
     void write_member() {
         OpenContainer& container = open_.top();
         if (!container.advance()) return close(container);
@@ -78,7 +78,7 @@ private:
         write_value(container.value());
     }
 
-    // And the comma behind it, which the end of a container replaces.
+    // Writes a value and a comma behind it, which the end of a container replaces.
     void write_value(PyObject* object) {
         if (PyUnicode_CheckExact(object)) return out_.append_string(object, ',');
         if (PyDict_CheckExact(object)) return open('{', OpenContainer::of_dict(object));
@@ -96,7 +96,7 @@ private:
         int overflow = 0;
         const long long value = PyLong_AsLongLongAndOverflow(integer, &overflow);
         if (overflow == 0) return out_.append_integer(value, ',');
-        open_.pin_all();  // Later versions of Python write large ones by Python code.
+        open_.pin_all();  // Later versions of Python write large integers in Python code.
         out_.append(digits_of(integer).cast<std::string_view>());
         out_.append(',');
     }
@@ -134,7 +134,7 @@ private:
         open_.close();
     }
 
-    // In an order that does not depend on the process, so that equal sets are equal texts.
+    // Sorts by text: this order does not depend on the process, so equal sets have equal texts.
     void sort_items(const std::vector<std::size_t>& begins) {
         if (begins.size() < 2) return;
         std::vector<std::string> items;
@@ -160,7 +160,7 @@ private:
         out_.append_string(text.ptr(), ':');
     }
 
-    // As json.dumps has it; beyond that the form of what has one that is a str. Always of exactly this type.
+    // Returns the text that json.dumps writes, or the form of an object whose form is a str. It is exactly a str.
     py::object key_text(PyObject* key) {
         auto held = py::reinterpret_borrow<py::object>(key);
         for (int i = 0; i < kStandInsMax; ++i) {
@@ -183,7 +183,7 @@ private:
                         open_.path_of_top(name_), type_name(key)));
     }
 
-    // Plain str keys of a dict differ. As soon as there is another one, all are looked at.
+    // Plain str keys of a dict always differ. Once there is a key of another kind, all keys are compared.
     void refuse_repeated_key(OpenContainer& container, const py::object& text) {
         py::object& texts = container.held().key_texts;
         if (!texts) {
@@ -202,7 +202,7 @@ private:
         if (PySet_Add(texts.ptr(), key) != 0) throw py::error_already_set();
     }
 
-    // Subclasses of what JSON has, and Python's other types.
+    // Writes an instance of a subclass of JSON's types, or of another Python type.
     void write_other(PyObject* object) {
         if (stand_ins_ == kStandInsMax) refuse_endless();
         const bool is_scalar = PyUnicode_Check(object) != 0 || PyLong_Check(object) != 0 || PyFloat_Check(object) != 0;
@@ -242,7 +242,7 @@ private:
             open_.path(name_), type_name(object)));
     }
 
-    // Python code may run now, also when garbage is collected. Its exceptions pass, with the place noted (PEP 678).
+    // Python code may run here, also by garbage collection. Its exceptions pass, with the path as a note (PEP 678).
     Form ask(Form (*question)(py::handle), PyObject* object) {
         open_.pin_all();
         try {
@@ -283,7 +283,7 @@ private:
     std::uint64_t bytes_max_;
     TextWriter out_;
     OpenContainers open_;
-    int stand_ins_ = 0;  // under way
+    int stand_ins_ = 0;  // in the current chain
 };
 
 }  // namespace

@@ -1,6 +1,6 @@
 #pragma once
 
-// Python objects as states.
+// Makes states from Python objects.
 
 #include <cairn/state.h>
 
@@ -10,11 +10,11 @@
 
 namespace cairn::python {
 
-/// The state that `object` (a dict, or what stands for one: a mapping, dataclass or pydantic model) is, as normal text:
-/// what `json.dumps(object, separators=(",", ":"), ensure_ascii=False)` gives, with lone surrogates as escapes. `name`
-/// is what errors call the object: "state_data". The GIL must be held.
+/// Returns the state of `object`: a dict, a mapping, a dataclass or a pydantic model. Its normal text is that of
+/// `json.dumps(object, separators=(",", ":"), ensure_ascii=False)`, with lone surrogates as escapes. `name` is the
+/// object's name in errors: "state_data". The GIL must be held.
 /// Raises: TypeError (no JSON form), cairn.InvalidStateError (NaN, infinity, a cycle, a key twice),
-///   cairn.LimitExceededError; each message has the path ("state_data['tools'][3].result").
+///   cairn.LimitExceededError. Each message has the path ("state_data['tools'][3].result").
 State state_of(pybind11::handle object, std::string_view name, const StateLimits& limits);
 
 /// The opaque state of the bytes that `object` (bytes, or another object with a buffer in one piece) has now. The GIL

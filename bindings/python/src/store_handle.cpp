@@ -5,6 +5,7 @@
 #include "interruptible.h"
 #include "log_queue.h"
 #include "process.h"
+#include "save_watchers.h"
 #include "state_writer.h"
 #include "values.h"
 
@@ -30,13 +31,13 @@ namespace {
 using OptionalText = std::optional<std::string>;
 using OptionalTime = std::optional<std::int64_t>;
 
-// `begin(store, tell)` asks with a completion.
+// `begin(store, tell)` makes the call with a completion.
 template <class Begin>
 Call call(const StoreHandle& handle, const Begin& begin) {
     return {handle.executor(), [store = handle.async(), begin](const Tell& tell) { return begin(store, tell); }};
 }
 
-// Until when one reading may wait for the store.
+// The deadline of one reading that begins now.
 Deadline reading_deadline() {
     constexpr std::chrono::seconds kPatience(30);
     return std::chrono::steady_clock::now() + kPatience;
@@ -53,7 +54,7 @@ std::shared_ptr<StoreHandle> open(const std::string& url, bool read_only, bool c
         .read_only = read_only, .create = create, .file_mode = file_mode, .runtime = logging_runtime()};
     const auto executor = make_executor();
     const auto awaited = std::make_shared<Awaited<Opened>>();
-    // Who is interrupted does not wait for the executor either: the call itself holds it.
+    // The call itself holds the executor, so an interrupted thread does not wait for the executor's end.
     executor->submit("", [executor, awaited, url, options] { awaited->bring(open_store(url, options)); });
     std::optional<Opened> opened = awaited->wait();
     if (!opened) throw py::error_already_set();
@@ -104,7 +105,7 @@ Call close(const StoreHandle& handle) {
     return call(handle, [](const AsyncStore& store, const Tell& tell) { return store.close(told<void>(tell)); });
 }
 
-// The members that metadata must have, as the engine compares them: key, normal text.
+// The members that metadata must have, in the form that the engine compares: key and normal text.
 std::vector<std::pair<std::string, std::string>> members_of(const py::dict& metadata) {
     std::vector<std::pair<std::string, std::string>> members;
     for (const auto& [key, value] : metadata) {
@@ -197,9 +198,11 @@ Call delete_runs(const StoreHandle& handle, OptionalText run_id, OptionalText th
 }  // namespace
 
 StoreHandle::StoreHandle(std::shared_ptr<Store> store, std::shared_ptr<CallExecutor> executor)
-    : store_(bound_to_process(std::move(store))), executor_(std::move(executor)) {}
+    : store_(bound_to_process(std::move(store))),
+      executor_(std::move(executor)),
+      watchers_(std::make_shared<SaveWatchers>()) {}
 
-Error made_before_fork(const std::string& what, pid_t process) {
+Error made_before_fork_error(const std::string& what, pid_t process) {
     return {.code = ErrorCode::kClosed,
             .message = fmt::format("{} belongs to process {}, of which this one is a fork: open the store after "
                                    "forking only, or start the process anew (exec, spawn)",
@@ -207,7 +210,7 @@ Error made_before_fork(const std::string& what, pid_t process) {
 }
 
 Result<std::shared_ptr<Store>> StoreHandle::store() const {
-    if (::getpid() != process_) return std::unexpected(made_before_fork("the store", process_));
+    if (::getpid() != process_) return std::unexpected(made_before_fork_error("the store", process_));
     return store_;
 }
 
@@ -220,6 +223,12 @@ void bind_store(py::module_& module) {
                py::arg("file_mode"));
     py::class_<StoreHandle, std::shared_ptr<StoreHandle>>(module, "Store")
         .def("close", &close)
+        .def(
+            "watch",
+            [](const StoreHandle& handle, std::size_t queue_size) { return handle.watchers()->add(queue_size); },
+            py::kw_only(), py::arg("queue_size"))
+        .def("watchers", [](const StoreHandle& handle) { return handle.watchers()->count(); })
+        .def("end_watching", [](const StoreHandle& handle) { handle.watchers()->end(); })
         .def("history", &history, py::arg("run_id"), py::kw_only(), py::arg("thread_id"), py::arg("user_id"),
              py::arg("checkpoint_type"), py::arg("agent_phase"), py::arg("is_recovery_point"), py::arg("created_from"),
              py::arg("created_until"), py::arg("metadata"), py::arg("oldest_first"), py::arg("after_version"),

@@ -17,7 +17,7 @@ namespace {
 constexpr unsigned kBlockUnits = 64;
 constexpr std::string_view kHexDigits = "0123456789abcdef";
 
-/// What an ASCII character is written as. All eight bytes are stored at once; those beyond `size` are written over.
+/// The written form of an ASCII character. All eight bytes are stored at once; those beyond `size` are overwritten.
 struct Written {
     std::array<char, 7> bytes{};
     std::uint8_t size = 0;
@@ -49,7 +49,7 @@ char* write_surrogate(char* out, std::uint32_t unit) {
     return out;
 }
 
-// Lone surrogates have no UTF-8: they are written as escapes.
+// Lone surrogates have no UTF-8 form: they are written as escapes.
 char* write_beyond_ascii(char* out, std::uint32_t unit) {
     if (unit < 0x800) {
         *out++ = byte_of(0xC0U | unit >> 6U);
@@ -67,7 +67,7 @@ char* write_beyond_ascii(char* out, std::uint32_t unit) {
     return out;
 }
 
-// At most 6 bytes; stores 8.
+// Writes at most 6 bytes, but stores 8.
 template <class Unit>
 char* write_unit(char* out, Unit unit) {
     if (unit >= 0x80) return write_beyond_ascii(out, unit);
@@ -81,7 +81,8 @@ __m128i load(const void* from) {
     return _mm_loadu_si128(static_cast<const __m128i*>(from));
 }
 
-// Sixteen units as bytes. Those beyond ASCII become bytes with the highest bit set, or zero: saturation sees to it.
+// Narrows sixteen units to bytes. Saturation turns units beyond ASCII into bytes with the highest bit set, or into
+// zero.
 __m128i narrow(const Py_UCS1* units) {
     return load(units);
 }
@@ -93,8 +94,8 @@ __m128i narrow(const Py_UCS4* units) {
                             _mm_packs_epi32(load(units + 8), load(units + 12)));
 }
 
-// Bit i: byte i does not stand for itself. Bytes are compared as signed numbers, so those beyond ASCII are below the
-// space too.
+// Sets bit i if byte i needs an escape or is not ASCII. Bytes are compared as signed numbers, so those beyond ASCII are
+// below the space too.
 std::uint64_t special_of(__m128i bytes) {
     const __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
     const __m128i backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
@@ -102,7 +103,7 @@ std::uint64_t special_of(__m128i bytes) {
     return static_cast<std::uint32_t>(_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), low)));
 }
 
-// Makes bytes of a block's units; bit i of what it returns: unit i does not stand for itself.
+// Narrows a block's units to bytes. Sets bit i of the result if unit i needs an escape or is not ASCII.
 template <class Unit>
 std::uint64_t narrow_block(char* bytes, const Unit* units) {
     std::uint64_t special = 0;
@@ -129,17 +130,17 @@ std::uint64_t narrow_block(char* bytes, const Unit* units) {
 
 #endif
 
-using BlockBytes = std::array<char, 2 * kBlockUnits>;  // Runs are copied by 32 bytes, which may lie behind the block.
+using BlockBytes = std::array<char, 2 * kBlockUnits>;  // Runs are copied 32 bytes at a time, possibly beyond the block.
 
-// A run within a block; writes up to 31 bytes more.
+// Copies a run within a block; writes up to 31 bytes more.
 char* copy_run(char* out, const char* bytes, std::size_t size) {
     std::memcpy(out, bytes, 32);
     if (size > 32) std::memcpy(out + 32, bytes + 32, 32);
     return out + size;
 }
 
-// The units of a block, or the first ones of it. What is special is found for all of them first, so that the next
-// run's place depends on nothing that has to be read.
+// Writes the first `count` units of a block. All special units are found first, so that the place of the next run is
+// known without reading the bytes again.
 template <class Unit>
 char* write_block(char* out, const Unit* units, std::size_t count) {
     BlockBytes bytes;
@@ -158,7 +159,7 @@ char* write_block(char* out, const Unit* units, std::size_t count) {
     return copy_run(out, bytes.data() + from, count - from);
 }
 
-// Whether all eight bytes of a word stand for themselves.
+// Returns true if all eight bytes of a word can be written as they are.
 bool is_plain(std::uint64_t word) {
     constexpr std::uint64_t kOnes = 0x0101'0101'0101'0101;
     constexpr std::uint64_t kHighest = kOnes * 0x80;
@@ -168,7 +169,7 @@ bool is_plain(std::uint64_t word) {
     return (special & kHighest) == 0;
 }
 
-// Fewer than 16 units: eight, four, and one by one.
+// Writes fewer than 16 units: eight, then four, then one by one.
 template <class Unit>
 char* write_few(char* out, const Unit* units, const Unit* end) {
     if constexpr (sizeof(Unit) == 1) {
@@ -186,7 +187,7 @@ char* write_few(char* out, const Unit* units, const Unit* end) {
     return out;
 }
 
-// The last units, fewer than a block.
+// Writes the last units, fewer than a block.
 template <class Unit>
 char* write_rest(char* out, const Unit* units, const Unit* end) {
     if (end - units < 16) return write_few(out, units, end);
@@ -218,7 +219,7 @@ void TextWriter::append_string(PyObject* string, char behind) {
     }
 }
 
-// There is always room for what is left if it is plain, and `kSlack` more: enough for a block, whatever it is.
+// There is always room for the remaining units as plain text, and `kSlack` more: enough for any block.
 template <class Unit>
 void TextWriter::append_units(const Unit* units, std::size_t count, char behind) {
     const Unit* const end = units + count;
@@ -239,7 +240,7 @@ void TextWriter::append_integer(long long value, char behind) {
     *end_++ = behind;
 }
 
-// As Python's repr writes it: the shortest digits that are this number, with an exponent where it is large or small.
+// Writes it like Python's repr: the shortest digits that give this number, with an exponent if it is large or small.
 void TextWriter::append_float(double value, char behind) {
     const double magnitude = std::abs(value);
     const bool is_fixed = magnitude == 0 || (magnitude >= 1e-4 && magnitude < 1e16);
@@ -267,7 +268,7 @@ void TextWriter::grow(std::size_t bytes) {
     end_ = text_.data() + used;
 }
 
-// Without filling it: it is written to at once.
+// Does not fill the memory: it is written to at once.
 void TextWriter::allocate(std::size_t capacity) {
     text_.resize_and_overwrite(capacity, [](char*, std::size_t size) { return size; });
     limit_ = text_.data() + text_.size();

@@ -1,6 +1,6 @@
 #pragma once
 
-// JSON text that grows: strings with their escapes, numbers, and bytes as they are.
+// Writes JSON text: strings with their escapes, numbers, and bytes as they are.
 
 #include <pybind11/pybind11.h>
 
@@ -12,18 +12,18 @@
 
 namespace cairn::python {
 
-/// Appends values, each with the byte that stands behind it; what is written is normal text. The GIL must be held.
+/// Appends values, each with the byte that follows it. The result is normal text. The GIL must be held.
 class TextWriter {
 public:
-    /// Thrown by every append: the text would have more than `bytes_max` bytes. It is found when memory for more would
-    /// be needed, so the text may have become somewhat longer until then: `release()` looks again.
+    /// Every append may throw it: the text would have more than `bytes_max` bytes. The limit is checked when more
+    /// memory is needed, so the text may be somewhat longer by then: `release()` checks again.
     struct TooLong {};
 
     TextWriter(std::size_t size_hint, std::size_t bytes_max);
 
     std::size_t size() const { return static_cast<std::size_t>(end_ - text_.data()); }
     std::string_view text() const { return {text_.data(), size()}; }
-    /// What begins there may be put into another order, but not changed in size.
+    /// The bytes from `begin` on. They may be reordered, but their number must not change.
     char* bytes_from(std::size_t begin) { return text_.data() + begin; }
 
     void append(char byte) { *room_for(1) = byte, ++end_; }
@@ -31,20 +31,20 @@ public:
         std::memcpy(room_for(bytes.size()), bytes.data(), bytes.size());
         end_ += bytes.size();
     }
-    /// `string`, a str, in quotes.
+    /// Appends `string`, a str, in quotes.
     void append_string(PyObject* string, char behind);
     void append_integer(long long value, char behind);
-    /// `value` is finite.
+    /// `value` must be finite.
     void append_float(double value, char behind);
-    /// A bracket in the place of the comma behind the last member, if there is one; and a comma.
+    /// Appends a bracket and a comma. The bracket replaces the comma behind the last member, if there is one.
     void close(char bracket);
 
-    /// What was written, without its last byte. A text that is much shorter than its buffer is moved into one of its
-    /// own.
+    /// Returns the text without its last byte. A text that is much shorter than its buffer is copied into a smaller
+    /// one.
     std::string release();
 
 private:
-    /// `bytes` is at most `kSlack` more than what is then written.
+    /// `bytes` may exceed the number of bytes that are then written by at most `kSlack`.
     char* room_for(std::size_t bytes) {
         if (static_cast<std::size_t>(limit_ - end_) < bytes) [[unlikely]]
             grow(bytes);
@@ -57,7 +57,7 @@ private:
 
     static constexpr std::size_t kSlack = 512;
 
-    std::string text_;  // its size is what there is room for
+    std::string text_;  // its size is the capacity
     char* end_ = nullptr;
     char* limit_ = nullptr;
     std::size_t bytes_max_;

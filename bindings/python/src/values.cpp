@@ -1,5 +1,6 @@
 #include "values.h"
 
+#include "errors.h"
 #include "state_reader.h"
 
 #include <pybind11/stl.h>
@@ -48,6 +49,13 @@ py::str text_of(std::string_view text) {
 py::tuple tuple_of(const Receipt& receipt) {
     return py::make_tuple(receipt.snapshot_id, to_string(receipt.outcome), to_string(receipt.durability),
                           receipt.version, receipt.frame_bytes);
+}
+
+py::tuple tuple_of(const SaveEvent& event) {
+    return py::make_tuple(event.run_id, event.thread_id, event.user_id, event.checkpoint_type.name(),
+                          event.agent_phase.name(), microseconds_of(event.time), event.duration.count(),
+                          event.state_bytes, event.receipt ? py::object(tuple_of(*event.receipt)) : py::none(),
+                          event.error ? exception_of(*event.error) : py::none(), event.is_lost);
 }
 
 py::tuple tuple_of(const SnapshotInfo& info) {

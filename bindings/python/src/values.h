@@ -1,7 +1,7 @@
 #pragma once
 
-// Values of the engine as Python objects: plain tuples, of which the package makes its own types. Times are whole
-// microseconds since 1970, texts that hold JSON are strings.
+// Makes Python objects from values of the engine: plain tuples, from which the package makes its own types. Times are
+// whole microseconds since 1970. Texts that hold JSON are strings.
 
 #include <cairn/persistence.h>
 #include <cairn/retention.h>
@@ -25,6 +25,7 @@ inline Timestamp timestamp_of(std::int64_t microseconds) {
 }
 
 pybind11::tuple tuple_of(const Receipt& receipt);
+pybind11::tuple tuple_of(const SaveEvent& event);
 pybind11::tuple tuple_of(const SnapshotInfo& info);
 pybind11::tuple tuple_of(const RunInfo& run);
 pybind11::tuple tuple_of(const ThreadInfo& thread);

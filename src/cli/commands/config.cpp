@@ -1,6 +1,7 @@
 #include "cli/command.h"
 #include "cli/terminal/output.h"
 #include "store/scheme_table.h"
+#include "wire/report_json.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -39,12 +40,10 @@ void print_json(const Cli& cli) {
     JsonArray array;
     for (const ConfigEntry& entry : cli.loaded.entries) {
         const std::string problem = problem_of(cli, entry);
-        array.add(to_line({{"variable", entry.variable},
-                           {"value", entry.value},
-                           {"origin", origin_of(cli, entry)},
-                           {"accepts", entry.accepts},
-                           {"description", entry.description},
-                           {"problem", problem.empty() ? Json() : Json(problem)}}));
+        Json object = entry_object(entry);
+        object["origin"] = origin_of(cli, entry);
+        object["problem"] = problem.empty() ? Json() : Json(problem);
+        array.add(to_line(object));
     }
     array.end();
 }

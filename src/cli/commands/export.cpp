@@ -1,4 +1,5 @@
 #include "base/counted.h"
+#include "base/default_deadline.h"
 #include "cli/command.h"
 #include "cli/history/snapshot_reference.h"
 #include "cli/terminal/interruption.h"
@@ -32,13 +33,23 @@ Result<std::vector<ExportedRun>> choose_runs(Store& store, const ExportArguments
     const Owner& owner = arguments.owner;
     if (!arguments.run_id) return list_runs_to_export(store, owner.thread_id, owner.user_id);
     if (Status found = require_run(store, *arguments.run_id, owner); !found) return std::unexpected(found.error());
-    return std::vector<ExportedRun>{{.run_id = *arguments.run_id}};
+    const auto page = store.runs({.run_id = arguments.run_id}, default_deadline());
+    if (!page) return std::unexpected(page.error());
+    std::vector<ExportedRun> runs;
+    for (const RunInfo& run : page->items) runs.push_back({.run_id = run.run_id, .snapshots = run.snapshots});
+    return runs;
 }
 
-Result<ExportReport> write_runs(const Cli& cli, Store& store, const std::vector<ExportedRun>& runs, OutputFile file) {
+// No bar where the lines themselves go to the terminal.
+bool hides_progress(const ExportArguments& arguments) {
+    return arguments.to_standard_output() && isatty(STDOUT_FILENO) == 1;
+}
+
+Result<ExportReport> write_runs(const Cli& cli, Store& store, const std::vector<ExportedRun>& runs, OutputFile file,
+                                const ExportArguments& arguments) {
     std::uint64_t total = 0;
     for (const ExportedRun& run : runs) total += run.snapshots;
-    Progress progress("Exporting", isatty(STDOUT_FILENO) == 1 ? 0 : total);
+    Progress progress("Exporting", hides_progress(arguments) ? 0 : total);
     auto report = export_runs(store, runs, [&](std::string line) { return file.write(line += '\n'); },
                               {.state_limits = cli.config().state_limits(),
                                .runtime = cli.runtime,
@@ -50,10 +61,11 @@ Result<ExportReport> write_runs(const Cli& cli, Store& store, const std::vector<
 }
 
 /// Calls `write_runs`. If it is interrupted, the program ends here and removes what was written.
-Result<ExportReport> write_whole(const Cli& cli, Store& store, const std::vector<ExportedRun>& runs, OutputFile file) {
+Result<ExportReport> write_whole(const Cli& cli, Store& store, const std::vector<ExportedRun>& runs, OutputFile file,
+                                 const ExportArguments& arguments) {
     std::optional<Interruption> interruption;  // without a draft there is nothing to remove
     if (file.is_draft()) interruption.emplace();
-    auto report = write_runs(cli, store, runs, std::move(file));
+    auto report = write_runs(cli, store, runs, std::move(file), arguments);
     Interruption::end_program();
     return report;
 }
@@ -66,8 +78,8 @@ void print_report(const ExportReport& report, std::size_t runs, bool json) {
          : print_line(fmt::format("exported {} of {}", counted(report.snapshots, "snapshot"), counted(runs, "run")));
 }
 
-// What was named on the way, in one sentence.
-Status left_out(const Cli& cli, const ExportReport& report) {
+// Returns an error that sums up the places that were left out, if there were any. Each was named before.
+Status check_complete(const Cli& cli, const ExportReport& report) {
     if (report.damaged != 0) {
         return fail(ErrorCode::kCorrupt,
                     fmt::format("{} is damaged (places: {}): what is named above was left out, the rest is exported",
@@ -90,10 +102,10 @@ Status export_store(const Cli& cli, const ExportArguments& arguments) {
     if (!runs) return std::unexpected(runs.error());
     auto file = OutputFile::open(arguments.output, cli.config().file_mode);
     if (!file) return std::unexpected(file.error());
-    const auto report = write_whole(cli, **store, *runs, *std::move(file));
+    const auto report = write_whole(cli, **store, *runs, *std::move(file), arguments);
     if (!report) return std::unexpected(report.error());
     if (!arguments.to_standard_output()) print_report(*report, runs->size(), cli.json);
-    return left_out(cli, *report);
+    return check_complete(cli, *report);
 }
 
 }  // namespace

@@ -98,7 +98,7 @@ Result<PipelineResult> execute(const Cli& cli, const RunOptions& options, const 
                                       .resume_only = options.wish.resume && !options.wish.start_if_missing});
 }
 
-// Whatever happened to the store, the agents' work is not lost.
+// Writes an unsaved state to a file, so that the agents' work is not lost, whatever happened to the store.
 Result<std::string> rescue_unsaved(const PipelineResult& result, const std::string& run_id) {
     if (result.is_saved || !result.save_error) return "";
     auto name = rescue(result.state.text(), run_id);

@@ -20,7 +20,7 @@ constexpr std::size_t kNameBytesMax = 200;  // a file's name has at most 255, in
 constexpr int kFilesMax = 10'000;
 constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
 
-std::unexpected<Error> not_written(const std::string& name, int error_number) {
+std::unexpected<Error> unwritten_state_error(const std::string& name, int error_number) {
     const bool is_full = error_number == ENOSPC || error_number == EDQUOT || error_number == EFBIG;
     const bool is_refused = error_number == EACCES || error_number == EROFS || error_number == EPERM;
     return fail(is_full      ? ErrorCode::kStorageFull
@@ -36,7 +36,7 @@ Status fill(int file, const std::string& name, std::string_view text) {
     close(file);
     if (error_number == 0) return {};
     unlink(name.c_str());
-    return not_written(name, error_number);
+    return unwritten_state_error(name, error_number);
 }
 
 }  // namespace
@@ -57,11 +57,11 @@ Result<std::string> rescue(std::string_view text, std::string_view run_id) {
         const std::string name = number == 1 ? base + ".json" : fmt::format("{}~{}.json", base, number);
         const int file = create_file(name.c_str(), O_WRONLY, kFileModeDefault);
         if (file < 0 && errno == EEXIST) continue;
-        if (file < 0) return not_written(name, errno);
+        if (file < 0) return unwritten_state_error(name, errno);
         if (Status filled = fill(file, name, text); !filled) return std::unexpected(filled.error());
         return name;
     }
-    return not_written(base + ".json", EEXIST);
+    return unwritten_state_error(base + ".json", EEXIST);
 }
 
 }  // namespace cairn::cli

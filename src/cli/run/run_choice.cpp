@@ -53,7 +53,7 @@ Result<std::optional<ChosenRun>> newest_unfinished(Store& store, const std::stri
     return other;
 }
 
-std::unexpected<Error> nothing_to_resume(const std::string& pipeline, const RunWish& wish) {
+std::unexpected<Error> nothing_to_resume_error(const std::string& pipeline, const RunWish& wish) {
     const std::string missing = wish.run_id.empty()
                                     ? fmt::format("no run of pipeline \"{}\" is unfinished here", pipeline)
                                     : fmt::format("there is no run \"{}\" here", wish.run_id);
@@ -66,14 +66,14 @@ bool is_owned(const RunInfo& run, const RunWish& wish) {
 }
 
 // Nobody but its owner learns anything about a run, or can resume it.
-std::unexpected<Error> not_theirs(const RunInfo& run, const RunWish& wish) {
-    if (wish.resume && !wish.start_if_missing) return nothing_to_resume({}, wish);
+std::unexpected<Error> foreign_run_error(const RunInfo& run, const RunWish& wish) {
+    if (wish.resume && !wish.start_if_missing) return nothing_to_resume_error({}, wish);
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("run \"{}\" belongs to another thread or user: name another run", run.run_id));
 }
 
 Result<ChosenRun> existing(const RunInfo& run, const RunWish& wish, const Runtime& runtime) {
-    if (!is_owned(run, wish)) return not_theirs(run, wish);
+    if (!is_owned(run, wish)) return foreign_run_error(run, wish);
     auto status = status_now(run, runtime);
     if (status && status->status == PipelineStatus::kPaused && !wish.resume) {
         return fail(
@@ -117,7 +117,7 @@ Result<ChosenRun> choose_run(Store* store, const std::string& pipeline, const Ru
         const std::optional<RunInfo>& there = *found;
         if (there) return existing(*there, wish, runtime);
     }
-    if (wish.resume && !wish.start_if_missing) return nothing_to_resume(pipeline, wish);
+    if (wish.resume && !wish.start_if_missing) return nothing_to_resume_error(pipeline, wish);
     const Runtime real = runtime.with_defaults();
     return ChosenRun{.run_id = wish.run_id.empty() ? make_snapshot_id(*real.clock, *real.random) : wish.run_id,
                      .thread_id = wish.thread_id.value_or(kDefaultThread),

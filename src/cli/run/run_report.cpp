@@ -1,6 +1,8 @@
 #include "cli/run/run_report.h"
 
 #include "cli/terminal/output.h"
+#include "wire/record_json.h"
+#include "wire/report_json.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -14,40 +16,19 @@ std::string store_words(const Cli& cli) {
     return cli.store_option.empty() ? "" : " --store " + shell_word(cli.store_label());
 }
 
-Json error_json(const std::optional<Error>& error) {
-    if (!error) return {};
-    return {{"code", error_info(error->code).name}, {"message", error->message}};
-}
-
+// The error names the step's place in the file.
 void print_json(const RunOutcome& outcome) {
-    const PipelineResult& result = outcome.result;
-    Json steps = Json::array();
-    for (const StepResult& step : result.steps) {
-        steps.push_back({{"step", step.step},
-                         {"outcome", to_string(step.outcome)},
-                         {"attempt", step.attempt},
-                         {"is_saved", step.is_saved},
-                         {"duration_us", step.duration.count()},
-                         {"error", error_json(step.error)}});
-    }
-    const Json unsaved = outcome.unsaved_file.empty() ? Json() : Json(outcome.unsaved_file);
-    const Json waiting_for = result.waiting_for.empty() ? Json() : Json(result.waiting_for);
-    print_line(to_line({{"run_id", outcome.run.run_id},
-                        {"thread_id", outcome.run.thread_id},
-                        {"user_id", outcome.run.user_id},
-                        {"pipeline", outcome.file.pipeline.name},
-                        {"status", to_string(result.status)},
-                        {"waiting_for", waiting_for},
-                        {"is_resumed", result.is_resumed},
-                        {"is_saved", result.is_saved},
-                        {"snapshot_id", result.snapshot_id},
-                        {"saves", result.saves},
-                        {"skips", result.skips},
-                        {"bytes_stored", outcome.totals.bytes_stored},
-                        {"duration_us", outcome.duration.count()},
-                        {"unsaved_file", unsaved},
-                        {"error", error_json(error_of(outcome))},
-                        {"steps", std::move(steps)}}));
+    const std::optional<Error> error = error_of(outcome);
+    Json object{{"run_id", outcome.run.run_id},
+                {"thread_id", outcome.run.thread_id},
+                {"user_id", outcome.run.user_id},
+                {"pipeline", outcome.file.pipeline.name}};
+    object.update(result_object(outcome.result));
+    object["error"] = error ? error_object(*error) : Json();
+    object["bytes_stored"] = outcome.totals.bytes_stored;
+    object["duration_us"] = outcome.duration.count();
+    object["unsaved_file"] = outcome.unsaved_file.empty() ? Json() : Json(outcome.unsaved_file);
+    print_line(to_line(object));
 }
 
 void add_row(Table& table, const StepResult& step) {

@@ -9,14 +9,14 @@
 namespace cairn {
 namespace {
 
-// Compressed like the chain's front was.
+// Estimates the size of a self-contained frame: it assumes the compression ratio of the chain's front.
 std::uint64_t expected_full_bytes(const ChainCost& chain, std::uint64_t text_bytes) {
     if (chain.full_text_bytes == 0) return text_bytes;
     const double ratio = static_cast<double>(chain.full_frame_bytes) / static_cast<double>(chain.full_text_bytes);
     return static_cast<std::uint64_t>(ratio * static_cast<double>(text_bytes));
 }
 
-// How large a delta may be before the chain outweighs a self-contained frame; 0: there may be none.
+// The largest delta that may be added before the chain outweighs a self-contained frame; 0: none may be added.
 std::uint64_t delta_bytes_max(const ChainCost& base, std::uint64_t full_bytes, const ChainLimits& limits) {
     if (base.frames + 1 > std::min(limits.frames_max, kChainFramesUpper)) return 0;
     const std::uint64_t chain_bytes_max = std::max(full_bytes * limits.bytes_percent_max / 100, limits.bytes_always);
@@ -81,8 +81,8 @@ Result<EncodedState> encode_against(const DeltaBase& base, const State& state, c
         encode_delta_frame(base.state.stored_text(), state.stored_text(), options_for(state, options), bytes_max);
     if (!delta) return std::unexpected(std::move(delta.error()));
     if (!*delta) return encode_full(state, checksum, options);
-    // `full_bytes` was a guess: where the delta comes near it, the self-contained frame is worth making, and preferred
-    // unless the delta saves a tenth.
+    // `full_bytes` is an estimate. If the delta comes near it, the self-contained frame is made too, and is used unless
+    // the delta is more than a tenth smaller.
     if ((*delta)->size() > full_bytes / 2) {
         Result<EncodedState> full = encode_full(state, checksum, options);
         if (!full || full->frame.size() * 9 / 10 <= (*delta)->size()) return full;

@@ -11,7 +11,7 @@
 namespace cairn {
 namespace {
 
-// What its record says of damage is in the store's own report.
+// Skips snapshots whose record is damaged: the store's own report has them already.
 Status add_problems(Store& store, const std::string& run_id, const RunExamination& examination, Deadline deadline,
                     CheckReport& report) {
     HistoryQuery query{.run_id = run_id};
@@ -53,7 +53,7 @@ Result<CheckReport> check_deep(Store& store, Deadline deadline, const StateLimit
     do {
         const Result<Page<RunInfo>> page = store.runs(query, reading_deadline(deadline));
         if (!page && !is_damage(page.error())) return std::unexpected(page.error());
-        if (!page) {  // the engine's own pages are: nobody knows which runs come behind
+        if (!page) {  // the engine's own pages are damaged: the runs behind them are unknown
             report->findings.push_back({.run_id = "", .snapshot_id = "", .problem = page.error().message});
             return report;
         }

@@ -27,9 +27,9 @@ std::string describe(const std::vector<RecoveryResult::Damaged>& damaged) {
     return text;
 }
 
-/// Loads one snapshot of a run after the other, until one is intact. What makes one unreadable may make all that need
-/// the same frames so: when a few have failed, those are examined together, so that a long chain is not decoded once
-/// for each.
+/// Loads one snapshot of a run after the other, until one is intact. A damaged frame makes every snapshot unreadable
+/// that needs it. So when a few have failed, all that share their first frame are examined together: a long chain is
+/// then not decoded once for each of them.
 class CandidateReader {
 public:
     CandidateReader(Store& store, const std::string& run_id, const StateLimits& limits,
@@ -53,7 +53,7 @@ public:
 private:
     static constexpr int kFailuresMax = 3;
 
-    // Read twice, as all that is called damage.
+    // A record counts as damaged only if a second reading shows the damage too.
     Status check_record(const SnapshotInfo& info) {
         if (info.damage.empty()) return {};
         const Result<std::optional<SnapshotInfo>> again =
@@ -61,10 +61,10 @@ private:
         if (!again) return std::unexpected(again.error());
         const bool is_damaged = *again && !(*again)->damage.empty();
         if (!is_damaged) return {};
-        return std::unexpected(cannot_be_loaded(info, {.code = ErrorCode::kCorrupt, .message = info.damage}));
+        return std::unexpected(unloadable_snapshot_error(info, {.code = ErrorCode::kCorrupt, .message = info.damage}));
     }
 
-    // Where the records cannot be read, each candidate is tried by itself.
+    // If damage keeps the records from being read, each candidate is tried by itself.
     Status examine(const SnapshotInfo& info) {
         failures_ = 0;
         Status status;
@@ -126,7 +126,7 @@ Result<RecoveryResult> Recovery::recover(const StateRecoveryRequest& request, De
     return std::move(attempt.result);
 }
 
-// False: the head moved meanwhile, nothing was applied.
+// Returns false if the head moved meanwhile: nothing was applied.
 Result<bool> Recovery::try_once(Attempt& attempt) {
     const StateRecoveryRequest& request = attempt.request;
     const Result<std::optional<Head>> head = store_->head(request.run_id, until());
@@ -145,14 +145,14 @@ Result<bool> Recovery::try_once(Attempt& attempt) {
     }
     attempt.result.source_snapshot_id = attempt.source.snapshot_id;
 
-    // The newest that there was when it was looked for, perhaps newer than the head that was asked for before.
+    // The source was the newest snapshot when it was searched for. It may be newer than the head that was read before.
     const bool is_head_intact = request.recovery_type == RecoveryType::kResume && attempt.result.damaged.empty() &&
                                 attempt.source.version >= (*head)->version;
     if (!is_head_intact && attempt.source.version > (*head)->version) return false;
     if (!is_head_intact) return make_head(attempt, **head);
     attempt.result.snapshot_id = attempt.source.snapshot_id;
     attempt.result.version = attempt.source.version;
-    // The state was found all the same: a store that cannot be written must not withhold it.
+    // A log line that cannot be written is no error here: the state was found, and the caller gets it.
     append_to_log(make_record(attempt));
     return true;
 }
@@ -174,7 +174,7 @@ Status Recovery::find_source(Attempt& attempt, const Head& head) {
     return fail(ErrorCode::kInvalidArgument, "recovery_type is none of restart, resume, rollback");
 }
 
-// What is not there any more was pruned meanwhile, but a head never is.
+// A snapshot that is gone was pruned meanwhile, so it is skipped. A head is never pruned: a missing one is damage.
 Status Recovery::find_newest_intact(Attempt& attempt, const Head& head) {
     HistoryQuery query{.run_id = attempt.request.run_id};
     CandidateReader candidates(*store_, attempt.request.run_id, options_.state_limits, options_.timeout);
@@ -202,7 +202,7 @@ Status Recovery::find_newest_intact(Attempt& attempt, const Head& head) {
                                                  attempt.result.damaged.size(), attempt.request.run_id));
 }
 
-// Where the history shows nothing: the run was deleted meanwhile, or the store says what is wrong.
+// For a history without snapshots: either the run was deleted meanwhile, or the store's error says what is wrong.
 Status Recovery::find_head(Attempt& attempt) {
     return find(attempt, {.run_id = attempt.request.run_id});
 }
@@ -229,7 +229,7 @@ Status Recovery::find_first(Attempt& attempt) {
     return find_target(attempt, first->front().snapshot_id);
 }
 
-// A new critical head with the source's state, and the line in the log, together.
+// Commits a new critical head with the source's state, and the line in the recovery log, together.
 Result<bool> Recovery::make_head(Attempt& attempt, const Head& head) {
     if (Status status = check_can_grow(attempt.request.run_id, head.version); !status) {
         return std::unexpected(std::move(status.error()));
@@ -274,7 +274,7 @@ RecoveryRecord Recovery::make_record(const Attempt& attempt) const {
             .duration = attempt.elapsed()};
 }
 
-// Tells the operator, and puts a failure into the recovery log as well as that is possible.
+// Logs the result for the operator, and tries to add a failure to the recovery log.
 void Recovery::report(const Attempt& attempt, const Status& status) {
     const StateRecoveryRequest& request = attempt.request;
     const std::string_view result = status ? "recovered" : error_info(status.error().code).name;
@@ -288,7 +288,7 @@ void Recovery::report(const Attempt& attempt, const Status& status) {
                                      {"result", std::string(result)},
                                      {"damaged", std::to_string(attempt.result.damaged.size())},
                                      {"duration_us", std::to_string(attempt.result.duration.count())}}});
-    // Whatever else failed says nothing of the run.
+    // Any other failure says nothing about the run.
     if (status || !attempt.is_run_found || status.error().code != ErrorCode::kCorrupt) return;
     RecoveryRecord record = make_record(attempt);
     record.result_snapshot_id.clear();

@@ -1,6 +1,6 @@
 #pragma once
 
-// Resume, rollback and restart: find a snapshot that is intact, make its state the head, log it.
+// Resume, rollback and restart: they find an intact snapshot, make its state the head, and log that.
 
 #include "persistence/save/snapshot_writer.h"
 #include "persistence/timeouts.h"
@@ -9,15 +9,15 @@
 
 namespace cairn {
 
-/// The same for both services. The order among the run's saves is the caller's business (`RunLanes`).
+/// Both services use it. The caller keeps the order among the run's saves (`RunLanes`).
 class Recovery {
 public:
     Recovery(std::shared_ptr<Store> store, std::shared_ptr<SnapshotWriter> writer, PersistenceOptions options)
         : store_(std::move(store)), writer_(std::move(writer)), options_(std::move(options)) {}
 
-    /// Does what `StatePersistence::recover_agent_state` promises. `options.runtime` must have its defaults. Each call
-    /// of the store may wait for `options.timeout`, since a damaged run takes as long as it is large; after `deadline`
-    /// no recovery that another writer has overtaken is tried again.
+    /// Does what `StatePersistence::recover_agent_state` promises. `options.runtime` must have its defaults. Each store
+    /// call may wait for `options.timeout`, since the time for a damaged run grows with its size. After `deadline`, a
+    /// recovery that another writer has overtaken is not tried again.
     Result<RecoveryResult> recover(const StateRecoveryRequest& request, Deadline deadline);
 
 private:

@@ -17,19 +17,20 @@ namespace {
 
 constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
 
-// What is read at a time.
+// The most that is read at a time.
 constexpr std::size_t kFramesMax = 64;
 constexpr std::uint64_t kFrameBytesMax = 8U << 20;
 
 }  // namespace
 
-/// What a frame holds. There may be a text that is not what the snapshot's record says, and others that need it.
+/// The result of decoding a frame. A text that does not match the snapshot's record is kept as well: other snapshots
+/// may need it.
 struct RunExamination::Decoded {
     std::optional<std::string> text;
     Status is_sound;
 };
 
-/// The texts that others still need.
+/// The texts that other snapshots still need.
 class RunExamination::Texts {
 public:
     const std::string* find(std::size_t place) const {
@@ -95,8 +96,8 @@ std::size_t RunExamination::front_of(std::size_t place) const {
     return place;
 }
 
-// Each after what it needs. A text waits for the last of those that need it; as that is the one with most dependants,
-// the others have less than half of them each, and so on.
+// Puts each snapshot after its base. A text is held until the last of those that need it is decoded. That is the one
+// with the most dependants, so each of the others has less than half of them: the number of held texts is logarithmic.
 std::vector<std::size_t> RunExamination::order_from(std::size_t front) const {
     std::vector<std::size_t> order;
     std::vector<std::size_t> open{front};
@@ -175,7 +176,8 @@ Status RunExamination::examine_some(std::span<const std::size_t> places, Texts& 
     return {};
 }
 
-// A record that is another one by now was made independent of what was pruned, or is gone.
+// A record may have changed since it was read: a prune made the snapshot independent of a deleted one, or deleted it.
+// Then the snapshot is loaded by itself.
 Status RunExamination::examine_one(std::size_t place, const BaseFrame* frame, Texts& texts) {
     const Record& record = records_[place];
     const std::string* base = texts.find(record.base);
@@ -187,7 +189,7 @@ Status RunExamination::examine_one(std::size_t place, const BaseFrame* frame, Te
     return {};
 }
 
-// What seems to be damaged is read a second time, afresh.
+// Reads a snapshot that seems damaged a second time, afresh.
 Status RunExamination::read_again(std::size_t place, Texts& texts) {
     const Record& record = records_[place];
     const Result<std::vector<BaseFrame>> frames =
@@ -201,7 +203,7 @@ Status RunExamination::read_again(std::size_t place, Texts& texts) {
     Decoded decoded = decode(record, frames->front().frame, texts.find(record.base));
     if (!decoded.is_sound) {
         if (!is_unreadable(decoded.is_sound.error())) return decoded.is_sound;
-        problems_[place] = {.error = cannot_be_loaded(**info, std::move(decoded.is_sound.error())),
+        problems_[place] = {.error = unloadable_snapshot_error(**info, std::move(decoded.is_sound.error())),
                             .is_without_text = !decoded.text};
     }
     if (decoded.text) keep(place, *std::move(decoded.text), texts);
@@ -248,12 +250,12 @@ RunExamination::Decoded RunExamination::decode(const Record& record, const std::
     return decoded;
 }
 
-// Without reading it.
+// Finds out without reading the snapshot.
 bool RunExamination::is_known_to_fail(std::size_t place) {
     const Record& record = records_[place];
     if (record.frames > kChainFramesUpper) {
         const SnapshotInfo info{.run_id = run_id_, .version = record.version};
-        problems_[place] = {.error = chain_is_too_long(info).error(), .is_without_text = true};
+        problems_[place] = {.error = overlong_chain_error(info).error(), .is_without_text = true};
         return true;
     }
     const auto base = record.base == place ? problems_.end() : problems_.find(record.base);
@@ -277,9 +279,9 @@ std::optional<Error> RunExamination::problem(const SnapshotInfo& info) const {
     const Problem& problem = found->second;
     if (problem.because == 0) return problem.error;
     const bool is_limit = problem.error.code == ErrorCode::kLimitExceeded;
-    return cannot_be_loaded(info, {.code = problem.error.code,
-                                   .message = fmt::format("version {}, which it needs, is {}", problem.because,
-                                                          is_limit ? "larger than the limit" : "damaged")});
+    return unloadable_snapshot_error(info, {.code = problem.error.code,
+                                            .message = fmt::format("version {}, which it needs, is {}", problem.because,
+                                                                   is_limit ? "larger than the limit" : "damaged")});
 }
 
 }  // namespace cairn

@@ -1,7 +1,7 @@
 #pragma once
 
-// Which of a run's snapshots can be loaded, at the cost of decoding each of them once. A load decodes all that a
-// snapshot needs, so to load every one by itself costs each of them the length of its chain.
+// Finds out which of a run's snapshots can be loaded, and decodes each of them once. Loading every snapshot by itself
+// would cost the length of its chain each time, since a load decodes all the frames that a snapshot needs.
 
 #include <cairn/checksum.h>
 #include <cairn/error.h>
@@ -20,23 +20,25 @@
 
 namespace cairn {
 
-/// Memory: about 100 bytes a snapshot; of their texts at most as many as the logarithm of their number: of those that
-/// need the same one, the one that most others need comes last, so that few are kept for later.
+/// Memory: about 100 bytes a snapshot, and at most as many texts as the logarithm of the number of snapshots. Of the
+/// snapshots with the same base, the one with the most dependants comes last, so that few texts are kept for later.
 class RunExamination {
 public:
-    /// `deadline`: of the whole; no reading waits longer than usual for others.
+    /// `deadline`: of the whole examination. A single read does not wait longer than usual (`reading_deadline`).
     RunExamination(Store& store, std::string run_id, const StateLimits& limits, Deadline deadline)
         : store_(store), run_id_(std::move(run_id)), limits_(limits), deadline_(deadline) {}
 
-    /// Reads what is known of the run's snapshots without their frames. Comes first. Errors: the store's.
+    /// Reads the records of the run's snapshots, without their frames. Call it first. Errors: the store's.
     [[nodiscard]] Status read_records();
 
-    /// Decodes every snapshot. Damage and limits are no errors but problems. Errors: the store's.
+    /// Decodes every snapshot. Damage and exceeded limits are not errors: `problem` returns them. Errors: the store's.
     [[nodiscard]] Status examine_all();
-    /// As `examine_all`, of those that need the same self-contained frame as `version`; twice is once.
+    /// Like `examine_all`, but only for the snapshots that need the same self-contained frame as `version`. A second
+    /// call for them does nothing.
     [[nodiscard]] Status examine(std::int64_t version);
 
-    /// Why a snapshot that was examined cannot be loaded (kCorrupt, kIncompatible, kLimitExceeded), as a load tells it.
+    /// The error that a load of an examined snapshot ends with (kCorrupt, kIncompatible, kLimitExceeded); nothing if it
+    /// can be loaded.
     std::optional<Error> problem(const SnapshotInfo& info) const;
     bool has_problems() const { return !problems_.empty(); }
 
@@ -44,21 +46,21 @@ private:
     struct Record {
         std::int64_t version = 0;
         std::int64_t base_version = 0;
-        std::size_t base = 0;  // its place; the record's own: it has none
+        std::size_t base = 0;  // the base's place; the record's own place if it has no base
         std::size_t first_dependant = 0;
         std::size_t next_sibling = 0;
         std::uint64_t frame_bytes = 0;
         Checksum checksum;
         std::uint64_t state_bytes = 0;
         const std::string* state_type = nullptr;  // one of `state_types_`
-        std::uint32_t frames = 1;                 // that a load needs
-        std::uint32_t dependants = 0;             // that need it, directly or not
+        std::uint32_t frames = 1;                 // the number of frames that a load needs
+        std::uint32_t dependants = 0;             // the number of snapshots that need it, directly or not
         bool is_examined = false;
     };
     struct Problem {
         Error error;
-        std::int64_t because = 0;      // not its own, but of this version, which it needs
-        bool is_without_text = false;  // then nothing that needs it can be loaded either
+        std::int64_t because = 0;      // the version with the cause, which this one needs; 0: the cause is its own
+        bool is_without_text = false;  // no snapshot that needs this one can be loaded either
     };
     struct Decoded;
     class Texts;

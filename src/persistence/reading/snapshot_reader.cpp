@@ -13,8 +13,8 @@ namespace {
 constexpr std::string_view kAdviceForSnapshot =
     "Check the snapshot's id; the run's history (`cairn log --run RUN`) lists what there is.";
 
-std::unexpected<Error> damaged(const SnapshotInfo& info, Error error) {
-    return std::unexpected(cannot_be_loaded(info, std::move(error)));
+std::unexpected<Error> damaged_snapshot_error(const SnapshotInfo& info, Error error) {
+    return std::unexpected(unloadable_snapshot_error(info, std::move(error)));
 }
 
 bool is_opaque(std::string_view frame) {
@@ -22,11 +22,11 @@ bool is_opaque(std::string_view frame) {
     return header && header->content == FrameContent::kOpaque;
 }
 
-std::unexpected<Error> is_of_another_type() {
+std::unexpected<Error> foreign_type_error() {
     return fail(ErrorCode::kCorrupt, "its state is not of the type that its record says");
 }
 
-// Its own frame after those that it needs; the result is held against the record beside it.
+// Applies the frames that the snapshot needs, then its own, and compares the result with the record beside it.
 Result<std::string> decode_text(const Snapshot& snapshot, std::uint64_t bytes_max) {
     if (snapshot.bases.empty()) {
         const SnapshotInfo& info = snapshot.info;
@@ -99,16 +99,16 @@ bool is_described(std::string_view full_frame, const Checksum& checksum, std::ui
 
 Status check_decoded(std::string_view frame, std::string_view text, std::string_view state_type,
                      const StateLimits& limits) {
-    if (!is_opaque(frame)) return state_type.empty() ? check_stored_text(text) : is_of_another_type();
+    if (!is_opaque(frame)) return state_type.empty() ? check_stored_text(text) : foreign_type_error();
     if (Status sound = check_opaque_text(text); !sound) return sound;
     const OpaqueText parts = parts_of(text);
-    if (parts.type_tag != state_type) return is_of_another_type();
+    if (parts.type_tag != state_type) return foreign_type_error();
     if (parts.bytes.size() <= limits.bytes_max) return {};
     return fail(ErrorCode::kLimitExceeded,
                 fmt::format("the state has {} bytes, the limit is {}", parts.bytes.size(), limits.bytes_max));
 }
 
-Error cannot_be_loaded(const SnapshotInfo& info, Error error) {
+Error unloadable_snapshot_error(const SnapshotInfo& info, Error error) {
     const std::string_view remedy = error.code == ErrorCode::kLimitExceeded ? " (CAIRN_STATE_BYTES_MAX)" : "";
     error.message =
         fmt::format("snapshot {} (version {}): {}{}", info.snapshot_id, info.version, error.message, remedy);
@@ -117,12 +117,12 @@ Error cannot_be_loaded(const SnapshotInfo& info, Error error) {
 
 Result<State> decode_snapshot(const Snapshot& snapshot, const StateLimits& limits) {
     if (const std::string& damage = snapshot.info.damage; !damage.empty()) {
-        return damaged(snapshot.info, {.code = ErrorCode::kCorrupt, .message = damage});
+        return damaged_snapshot_error(snapshot.info, {.code = ErrorCode::kCorrupt, .message = damage});
     }
     Result<std::string> text = decode_text(snapshot, limits.bytes_max);
-    if (!text) return damaged(snapshot.info, std::move(text.error()));
+    if (!text) return damaged_snapshot_error(snapshot.info, std::move(text.error()));
     if (Status sound = check_decoded(snapshot.frame, *text, snapshot.info.state_type, limits); !sound) {
-        return damaged(snapshot.info, std::move(sound.error()));
+        return damaged_snapshot_error(snapshot.info, std::move(sound.error()));
     }
     return is_opaque(snapshot.frame) ? State::from_opaque_text(std::move(*text))
                                      : State::from_normal_text(std::move(*text));

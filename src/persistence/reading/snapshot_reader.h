@@ -1,6 +1,6 @@
 #pragma once
 
-// From stored bytes to a state that is proven to be what was saved.
+// Turns stored bytes into a state that is proven to be the one that was saved.
 
 #include "persistence/reading/chain.h"
 #include "persistence/save/head_cache.h"
@@ -13,43 +13,43 @@
 
 namespace cairn {
 
-/// Whether an error says that what is stored is damaged, rather than that it could not be reached or is too large.
+/// Returns true if the error means that stored data is damaged, not that it is out of reach or too large.
 bool is_damage(const Error& error) noexcept;
-/// Whether it is about this one snapshot, which is damaged or too large, while others may be read.
+/// Returns true if the error is about this one snapshot, which is damaged or too large: others may be readable.
 bool is_unreadable(const Error& error) noexcept;
 
-/// Whether the snapshot belongs to the thread and the user that the request names, if it does.
+/// Returns true if the snapshot belongs to the thread and the user of the request. An owner that the request does not
+/// name is not checked.
 bool is_owned(const SnapshotInfo& info, const LoadRequest& request);
 
-/// Whether a self-contained frame is the one of a record with this checksum and size, as far as its header tells.
+/// Returns false if the header of a self-contained frame contradicts a record with this checksum and size.
 bool is_described(std::string_view full_frame, const Checksum& checksum, std::uint64_t state_bytes);
 
-/// Checks that the text of a sound frame is what the frame's kind says: JSON in normal text, or an opaque state of the
-/// type that the record says.
-/// A checksum finds accidents only: who can write the file can write one that fits.
-/// Errors: kCorrupt, kInternal, kLimitExceeded (an opaque state: its frame's own limit leaves room for the longest
-/// tag).
+/// Checks that the text of a sound frame fits the frame's kind: JSON in normal text, or an opaque state of the type
+/// that the record says. A checksum finds accidents only: anybody who can write the file can write one that fits.
+/// Errors: kCorrupt, kInternal, kLimitExceeded (of an opaque state, since the frame's own limit leaves room for the
+/// longest tag).
 [[nodiscard]] Status check_decoded(std::string_view frame, std::string_view text, std::string_view state_type,
                                    const StateLimits& limits);
 
-/// `error` as that of a load of the snapshot: named, and with the setting that a limit has.
-Error cannot_be_loaded(const SnapshotInfo& info, Error error);
+/// Returns `error` with the snapshot's id and version, and with the name of the setting if a limit was exceeded.
+Error unloadable_snapshot_error(const SnapshotInfo& info, Error error);
 
-/// " under this owner", if there is one.
+/// Returns " under this owner" if an owner is given.
 std::string_view under_owner(const std::optional<std::string>& thread_id, const std::optional<std::string>& user_id);
 
-/// Decodes a snapshot's frame and holds it against the record beside it.
+/// Decodes a snapshot's frame and compares the result with the record beside it.
 /// Errors: kCorrupt, kIncompatible, kLimitExceeded (naming CAIRN_STATE_BYTES_MAX); the message names the snapshot.
 Result<State> decode_snapshot(const Snapshot& snapshot, const StateLimits& limits);
 
-/// A loaded state, and what loading it cost.
+/// A loaded state and the cost of loading it.
 struct ChainedState : LoadedState {
     ChainCost chain;
 };
 
 std::shared_ptr<const CachedHead> cached_head(ChainedState loaded);
 
-/// What seems to be damaged is read a second time, afresh.
+/// Loads a snapshot. One that seems damaged is read a second time, afresh.
 /// Errors: kNotFound, those of decode_snapshot, the store's.
 Result<ChainedState> load_snapshot(Store& store, const LoadRequest& request, const StateLimits& limits,
                                    Deadline deadline);

@@ -24,7 +24,7 @@ Result<std::optional<SnapshotInfo>> find_version(Store& store, const std::string
                                                  Deadline deadline, Store::Reading reading) {
     auto page = store.history({.run_id = run_id,
                                .order = HistoryQuery::Order::kOldestFirst,
-                               .after_version = version - 1,  // there is one before any, but none after the largest
+                               .after_version = version - 1,  // cannot overflow, unlike version + 1
                                .limit = 1},
                               reading_deadline(deadline), reading);
     if (!page) return std::unexpected(page.error());

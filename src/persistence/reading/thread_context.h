@@ -4,7 +4,7 @@
 
 namespace cairn {
 
-/// What `StatePersistence::get_thread_context` promises.
+/// Does what `StatePersistence::get_thread_context` promises.
 Result<ThreadContext> read_thread_context(Store& store, std::string_view thread_id,
                                           std::optional<std::string_view> user_id, Deadline deadline);
 

@@ -16,7 +16,7 @@
 namespace cairn {
 namespace {
 
-/// Whose runs; what is not given does not matter.
+/// Selects runs; an empty member selects any.
 struct Owners {
     const std::optional<std::string>& run_id;
     const std::optional<std::string>& thread_id;
@@ -39,7 +39,7 @@ Status visit_one(Store& store, const Owners& owners, RetentionWorker& worker, co
     return visit({.run_id = *owners.run_id, .thread_id = (*head)->thread_id, .user_id = (*head)->user_id});
 }
 
-// A page at a time; of the runs that are made meanwhile some are seen, and those that are deleted do not move the page.
+// Reads a page at a time. Runs that are created meanwhile may be missed; runs that are deleted do not move the page.
 Status visit_all(Store& store, const Owners& owners, RetentionWorker& worker, const Visit& visit) {
     RunQuery query{.thread_id = owners.thread_id, .user_id = owners.user_id, .order = RunQuery::Order::kById};
     do {
@@ -61,7 +61,7 @@ Status visit_runs(Store& store, const Owners& owners, RetentionWorker& worker, c
     return owners.run_id ? visit_one(store, owners, worker, visit) : visit_all(store, owners, worker, visit);
 }
 
-// A run whose record is damaged may not be found by what the record says.
+// The id in a damaged record may be wrong. Then no run is found by it.
 Status check_can_be_found(Store& store, const OwnedRun& run, Deadline deadline) {
     if (run.damage.empty()) return {};
     const Result<std::optional<Head>> head = store.head(run.run_id, deadline);
@@ -69,12 +69,13 @@ Status check_can_be_found(Store& store, const OwnedRun& run, Deadline deadline) 
     return fail(ErrorCode::kCorrupt, fmt::format("run \"{}\": {}", run.run_id, run.damage));
 }
 
-/// A run that cannot be read does not keep the others from being pruned, or a store with one would grow for ever.
+/// Collects runs that cannot be read, so that the others are pruned all the same. Otherwise a store with one damaged
+/// run would grow for ever.
 class DamagedRuns {
 public:
     explicit DamagedRuns(const Runtime& runtime) : runtime_(runtime) {}
 
-    /// Passes on what is not about the run alone; the rest is logged, and the first of it kept.
+    /// Returns an error that is not about this run alone. Logs any other error, and keeps the first one.
     Status note(const OwnedRun& run, Status status) {
         if (status || !is_unreadable(status.error())) return status;
         runtime_.log({.level = LogLevel::kError,

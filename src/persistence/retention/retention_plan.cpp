@@ -24,13 +24,13 @@ public:
 
 private:
     struct Facts {
-        Place ancestor;  // the nearest one of its chain that stays
-        Place new_base;  // of one that is to be rewritten
+        Place ancestor;  // the nearest snapshot of its chain that stays
+        Place new_base;  // if it is to be rewritten
         bool is_to_rewrite = false;
     };
 
-    // A base always stands before what needs it. One that is not there (damage, or a change while the run was read)
-    // leaves the snapshot as it is.
+    // A base always stands before the snapshots that need it. If it is missing (damage, or a change while the run was
+    // read), the snapshot is left as it is.
     Place find_base(std::size_t i) const {
         const auto base =
             std::ranges::lower_bound(entries_.first(i), entries_[i].base_version, {}, &RetentionEntry::version);
@@ -39,7 +39,7 @@ private:
         return place;
     }
 
-    // What the bases of entry `i`, about which all is known already, mean for it.
+    // Derives the facts of entry `i` from those of its bases, which are known already.
     void learn(std::size_t i) {
         const Place base = find_base(i);
         if (base) facts_[i].ancestor = entries_[*base].goes ? facts_[*base].ancestor : base;
@@ -54,7 +54,7 @@ private:
         if (is_self_contained) newest_self_contained_ = i;
     }
 
-    // A base that is going to be self-contained is made so first, so that no chain grows on the way.
+    // A base that is to become self-contained is rewritten first, so that no chain grows in between.
     void rewrite(std::size_t i) {
         if (!facts_[i].is_to_rewrite) return;
         facts_[i].is_to_rewrite = false;
@@ -65,8 +65,8 @@ private:
 
     const std::span<const RetentionEntry> entries_;
     std::vector<Facts> facts_;
-    std::vector<std::vector<std::size_t>> cut_off_;  // by what goes: those that need it and stay
-    Place newest_self_contained_;                    // of those that stay, before the entry that is looked at
+    std::vector<std::vector<std::size_t>> cut_off_;  // for each entry that goes: those that need it and stay
+    Place newest_self_contained_;                    // the newest that stays, before the current entry
     std::vector<RetentionStep> steps_;
 };
 

@@ -1,6 +1,6 @@
 #pragma once
 
-// How a run is freed of some of its snapshots while all others stay loadable: a pure function, no I/O.
+// Plans the deletion of some of a run's snapshots while all others stay loadable: a pure function, no I/O.
 
 #include "persistence/retention/retention_policy.h"
 
@@ -12,24 +12,26 @@
 
 namespace cairn {
 
-/// One step. Entries are named by their place in the list that was planned for.
+/// One step. An entry is named by its place in the list that the plan was made for.
 struct RetentionStep {
     enum class Kind : std::uint8_t { kRewrite, kDelete };
 
     Kind kind = Kind::kDelete;
     std::size_t entry = 0;
-    /// kRewrite: the entry whose state a delta may be made against; none, or no gain: it becomes self-contained.
+    /// kRewrite: the entry that a delta may be made against. Without one, or if a delta gains nothing, the snapshot
+    /// becomes self-contained.
     std::optional<std::size_t> base = {};
 
     friend bool operator==(const RetentionStep&, const RetentionStep&) = default;
 };
 
-/// The steps that delete what is marked in `entries`, the oldest of which stands first. After *every* step everything
-/// that is still there can be decoded, so transactions may cut the list anywhere.
-///  - The newest goes first, and what needs it and stays is rewritten just before. So nothing is rewritten that goes
-///    itself, and nothing twice, however the steps are cut into transactions.
-///  - A rewritten one depends on the nearest ancestor of its own chain that stays. Where none stays, on the newest
-///    earlier snapshot of the run that is self-contained: the first to be cut off becomes that, the others lean on it.
+/// Returns the steps that delete the marked ones of `entries`, which are ordered oldest first. After *every* step all
+/// remaining snapshots can be decoded, so transactions may cut the list anywhere.
+///  - The newest marked snapshot goes first. The snapshots that need it and stay are rewritten just before. So no
+///    snapshot is rewritten that goes itself, and none is rewritten twice, however the steps are cut into transactions.
+///  - A rewritten snapshot depends on the nearest ancestor of its own chain that stays. If none stays, it depends on
+///    the newest earlier snapshot of the run that is self-contained. The first snapshot to be cut off becomes
+///    self-contained, and the others depend on it.
 std::vector<RetentionStep> plan_retention(std::span<const RetentionEntry> entries);
 
 }  // namespace cairn

@@ -18,7 +18,7 @@ Status check_owners(const std::optional<std::string>& run_id, const std::optiona
     return {};
 }
 
-// What was created before this is too old. Saturates: an age of centuries lets nothing go.
+// Snapshots created before this time are too old. Saturates: with an age of centuries no snapshot is too old.
 std::optional<Timestamp> oldest_to_keep(const RetentionPolicy& policy, Timestamp now) {
     if (!policy.age_max) return std::nullopt;
     return now < Timestamp::min() + *policy.age_max ? Timestamp::min() : now - *policy.age_max;

@@ -1,6 +1,6 @@
 #pragma once
 
-// Which snapshots of a run a policy lets go: a pure function of what the run's history says.
+// Selects the snapshots of a run that a policy deletes: a pure function of the run's history.
 
 #include <cairn/retention.h>
 
@@ -8,7 +8,7 @@
 
 namespace cairn {
 
-/// What retention must know of a snapshot.
+/// The facts of a snapshot that retention needs.
 struct RetentionEntry {
     std::string snapshot_id = {};
     std::int64_t version = 0;
@@ -27,10 +27,11 @@ Status check_retention_policy(const RetentionPolicy& policy);
 Status check_deletion_target(const DeletionTarget& target);
 Status check_retention_options(const RetentionOptions& options);
 
-/// Marks what `policy` lets go at `now`. `entries` are the whole run's, the oldest first, so that the last is the head.
+/// Marks the snapshots that `policy` deletes at `now`. `entries` are those of the whole run, oldest first, so the last
+/// one is the head.
 void mark_by_policy(std::span<RetentionEntry> entries, const RetentionPolicy& policy, Timestamp now);
 
-/// Marks all but the head and what its frame needs: what can be deleted before the run as such is.
+/// Marks all snapshots but the head and those that its frame needs. They can be deleted before the run itself is.
 void mark_all_but_heads_chain(std::span<RetentionEntry> entries);
 
 }  // namespace cairn

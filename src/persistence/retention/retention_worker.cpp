@@ -17,7 +17,7 @@ using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::size_t kHistoryPage = 1000;
 constexpr int kUnknownOutcomesMax = 3;
-constexpr std::uint64_t kChangeBytesMax = 8U << 20;  // frames that are held at a time, but for the last one
+constexpr std::uint64_t kChangeBytesMax = 8U << 20;  // limit of the held frames; the last one may exceed it
 
 void add_counts(RetentionReport& total, const RetentionReport& more) {
     total.runs_deleted += more.runs_deleted;
@@ -27,11 +27,11 @@ void add_counts(RetentionReport& total, const RetentionReport& more) {
     total.frame_bytes_added += more.frame_bytes_added;
 }
 
-std::unexpected<Error> changed_meanwhile(const OwnedRun& run) {
+std::unexpected<Error> changed_run_error(const OwnedRun& run) {
     return fail(ErrorCode::kConflict, fmt::format("run \"{}\" was changed meanwhile", run.run_id));
 }
 
-std::unexpected<Error> cannot_rewrite(const OwnedRun& run, const RetentionEntry& entry, Error cause) {
+std::unexpected<Error> rewrite_error(const OwnedRun& run, const RetentionEntry& entry, Error cause) {
     return std::unexpected(
         Error{.code = cause.code,
               .message = fmt::format("snapshot {} (version {}) of run \"{}\" needs one that is to go and cannot be "
@@ -63,7 +63,7 @@ Status RetentionWorker::delete_run(const OwnedRun& run) {
             mark_all_but_heads_chain(*entries);
             if (Status worked = work_through(run, *entries); !worked || report_.was_cancelled) return worked;
         }
-        const RetentionEntry& head = entries->back();  // known to be there: what is without it is another run
+        const RetentionEntry& head = entries->back();  // a run that lacks it at the commit is another run
         Change rest{.batch = {.run_id = run.run_id,
                               .run_deletion = RunDeletion{.version = head.version, .snapshot_id = head.snapshot_id}},
                     .report = {.runs_deleted = 1}};
@@ -87,7 +87,7 @@ Status RetentionWorker::reclaim() {
     return {};
 }
 
-// Reads and plans anew as long as other writers get in between.
+// Reads and plans again after each conflict with another writer, until the deadline.
 Status RetentionWorker::until_no_conflict(const OwnedRun& run, const Attempt& attempt) {
     deadline_ = until();
     const RetentionReport before = report_;
@@ -120,7 +120,7 @@ Result<std::vector<RetentionEntry>> RetentionWorker::read_entries(const OwnedRun
     }
 }
 
-// A change that an error keeps from being committed is dropped: what it depends on may not hold.
+// After an error the change under way is dropped: the facts that it depends on may not hold.
 Status RetentionWorker::work_through(const OwnedRun& run, std::span<const RetentionEntry> entries) {
     Change change{.batch = {.run_id = run.run_id}};
     last_base_.reset();
@@ -157,11 +157,11 @@ Status RetentionWorker::add(Change& change, const OwnedRun& run, std::span<const
     return {};
 }
 
-// A base that cannot be read is no reason to give up: the snapshot becomes self-contained.
+// If the base cannot be read, the snapshot becomes self-contained.
 Result<EncodedState> RetentionWorker::encode(const OwnedRun& run, const RetentionEntry& entry,
                                              const RetentionEntry* base) {
     Result<State> state = load_state(run, entry);
-    if (!state && is_unreadable(state.error())) return cannot_rewrite(run, entry, std::move(state.error()));
+    if (!state && is_unreadable(state.error())) return rewrite_error(run, entry, std::move(state.error()));
     if (!state) return std::unexpected(std::move(state.error()));
     if (base == nullptr) return encode_full(*state, FrameOptions{});
     Result<ChainedState> loaded_base = load(run, *base);
@@ -175,7 +175,7 @@ Result<EncodedState> RetentionWorker::encode(const OwnedRun& run, const Retentio
     return encode_against(*last_base_, *state, FrameOptions{}, options_.chain_limits);
 }
 
-// Where snapshots that stay and snapshots that go alternate, the base of one is the next to be rewritten.
+// If every other snapshot goes, the base of one rewrite is the snapshot of the next rewrite. Its state is reused.
 Result<State> RetentionWorker::load_state(const OwnedRun& run, const RetentionEntry& entry) {
     if (last_base_ && last_base_->snapshot_id == entry.snapshot_id) {
         State state = std::move(last_base_->state);
@@ -193,7 +193,7 @@ Result<ChainedState> RetentionWorker::load(const OwnedRun& run, const RetentionE
         {.run_id = run.run_id, .snapshot_id = entry.snapshot_id, .thread_id = run.thread_id, .user_id = run.user_id},
         options_.state_limits, until());
     const bool is_gone = loaded ? loaded->info.version != entry.version : loaded.error().code == ErrorCode::kNotFound;
-    if (is_gone) return changed_meanwhile(run);
+    if (is_gone) return changed_run_error(run);
     return loaded;
 }
 
@@ -203,7 +203,7 @@ bool RetentionWorker::is_full(const Change& change) const {
 }
 
 Status RetentionWorker::commit(const Change& change) {
-    last_base_.reset();  // what others do before the next transaction is read anew
+    last_base_.reset();  // other writers may change the run before the next transaction
     if (is_cancelled()) return {};
     if (!options_.dry_run) {
         const bool has_pieces = change.batch.rewrites.size() + change.batch.deletions.size() > 1;
@@ -218,7 +218,7 @@ Status RetentionWorker::commit(const Change& change) {
     return {};
 }
 
-// On a volume that is full a small transaction fits where a large one does not. What needs another one goes before it.
+// On a full volume a small transaction may fit where a large one does not. A snapshot is deleted before its base.
 Status RetentionWorker::apply_in_pieces(const RunBatch& batch) {
     for (const FrameRewrite& rewrite : batch.rewrites) {
         if (Status status = apply({.run_id = batch.run_id, .rewrites = {rewrite}}); !status) return status;
@@ -232,7 +232,7 @@ Status RetentionWorker::apply_in_pieces(const RunBatch& batch) {
     return apply({.run_id = batch.run_id, .run_deletion = batch.run_deletion});
 }
 
-// To delete what is gone and to rewrite what is rewritten changes nothing: a commit in doubt is made again.
+// Deleting or rewriting a second time changes nothing, so a commit with an unknown outcome is made again.
 Status RetentionWorker::apply(const RunBatch& batch) {
     const Deadline deadline = until();
     Backoff backoff(options_.runtime, deadline);

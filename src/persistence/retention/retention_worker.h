@@ -1,6 +1,7 @@
 #pragma once
 
-// One prune or deletion under way: run by run, in short transactions after each of which everything is loadable.
+// One prune or deletion under way. It goes run by run, in short transactions. After each of them every remaining
+// snapshot is loadable.
 
 #include "persistence/reading/snapshot_reader.h"
 #include "persistence/retention/retention_plan.h"
@@ -16,47 +17,48 @@
 
 namespace cairn {
 
-/// A run and to whom it belongs: if it is made anew for others meanwhile, it is another run.
+/// A run and its owners. A run that is deleted and made anew for other owners meanwhile is another run.
 struct OwnedRun {
     std::string run_id;
     std::string thread_id;
     std::string user_id;
-    std::string damage = {};  ///< What is wrong with its record, its head's or its lease's.
+    std::string damage = {};  ///< The damaged part of its record, head or lease.
 };
 
 class RetentionWorker {
 public:
-    /// Marks what goes in the whole history of a run, the oldest first.
+    /// Marks the snapshots to delete. It gets the whole history of a run, oldest first.
     using Mark = std::function<void(std::span<RetentionEntry>)>;
 
-    /// `options` have passed `check_retention_options` and have every member of their runtime.
+    /// `options` must have passed `check_retention_options`, and every member of their runtime must be set.
     RetentionWorker(Store& store, const RetentionOptions& options) : store_(store), options_(options) {}
 
-    /// Deletes from `run` what `mark` marks. Errors: kCorrupt (naming a damaged snapshot that would have to be
-    /// rewritten; what stands before it in the plan may be deleted), the store's.
+    /// Deletes the snapshots of `run` that `mark` marks. Errors: kCorrupt (a snapshot that has to be rewritten is
+    /// damaged; the message names it; earlier steps of the plan may have been applied), the store's.
     Status prune_run(const OwnedRun& run, const Mark& mark);
 
-    /// Deletes all of `run`, the head and what it needs last. Needs no intact snapshot. Errors: the store's.
+    /// Deletes all of `run`; the head and the snapshots that it needs go last. Damaged snapshots do not stop it.
+    /// Errors: the store's.
     Status delete_run(const OwnedRun& run);
 
-    /// Gives the freed space back, unless this was a rehearsal or was cancelled.
+    /// Gives the freed space back, unless this was a dry run or was cancelled.
     Status reclaim();
 
-    /// Until when one call of the store may take.
+    /// The deadline of one store call that begins now.
     Deadline until() const { return std::chrono::steady_clock::now() + options_.timeout; }
 
-    /// For the progress that callers see; 0 if not known.
+    /// Sets the number of runs in the progress report; 0: unknown.
     void expect_runs(std::uint64_t runs) { runs_expected_ = runs; }
-    /// Asks the caller, and remembers a yes.
+    /// Asks the caller whether to stop, and remembers a yes.
     bool is_cancelled();
     const RetentionReport& report() const { return report_; }
 
 private:
-    /// A transaction, and what is counted once it is applied.
+    /// A transaction, and the counts to add once it is applied.
     struct Change {
         RunBatch batch;
         RetentionReport report = {};
-        std::uint64_t bytes = 0;  ///< Of the frames in it.
+        std::uint64_t bytes = 0;  ///< Size of the frames in it.
     };
     using Attempt = std::function<Status()>;
 
@@ -78,7 +80,7 @@ private:
     RetentionReport report_;
     std::uint64_t runs_expected_ = 0;
     Deadline deadline_;                   // moves on with each transaction
-    std::optional<DeltaBase> last_base_;  // of the run that is worked on
+    std::optional<DeltaBase> last_base_;  // of the current run
 };
 
 }  // namespace cairn

@@ -1,5 +1,7 @@
 #include "persistence/save/batcher.h"
 
+#include "persistence/save/save_errors.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,40 +14,38 @@
 namespace cairn {
 namespace {
 
-using Stage = PendingSave::Stage;
-
-/// How long the caller of a save that is being committed waits beyond its deadline for the answer, which the store
-/// gives at that deadline.
+/// The time that a caller waits beyond its deadline while its save is being committed. The store answers at the
+/// deadline, or a moment later.
 constexpr std::chrono::milliseconds kAnswerGrace{500};
 
-/// How long a thread waits for memory before it tries again.
+/// The time that a thread waits for memory before it tries again.
 constexpr std::chrono::milliseconds kMemoryPause{10};
 
-std::unexpected<Error> still_in_commit(const PendingSave& save) {
+std::unexpected<Error> still_in_commit_error(const PendingSave& save) {
     return fail(ErrorCode::kOutcomeUnknown, fmt::format("the save of snapshot {} was still being committed at the "
                                                         "deadline",
-                                                        save.becomes->info.snapshot_id));
+                                                        save.job.becomes->info.snapshot_id));
 }
 
-std::unexpected<Error> others_rely_on(const PendingSave& save) {
+std::unexpected<Error> still_shared_error(const PendingSave& save) {
     return fail(ErrorCode::kOutcomeUnknown,
                 fmt::format("the save of snapshot {} was still queued at the deadline and stays so, because an equal "
                             "save relies on it",
-                            save.becomes->info.snapshot_id));
+                            save.job.becomes->info.snapshot_id));
 }
 
-std::unexpected<Error> still_queued(std::size_t saves) {
+std::unexpected<Error> runs_still_queued_error(std::size_t saves) {
     return fail(ErrorCode::kUnavailable, fmt::format("{} {} queued at the deadline", saves,
                                                      saves == 1 ? "run still has saves" : "runs still have saves"));
 }
 
-bool has_something_to_tell(const Save& save) {
-    return !save->completions.empty() || (save->is_acknowledged && !*save->result);
-}
-
 }  // namespace
 
-/// Who waits for a place in the queue.
+bool Batcher::has_something_to_tell(const Save& save) {
+    return !save->completions_.empty() || (save->is_acknowledged_ && !*save->attempt.result);
+}
+
+/// A caller that waits for a place in the queue.
 struct Batcher::Newcomer {
     Newcomer(std::deque<Newcomer*>& its_queue, const PendingSave& its_save) : queue(its_queue), save(its_save) {
         queue.push_back(this);
@@ -59,8 +59,9 @@ struct Batcher::Newcomer {
     std::condition_variable may_try;
 };
 
-/// The completions of one batcher that a thread is telling. What it commits meanwhile, because one of them saves and
-/// waits for that, is told after them and not inside: or they would stand on top of each other without an end.
+/// The completions of one batcher that a thread is calling. One of them may save and wait, and so make this thread
+/// commit another batch. That batch's completions are called after these and not inside, so that the stack does not
+/// grow without an end.
 struct Batcher::Telling {
     const Batcher* const batcher;
     Telling* const outer;
@@ -76,20 +77,22 @@ Batcher::InLane::~InLane() {
     of_this_thread = nullptr;
     if (!has_left_untold_) return;
     Lock lock(batcher_.mutex_);
-    if (!batcher_.untold_.empty() && !batcher_.wake_committer()) batcher_.tell_untold(lock);
+    if (!batcher_.untold_.empty() && !batcher_.wake_committer())
+        batcher_.tell_batches(lock, std::exchange(batcher_.untold_, {}));
 }
 
 Result<bool> Batcher::submit(const Save& save, bool is_awaited, Deadline deadline) {
     Lock lock(mutex_);
     if (Status status = wait_for_room(lock, *save, deadline); !status) return std::unexpected(status.error());
-    if (save->follows && save->follows->has_left_queue) return false;
+    if (save->attempt.follows && save->attempt.follows->has_left_queue) return false;
     queue_.push(save);
     if (is_awaited) {
-        save->waiting = 1;
+        save->waiters_ = 1;
     } else {
-        // Without a thread and without memory until the deadline, it stays queued for the next caller to commit.
+        // If there is no thread and no memory until the deadline, the save stays queued, and the next caller commits
+        // it.
         const auto is_in_time = [&] { return std::chrono::steady_clock::now() < deadline; };
-        while (can_lead() && queue_.is_ready() && !wake_committer() && is_in_time()) lead_patiently(lock);
+        while (can_lead() && queue_.is_ready() && !wake_committer() && is_in_time()) lead_patiently(lock, deadline);
     }
     return true;
 }
@@ -97,7 +100,7 @@ Result<bool> Batcher::submit(const Save& save, bool is_awaited, Deadline deadlin
 bool Batcher::replace(const Save& older, const Save& newer) {
     const std::lock_guard lock(mutex_);
     if (is_closing_ || !queue_.replace(older, newer)) return false;
-    older->settled.notify_all();  // who waits for it waits for the other one now
+    older->settled_.notify_all();  // its waiters wait for the newer one now
     pass_on_the_lead();
     return true;
 }
@@ -112,57 +115,66 @@ Status Batcher::wait_for_room(Lock& lock, const PendingSave& save, Deadline dead
                             queue_.size(), queue_.bytes()));
 }
 
-// False: the deadline has passed.
+// Returns false when the deadline has passed.
 bool Batcher::wait_in_line(Lock& lock, const PendingSave& save, Deadline deadline) {
     Newcomer self(newcomers_, save);
-    bool in_time = true;
-    while (!is_closing_ && in_time && first_with_room() != &self) {
-        if (make_way()) {
-            lead(lock);
+    while (!is_closing_ && first_with_room() != &self) {
+        if (std::chrono::steady_clock::now() >= deadline) return false;
+        if (make_way() && is_next_in_time(deadline)) {
+            lead(lock, deadline);
         } else {
-            in_time = self.may_try.wait_until(lock, deadline) == std::cv_status::no_timeout;
+            self.may_try.wait_until(lock, deadline);
         }
     }
-    return in_time;
+    return true;
 }
 
-// First come first served, but a run that has its share of the queue keeps nobody else waiting.
+// First come, first served, but a run that has its share of the queue keeps no other run waiting.
 Batcher::Newcomer* Batcher::first_with_room() const {
     const auto found =
         std::ranges::find_if(newcomers_, [this](const Newcomer* one) { return queue_.has_room(one->save); });
     return found == newcomers_.end() ? nullptr : *found;
 }
 
-// In a full queue nothing is held back. Whether there is something to commit, and the store can take it.
+// Releases all saves, since a full queue holds none back. Returns whether there is a commit to make now.
 bool Batcher::make_way() {
     queue_.release_all();
     return can_lead() && queue_.is_ready();
 }
 
-// Who waits for a save that is under way, or for one behind it, is not kept by the saves of others.
-bool Batcher::should_lead_for(const PendingSave& save) const {
-    return can_lead() && queue_.is_ready() && (leading_ == 0 || !queue_.is_in_commit(save));
+// A caller whose save is in flight, or behind one that is, does not commit the saves of others.
+bool Batcher::should_lead_for(const PendingSave& save, Deadline deadline) {
+    return can_lead() && queue_.is_ready() && (leading_ == 0 || !queue_.is_in_commit(save)) &&
+           is_next_in_time(deadline);
+}
+
+// A save that is tried alone is tried until its own deadline. A caller with an earlier deadline leaves it to a
+// background thread, unless none is free: the one that there is may be calling a completion that waits for this caller.
+bool Batcher::is_next_in_time(Deadline deadline) {
+    const PendingSave& next = queue_.next();
+    if (!next.attempt.is_tried_alone() || next.attempt.deadline <= deadline) return true;
+    return !wake_committer() || idle_committers_ == 0;
 }
 
 bool Batcher::share(const Save& save, bool is_acknowledged, Deadline deadline) {
     Lock lock(mutex_);
-    if (save->stage == Stage::kCommitting) {
-        // It may be in the store already, and another writer may have saved since: the head is compared once more.
+    if (save->stage_ == Stage::kCommitting || (save->stage_ == Stage::kQueued && save->attempt.was_tried)) {
+        // It may be in the store already, and another writer may have saved since: the caller compares the head anew.
         Save ending = save;
-        wait_until_settled(lock, ending, deadline);
+        if (!wait_until_settled(lock, ending, deadline)) pass_on_the_lead();
         return false;
     }
-    if (save->stage == Stage::kSettled || save->replaced_by != nullptr) return false;
-    save->is_shared = true;
-    ++save->relying;
-    save->is_acknowledged = save->is_acknowledged || is_acknowledged;
-    save->deadline = std::max(save->deadline, deadline);
+    if (save->stage_ == Stage::kSettled || save->replaced_by_ != nullptr) return false;
+    save->is_shared_ = true;
+    ++save->callers_;
+    save->is_acknowledged_ = save->is_acknowledged_ || is_acknowledged;
+    save->attempt.deadline = std::max(save->attempt.deadline, deadline);
     return true;
 }
 
 Result<Receipt> Batcher::wait(Save save, Deadline deadline) {
     Lock lock(mutex_);
-    --save->waiting;  // `submit` has counted it; from here on it is counted while it sleeps
+    --save->waiters_;  // `submit` has counted this waiter; from here on it counts while it sleeps
     return wait_as_one_of_many(lock, std::move(save), deadline);
 }
 
@@ -171,43 +183,59 @@ Result<Receipt> Batcher::wait_for_other(Save save, Deadline deadline) {
     return wait_as_one_of_many(lock, std::move(save), deadline);
 }
 
-// Who leaves before the save has ended is told "nothing was applied" only if nothing will be.
+// A caller that leaves before the save has ended gets "nothing was applied" only if nothing will be.
 Result<Receipt> Batcher::wait_as_one_of_many(Lock& lock, Save save, Deadline deadline) {
-    if (wait_until_settled(lock, save, deadline)) return *save->result;
-    if (save->stage == Stage::kQueued) return give_up(*save);
-    if (wait_until_settled(lock, save, deadline + kAnswerGrace)) return *save->result;
-    return still_in_commit(*save);
+    if (wait_until_settled(lock, save, deadline)) return *save->attempt.result;
+    wait_until_committed(lock, save, deadline + kAnswerGrace);
+    if (save->stage_ == Stage::kSettled) return *save->attempt.result;
+    if (save->stage_ == Stage::kQueued) return give_up(*save);
+    return still_in_commit_error(*save);
 }
 
-// Of a save that is queued.
-Result<Receipt> Batcher::give_up(PendingSave& save) {
-    if (--save.relying > 0) {
-        pass_on_the_lead();
-        return others_rely_on(save);
+// Afterwards, the save may be back in the queue.
+void Batcher::wait_until_committed(Lock& lock, const Save& save, Deadline deadline) {
+    while (save->stage_ == Stage::kCommitting && wait_for_news(lock, save, deadline)) {
     }
+}
+
+// Returns false when the deadline has passed.
+bool Batcher::wait_for_news(Lock& lock, const Save& save, Deadline deadline) {
+    ++save->waiters_;
+    const std::cv_status status = save->settled_.wait_until(lock, deadline);
+    --save->waiters_;
+    return status == std::cv_status::no_timeout;
+}
+
+// The save is queued.
+Result<Receipt> Batcher::give_up(PendingSave& save) {
+    if (--save.callers_ > 0) {
+        pass_on_the_lead();
+        return still_shared_error(save);
+    }
+    Result<Receipt> error = too_late_error(save);  // made before the save leaves, since it takes memory
     queue_.remove(save);
-    save.has_left = true;
-    save.result = still_queued_at_deadline(save.request.run_id);
+    save.ended_early_ = true;
+    save.attempt.result = std::move(error);
     settle(save);
-    save.settled.notify_all();
+    save.settled_.notify_all();
     pass_on_the_lead();
-    return *save.result;
+    return *save.attempt.result;
 }
 
 void Batcher::tell(Save save, SaveCompletion done) {
     Lock lock(mutex_);
-    while (save->replaced_by != nullptr) save = save->replaced_by;
-    if (save->stage != Stage::kSettled) {
+    while (save->replaced_by_ != nullptr) save = save->replaced_by_;
+    if (save->stage_ != Stage::kSettled) {
         try {
-            save->completions.push_back(std::move(done));
+            save->completions_.push_back(std::move(done));
             return;
         } catch (const std::bad_alloc&) {
-            // No memory to remember whom to tell: the caller waits for it.
+            // There is no memory to keep the completion: the caller waits for the save.
             wait_until_settled(lock, save, Deadline::max());
         }
     }
     lock.unlock();
-    cairn::tell<Receipt>(done, *save->result);
+    cairn::tell<Receipt>(done, *save->attempt.result);
 }
 
 Save Batcher::newest(const std::string& run_id) const {
@@ -221,20 +249,17 @@ void Batcher::release(const std::string& run_id) {
     pass_on_the_lead();
 }
 
-// Follows a save that is replaced. Commits by itself when nobody else does.
+// Follows a save that is replaced. Leads when no other thread does.
 bool Batcher::wait_until_settled(Lock& lock, Save& save, Deadline deadline) {
     while (true) {
-        while (save->replaced_by != nullptr) save = save->replaced_by;
-        if (save->stage == Stage::kSettled) return true;
-        if (should_lead_for(*save) && std::chrono::steady_clock::now() < deadline) {
-            lead_patiently(lock);
+        while (save->replaced_by_ != nullptr) save = save->replaced_by_;
+        if (save->stage_ == Stage::kSettled) return true;
+        if (should_lead_for(*save, deadline) && std::chrono::steady_clock::now() < deadline) {
+            lead_patiently(lock, deadline);
             continue;
         }
-        ++save->waiting;
-        const Save sleeping_on = save;
-        const std::cv_status status = sleeping_on->settled.wait_until(lock, deadline);
-        --sleeping_on->waiting;
-        if (status == std::cv_status::timeout && save->stage != Stage::kSettled && !save->replaced_by) return false;
+        const bool is_in_time = wait_for_news(lock, save, deadline);
+        if (!is_in_time && save->stage_ != Stage::kSettled && !save->replaced_by_) return false;
     }
 }
 
@@ -252,8 +277,8 @@ Status Batcher::drain(Lock& lock, const std::string& run_id, Deadline deadline) 
 Status Batcher::drain_thread(std::string_view thread_id, Deadline deadline) {
     Lock lock(mutex_);
     std::vector<Save> newest =
-        queue_.newest_of([&](const PendingSave& save) { return save.request.thread_id == thread_id; });
-    for (const Save& save : newest) queue_.release(save->request.run_id);
+        queue_.newest_of([&](const PendingSave& save) { return save.job.request.thread_id == thread_id; });
+    for (const Save& save : newest) queue_.release(save->job.request.run_id);
     pass_on_the_lead();
     return drain(lock, std::move(newest), deadline);
 }
@@ -268,12 +293,17 @@ Status Batcher::drain(Lock& lock, std::vector<Save> newest, Deadline deadline) {
     for (std::size_t i = 0; i < newest.size(); ++i) {
         Save& save = newest[i];
         while (save != nullptr && wait_until_settled(lock, save, deadline)) {
-            // One that has left the queue at its deadline has not waited for those before it.
-            save = save->has_left ? queue_.newest(save->request.run_id) : nullptr;
+            if (!save->ended_early_) {
+                save = nullptr;
+                break;
+            }
+            const std::string& run_id = save->job.request.run_id;
+            queue_.release(run_id);
+            save = queue_.newest(run_id);
         }
         if (save == nullptr) continue;
         pass_on_the_lead();
-        return still_queued(newest.size() - i);
+        return runs_still_queued_error(newest.size() - i);
     }
     return {};
 }
@@ -302,12 +332,12 @@ void Batcher::refuse() {
 
 Status Batcher::close() {
     refuse();
-    // Saves have deadlines, so this ends.
+    // This ends, because saves have deadlines.
     Status status = flush_all(Deadline::max());
     std::vector<std::thread> ending;
     {
         Lock lock(mutex_);
-        if (!untold_.empty()) tell_untold(lock);
+        if (!untold_.empty()) tell_batches(lock, std::exchange(untold_, {}));
         told_.wait(lock, [this] { return telling_ == 0; });
         may_end_ = true;
         ending = std::move(committers_);
@@ -322,79 +352,89 @@ Batcher::Figures Batcher::figures() const {
     return {.size = queue_.size(), .bytes = queue_.bytes()};
 }
 
-// One batch. Neither the lock nor a lane is held while completions are told, nor the lock while it is committed.
-void Batcher::lead(Lock& lock) {
-    std::vector<Save> batch = std::move(spare_batch_);
-    spare_batch_.clear();
-    batch.reserve(batch_saves_max_);  // before anything is taken out of the queue
-    InLane* const lane = InLane::of_this_thread;
-    // Enough for all that lead now: none of them may fail once its batch is taken.
-    if (lane != nullptr) untold_.reserve(untold_.size() + batch_saves_max_ * commits_at_once_);
+// Commits one batch. The lock is not held during the commit; neither the lock nor a lane is held while completions run.
+void Batcher::lead(Lock& lock, Deadline deadline) {
+    std::list<Batch> own = make_batch();
+    Batch& batch = own.front();
     queue_.take(batch);
     ++leading_;
     pass_on_the_lead();
     lock.unlock();
-    commit_(batch);
+    commit_(batch, deadline);
     lock.lock();
     settle(batch);
-    if (lane != nullptr) leave_untold(*lane, batch);
     --leading_;
+    InLane* const lane = InLane::of_this_thread;
+    const bool is_told_later = lane != nullptr && std::ranges::any_of(batch, has_something_to_tell);
+    if (is_told_later) {
+        for (const Save& save : batch) save->settled_.notify_all();
+        untold_.splice(untold_.end(), own);
+        lane->has_left_untold_ = true;
+    }
     wake_next();
-    ++telling_;
-    lock.unlock();
-    for (const Save& save : batch) save->settled.notify_all();  // all of them need the lock
-    if (lane == nullptr) tell(batch);
-    batch.clear();
-    lock.lock();
-    if (--telling_ == 0) told_.notify_all();
-    spare_batch_ = std::move(batch);
+    if (!is_told_later) tell_batches(lock, std::move(own));
 }
 
-// Who is queued must not be told of a failure while it stays so: without memory for a batch, a pause.
-void Batcher::lead_patiently(Lock& lock) {
+// Returns one empty batch with all the memory that it may need: once saves are taken, nothing may fail.
+std::list<Batcher::Batch> Batcher::make_batch() {
+    std::list<Batch> own;
+    if (spare_batches_.empty()) {
+        own.emplace_back().reserve(std::max<std::size_t>(batch_saves_max_, 1));
+    } else {
+        own.splice(own.end(), spare_batches_, spare_batches_.begin());
+    }
+    return own;
+}
+
+// A caller must not get an error while its save stays queued. So if there is no memory for a batch, this pauses.
+void Batcher::lead_patiently(Lock& lock, Deadline deadline) {
     try {
-        lead(lock);
+        lead(lock, deadline);
     } catch (const std::bad_alloc&) {
-        // Nothing has been taken out of the queue.
+        // No save has been taken out of the queue.
         lock.unlock();
         std::this_thread::sleep_for(kMemoryPause);
         lock.lock();
     }
 }
 
-void Batcher::settle(const std::vector<Save>& batch) {
+// The batch keeps the saves that have ended; the others are back in the queue.
+void Batcher::settle(Batch& batch) {
     queue_.end(batch);
-    for (const Save& save : batch) settle(*save);
+    for (const Save& save : batch) {
+        save->attempt.result ? settle(*save) : save->settled_.notify_all();
+    }
+    std::erase_if(batch, [](const Save& save) { return !save->attempt.result; });
 }
 
 void Batcher::settle(PendingSave& save) {
-    save.stage = Stage::kSettled;
-    if (save.is_acknowledged && !*save.result) lost_.note(save.request.run_id, save.result->error());
+    save.stage_ = Stage::kSettled;
+    if (save.is_acknowledged_ && !*save.attempt.result)
+        lost_.note(save.job.request.run_id, save.attempt.result->error());
 }
 
 void Batcher::report_lost(const PendingSave& save) noexcept {
     try {
-        on_lost_(save, save.result->error());
-    } catch (...) {  // NOLINT(bugprone-empty-catch): what cannot be logged ends no other save
+        on_lost_(save.job, save.attempt.result->error());
+    } catch (...) {  // NOLINT(bugprone-empty-catch): a failure to log must not end other saves
     }
 }
 
-void Batcher::leave_untold(InLane& lane, const std::vector<Save>& batch) {
-    std::ranges::copy_if(batch, std::back_inserter(untold_), has_something_to_tell);  // there is memory for it
-    lane.has_left_untold_ = lane.has_left_untold_ || !untold_.empty();
-}
-
-void Batcher::tell_untold(Lock& lock) {
-    const std::vector<Save> batch = std::exchange(untold_, {});
+// The saves are settled: no thread adds completions to them any more.
+void Batcher::tell_batches(Lock& lock, std::list<Batch> batches) {
     ++telling_;
     lock.unlock();
-    tell(batch);
+    for (Batch& batch : batches) {
+        for (const Save& save : batch) save->settled_.notify_all();  // the waiters need the lock
+        tell(batch);
+        batch.clear();
+    }
     lock.lock();
     if (--telling_ == 0) told_.notify_all();
+    spare_batches_.splice(spare_batches_.end(), batches);
 }
 
-// Of saves that are settled: nobody adds to them any more.
-void Batcher::tell(const std::vector<Save>& batch) {
+void Batcher::tell(const Batch& batch) {
     if (tell_later(batch)) return;
     Telling self{.batcher = this, .outer = Telling::innermost};
     Telling::innermost = &self;
@@ -403,8 +443,8 @@ void Batcher::tell(const std::vector<Save>& batch) {
     Telling::innermost = self.outer;
 }
 
-// False: this thread is not telling any, or there is no memory to remember these.
-bool Batcher::tell_later(const std::vector<Save>& batch) {
+// Returns false if this thread is not calling completions, or if there is no memory to keep these.
+bool Batcher::tell_later(const Batch& batch) {
     Telling* outer = Telling::innermost;
     while (outer != nullptr && outer->batcher != this) outer = outer->outer;
     if (outer == nullptr) return false;
@@ -417,26 +457,27 @@ bool Batcher::tell_later(const std::vector<Save>& batch) {
     return true;
 }
 
-void Batcher::tell_each(const std::vector<Save>& batch) {
+void Batcher::tell_each(const Batch& batch) {
     for (const Save& save : batch) {
-        if (save->is_acknowledged && !*save->result) report_lost(*save);
-        for (const SaveCompletion& done : save->completions) cairn::tell<Receipt>(done, *save->result);
-        save->completions.clear();
+        if (save->is_acknowledged_ && !*save->attempt.result) report_lost(*save);
+        for (const SaveCompletion& done : save->completions_) cairn::tell<Receipt>(done, *save->attempt.result);
+        save->completions_.clear();
     }
 }
 
-// Who stops waiting may have been the one that was woken to commit next.
+// A caller that stops waiting may have been the one that was notified to lead next.
 void Batcher::pass_on_the_lead() {
     if (can_lead()) wake_next();
 }
 
-// Who needs the next batch makes it; a thread of ours does if nobody waits. Then, who needs a place.
+// Notifies a waiter of the next batch to lead it, or a background thread if it has no waiter. Then notifies the first
+// caller that finds a place.
 void Batcher::wake_next() {
     if (!untold_.empty()) wake_committer();
     if (queue_.is_ready()) {
         PendingSave& next = queue_.next();
-        if (next.waiting > 0) {
-            next.settled.notify_all();
+        if (next.waiters_ > 0) {
+            next.settled_.notify_all();
         } else {
             wake_committer();
         }
@@ -444,11 +485,14 @@ void Batcher::wake_next() {
     if (Newcomer* newcomer = first_with_room()) newcomer->may_try.notify_one();
 }
 
-// False: the machine has no thread left. Then whoever comes next commits what nobody waits for.
+// Returns false if the machine has no thread left. The next caller then commits the saves that have no waiter.
 bool Batcher::wake_committer() {
     try {
         const bool needs_another = idle_committers_ == 0 && committers_.size() < commits_at_once_;
-        if (needs_another && !may_end_) committers_.emplace_back([this] { commit_in_background(); });
+        if (needs_another && !may_end_) {
+            committers_.emplace_back([this] { commit_in_background(); });
+            ++idle_committers_;
+        }
     } catch (const std::exception&) {
         if (committers_.empty()) return false;
     }
@@ -458,16 +502,15 @@ bool Batcher::wake_committer() {
 
 void Batcher::commit_in_background() {
     Lock lock(mutex_);
-    while (true) {
-        ++idle_committers_;
+    for (;; ++idle_committers_) {  // it is idle from its start
         work_.wait(lock, [this] { return may_end_ || !untold_.empty() || (can_lead() && queue_.is_ready()); });
         --idle_committers_;
         if (!untold_.empty()) {
-            tell_untold(lock);
+            tell_batches(lock, std::exchange(untold_, {}));
         } else if (may_end_) {
             return;
         } else {
-            lead_patiently(lock);
+            lead_patiently(lock, Deadline::max());
         }
     }
 }

@@ -1,27 +1,24 @@
 #include "persistence/save/head_cache.h"
 
-#include <iterator>
 #include <utility>
 
 namespace cairn {
 
 std::shared_ptr<const CachedHead> HeadCache::find(std::string_view run_id) {
     const std::lock_guard lock(mutex_);
-    const auto found = by_run_.find(run_id);
-    if (found == by_run_.end()) return nullptr;
-    entries_.splice(entries_.begin(), entries_, found->second);
-    return entries_.front();
+    const auto* const head = heads_.use(run_id);
+    return head == nullptr ? nullptr : *head;
 }
 
 std::shared_ptr<const CachedHead> HeadCache::put(std::shared_ptr<const CachedHead> head) {
     const std::lock_guard lock(mutex_);
-    if (const auto found = by_run_.find(head->info.run_id); found != by_run_.end()) {
-        if ((*found->second)->info.version > head->info.version) return head;
-        remove(found->second);
+    const std::string& run_id = head->info.run_id;
+    if (const auto* const known = heads_.find(run_id)) {
+        if ((*known)->info.version > head->info.version) return head;
+        remove(*known);
     }
     if (head->bytes() > bytes_max_) return head;
-    entries_.push_front(head);
-    by_run_.emplace(head->info.run_id, entries_.begin());
+    heads_.put(run_id, head);
     bytes_ += head->bytes();
     evict_to_limits();
     return head;
@@ -29,13 +26,12 @@ std::shared_ptr<const CachedHead> HeadCache::put(std::shared_ptr<const CachedHea
 
 void HeadCache::forget(std::string_view run_id) {
     const std::lock_guard lock(mutex_);
-    if (const auto found = by_run_.find(run_id); found != by_run_.end()) remove(found->second);
+    if (const auto* const known = heads_.find(run_id)) remove(*known);
 }
 
 void HeadCache::clear() {
     const std::lock_guard lock(mutex_);
-    by_run_.clear();
-    entries_.clear();
+    heads_.clear();
     bytes_ = 0;
 }
 
@@ -48,26 +44,26 @@ void HeadCache::resize(std::size_t size_max, std::size_t bytes_max) {
 
 HeadCache::Figures HeadCache::figures() const {
     const std::lock_guard lock(mutex_);
-    Figures figures{.size = entries_.size(),
+    Figures figures{.size = heads_.size(),
                     .size_max = size_max_,
                     .bytes = bytes_,
                     .bytes_max = bytes_max_,
                     .evictions = evictions_,
                     .run_ids = {}};
-    figures.run_ids.reserve(entries_.size());
-    for (const auto& head : entries_) figures.run_ids.push_back(head->info.run_id);
+    figures.run_ids.reserve(heads_.size());
+    for (const auto& [run_id, head] : heads_) figures.run_ids.push_back(run_id);
     return figures;
 }
 
-void HeadCache::remove(Entries::iterator entry) {
-    bytes_ -= (*entry)->bytes();
-    by_run_.erase((*entry)->info.run_id);
-    entries_.erase(entry);
+void HeadCache::remove(const std::shared_ptr<const CachedHead>& head) {
+    const std::shared_ptr<const CachedHead> removed = head;  // the entry goes, and `head` with it
+    bytes_ -= removed->bytes();
+    heads_.erase(removed->info.run_id);
 }
 
 void HeadCache::evict_to_limits() {
-    while (entries_.size() > size_max_ || bytes_ > bytes_max_) {
-        remove(std::prev(entries_.end()));
+    while (heads_.size() > size_max_ || bytes_ > bytes_max_) {
+        remove(heads_.oldest().second);
         ++evictions_;
     }
 }

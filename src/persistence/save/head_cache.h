@@ -1,29 +1,28 @@
 #pragma once
 
-#include "base/text_hash.h"
 #include "persistence/reading/chain.h"
+#include "persistence/save/recent_runs.h"
 
 #include <cairn/state.h>
 
 #include <cstddef>
 #include <cstdint>
-#include <list>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace cairn {
 
 /// A head with its state.
 struct CachedHead {
-    SnapshotInfo info;  ///< As it was written or read: retention may have stored the same state in other bytes since.
+    SnapshotInfo info;  ///< As it was written or read. Retention may have stored the same state in other bytes since.
     State state;
-    ChainCost chain;  ///< Of loading it.
+    ChainCost chain;  ///< The cost of loading it.
 
-    /// An own id may be given again when its run was deleted and made anew.
+    /// Says whether this is the store's `head`. The id alone does not: a caller may give its own id again, after its
+    /// run was deleted and made anew.
     bool is(const Head& head) const {
         return info.version == head.version && info.snapshot_id == head.snapshot_id && info.checksum == head.checksum &&
                info.expires_at == head.expires_at;
@@ -31,10 +30,10 @@ struct CachedHead {
     std::size_t bytes() const { return state.size_bytes() + info.execution_context.size() + info.metadata.size(); }
 };
 
-/// The newest head, as the store has confirmed it, of the runs used last, so that a state need not be read back. What
-/// it holds may be outdated: whoever asks compares it with the store's head (`CachedHead::is`). Bounded by
-/// entries and by bytes of text; the run used longest ago goes first. A state that is larger than all the bytes is not
-/// kept. Threads: safe to call concurrently.
+/// The newest heads, as the store has confirmed them, of the runs used last, so that a state need not be read back. An
+/// entry may be outdated: the caller compares it with the store's head (`CachedHead::is`). The cache is bounded by
+/// entries and by bytes of text, and evicts the run used longest ago first. It does not keep a state that is larger
+/// than all the bytes. Threads: safe to call concurrently.
 class HeadCache {
 public:
     struct Figures {
@@ -58,9 +57,7 @@ public:
     Figures figures() const;
 
 private:
-    using Entries = std::list<std::shared_ptr<const CachedHead>>;
-
-    void remove(Entries::iterator entry);
+    void remove(const std::shared_ptr<const CachedHead>& head);
     void evict_to_limits();
 
     mutable std::mutex mutex_;
@@ -68,8 +65,7 @@ private:
     std::size_t bytes_max_;
     std::size_t bytes_ = 0;
     std::uint64_t evictions_ = 0;
-    Entries entries_;                                                           // the one used last in front
-    std::unordered_map<std::string_view, Entries::iterator, TextHash> by_run_;  // the ids are those of the entries
+    RecentRuns<std::shared_ptr<const CachedHead>> heads_;
 };
 
 }  // namespace cairn

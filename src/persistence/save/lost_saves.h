@@ -12,8 +12,8 @@
 
 namespace cairn {
 
-/// The first error of each run whose acknowledged saves were lost, until a flush tells it. Bounded: the run noted
-/// longest ago is forgotten first (every loss is logged and counted besides).
+/// The first error of each run whose acknowledged saves were lost, until a flush reports it. Bounded: the run noted
+/// longest ago is forgotten first. (Every loss is logged and counted, too.)
 /// Threads: one at a time.
 class LostSaves {
 public:
@@ -29,22 +29,22 @@ private:
     void tell(std::string_view run_id, const SharedError& error);
 
     const std::size_t runs_max_;
-    bool is_incomplete_ = false;  // there was no memory to note a loss: it may have been of any run
+    bool is_incomplete_ = false;  // a loss could not be noted for want of memory; it may be any run's
     std::list<std::pair<std::string, SharedError>> errors_;  // oldest first; usually there is none
-    Flush* flushes_ = nullptr;                               // those under way
+    Flush* flushes_ = nullptr;                               // the flushes under way
 };
 
-/// One flush that is under way. A loss is told to all flushes that were under way when the first of them told it: each
-/// of their callers relies on its own.
+/// One flush that is under way. A loss is reported by all flushes that were under way when the first of them reported
+/// it, since each of their callers relies on its own flush.
 class LostSaves::Flush {
 public:
-    /// Of one run, or of all.
+    /// A flush of one run, or of all runs.
     Flush(LostSaves& lost, std::optional<std::string_view> run_id);
     ~Flush();
     Flush(const Flush&) = delete;
     Flush& operator=(const Flush&) = delete;
 
-    /// The first loss that concerns it. Those that concern it are forgotten.
+    /// Returns the first loss that concerns this flush, and forgets all that do.
     std::optional<Error> take();
 
 private:

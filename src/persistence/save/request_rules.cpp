@@ -22,7 +22,7 @@ bool is_control(char c) {
     return byte < 0x20 || byte == 0x7F;
 }
 
-// Shown in messages: bounded, and nothing that would garble a terminal.
+// The value as messages show it: bounded, and without bytes that would garble a terminal.
 std::string shown(std::string_view value) {
     constexpr std::size_t kShownMax = 40;
     std::string text(value.substr(0, kShownMax));
@@ -79,8 +79,8 @@ Status check_size(const State& state, std::uint64_t bytes_max) {
         fmt::format("state_data has {} bytes, the limit is {} (CAIRN_STATE_BYTES_MAX)", state.size_bytes(), bytes_max));
 }
 
-// Beside the state. What was left out may be as it is in the head, except that a life without end is asked for by
-// leaving `expires_at` out.
+// Says whether the request has anything new beside its state. A member that was left out may be as it is in the head,
+// except `expires_at`: leaving it out asks for a life without end.
 bool adds_something(const StatePersistenceRequest& request, const SnapshotInfo& head) {
     const bool has_own_id = !request.snapshot_id.empty() && request.snapshot_id != head.snapshot_id;
     const bool is_fork = request.parent_snapshot_id && *request.parent_snapshot_id != head.snapshot_id;
@@ -158,7 +158,7 @@ Status check_recovery_request(const StateRecoveryRequest& request) {
     return check_recovery_target(request);
 }
 
-// One answer for both: who asks learns nothing of whose it is.
+// The answer is the same for both, so that the caller learns nothing about the owner.
 Status check_owner(const StatePersistenceRequest& request, const Head& head) {
     if (request.thread_id == head.thread_id && request.user_id == head.user_id) return {};
     return fail(ErrorCode::kInvalidArgument,
@@ -174,7 +174,7 @@ Status check_can_grow(std::string_view run_id, std::int64_t head_version) {
                             shown(run_id), head_version));
 }
 
-std::unexpected<Error> no_such_parent(const StatePersistenceRequest& request) {
+std::unexpected<Error> no_parent_error(const StatePersistenceRequest& request) {
     return fail(ErrorCode::kNotFound, fmt::format("parent_snapshot_id is \"{}\": run \"{}\" has no such snapshot",
                                                   request.parent_snapshot_id.value_or(""), request.run_id));
 }

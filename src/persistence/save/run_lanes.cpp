@@ -33,7 +33,7 @@ void RunLanes::leave(Entry& entry) {
     if (lane.empty()) {
         lanes_.erase(lanes_.find(entry.first));
     } else {
-        lane.front()->may_go.notify_one();  // under the lock, so that its caller is still there
+        lane.front()->may_go.notify_one();  // under the lock, so that the caller still exists
     }
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-// Saves of one run go one after the other, in call order; saves of different runs do not meet.
+// Saves of one run go one after the other, in call order. Saves of different runs do not wait for each other.
 
 #include "base/text_hash.h"
 
@@ -15,12 +15,13 @@
 
 namespace cairn {
 
-/// Threads: safe to call concurrently. A deadline ends any wait; who gives up lets those behind keep their place.
+/// Threads: safe to call concurrently. A deadline ends any wait. The waiters behind a caller that gives up keep their
+/// places.
 class RunLanes {
     struct Caller;
-    using Lane = std::deque<Caller*>;  // who has the turn in front, then those who wait for it
+    using Lane = std::deque<Caller*>;  // the caller that has the turn in front, then its waiters
     using Lanes = std::unordered_map<std::string, Lane, TextHash>;
-    using Entry = Lanes::value_type;  // where it is does not change as long as it is in the map
+    using Entry = Lanes::value_type;  // its address does not change as long as it is in the map
 
 public:
     /// The right to work on a run, until it is destroyed.
@@ -43,7 +44,7 @@ public:
     };
 
     /// Waits until every earlier turn of the run has ended.
-    /// Errors: kUnavailable if they have not by `deadline`.
+    /// Errors: kUnavailable (one was still under way at `deadline`).
     [[nodiscard]] Result<Turn> enter(const std::string& run_id, Deadline deadline);
 
 private:

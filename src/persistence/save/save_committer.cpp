@@ -2,6 +2,7 @@
 
 #include "persistence/guarded.h"
 #include "persistence/save/landing.h"
+#include "persistence/save/save_errors.h"
 
 #include <fmt/format.h>
 
@@ -21,10 +22,14 @@ Receipt receipt_of(const PendingSave& save) {
     return {.snapshot_id = info.snapshot_id, .version = info.version, .frame_bytes = info.frame_bytes};
 }
 
-std::vector<Save> those_in_time(std::span<const Save> saves) {
-    std::vector<Save> timely;
-    std::ranges::copy_if(saves, std::back_inserter(timely), [](const Save& save) { return !save->result; });
-    return timely;
+bool is_open(const Save& save) {
+    return !save->attempt.result;
+}
+
+std::vector<Save> open_ones(std::span<const Save> saves) {
+    std::vector<Save> open;
+    std::ranges::copy_if(saves, std::back_inserter(open), is_open);
+    return open;
 }
 
 void log_save(const Runtime& runtime, std::string_view event, const Error& cause,
@@ -43,11 +48,11 @@ void log_failed_batch(const Runtime& runtime, const Error& cause, std::size_t sa
                      .event = "batch_failed",
                      .message = cause.to_string(),
                      .fields = {{"saves", fmt::to_string(saves)}}});
-    } catch (...) {  // NOLINT(bugprone-empty-catch): what cannot be logged is tried one by one all the same
+    } catch (...) {  // NOLINT(bugprone-empty-catch): the saves are tried again all the same
     }
 }
 
-// Without memory for its words, the code.
+// Keeps only the code if there is no memory for the message.
 Error copy_of(const Error& error) noexcept {
     try {
         return error;
@@ -56,22 +61,21 @@ Error copy_of(const Error& error) noexcept {
     }
 }
 
-// What a failure means for a save that an earlier attempt may have applied.
-Error in_doubt(Error error, const std::string& snapshot_id) {
-    if (error.code == ErrorCode::kOutcomeUnknown) return error;
-    return {.code = ErrorCode::kOutcomeUnknown,
-            .message = fmt::format("the save of snapshot {} may or may not have been applied", snapshot_id),
-            .cause = std::make_shared<const Error>(std::move(error))};
+// The error of a save that an earlier attempt may have applied.
+Result<Receipt> in_doubt(Error error, const std::string& snapshot_id) {
+    if (error.code == ErrorCode::kOutcomeUnknown) return std::unexpected(std::move(error));
+    return in_doubt_error(snapshot_id, std::move(error));
 }
 
-// Whether the error settles that: the store looks for the id before it refuses a commit,
+// Says whether this error of the store proves that the save was not applied: the store looks for the id before it
+// refuses a commit.
 bool is_answer_of_store(ErrorCode code) {
     const bool is_of_the_caller =
         code == ErrorCode::kClosed || code == ErrorCode::kUnauthenticated || code == ErrorCode::kPermissionDenied;
     return is_final(code) && !is_of_the_caller;
 }
 
-// but the standard path looks at the head first, which this very save may have moved.
+// Says the same of the standard path, which looks at the head first; this very save may have moved it.
 bool is_answer_of_fallback(ErrorCode code) {
     return code == ErrorCode::kInvalidArgument || code == ErrorCode::kAlreadyExists;
 }
@@ -93,146 +97,174 @@ bool is_final(ErrorCode code) noexcept {
     }
 }
 
-/// The saves of a batch that are still to be made, by run. What they write is here as long as the store may
-/// need it.
+/// The saves of a batch that have no result yet, by run. Their writes are here as long as the store may need them.
 class SaveCommitter::RunsOfBatch {
 public:
-    explicit RunsOfBatch(std::span<const Save> saves);
+    RunsOfBatch(std::span<const Save> saves, Deadline deadline);
 
     std::span<const RunBatch> batches() const { return batches_; }
     std::span<const Save> saves_of(std::size_t run) const { return saves_[run]; }
-    std::size_t saves() const { return saves_count_; }
-    /// The first that passes: no save waits longer for the others' sake.
+    /// The earliest one: no save waits longer for the sake of the others.
     Deadline deadline() const { return deadline_; }
     void give_back(std::size_t run) noexcept;
 
 private:
     void add(std::span<const Save> saves);
 
-    std::vector<Save> timely_;  // if not all are
+    std::vector<Save> open_;  // only if some have a result
     std::vector<RunBatch> batches_;
     std::vector<std::span<const Save>> saves_;
-    std::size_t saves_count_ = 0;
-    Deadline deadline_ = Deadline::max();
+    Deadline deadline_;
 };
 
-// All memory is taken before a save is touched.
-SaveCommitter::RunsOfBatch::RunsOfBatch(std::span<const Save> saves) {
-    if (std::ranges::any_of(saves, [](const Save& save) { return save->result.has_value(); })) {
-        timely_ = those_in_time(saves);
-        saves = timely_;
+// Takes all memory before it touches a save.
+SaveCommitter::RunsOfBatch::RunsOfBatch(std::span<const Save> saves, Deadline deadline) : deadline_(deadline) {
+    if (!std::ranges::all_of(saves, is_open)) {
+        open_ = open_ones(saves);
+        saves = open_;
     }
     batches_.reserve(saves.size());
     saves_.reserve(saves.size());
     while (!saves.empty()) {
         const auto end = std::ranges::find_if(
-            saves, [&](const Save& save) { return save->request.run_id != saves.front()->request.run_id; });
+            saves, [&](const Save& save) { return save->job.request.run_id != saves.front()->job.request.run_id; });
         const auto count = static_cast<std::size_t>(end - saves.begin());
         add(saves.first(count));
         saves = saves.subspan(count);
     }
     for (std::size_t run = 0; run < batches_.size(); ++run) {
-        for (const Save& save : saves_[run]) batches_[run].writes.push_back(std::move(save->write.write));
+        for (const Save& save : saves_[run]) batches_[run].writes.push_back(std::move(save->attempt.write.write));
     }
 }
 
 void SaveCommitter::RunsOfBatch::add(std::span<const Save> saves) {
-    RunBatch& batch = batches_.emplace_back(RunBatch{.run_id = saves.front()->request.run_id});
+    RunBatch& batch = batches_.emplace_back(RunBatch{.run_id = saves.front()->job.request.run_id});
     batch.writes.reserve(saves.size());
     saves_.push_back(saves);
-    saves_count_ += saves.size();
-    for (const Save& save : saves) deadline_ = std::min(deadline_, save->deadline);
+    for (const Save& save : saves) deadline_ = std::min(deadline_, save->attempt.deadline);
 }
 
 void SaveCommitter::RunsOfBatch::give_back(std::size_t run) noexcept {
     for (std::size_t i = 0; i < saves_[run].size(); ++i) {
-        saves_[run][i]->write.write = std::move(batches_[run].writes[i]);
+        saves_[run][i]->attempt.write.write = std::move(batches_[run].writes[i]);
     }
 }
 
-void SaveCommitter::commit(std::span<const Save> saves) noexcept {
+void SaveCommitter::commit(std::span<const Save> saves, Deadline deadline) noexcept {
     put_in_place(saves);
-    const Status together = guarded([&] { return commit_together(saves); });
-    if (!together && saves.size() > 1) log_failed_batch(runtime_, together.error(), saves.size());
-    for (const Save& save : saves) {
-        if (save->result) continue;
-        static_cast<void>(put_on_what_is_there(*save));  // those before it may have ended otherwise than in a batch
-        const bool is_unknown = save->answer && save->answer->code == ErrorCode::kOutcomeUnknown;
-        Result<Receipt> alone = guarded([&] { return commit_alone(*save); });
-        if (!alone && is_unknown && !is_answer_of_store(alone.error().code)) {
-            alone = std::unexpected(in_doubt(std::move(alone.error()), save->becomes->info.snapshot_id));
-        }
-        save->result = std::move(alone);
-        note_landing(*save);
-    }
+    if (std::ranges::none_of(saves, is_open)) return;
+    if (saves.front()->attempt.is_tried_alone()) return commit_alone(*saves.front());
+    const Status made = guarded([&] { return commit_together(saves, deadline); });
+    if (!made) try_alone(saves);  // no memory to make a batch
 }
 
-// Each on top of the one before it. What has waited in the queue until its deadline is not begun.
-void SaveCommitter::put_in_place(std::span<const Save> saves) {
+// Puts each on top of the one before it. A save that has waited until its deadline is not begun.
+void SaveCommitter::put_in_place(std::span<const Save> saves) noexcept {
     const Deadline now = std::chrono::steady_clock::now();
     for (const Save& save : saves) {
-        if (now < save->deadline) {
-            static_cast<void>(put_on_what_is_there(*save));
-            continue;
+        if (now >= save->attempt.deadline) {
+            end_too_late(*save);
+        } else {
+            // A save that could not be put in place is committed all the same: the store refuses one that does not fit.
+            [[maybe_unused]] const Status is_in_place = put_on_what_is_there(*save);
         }
-        save->result = guarded([&]() -> Result<Receipt> { return still_queued_at_deadline(save->request.run_id); });
-        note_dropped(*save);
     }
 }
 
-// Those that have no result afterwards are to be tried by themselves. Errors: what has kept all of them from the store.
-Status SaveCommitter::commit_together(std::span<const Save> saves) {
-    RunsOfBatch runs(saves);
-    if (runs.batches().empty()) return {};
-    Result<std::vector<Status>> answers = guarded([&] { return store_->commit(runs.batches(), runs.deadline()); });
-    settle(runs, answers);
-    if (answers) return {};
-    if (runs.saves() > 1) stats_.count_failed_batch();
-    return std::unexpected(std::move(answers.error()));
+void SaveCommitter::end_too_late(PendingSave& save) noexcept {
+    save.attempt.result = guarded([&]() -> Result<Receipt> { return too_late_error(save); });
+    note_dropped(save);
 }
 
-// A save goes on from the answer that it has got. Where several of a run share one, or all shared a failure that says
-// nothing of each, it begins anew; but an unknown outcome is that of each.
-void SaveCommitter::settle(RunsOfBatch& runs, Result<std::vector<Status>>& answers) {
-    const bool is_for_each = !answers && (runs.saves() == 1 || answers.error().code == ErrorCode::kOutcomeUnknown);
+// The saves that have no result are to be tried again, each by itself.
+void SaveCommitter::try_alone(std::span<const Save> saves) noexcept {
+    for (const Save& save : saves) save->attempt.is_alone = true;
+}
+
+Status SaveCommitter::commit_together(std::span<const Save> saves, Deadline deadline) {
+    RunsOfBatch runs(saves, deadline);
+    const Result<std::vector<Status>> answers =
+        guarded([&] { return core_.store->commit(runs.batches(), runs.deadline()); });
     std::size_t saved = 0;
     for (std::size_t run = 0; run < runs.batches().size(); ++run) {
-        const std::span<const Save> saves = runs.saves_of(run);
-        const bool is_saved = answers && (*answers)[run];
-        if (!is_saved) runs.give_back(run);
-        const bool is_answer =
-            answers && !is_saved && (saves.size() == 1 || (*answers)[run].error().code == ErrorCode::kOutcomeUnknown);
-        if (is_saved) saved += saves.size();
-        for (const Save& save : saves) {
-            if (is_for_each) save->answer = copy_of(answers.error());
-            if (is_answer) save->answer = copy_of((*answers)[run].error());
-            if (!is_saved) continue;
-            save->result = guarded([&] {
-                remember(*save);
-                return Result<Receipt>(receipt_of(*save));
-            });
-        }
+        if (!answers || !(*answers)[run]) runs.give_back(run);
+        if (!answers) continue;
+        const Status& answer = (*answers)[run];
+        answer ? settle(runs.saves_of(run)) : refuse(runs.saves_of(run), answer.error());
+        if (answer) saved += runs.saves_of(run).size();
     }
     if (saved > 1) stats_.count_batch(saved);
+    if (!answers) end_failed_batch(saves, answers.error(), runs.deadline());
+    return {};
 }
 
-Result<Receipt> SaveCommitter::commit_alone(PendingSave& save) {
-    const bool is_in_doubt = save.answer && save.answer->code == ErrorCode::kOutcomeUnknown;
-    const std::optional<std::int64_t> required_version = save.write.required_version;
-    std::optional<Error> answer;
-    save.answer.swap(answer);
-    Result<Receipt> receipt =
-        guarded([&] { return writer_->write(save.request, std::move(save.write), save.deadline, std::move(answer)); });
+// The run was saved.
+void SaveCommitter::settle(std::span<const Save> saves) noexcept {
+    for (const Save& save : saves) {
+        save->attempt.result = guarded([&] {
+            remember(*save);
+            return Result<Receipt>(receipt_of(*save));
+        });
+    }
+}
+
+// The run was not saved. A lone save goes on from the answer. Several saves that share an answer begin anew, but an
+// unknown outcome is the answer to each of them.
+void SaveCommitter::refuse(std::span<const Save> saves, const Error& answer) noexcept {
+    const bool is_of_each = saves.size() == 1 || answer.code == ErrorCode::kOutcomeUnknown;
+    for (const Save& save : saves) {
+        if (is_of_each) save->attempt.answer = copy_of(answer);
+    }
+    try_alone(saves);
+}
+
+// The commit failed for all saves. If it failed only because the earliest deadline passed, the others are committed
+// together once more.
+void SaveCommitter::end_failed_batch(std::span<const Save> saves, const Error& error, Deadline deadline) noexcept {
+    const auto open = std::ranges::count_if(saves, is_open);
+    const bool is_of_each = open == 1 || error.code == ErrorCode::kOutcomeUnknown;
+    const Deadline now = std::chrono::steady_clock::now();
+    const bool was_out_of_time = error.code == ErrorCode::kUnavailable && now >= deadline;
+    for (const Save& save : saves) {
+        if (save->attempt.result) continue;
+        const bool is_too_late = now >= save->attempt.deadline;
+        // A commit that ended at another save's deadline is no answer to this one.
+        if (is_of_each && (is_too_late || !was_out_of_time)) save->attempt.answer = copy_of(error);
+        if (is_too_late) end_too_late(*save);
+    }
+    if (!was_out_of_time) try_alone(saves);
+    if (open == 1) return;
+    stats_.count_failed_batch();
+    log_failed_batch(core_.options.runtime, error, static_cast<std::size_t>(open));
+}
+
+void SaveCommitter::commit_alone(PendingSave& save) noexcept {
+    const bool is_in_doubt = save.attempt.may_be_applied();
+    Result<Receipt> result = guarded([&] { return write_alone(save, is_in_doubt); });
+    if (is_in_doubt && !result && !is_answer_of_store(result.error().code)) {
+        result = guarded([&] { return in_doubt(std::move(result.error()), save.job.becomes->info.snapshot_id); });
+    }
+    save.attempt.result = std::move(result);
+    note_landing(save);
+}
+
+Result<Receipt> SaveCommitter::write_alone(PendingSave& save, bool is_in_doubt) {
+    const std::optional<std::int64_t> required_version = save.attempt.write.required_version;
+    std::optional<Error> answer = std::exchange(save.attempt.answer, std::nullopt);
+    Result<Receipt> receipt = guarded([&] {
+        return core_.writer->write(save.job.request, std::move(save.attempt.write), save.attempt.deadline,
+                                   std::move(answer));
+    });
     if (!receipt && !is_final(receipt.error().code)) {
-        return fall_back(save.request, save.becomes->info.snapshot_id, required_version, save.deadline,
+        return fall_back(save.job.request, save.job.becomes->info.snapshot_id, required_version, save.attempt.deadline,
                          std::move(receipt.error()), is_in_doubt);
     }
     if (!receipt || receipt->outcome != Outcome::kPersisted) return receipt;
-    // What was put elsewhere than prepared is stored otherwise, too: with another parent, whole, or by an earlier
-    // attempt.
+    // A save that was put on another head than prepared is stored in another form, too: with another parent, whole, or
+    // by an earlier attempt.
     const SnapshotInfo& planned = save.lands_as().info;
     const bool is_as_planned = receipt->version == planned.version && receipt->frame_bytes == planned.frame_bytes;
-    is_as_planned ? remember(save) : cache_.forget(save.request.run_id);
+    is_as_planned ? remember(save) : cache_.forget(save.job.request.run_id);
     return receipt;
 }
 
@@ -240,30 +272,28 @@ Result<Receipt> SaveCommitter::fall_back(const StatePersistenceRequest& request,
                                          std::optional<std::int64_t> required_version, Deadline deadline, Error cause,
                                          bool is_in_doubt) {
     stats_.count_fallback(cause.code);
-    log_save(runtime_, "save_fallback", cause, request, snapshot_id);
+    log_save(core_.options.runtime, "save_fallback", cause, request, snapshot_id);
     StatePersistenceRequest retry = request;
-    retry.snapshot_id = snapshot_id;  // whatever the first attempt left behind, it is not saved twice
+    retry.snapshot_id = snapshot_id;  // it is not saved twice, whatever the first attempt left behind
     retry.expected_version = required_version;
-    retry.timeout = std::max(std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()),
-                             std::chrono::milliseconds(1));
-    Result<Receipt> receipt = standard_.save_agent_state(retry);
+    const Deadline until = std::max(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(1));
+    Result<Receipt> receipt = guarded([&] { return core_.write_standard(retry, until); });
     if (!receipt) {
         is_in_doubt = is_in_doubt || cause.code == ErrorCode::kOutcomeUnknown;
         if (!receipt.error().cause) receipt.error().cause = std::make_shared<const Error>(std::move(cause));
         if (!is_in_doubt || is_answer_of_fallback(receipt.error().code)) return receipt;
-        return std::unexpected(in_doubt(std::move(receipt.error()), snapshot_id));
+        return in_doubt(std::move(receipt.error()), snapshot_id);
     }
     receipt->outcome = Outcome::kFallback;
-    writer_->seen().note(request.run_id, receipt->version);
-    cache_.forget(request.run_id);  // it is stored otherwise than what was prepared
+    cache_.forget(request.run_id);  // it is stored in another form than the prepared one
     return receipt;
 }
 
-// Without memory for it, it is not remembered: that costs time and nothing else.
+// If there is no memory for it, the head is not cached. That costs time and nothing else.
 void SaveCommitter::remember(const PendingSave& save) noexcept {
     try {
-        writer_->seen().note(save.request.run_id, save.lands_as().info.version);
-        cache_.put(save.lands_elsewhere ? save.lands_elsewhere : save.becomes);
+        core_.writer->seen().note(save.job.request.run_id, save.lands_as().info.version);
+        cache_.put(save.attempt.lands_elsewhere ? save.attempt.lands_elsewhere : save.job.becomes);
     } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch)
     }
 }

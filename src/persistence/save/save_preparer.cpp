@@ -20,8 +20,8 @@ Head head_of(const CachedHead& cached) {
             .expires_at = info.expires_at};
 }
 
-// What becomes of a save under another lease says nothing about this one; nor does that of one which takes another
-// writer's head for a conflict while this one does not, or the reverse; nor that of one whose own id may be taken.
+// The result of `other` says nothing about `one` if their leases differ, if only one of them takes another writer's
+// head for a conflict, or if `other` has an id of its own, which may be taken.
 bool can_share_fate(const StatePersistenceRequest& one, const StatePersistenceRequest& other) {
     return one.lease == other.lease && one.on_conflict == other.on_conflict && other.snapshot_id.empty();
 }
@@ -41,35 +41,38 @@ Result<PreparedSave> SavePreparer::prepare(const StatePersistenceRequest& reques
                                            Deadline deadline, bool may_replace) {
     Result<Found> found = find_head(request, deadline);
     if (!found) return std::unexpected(std::move(found.error()));
-    const bool may_follow = !found->pending || can_share_fate(request, found->pending->request);
+    const bool may_follow = !found->pending || can_share_fate(request, found->pending->job.request);
     if (found->is_repeated && may_follow) {
-        if (found->pending) return PreparedSave{.twin = std::move(found->pending)};
-        if (Status status = core_.writer->check_lease(request, deadline); !status)
-            return std::unexpected(status.error());
-        core_.writer->seen().note(request.run_id, found->head->version);
-        return PreparedSave{.skipped = Receipt{.snapshot_id = std::move(found->head->snapshot_id),
-                                               .outcome = Outcome::kDeduplicated,
-                                               .version = found->head->version}};
+        if (found->pending) return SharedSave{.twin = std::move(found->pending)};
+        return skip(request, std::move(*found->head), deadline);
     }
     Save replaced;
-    if (may_replace && found->pending && may_follow && found->pending->is_replaceable && is_replaceable(request)) {
+    std::string id;  // of a queued save that is replaced only if this one can be made
+    if (may_replace && found->pending && may_follow && found->pending->job.is_replaceable && is_replaceable(request)) {
         replaced = std::exchange(found->pending, nullptr);
-        new_id = replaced->becomes->info.snapshot_id;
-        --found->head->version;  // what it grows from; its owner is the same
-        found->known = replaced->base;
+        id = replaced->job.becomes->info.snapshot_id;
+        --found->head->version;  // the head before it, which has the same owner
+        found->known = replaced->job.base;
     } else {
-        new_id = core_.snapshot_id(request);
+        id = new_id = core_.snapshot_id(request);
     }
-    Result<Save> save = make_save(request, new_id, *found, deadline);
+    Result<Save> save = make_save(request, id, *found, deadline);
     if (!save) return std::unexpected(std::move(save.error()));
-    return PreparedSave{.save = std::move(*save), .replaces = std::move(replaced)};
+    return NewSave{.save = std::move(*save), .replaces = std::move(replaced)};
+}
+
+Result<PreparedSave> SavePreparer::skip(const StatePersistenceRequest& request, Head head, Deadline deadline) const {
+    if (Status status = core_.writer->check_lease(request, deadline); !status) return std::unexpected(status.error());
+    core_.writer->seen().note(request.run_id, head.version);
+    return SkippedSave{
+        {.snapshot_id = std::move(head.snapshot_id), .outcome = Outcome::kDeduplicated, .version = head.version}};
 }
 
 Result<SavePreparer::Found> SavePreparer::find_head(const StatePersistenceRequest& request, Deadline deadline) {
     Result<Save> pending = find_pending(request, deadline);
     if (!pending) return std::unexpected(std::move(pending.error()));
     if (*pending) {
-        Found found{.known = (*pending)->becomes, .pending = std::move(*pending)};
+        Found found{.known = (*pending)->job.becomes, .pending = std::move(*pending)};
         found.head = head_of(*found.known);
         found.is_repeated = is_repeated(request, found.known);
         if (Status status = check_head(request, found); !status) return std::unexpected(std::move(status.error()));
@@ -81,8 +84,9 @@ Result<SavePreparer::Found> SavePreparer::find_head(const StatePersistenceReques
     return ask_for_head(request, cached, deadline);
 }
 
-// The cached head, where it may be outdated without harm: a save that adds to it is to be written, and the commit
-// checks that the head is still this one. Whether a state may be skipped or must be refused is for the store to say.
+// Says whether the cached head can be used without asking the store. It may be outdated without harm if the save adds
+// to it: the save is written, and the commit checks that the head is still this one. Before a state is skipped or
+// refused, the store is asked.
 bool SavePreparer::can_expect(const StatePersistenceRequest& request, Found& cached) {
     if (!cached.known || cached.is_repeated) return false;
     if (request.parent_snapshot_id || request.on_conflict == OnConflict::kFail) return false;
@@ -126,26 +130,27 @@ Status SavePreparer::check_head(const StatePersistenceRequest& request, const Fo
     return SnapshotWriter::check_head(request, found.head, required_version(request, found));
 }
 
-// The newest save of the run under way; none once the parent that the request names can be read from the store.
+// Returns the newest save of the run that is under way. If the request names another parent, waits until that can be
+// read from the store, and returns none.
 Result<Save> SavePreparer::find_pending(const StatePersistenceRequest& request, Deadline deadline) {
     Save pending = batcher_.newest(request.run_id);
     if (!pending || !request.parent_snapshot_id) return pending;
-    if (*request.parent_snapshot_id == pending->becomes->info.snapshot_id) return pending;
+    if (*request.parent_snapshot_id == pending->job.becomes->info.snapshot_id) return pending;
     if (Status status = batcher_.drain(request.run_id, deadline); !status) {
         return std::unexpected(std::move(status.error()));
     }
     return nullptr;
 }
 
-// What this service has queued of the run is what it has seen of it.
+// A save that this service has queued counts as seen by it.
 std::optional<std::int64_t> SavePreparer::required_version(const StatePersistenceRequest& request,
                                                            const Found& found) const {
     const bool is_own = found.pending && request.on_conflict == OnConflict::kFail && !request.expected_version;
     return is_own ? found.head->version : core_.writer->required_version(request);
 }
 
-// The state of the head that the store has now. Null if it is gone, or if nobody needs it: without deltas only a state
-// of the same length is worth a comparison.
+// Reads the state of the store's head. Null if the head is gone, or if its state is not needed: without deltas, only a
+// state of the same length is worth a comparison.
 Result<SavePreparer::KnownHead> SavePreparer::read_head(const StatePersistenceRequest& request, const Head& head,
                                                         Deadline deadline) {
     if (!compression && head.state_bytes != request.state_data.size_bytes()) return nullptr;
@@ -154,7 +159,7 @@ Result<SavePreparer::KnownHead> SavePreparer::read_head(const StatePersistenceRe
                       core_.options.state_limits, deadline);
     if (!loaded && loaded.error().code == ErrorCode::kNotFound) return nullptr;  // deleted since
     if (!loaded) return std::unexpected(std::move(loaded.error()));
-    cache_.forget(request.run_id);  // what is there is another head, perhaps of a run that was deleted
+    cache_.forget(request.run_id);  // the cached head is another one, perhaps of a deleted run
     return cache_.put(cached_head(std::move(*loaded)));
 }
 
@@ -165,30 +170,32 @@ Result<Save> SavePreparer::make_save(const StatePersistenceRequest& request, con
     if (!encoded) return std::unexpected(std::move(encoded.error()));
     const ChainCost chain = encoded->chain;
     const Durability wanted = wanted_durability(request);
-    Save save = std::make_shared<PendingSave>();
-    save->request = request;
-    save->deadline = deadline;
-    save->is_alone = request.is_critical();
-    save->is_held = wanted == Durability::kExit;
-    save->is_acknowledged = wanted != Durability::kSync;
-    // The caller's own patience is for a place in the queue, and ends with the acknowledgement.
-    save->patience = core_.options.timeout;
-    if (save->is_acknowledged) save->deadline = std::max(deadline, core_.deadline({}));
-    save->is_replaceable = is_replaceable(request);
-    if (save->is_replaceable) save->base = found.known;
-    save->write = SnapshotWriter::prepare(request, snapshot_id, core_.options.runtime.clock->now(), std::move(*encoded),
-                                          found.head ? found.head->version : 0, parent_version);
-    save->write.required_version = required_version(request, found);
-    save->write.skip = skip_rule();
-    if (found.pending) save->follows = found.pending->landing;
-    save->becomes = std::make_shared<const CachedHead>(
-        CachedHead{.info = save->write.write.snapshot.info, .state = request.state_data, .chain = chain});
-    save->bytes = save->write.write.snapshot.frame.size() + save->becomes->bytes();
-    if (save->base) save->bytes += save->base->bytes();
-    return save;
+    const bool is_acknowledged = wanted != Durability::kSync;
+    PreparedWrite write =
+        SnapshotWriter::prepare(request, snapshot_id, core_.options.runtime.clock->now(), std::move(*encoded),
+                                found.head ? found.head->version : 0, parent_version);
+    write.required_version = required_version(request, found);
+    write.skip = skip_rule();
+    // The caller's own timeout is for a place in the queue, and ends with the acknowledgement.
+    const Deadline until = is_acknowledged ? std::max(deadline, core_.deadline({})) : deadline;
+    SaveAttempt attempt{.write = std::move(write), .deadline = until, .is_alone = request.is_critical()};
+    if (found.pending) attempt.follows = found.pending->attempt.landing;
+    const Snapshot& snapshot = attempt.write.write.snapshot;
+    SaveJob job{.request = request,
+                .becomes = std::make_shared<const CachedHead>(
+                    CachedHead{.info = snapshot.info, .state = request.state_data, .chain = chain}),
+                .patience = core_.options.timeout,
+                .is_held = wanted == Durability::kExit,
+                .is_replaceable = is_replaceable(request)};
+    job.bytes = snapshot.frame.size() + job.becomes->bytes();
+    if (job.is_replaceable && found.known) {
+        job.base = found.known;
+        job.bytes += job.base->bytes();
+    }
+    return std::make_shared<PendingSave>(std::move(job), std::move(attempt), is_acknowledged);
 }
 
-// Against the older snapshot that the request asks to grow from, else against the head.
+// Encodes against the older snapshot that the request asks to grow from, or else against the head.
 Result<EncodedState> SavePreparer::encode(const StatePersistenceRequest& request, const Found& found,
                                           std::optional<std::int64_t>& parent_version, Deadline deadline) const {
     const Result<std::optional<Snapshot>> fork = core_.parent(request, found.head, deadline);

@@ -1,6 +1,7 @@
 #pragma once
 
-// What a save comes to: a skip, a share in another save's fate, or a frame to be committed on top of the run's head.
+// Decides how a save goes on: as a skip, as an in-flight duplicate that shares another save's result, or as a frame to
+// be committed on top of the run's head.
 
 #include "persistence/reading/chain.h"
 #include "persistence/save/batcher.h"
@@ -15,18 +16,26 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 
 namespace cairn {
 
-/// One of these.
-struct PreparedSave {
-    std::optional<Receipt> skipped = {};  ///< It repeats the store's head.
-    Save twin = nullptr;                  ///< It repeats a save under way, the newest of the run.
-    Save save = nullptr;                  ///< It is to be queued,
-    Save replaces = nullptr;              ///< and to take this one's place.
+/// The save repeats the store's head.
+struct SkippedSave {
+    Receipt receipt;
 };
+/// The save repeats the newest save of its run, which is still under way.
+struct SharedSave {
+    Save twin;
+};
+/// The save is to be queued.
+struct NewSave {
+    Save save;
+    Save replaces;  ///< The queued save whose place it takes; null: none.
+};
+using PreparedSave = std::variant<SkippedSave, SharedSave, NewSave>;
 
-/// Threads: safe to call concurrently, for one run inside its lane.
+/// Threads: safe to call concurrently. A caller must be inside the lane of its run.
 class SavePreparer {
 public:
     SavePreparer(const ServiceCore& core, const OptimizedOptions& options, HeadCache& cache, Batcher& batcher,
@@ -46,7 +55,7 @@ public:
     Result<PreparedSave> prepare(const StatePersistenceRequest& request, std::string& new_id, Deadline deadline,
                                  bool may_replace);
 
-    /// A critical save is `sync` whatever was asked for.
+    /// A critical save is `sync`, whatever its request says.
     Durability wanted_durability(const StatePersistenceRequest& request) const {
         return request.is_critical() ? Durability::kSync : request.durability.value_or(durability_);
     }
@@ -60,14 +69,15 @@ private:
     /// The head that a save finds, in the store or on its way there.
     struct Found {
         std::optional<Head> head = {};
-        KnownHead known = nullptr;  ///< With its state; null if nobody needs it.
-        Save pending = nullptr;     ///< The save that makes it; null: it is in the store.
-        bool is_repeated = false;   ///< The save would add nothing to it.
+        KnownHead known = nullptr;  ///< The head with its state; null if the state is not needed.
+        Save pending = nullptr;     ///< The save that makes this head; null: it is in the store.
+        bool is_repeated = false;   ///< The save would add nothing to this head.
     };
 
     Result<Found> find_head(const StatePersistenceRequest& request, Deadline deadline);
     bool can_expect(const StatePersistenceRequest& request, Found& cached);
     Result<Found> ask_for_head(const StatePersistenceRequest& request, const Found& cached, Deadline deadline);
+    Result<PreparedSave> skip(const StatePersistenceRequest& request, Head head, Deadline deadline) const;
     SkipRule skip_rule() const;
     bool is_repeated(const StatePersistenceRequest& request, const KnownHead& head) const;
     Status check_head(const StatePersistenceRequest& request, const Found& found) const;

@@ -3,6 +3,7 @@
 #include "base/backoff.h"
 #include "persistence/reading/snapshot_reader.h"
 #include "persistence/save/request_rules.h"
+#include "persistence/save/save_errors.h"
 #include "store/batch_rules.h"
 
 #include <fmt/format.h>
@@ -16,7 +17,7 @@ namespace {
 
 constexpr int kUnknownOutcomesMax = 3;
 
-// A save that is tried again keeps those of other runs waiting, where the store takes one commit at a time.
+// A short time: if the store takes one commit at a time, a save that is tried again keeps other runs waiting.
 constexpr std::chrono::milliseconds kConflictPause{4};
 constexpr std::chrono::milliseconds kLookUpPatience{1000};
 
@@ -24,7 +25,7 @@ bool has_passed(Deadline deadline) {
     return std::chrono::steady_clock::now() >= deadline;
 }
 
-std::unexpected<Error> keeps_moving(const std::string& run_id) {
+std::unexpected<Error> moving_head_error(const std::string& run_id) {
     return fail(ErrorCode::kUnavailable,
                 fmt::format("other writers kept moving the head of run \"{}\" until the deadline", run_id));
 }
@@ -52,18 +53,12 @@ Snapshot make_snapshot(const StatePersistenceRequest& request, const std::string
     return {.info = std::move(info), .frame = std::move(encoded.frame)};
 }
 
-// Whether the base that `write` needs cannot be there any more, with the run's head at `version`: it was the head
-// itself, and the head went back or is now another; or the store has just refused a write on top of this very head.
+// Says whether the base that `write` needs cannot be there any more, with the run's head at `version`. Either the base
+// was the head itself, and the head went back or is now another, or the store has just refused a write on top of this
+// very head.
 bool has_lost_its_base(const SnapshotWrite& write, std::int64_t version) {
     const std::int64_t base_version = write.snapshot.info.base_version;
     return base_version != 0 && (version < base_version || version == write.expected_version);
-}
-
-std::unexpected<Error> outcome_unknown(const Snapshot& snapshot, Error cause) {
-    return std::unexpected(Error{
-        .code = ErrorCode::kOutcomeUnknown,
-        .message = fmt::format("the save of snapshot {} may or may not have been applied", snapshot.info.snapshot_id),
-        .cause = std::make_shared<const Error>(std::move(cause))});
 }
 
 }  // namespace
@@ -117,8 +112,8 @@ Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, Pr
                            .version = (*committed)->version,
                            .frame_bytes = (*committed)->frame_bytes};
         }
-        // Before the head is read: what is known of it must not grow old.
-        if (!is_first_conflict && !backoff.pause()) return keeps_moving(request.run_id);
+        // The pause comes before the head is read, so that the head does not grow old.
+        if (!is_first_conflict && !backoff.pause()) return moving_head_error(request.run_id);
         Result<std::optional<Head>> head = rebase(request, prepared, write, deadline);
         if (!head) return refuse(request, write.snapshot.info.snapshot_id, std::move(head.error()), deadline);
         if (*head && is_repetition(request, **head, prepared.skip, deadline)) {
@@ -127,7 +122,7 @@ Result<Receipt> SnapshotWriter::write(const StatePersistenceRequest& request, Pr
                            .outcome = Outcome::kDeduplicated,
                            .version = (*head)->version};
         }
-        if (has_passed(deadline)) return keeps_moving(request.run_id);
+        if (has_passed(deadline)) return moving_head_error(request.run_id);
     }
 }
 
@@ -143,7 +138,7 @@ Result<Receipt> SnapshotWriter::refuse(const StatePersistenceRequest& request, c
     return Receipt{.snapshot_id = snapshot_id, .version = version, .frame_bytes = frame_bytes};
 }
 
-// On top of the head as it is now, which it returns.
+// Puts the write on top of the current head, and returns that head.
 Result<std::optional<Head>> SnapshotWriter::rebase(const StatePersistenceRequest& request, PreparedWrite& prepared,
                                                    SnapshotWrite& write, Deadline deadline) {
     Result<std::optional<Head>> head = store_->head(request.run_id, deadline);
@@ -167,15 +162,15 @@ Result<std::optional<Head>> SnapshotWriter::rebase(const StatePersistenceRequest
     return head;
 }
 
-// As it is now: a parent that was queued before this save may itself have been re-based.
+// Asks the store, because a parent that was queued before this save may itself have been re-based.
 Result<std::int64_t> SnapshotWriter::version_of_parent(const StatePersistenceRequest& request, Deadline deadline) {
     const Result<std::optional<Snapshot>> parent = store_->get(request.run_id, *request.parent_snapshot_id, deadline);
     if (!parent) return std::unexpected(parent.error());
     if (*parent) return (*parent)->info.version;
-    return no_such_parent(request);
+    return no_parent_error(request);
 }
 
-// What cannot be read is written anew.
+// A head that cannot be read is no repetition: the save is written anew.
 bool SnapshotWriter::is_repetition(const StatePersistenceRequest& request, const Head& head, SkipRule rule,
                                    Deadline deadline) {
     if (rule == SkipRule::kNever || head.state_bytes != request.state_data.size_bytes()) return false;
@@ -208,7 +203,7 @@ Status SnapshotWriter::check_lease(const StatePersistenceRequest& request, Deadl
     if (!found) return std::unexpected(found.error());
     const Lease current = *found ? (*found)->lease : Lease{};
     if (current == *request.lease) return {};
-    return is_executed_by_another(request.run_id, *request.lease, current);
+    return executed_by_another_error(request.run_id, *request.lease, current);
 }
 
 Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::commit(const RunBatch& batch, const State& state,
@@ -223,24 +218,25 @@ Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::commit(const Ru
         const ErrorCode code = status.error().code;
         const bool is_resolvable =
             code == ErrorCode::kOutcomeUnknown || code == ErrorCode::kAlreadyExists || code == ErrorCode::kConflict;
-        // Once an outcome was unknown, a look that finds nothing proves nothing: the log may hold it all the same.
-        if (!is_resolvable && unknown_outcomes != 0) return outcome_unknown(snapshot, std::move(status.error()));
+        // Once an outcome was unknown, a look-up that finds nothing proves nothing: the log may hold the save.
+        if (!is_resolvable && unknown_outcomes != 0)
+            return in_doubt_error(snapshot.info.snapshot_id, std::move(status.error()));
         if (!is_resolvable) return std::unexpected(std::move(status.error()));
         if (code == ErrorCode::kConflict && unknown_outcomes == 0) return std::nullopt;
 
         Result<std::optional<Committed>> found = look_up(snapshot.info, state, deadline);
         if (!found && found.error().code == ErrorCode::kAlreadyExists) return found;
-        if (!found) return outcome_unknown(snapshot, std::move(found.error()));
+        if (!found) return in_doubt_error(snapshot.info.snapshot_id, std::move(found.error()));
         if (*found) return found;
         if (code == ErrorCode::kConflict) return std::nullopt;
         if (++unknown_outcomes == kUnknownOutcomesMax || !backoff.pause()) {
-            return outcome_unknown(snapshot, std::move(status.error()));
+            return in_doubt_error(snapshot.info.snapshot_id, std::move(status.error()));
         }
     }
 }
 
-// The store's answer under the snapshot's id: nothing, this very state, or (kAlreadyExists) another one. It is asked
-// again for a while, since it is worth waiting to know whether a save is there.
+// Looks the snapshot's id up: nothing, this very state, or (kAlreadyExists) another one. Asks again for a while, since
+// it is worth waiting to know whether a save is there.
 Result<std::optional<SnapshotWriter::Committed>> SnapshotWriter::look_up(const SnapshotInfo& info, const State& state,
                                                                          Deadline deadline) {
     Backoff backoff(runtime_, std::min(deadline, std::chrono::steady_clock::now() + kLookUpPatience));

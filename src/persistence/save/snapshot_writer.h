@@ -1,6 +1,6 @@
 #pragma once
 
-// One save against the store: on top of the current head, with outcomes resolved by snapshot id.
+// Writes one save to the store, on top of the current head. Unknown outcomes are resolved by the snapshot id.
 
 #include "persistence/reading/chain.h"
 #include "persistence/save/request_rules.h"
@@ -16,69 +16,72 @@ namespace cairn {
 /// A snapshot that is ready to be committed.
 struct PreparedWrite {
     SnapshotWrite write;
-    std::optional<std::int64_t> parent_version;    ///< That it grows from wherever the head is; nothing: from the head.
-    std::optional<std::int64_t> required_version;  ///< That the head must have; nothing: it goes on top of any.
-    SkipRule skip = SkipRule::kNever;              ///< If the head turns out to be another one.
+    std::optional<std::int64_t> parent_version;    ///< The version that it grows from; nothing: the head's.
+    std::optional<std::int64_t> required_version;  ///< The version that the head must have; nothing: any.
+    SkipRule skip = SkipRule::kNever;              ///< Used if the head turns out to be another one.
 };
 
-/// Writes snapshots whose frames are made.
-/// Threads: safe to call concurrently; the order of one run's saves is the caller's business.
+/// Writes snapshots whose frames are encoded already.
+/// Threads: safe to call concurrently. The caller keeps the order of one run's saves.
 class SnapshotWriter {
 public:
     /// `options.runtime` must have its defaults.
     SnapshotWriter(std::shared_ptr<Store> store, const PersistenceOptions& options)
         : store_(std::move(store)), limits_(options.state_limits), runtime_(options.runtime) {}
 
-    /// The request's state, encoded as `encoded`, as the head after `head_version` (0: the run's first), grown from
-    /// `parent_version` or, without it, from that head.
+    /// Makes a write of the request's state, encoded as `encoded`: the head after `head_version` (0: the run's first),
+    /// grown from `parent_version` or, without it, from that head.
     static PreparedWrite prepare(const StatePersistenceRequest& request, const std::string& snapshot_id,
                                  Timestamp created_at, EncodedState encoded, std::int64_t head_version,
                                  std::optional<std::int64_t> parent_version);
 
-    /// On top of `version`, 0 for a run that does not exist yet.
+    /// Puts the write on top of `version`, 0 for a run that does not exist yet.
     static void put_after(SnapshotWrite& write, std::int64_t version, std::optional<std::int64_t> parent_version);
 
-    /// Self-contained, where what it was encoded against is not there. Returns what loading it costs.
+    /// Makes the write self-contained, for when its base is not there. Returns the cost of loading it.
     static Result<ChainCost> make_whole(SnapshotWrite& write, const State& state);
 
     /// Makes `prepared` the run's head.
-    ///  - The head moved meanwhile: skipped if it may be and repeats the new one, else re-based on that, or kConflict,
-    ///    as `required_version` says; written whole if the base of its delta is not there.
+    ///  - The head moved meanwhile: the save is skipped if it may be and repeats the new head. Otherwise it is re-based
+    ///    on that head, or ends with kConflict, as `required_version` says. It is written whole if the base of its
+    ///    delta is not there.
     ///  - The run is executed under another lease than the request's: kConflict.
-    ///  - The outcome is unknown, or the id is taken: the id is looked up; if it holds this very state, that is this
+    ///  - The outcome is unknown, or the id is taken: the id is looked up. If it holds this very state, that is this
     ///    save, done. Otherwise the same id is tried again, so nothing is ever saved twice.
-    /// What is tried again waits a little before, longer each time.
-    /// `answer`: what the store has already said to `prepared`, if it was committed with others.
+    /// Before each further try there is a pause, longer each time.
+    /// `answer`: the store's answer to `prepared`, if it was committed before.
     /// Errors: those of `StatePersistence::save_agent_state`.
     Result<Receipt> write(const StatePersistenceRequest& request, PreparedWrite prepared, Deadline deadline,
                           std::optional<Error> answer = {});
 
-    /// What `error` comes to for a save that is not made: a conflict with this very save, by an attempt whose outcome
-    /// was not known, is none. So, if `snapshot_id` (empty: there was none) holds the state already, that receipt.
+    /// Returns the result of a save that is refused with `error`. A conflict with this very save, by an attempt whose
+    /// outcome was not known, is none: if `snapshot_id` (empty: there was none) holds the state already, returns the
+    /// receipt of that.
     Result<Receipt> refuse(const StatePersistenceRequest& request, const std::string& snapshot_id, Error error,
                            Deadline deadline);
 
-    /// The head version that must hold for a request with on_conflict=fail; nothing if any will do.
+    /// Returns the version that the head must have for a request with on_conflict=fail; nothing if any will do.
     std::optional<std::int64_t> required_version(const StatePersistenceRequest& request) const;
 
     /// Errors: kConflict if `head` is not at `required_version`; kInvalidArgument if it has another owner.
     static Status check_head(const StatePersistenceRequest& request, const std::optional<Head>& head,
                              std::optional<std::int64_t> required_version);
 
-    /// Errors: kConflict if the run is not held as the request requires. To be asked after the head that a save is
-    /// compared with or put on: whoever held the run then was the only one to move it.
+    /// Errors: kConflict if the run is not held as the request requires. Call it after reading the head that a save is
+    /// compared with or put on: the holder of the lease at that time was the only one to move the head.
     Status check_lease(const StatePersistenceRequest& request, Deadline deadline) const;
 
-    /// What this service has seen of its runs' heads.
+    /// The versions that this service has seen of its runs' heads.
     SeenVersions& seen() { return seen_; }
 
-    /// What a commit left in the store.
+    /// The snapshot that a commit left in the store.
     struct Committed {
         std::int64_t version = 0;
         std::uint64_t frame_bytes = 0;
     };
 
-    /// Commits a batch of one snapshot, of `state`. Nothing: the head moved or the base is gone; nothing was applied.
+    /// Commits a batch of one snapshot, of `state`. Returns nothing if the head moved or the base is gone: nothing was
+    /// applied.
     Result<std::optional<Committed>> commit(const RunBatch& batch, const State& state, Deadline deadline,
                                             std::optional<Error> answer = {});
 

@@ -25,7 +25,7 @@
 namespace cairn {
 namespace {
 
-std::unexpected<Error> unavailable(std::string_view what) {
+std::unexpected<Error> missing_resource_error(std::string_view what) {
     const int error_number = errno;
     return fail(ErrorCode::kUnavailable, fmt::format("{} to run a program with", what),
                 std::generic_category().message(error_number));
@@ -44,27 +44,27 @@ Descriptor above_standard(Descriptor descriptor) {
 
 Result<Pipe> make_pipe() {
     std::array<int, 2> ends{-1, -1};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) return unavailable("no pipe");
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) return missing_resource_error("no pipe");
     Descriptor read_end(ends[0]);
     Descriptor write_end(ends[1]);
     Pipe pipe{.read_end = above_standard(std::move(read_end)), .write_end = above_standard(std::move(write_end))};
-    if (!pipe.read_end || !pipe.write_end) return unavailable("no pipe");
+    if (!pipe.read_end || !pipe.write_end) return missing_resource_error("no pipe");
     return pipe;
 }
 
 Result<Pipe> make_output_pipe() {
     Result<Pipe> pipe = make_pipe();
-    if (pipe && ::fcntl(pipe->read_end.get(), F_SETFL, O_NONBLOCK) != 0) return unavailable("no pipe");
+    if (pipe && ::fcntl(pipe->read_end.get(), F_SETFL, O_NONBLOCK) != 0) return missing_resource_error("no pipe");
     return pipe;
 }
 
 // Makes a file in memory that nobody can change any more.
 Result<Descriptor> make_input(std::string_view bytes) {
     Descriptor file = above_standard(Descriptor(::memfd_create("cairn-state", MFD_CLOEXEC | MFD_ALLOW_SEALING)));
-    if (!file || write_all(file.get(), bytes) != 0) return unavailable("no memory for the state");
+    if (!file || write_all(file.get(), bytes) != 0) return missing_resource_error("no memory for the state");
     constexpr int kSeals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
     if (::fcntl(file.get(), F_ADD_SEALS, kSeals) != 0 || ::lseek(file.get(), 0, SEEK_SET) != 0) {
-        return unavailable("no file for the state");
+        return missing_resource_error("no file for the state");
     }
     return file;
 }
@@ -225,7 +225,7 @@ std::unexpected<Error> folder_error(const Program& program, int error_number) {
                "Correct the agent's working folder."));
 }
 
-std::unexpected<Error> too_long(const Program& program, int error_number) {
+std::unexpected<Error> overlong_command_error(const Program& program, int error_number) {
     std::string_view longest;
     for (const std::string& line : program.environment) {
         if (line.size() > longest.size()) longest = line;
@@ -251,7 +251,7 @@ std::unexpected<Error> execution_error(const Program& program, int error_number)
                         .detail = reason},
                        "Install the program, or correct the step's command or PATH."));
         case E2BIG:
-            return too_long(program, error_number);
+            return overlong_command_error(program, error_number);
         case EAGAIN:
         case ENOMEM:
         case EMFILE:
@@ -276,7 +276,7 @@ std::unexpected<Error> start_error(const Program& program, const Failure& failur
             break;
     }
     errno = failure.error_number;
-    return unavailable("no process");
+    return missing_resource_error("no process");
 }
 
 bool has_nul(const std::string& text) {
@@ -332,14 +332,14 @@ Result<ChildProcess> ChildProcess::start(const Program& program, std::string_vie
                                          .output = output->write_end.get(),
                                          .errors = errors->write_end.get(),
                                          .failure = failure->write_end.get()});
-    if (pid < 0) return unavailable("no process");
+    if (pid < 0) return missing_resource_error("no process");
     child.pid_ = pid;
     child.guard_.guard(pid);
     failure->write_end.close();
     if (const auto reason = read_failure(failure->read_end)) return start_error(program, *reason);
     // Called by number: the header of some C libraries declares the function without extern "C".
     child.end_ = Descriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-    if (!child.end_) return unavailable("no descriptor");
+    if (!child.end_) return missing_resource_error("no descriptor");
     return child;
 }
 

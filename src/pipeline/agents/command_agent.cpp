@@ -57,7 +57,7 @@ std::string describe(std::optional<int> wait_status) {
                            : fmt::format("was ended by SIG{}", name);
 }
 
-std::unexpected<Error> bad_exit(const std::string& program, const ProgramEnd& end, const ErrorStream& errors) {
+std::unexpected<Error> failed_exit_error(const std::string& program, const ProgramEnd& end, const ErrorStream& errors) {
     const std::string tail = errors.tail();
     return fail(ErrorCode::kAgentFailed, fmt::format("program \"{}\" {}{}{}", program, describe(end.wait_status),
                                                      tail.empty() ? "" : ": ", tail));
@@ -89,7 +89,7 @@ Result<State> result_of(const CommandOptions& options, const State& state, Progr
         case ProgramEnd::Cause::kItself:
             break;
     }
-    if (end.wait_status != 0) return bad_exit(program, end, errors);
+    if (end.wait_status != 0) return failed_exit_error(program, end, errors);
     Result<State> output = parse_output(options, std::move(end.output));
     if (!output || options.output == CommandOptions::Output::kState) return output;
     // The save enforces the limits of states.

@@ -47,7 +47,7 @@ private:
     bool ends_inside_line_ = false;
 };
 
-std::unexpected<Error> cannot_open(const std::filesystem::path& path, ErrorCode code, std::string detail) {
+std::unexpected<Error> unopened_file_error(const std::filesystem::path& path, ErrorCode code, std::string detail) {
     return fail(code, fmt::format("event file \"{}\" cannot be opened to append", path.string()), std::move(detail));
 }
 
@@ -58,12 +58,12 @@ int open_or_create(const char* path, std::uint32_t file_mode) {
 
 Result<std::shared_ptr<EventSink>> open_file(const std::filesystem::path& path, std::uint32_t file_mode) {
     if (is_laid_by_another(path.c_str())) {
-        return cannot_open(path, ErrorCode::kInvalidArgument, "it is a link or a pipe of another user");
+        return unopened_file_error(path, ErrorCode::kInvalidArgument, "it is a link or a pipe of another user");
     }
     Descriptor file(open_or_create(path.c_str(), file_mode));
     if (file) return std::make_shared<EventFile>(std::move(file));
     const int error_number = errno;
-    return cannot_open(
+    return unopened_file_error(
         path, code_of_system_error(error_number, ErrorCode::kInvalidArgument),
         error_number == ENXIO ? "nobody reads this pipe" : std::generic_category().message(error_number));
 }

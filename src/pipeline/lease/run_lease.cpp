@@ -1,6 +1,7 @@
 #include <cairn/run_lease.h>
 
 #include "persistence/guarded.h"
+#include "persistence/save/request_rules.h"
 #include "persistence/timeouts.h"
 #include "pipeline/lease/executor_identity.h"
 #include "pipeline/lease/lease_keeper.h"
@@ -25,21 +26,21 @@ std::string describe_holder(const LeaseInfo& held, Timestamp now) {
     return fmt::format("{} showed life {} ms ago", describe_owner(held.lease.owner), age.count());
 }
 
-std::unexpected<Error> is_in_progress(const std::string& run_id, const LeaseInfo& held, Timestamp now) {
+std::unexpected<Error> run_in_progress_error(const std::string& run_id, const LeaseInfo& held, Timestamp now) {
     return std::unexpected(
         advise({.code = ErrorCode::kConflict,
                 .message = fmt::format("run \"{}\" is in progress: {}", run_id, describe_holder(held, now))},
                "Wait for it, stop it, or take the run over (take_over, --take-over)."));
 }
 
-std::unexpected<Error> was_taken_meanwhile(const std::string& run_id) {
+std::unexpected<Error> contested_lease_error(const std::string& run_id) {
     return std::unexpected(
         advise({.code = ErrorCode::kConflict,
                 .message = fmt::format("another has just held the lease of run \"{}\", and given it up", run_id)},
                "Read how the run stands now, then try again."));
 }
 
-std::unexpected<Error> has_last_epoch(const std::string& run_id, std::int64_t epoch) {
+std::unexpected<Error> last_epoch_error(const std::string& run_id, std::int64_t epoch) {
     return fail(ErrorCode::kLimitExceeded,
                 fmt::format("run \"{}\" has the last epoch that a lease can have, {}: it can be executed no more; "
                             "start another run",
@@ -52,7 +53,7 @@ std::string describe_loss(const Lease& lost, const std::optional<LeaseInfo>& hel
     return held->lease.epoch == lost.epoch ? "it was given up" : "another has held it since, and given it up";
 }
 
-std::unexpected<Error> is_lost(const std::string& run_id, const std::string& why) {
+std::unexpected<Error> lost_lease_error(const std::string& run_id, const std::string& why) {
     return std::unexpected(advise(
         {.code = ErrorCode::kConflict, .message = fmt::format("the lease of run \"{}\" is lost: {}", run_id, why)},
         "Stop what works on the run; another may be at it."));
@@ -74,8 +75,8 @@ struct RunLease::Impl {
     Status release(Deadline deadline);
 
     Status write(const Lease& written, const Lease& expected, Deadline deadline);
-    Status refused(Deadline deadline) const;
-    Status explained(Status written, Deadline deadline);
+    Status find_refusal(Deadline deadline) const;
+    Status explain(Status written, Deadline deadline);
     Result<std::optional<LeaseInfo>> held_now(Deadline deadline) const { return store->lease(run_id, deadline); }
     bool is_ours(const std::optional<LeaseInfo>& held) const { return held && held->lease == lease; }
     Status check_process() const;
@@ -123,7 +124,7 @@ Status RunLease::Impl::check_process() const {
 
 Status RunLease::Impl::take(const Lease& before, Deadline deadline) {
     Status written = write(lease, before, deadline);
-    if (!written && written.error().code == ErrorCode::kConflict) return refused(deadline);
+    if (!written && written.error().code == ErrorCode::kConflict) return find_refusal(deadline);
     if (!written && written.error().code == ErrorCode::kOutcomeUnknown) {
         const Result<std::optional<LeaseInfo>> held = held_now(deadline);
         if (held && is_ours(*held)) written = {};
@@ -132,12 +133,12 @@ Status RunLease::Impl::take(const Lease& before, Deadline deadline) {
     return written;
 }
 
-Status RunLease::Impl::refused(Deadline deadline) const {
+Status RunLease::Impl::find_refusal(Deadline deadline) const {
     const Result<std::optional<LeaseInfo>> held = held_now(deadline);
     if (!held) return std::unexpected(held.error());
     const LeaseInfo holder = held->value_or(LeaseInfo{});
-    if (holder.lease.owner.empty()) return was_taken_meanwhile(run_id);
-    return is_in_progress(run_id, holder, options.runtime.clock->now());
+    if (holder.lease.owner.empty()) return contested_lease_error(run_id);
+    return run_in_progress_error(run_id, holder, options.runtime.clock->now());
 }
 
 void RunLease::Impl::keep_alive() {
@@ -152,18 +153,36 @@ void RunLease::Impl::keep_alive() {
                                    .lost = lost});
 }
 
+namespace {
+
+Status check_owner(Store& store, const std::string& run_id, const LeaseOptions& options, Deadline deadline) {
+    if (!options.thread_id && !options.user_id) return {};
+    const Result<std::optional<Head>> head = store.head(run_id, deadline);
+    if (!head) return std::unexpected(head.error());
+    if (!*head) return {};
+    return check_owner({.run_id = run_id,
+                        .thread_id = options.thread_id.value_or((*head)->thread_id),
+                        .user_id = options.user_id.value_or((*head)->user_id)},
+                       **head);
+}
+
+}  // namespace
+
 Result<RunLease> RunLease::acquire(std::shared_ptr<Store> store, const std::string& run_id, Deadline deadline,
                                    LeaseOptions options) {
     return guarded([&]() -> Result<RunLease> {
         options.runtime = options.runtime.with_defaults();
+        if (Status owned = check_owner(*store, run_id, options, deadline); !owned) {
+            return std::unexpected(std::move(owned.error()));
+        }
         const Result<std::optional<LeaseInfo>> held = store->lease(run_id, deadline);
         if (!held) return std::unexpected(held.error());
         const Timestamp now = options.runtime.clock->now();
         if (*held && !options.take_over && is_alive(**held, now, options.silence)) {
-            return is_in_progress(run_id, **held, now);
+            return run_in_progress_error(run_id, **held, now);
         }
         const Lease before = *held ? (*held)->lease : Lease{};
-        if (before.epoch == std::numeric_limits<std::int64_t>::max()) return has_last_epoch(run_id, before.epoch);
+        if (before.epoch == std::numeric_limits<std::int64_t>::max()) return last_epoch_error(run_id, before.epoch);
         auto impl = std::make_unique<Impl>(std::move(store), run_id, std::move(options), before.epoch + 1);
         if (Status taken = impl->take(before, deadline); !taken) return std::unexpected(std::move(taken.error()));
         impl->keep_alive();
@@ -175,8 +194,8 @@ Result<RunLease> RunLease::acquire(std::shared_ptr<Store> store, const std::stri
 
 Status RunLease::Impl::renew(Deadline deadline) {
     if (Status here = check_process(); !here) return here;
-    Status renewed = explained(write(lease, lease, deadline), deadline);
-    std::stop_source told = lost;  // a stop callback may destroy this object
+    Status renewed = explain(write(lease, lease, deadline), deadline);
+    const std::stop_source told = lost;  // a stop callback may destroy this object
     if (!renewed && is_over) told.request_stop();
     return renewed;
 }
@@ -194,19 +213,19 @@ Status RunLease::Impl::release(Deadline deadline) {
     stop_renewing();
     if (is_over || lost.stop_requested()) return {};
     was_release_tried = true;
-    Status released = explained(write({.owner = {}, .epoch = lease.epoch}, lease, deadline), deadline);
+    Status released = explain(write({.owner = {}, .epoch = lease.epoch}, lease, deadline), deadline);
     if (released) is_over = true;
     return released;
 }
 
 // Explains the conflict of a write: says who has the lease now, unless the store says that it is still ours.
-Status RunLease::Impl::explained(Status written, Deadline deadline) {
+Status RunLease::Impl::explain(Status written, Deadline deadline) {
     if (written || written.error().code != ErrorCode::kConflict) return written;
     const Result<std::optional<LeaseInfo>> held = held_now(deadline);
     if (!held) return std::unexpected(held.error());
     if (is_ours(*held)) return written;
     is_over = true;
-    return is_lost(run_id, describe_loss(lease, *held, options.runtime.clock->now()));
+    return lost_lease_error(run_id, describe_loss(lease, *held, options.runtime.clock->now()));
 }
 
 // Does not hold the lock: the renewing thread may be waiting for it, and we wait for that thread here.

@@ -62,16 +62,16 @@ public:
             return fail(ErrorCode::kInvalidArgument, fmt::format("the merger {} is not known", name_));
         }
         Decision decision = call(*merger_, conflict);
-        if (!decision) return failed("could not decide", conflict, std::move(decision.error()));
+        if (!decision) return merger_error("could not decide", conflict, std::move(decision.error()));
         const std::optional<std::string>& answer = *decision;
         if (!answer) return std::nullopt;
         Result<std::string> value = normal_json_value(*answer, limits_);
-        if (!value) return failed("gave a value that cannot be used for", conflict, std::move(value.error()));
+        if (!value) return merger_error("gave a value that cannot be used for", conflict, std::move(value.error()));
         return *std::move(value);
     }
 
 private:
-    Decision failed(std::string_view what, const MemberConflict& conflict, Error cause) const {
+    Decision merger_error(std::string_view what, const MemberConflict& conflict, Error cause) const {
         Error error{.code = cause.code,
                     .message = fmt::format("the merger {} {} the member {}, which steps {} have changed", name_, what,
                                            in_quotes(conflict.member), quoted_list(conflict.steps))};

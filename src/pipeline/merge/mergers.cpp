@@ -13,14 +13,14 @@
 namespace cairn {
 namespace {
 
-std::unexpected<Error> not_appended(const MemberConflict& conflict, std::size_t candidate, std::string_view why) {
+std::unexpected<Error> append_error(const MemberConflict& conflict, std::size_t candidate, std::string_view why) {
     return fail(ErrorCode::kConflict,
                 fmt::format("step {} {}: the merger \"append\" needs the list {} as it was, with "
                             "new elements behind",
                             in_quotes(conflict.steps[candidate]), why, in_quotes(conflict.member)));
 }
 
-std::unexpected<Error> cannot_be_read(const MemberConflict& conflict) {
+std::unexpected<Error> unreadable_list_error(const MemberConflict& conflict) {
     return fail(ErrorCode::kInternal, fmt::format("the lists {} cannot be read", in_quotes(conflict.member)));
 }
 
@@ -68,18 +68,18 @@ private:
 
 Result<std::optional<std::string>> append_lists(const MemberConflict& conflict) {
     const std::string before = conflict.before.value_or("[]");
-    if (!before.starts_with('[')) return not_appended(conflict, 0, "has changed what was no list");
+    if (!before.starts_with('[')) return append_error(conflict, 0, "has changed what was no list");
     List old(before);
-    if (!old.read()) return cannot_be_read(conflict);
+    if (!old.read()) return unreadable_list_error(conflict);
     std::string elements(inside(before));
     for (std::size_t i = 0; i < conflict.candidates.size(); ++i) {
         if (conflict.stop.stop_requested()) return fail(ErrorCode::kUnavailable, "it was asked to stop");
         const auto& candidate = conflict.candidates[i];
-        if (!candidate) return not_appended(conflict, i, "has removed it");
-        if (!candidate->starts_with('[')) return not_appended(conflict, i, "has made it no list");
+        if (!candidate) return append_error(conflict, i, "has removed it");
+        if (!candidate->starts_with('[')) return append_error(conflict, i, "has made it no list");
         List list(*candidate);
-        if (!list.read()) return cannot_be_read(conflict);
-        if (!list.starts_with(old)) return not_appended(conflict, i, "has changed elements that were there before");
+        if (!list.read()) return unreadable_list_error(conflict);
+        if (!list.starts_with(old)) return append_error(conflict, i, "has changed elements that were there before");
         const std::string_view added = list.elements_from(old.size());
         if (!elements.empty() && !added.empty()) elements += ',';
         elements += added;

@@ -10,7 +10,7 @@ namespace {
 
 using Candidate = ContestedMember::Candidate;
 
-std::unexpected<Error> stopped() {
+std::unexpected<Error> stopped_merge_error() {
     return fail(ErrorCode::kUnavailable, "the merge of the steps' states was asked to stop");
 }
 
@@ -37,7 +37,7 @@ public:
         std::string text = "{";
         text.reserve(bytes_max_);
         for (const Member& member : members_) {
-            if (stop.stop_requested()) return stopped();
+            if (stop.stop_requested()) return stopped_merge_error();
             if (!is_contested(member)) {
                 write_member(member.key, member.changes.empty() ? member.before : member.changes[0].value, text);
                 continue;
@@ -107,7 +107,7 @@ Result<std::string> merge_copies(std::string_view before, std::span<const std::s
                                  const DecideMember& decide, const std::stop_token& stop) {
     CopiesMerge merge(before);
     for (const std::string_view copy : copies) {
-        if (stop.stop_requested()) return stopped();
+        if (stop.stop_requested()) return stopped_merge_error();
         merge.add_copy(copy);
     }
     return merge.write(decide, stop);

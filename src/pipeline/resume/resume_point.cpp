@@ -20,14 +20,15 @@ Status check_owner(const Head& head, const std::string& run_id, const PipelineCo
                             run_id, context.thread_id, context.user_id));
 }
 
-std::unexpected<Error> not_a_pipeline(const std::string& run_id, const std::string& snapshot_id) {
+std::unexpected<Error> foreign_head_error(const std::string& run_id, const std::string& snapshot_id) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("run \"{}\" cannot be gone on with: its head {} was not saved by a pipeline; roll it back "
                             "to a checkpoint of one, or name another run",
                             run_id, snapshot_id));
 }
 
-std::unexpected<Error> has_changed(const Pipeline& pipeline, const std::string& run_id, const RunProgress& progress) {
+std::unexpected<Error> changed_pipeline_error(const Pipeline& pipeline, const std::string& run_id,
+                                              const RunProgress& progress) {
     return fail(
         ErrorCode::kConflict,
         fmt::format(
@@ -107,8 +108,8 @@ void forget_others(RunProgress& progress, const Pipeline& pipeline) {
 }
 
 // Metadata belongs to the caller, so anybody may have written it.
-std::unexpected<Error> claims_too_much(const Pipeline& pipeline, const std::string& run_id,
-                                       const RunProgress& progress) {
+std::unexpected<Error> impossible_progress_error(const Pipeline& pipeline, const std::string& run_id,
+                                                 const RunProgress& progress) {
     return fail(ErrorCode::kCorrupt,
                 fmt::format("run \"{}\" cannot be gone on with: the metadata of its head says that {} stages are "
                             "completed, and pipeline \"{}\" has {}; roll it back to an earlier checkpoint",
@@ -119,7 +120,7 @@ std::unexpected<Error> claims_too_much(const Pipeline& pipeline, const std::stri
 Status adapt(RunProgress& progress, const Pipeline& pipeline, const std::string& run_id, bool accept_changes) {
     const std::string fingerprint = pipeline.fingerprint();
     if (progress.fingerprint != fingerprint || progress.pipeline != pipeline.name) {
-        if (!accept_changes) return has_changed(pipeline, run_id, progress);
+        if (!accept_changes) return changed_pipeline_error(pipeline, run_id, progress);
         const Result<std::size_t> completed = stages_completed(pipeline, progress.step);
         if (!completed) return std::unexpected(completed.error());
         if (Status same = check_ended(pipeline, *completed, run_id, progress); !same) return same;
@@ -128,7 +129,8 @@ Status adapt(RunProgress& progress, const Pipeline& pipeline, const std::string&
         progress.fingerprint = fingerprint;
         forget_others(progress, pipeline);
     }
-    if (progress.stages_completed > pipeline.stages.size()) return claims_too_much(pipeline, run_id, progress);
+    if (progress.stages_completed > pipeline.stages.size())
+        return impossible_progress_error(pipeline, run_id, progress);
     progress.ended = steps_of(pipeline, progress.stages_completed);
     progress.steps_total = pipeline.steps_total();
     return {};
@@ -173,7 +175,7 @@ Status load_group(StatePersistence& service, const Pipeline& pipeline, LoadReque
     return {};
 }
 
-std::unexpected<Error> nothing_to_resume(const std::string& run_id) {
+std::unexpected<Error> missing_run_error(const std::string& run_id) {
     return fail(ErrorCode::kNotFound,
                 fmt::format("there is no run \"{}\" to go on with: name one that is there, or begin "
                             "it (without resume_only; --resume-or-start)",
@@ -202,7 +204,7 @@ Result<ResumePoint> find_resume_point(StatePersistence& service, Store& store, c
     const Result<std::optional<Head>> head = store.head(run_id, deadline);
     if (!head) return std::unexpected(head.error());
     const std::optional<Head>& newest = *head;
-    if (!newest && context.resume_only) return nothing_to_resume(run_id);
+    if (!newest && context.resume_only) return missing_run_error(run_id);
     if (!newest) {
         if (Status is_json = require_json(input, "the pipeline's input"); !is_json) {
             return std::unexpected(std::move(is_json.error()));
@@ -217,7 +219,7 @@ Result<ResumePoint> find_resume_point(StatePersistence& service, Store& store, c
     Result<LoadedState> loaded = service.load_agent_state(request);
     if (!loaded) return std::unexpected(std::move(loaded.error()));
     std::optional<RunProgress> progress = RunProgress::parse(loaded->info.metadata);
-    if (!progress) return not_a_pipeline(run_id, loaded->info.snapshot_id);
+    if (!progress) return foreign_head_error(run_id, loaded->info.snapshot_id);
     if (Status is_json = require_json(loaded->state, fmt::format("the state of run \"{}\"", run_id)); !is_json) {
         return std::unexpected(std::move(is_json.error()));
     }

@@ -2,7 +2,6 @@
 
 #include "persistence/save/request_rules.h"
 #include "pipeline/messages.h"
-#include "pipeline/rules/circle_search.h"
 #include "pipeline/rules/condition.h"
 #include "state/opaque_text.h"
 
@@ -21,7 +20,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kDurationMax = std::chrono::days(30);
 
-std::unexpected<Error> wrong(std::string message) {
+std::unexpected<Error> invalid_pipeline_error(std::string message) {
     return fail(ErrorCode::kInvalidArgument, std::move(message));
 }
 
@@ -33,21 +32,22 @@ std::string known_text(std::string_view what, const std::set<std::string, std::l
 
 Status check_duration(const Step& step, std::string_view field, std::chrono::milliseconds duration) {
     if (duration.count() >= 0 && duration <= kDurationMax) return {};
-    return wrong(fmt::format("step {}: {} is {} ms: give 0 to {} (30 days)", in_quotes(step.name), field,
-                             duration.count(), kDurationMax.count()));
+    return invalid_pipeline_error(fmt::format("step {}: {} is {} ms: give 0 to {} (30 days)", in_quotes(step.name),
+                                              field, duration.count(), kDurationMax.count()));
 }
 
 Status check_retry(const Step& step) {
     const RetryPolicy& retry = step.retry;
     if (retry.attempts_max < 1) {
-        return wrong(
+        return invalid_pipeline_error(
             fmt::format("step {}: attempts_max is {}: give at least 1", in_quotes(step.name), retry.attempts_max));
     }
     if (Status status = check_duration(step, "backoff", retry.backoff); !status) return status;
     if (Status status = check_duration(step, "backoff_max", retry.backoff_max); !status) return status;
     if (retry.backoff <= retry.backoff_max) return {};
-    return wrong(fmt::format("step {}: backoff is {} ms, more than backoff_max of {} ms: raise backoff_max",
-                             in_quotes(step.name), retry.backoff.count(), retry.backoff_max.count()));
+    return invalid_pipeline_error(
+        fmt::format("step {}: backoff is {} ms, more than backoff_max of {} ms: raise backoff_max",
+                    in_quotes(step.name), retry.backoff.count(), retry.backoff_max.count()));
 }
 
 /// Adds the step's name to an error about a part of the step.
@@ -59,20 +59,23 @@ Status of_step(const Step& step, Status status) {
 // A person has no attempts and no timeout, and decides about one state.
 Status check_approval(const Step& step, const Stage& stage) {
     const std::string name = in_quotes(step.name);
-    if (stage.steps.size() > 1) return wrong(fmt::format("step {} needs approval: give it a stage of its own", name));
+    if (stage.steps.size() > 1)
+        return invalid_pipeline_error(fmt::format("step {} needs approval: give it a stage of its own", name));
     const RetryPolicy none;
     if (!step.agent.empty() || step.may_fail || step.timeout.count() != 0 ||
         step.retry.attempts_max != none.attempts_max) {
-        return wrong(fmt::format("step {} needs approval: leave out agent, may_fail, retry and timeout", name));
+        return invalid_pipeline_error(
+            fmt::format("step {} needs approval: leave out agent, may_fail, retry and timeout", name));
     }
     return {};
 }
 
 Status check_agent(const Step& step, const KnownNames& known) {
-    if (step.agent.empty()) return wrong(fmt::format("step {} names no agent", in_quotes(step.name)));
+    if (step.agent.empty()) return invalid_pipeline_error(fmt::format("step {} names no agent", in_quotes(step.name)));
     if (!known.agents.contains(step.agent)) {
-        return wrong(fmt::format("step {} names the agent {}, which is not known: {}", in_quotes(step.name),
-                                 in_quotes(step.agent), known_text("agent", known.agents)));
+        return invalid_pipeline_error(fmt::format("step {} names the agent {}, which is not known: {}",
+                                                  in_quotes(step.name), in_quotes(step.agent),
+                                                  known_text("agent", known.agents)));
     }
     return {};
 }
@@ -88,16 +91,18 @@ Status check_step(const Step& step, const Stage& stage, const KnownNames& known)
 }
 
 Status check_stage(const Stage& stage, std::size_t number, const KnownNames& known) {
-    if (stage.steps.empty()) return wrong(fmt::format("stage {} has no steps: give at least one", number));
+    if (stage.steps.empty())
+        return invalid_pipeline_error(fmt::format("stage {} has no steps: give at least one", number));
     if (stage.on_conflict != MergePolicy::kMerger) {
         if (stage.merger.empty()) return {};
-        return wrong(fmt::format("stage {} (step {}) names the merger {}, but its on_conflict does not use one", number,
-                                 in_quotes(stage.steps[0].name), in_quotes(stage.merger)));
+        return invalid_pipeline_error(
+            fmt::format("stage {} (step {}) names the merger {}, but its on_conflict does not use one", number,
+                        in_quotes(stage.steps[0].name), in_quotes(stage.merger)));
     }
     if (known.mergers.contains(stage.merger)) return {};
-    return wrong(fmt::format("stage {} (step {}) names the merger {}, which is not known: {}", number,
-                             in_quotes(stage.steps[0].name), in_quotes(stage.merger),
-                             known_text("merger", known.mergers)));
+    return invalid_pipeline_error(fmt::format("stage {} (step {}) names the merger {}, which is not known: {}", number,
+                                              in_quotes(stage.steps[0].name), in_quotes(stage.merger),
+                                              known_text("merger", known.mergers)));
 }
 
 /// A step and its place in the pipeline.
@@ -126,8 +131,8 @@ Result<StepTable> table_of(const Pipeline& pipeline) {
                 return std::unexpected(std::move(status.error()));
             }
             if (!table.by_name.emplace(step.name, number).second) {
-                return wrong(fmt::format("step name {} is used twice: give each step of the pipeline its own",
-                                         in_quotes(step.name)));
+                return invalid_pipeline_error(fmt::format(
+                    "step name {} is used twice: give each step of the pipeline its own", in_quotes(step.name)));
             }
             table.steps.push_back({&step, stage});
         }
@@ -135,50 +140,20 @@ Result<StepTable> table_of(const Pipeline& pipeline) {
     return table;
 }
 
-/// For each step, the steps that its conditions ask about.
-std::vector<std::vector<std::size_t>> awaited_steps(const StepTable& table) {
-    std::vector<std::vector<std::size_t>> awaited(table.steps.size());
-    for (std::size_t i = 0; i < table.steps.size(); ++i) {
-        for (const Condition::Step& condition : table.steps[i].step->when.steps) {
-            if (const auto step = table.find(condition.name)) awaited[i].push_back(*step);
-        }
-    }
-    return awaited;
-}
-
-Status check_circles(const StepTable& table) {
-    const std::vector<std::size_t> circle = find_circle(awaited_steps(table));
-    if (circle.empty()) return {};
-    constexpr std::size_t kShownMax = 16;
-    std::string path;
-    for (std::size_t i = 0; i < circle.size() && i < kShownMax; ++i) {
-        path += fmt::format("{}{}", i == 0 ? "" : " -> ", in_quotes(table.steps[circle[i]].step->name));
-    }
-    if (circle.size() > kShownMax) path += fmt::format(" -> … ({} steps)", circle.size() - 1);
-    return wrong(fmt::format("the conditions of the steps wait for each other: {}: take one of them out", path));
-}
-
 Status check_awaited(const PlacedStep& placed, const StepTable& table) {
     for (const Condition::Step& awaited : placed.step->when.steps) {
         const auto found = table.find(awaited.name);
         if (!found) {
-            return wrong(fmt::format("step {} has a condition about step {}, which the pipeline does not have",
-                                     in_quotes(placed.step->name), in_quotes(awaited.name)));
-        }
-        if (table.steps[*found].stage >= placed.stage) {
-            return wrong(
-                fmt::format("step {} has a condition about step {}, which does not come before it: move that "
-                            "one to an earlier stage",
+            return invalid_pipeline_error(
+                fmt::format("step {} has a condition about step {}, which the pipeline does not have",
                             in_quotes(placed.step->name), in_quotes(awaited.name)));
         }
-    }
-    return {};
-}
-
-Status check_conditions_about_steps(const StepTable& table) {
-    if (Status status = check_circles(table); !status) return status;
-    for (const PlacedStep& placed : table.steps) {
-        if (Status status = check_awaited(placed, table); !status) return status;
+        if (table.steps[*found].stage >= placed.stage) {
+            return invalid_pipeline_error(
+                fmt::format("step {} has a condition about step {}, which does not come before it: move that "
+                            "one to an earlier stage, or take the condition out",
+                            in_quotes(placed.step->name), in_quotes(awaited.name)));
+        }
     }
     return {};
 }
@@ -187,7 +162,7 @@ Status check_conditions_about_steps(const StepTable& table) {
 
 Status check_pipeline(const Pipeline& pipeline, const KnownNames& known) {
     if (Status status = check_id("the pipeline's name", pipeline.name); !status) return status;
-    if (pipeline.stages.empty()) return wrong("the pipeline has no stages: give at least one");
+    if (pipeline.stages.empty()) return invalid_pipeline_error("the pipeline has no stages: give at least one");
     const Result<StepTable> table = table_of(pipeline);
     if (!table) return std::unexpected(table.error());
     for (std::size_t i = 0; i < pipeline.stages.size(); ++i) {
@@ -196,7 +171,10 @@ Status check_pipeline(const Pipeline& pipeline, const KnownNames& known) {
     for (const PlacedStep& placed : table->steps) {
         if (Status status = check_step(*placed.step, pipeline.stages[placed.stage], known); !status) return status;
     }
-    return check_conditions_about_steps(*table);
+    for (const PlacedStep& placed : table->steps) {
+        if (Status status = check_awaited(placed, *table); !status) return status;
+    }
+    return {};
 }
 
 }  // namespace cairn

@@ -18,13 +18,13 @@ constexpr int kReadsMax = 3;
 constexpr std::string_view kAfterRejection =
     "Roll the run back (`cairn recover --type rollback`) to go on all the same, or start another.";
 
-std::unexpected<Error> wrong(const ApprovalDecision& decision, const std::string& what) {
+std::unexpected<Error> invalid_decision_error(const ApprovalDecision& decision, const std::string& what) {
     return fail(ErrorCode::kInvalidArgument, fmt::format("run \"{}\" {}", decision.run_id, what));
 }
 
 // Checks that the run waits for this decision.
 Status check_waiting(const std::optional<RunProgress>& progress, const ApprovalDecision& decision) {
-    if (!progress) return wrong(decision, "is no pipeline's, and waits for nobody's approval");
+    if (!progress) return invalid_decision_error(decision, "is no pipeline's, and waits for nobody's approval");
     const std::optional<Approval>& approval = progress->approval;
     if (approval && approval->is_decided() && approval->step == decision.step) {
         const bool is_approved = approval->decision == Approval::Decision::kApproved;
@@ -36,20 +36,20 @@ Status check_waiting(const std::optional<RunProgress>& progress, const ApprovalD
                         : std::string(kAfterRejection)));
     }
     if (progress->status != PipelineStatus::kPaused || !approval) {
-        return wrong(decision,
-                     fmt::format("does not wait for approval: it is {} ({} of {} steps done)",
-                                 to_string(progress->status), progress->steps_completed, progress->steps_total));
+        return invalid_decision_error(
+            decision, fmt::format("does not wait for approval: it is {} ({} of {} steps done)",
+                                  to_string(progress->status), progress->steps_completed, progress->steps_total));
     }
     if (approval->step == decision.step) return {};
-    return wrong(decision,
-                 fmt::format("waits for approval of step \"{}\", not of \"{}\"", approval->step, decision.step));
+    return invalid_decision_error(
+        decision, fmt::format("waits for approval of step \"{}\", not of \"{}\"", approval->step, decision.step));
 }
 
 void decide(RunProgress& progress, const ApprovalDecision& decision) {
     progress.approval->decision = decision.is_approved ? Approval::Decision::kApproved : Approval::Decision::kRejected;
     progress.approval->by = decision.by;
     progress.status = decision.is_approved ? PipelineStatus::kInterrupted : PipelineStatus::kFailed;
-    if (!decision.is_approved) progress.error = rejection_of(*progress.approval).message;
+    if (!decision.is_approved) progress.error = rejection_error(*progress.approval).message;
 }
 
 // The decision counts only on top of the state that was looked at.
@@ -111,7 +111,7 @@ std::string_view to_string(Approval::Decision decision) noexcept {
     return "rejected";
 }
 
-Error rejection_of(const Approval& approval) {
+Error rejection_error(const Approval& approval) {
     return advise({.code = ErrorCode::kConflict,
                    .message = fmt::format("step \"{}\": it was rejected by \"{}\"", approval.step, approval.by)},
                   std::string(kAfterRejection));

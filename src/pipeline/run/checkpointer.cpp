@@ -1,5 +1,6 @@
 #include "pipeline/run/checkpointer.h"
 
+#include <chrono>
 #include <utility>
 
 namespace cairn {
@@ -13,13 +14,11 @@ Status Checkpointer::save(const Checkpoint& checkpoint) {
     request.parent_snapshot_id = checkpoint.parent;
     request.snapshot_id = checkpoint.snapshot_id;
     if (checkpoint.durability) request.durability = checkpoint.durability;
+    const auto started = std::chrono::steady_clock::now();
     const Result<Receipt> receipt = service_.save_agent_state(request);
-    events_.tell(PipelineEvent::Type::kCheckpoint, [&](PipelineEvent& event) {
-        event.step = checkpoint.step;
-        event.checkpoint_type = checkpoint.type;
-        if (receipt) event.receipt = *receipt;
-        if (!receipt) event.error = receipt.error();
-    });
+    SaveEvent saved = SaveEvent::of(request, receipt);
+    saved.duration = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - started);
+    events_.tell_saved(saved, checkpoint.step);
     if (!receipt) {
         error_ = receipt.error();
         return std::unexpected(receipt.error());

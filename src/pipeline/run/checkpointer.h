@@ -2,11 +2,11 @@
 
 // Saves the progress of a run.
 
-#include "pipeline/events/run_events.h"
 #include "pipeline/run/run_progress.h"
 
 #include <cairn/persistence.h>
 #include <cairn/pipeline.h>
+#include <cairn/run_events.h>
 #include <cairn/store.h>
 
 #include <cstdint>

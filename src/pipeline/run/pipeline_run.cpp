@@ -21,12 +21,12 @@ StatePersistenceRequest request_of(const AgentCall& call, const Lease& lease, Du
     return request;
 }
 
-Error taken_over(const std::string& run_id) {
+Error superseded_run_error(const std::string& run_id) {
     return {.code = ErrorCode::kConflict,
             .message = fmt::format("run \"{}\" was taken over by another executor: this one has stopped", run_id)};
 }
 
-Error not_saved(const Checkpoint& checkpoint, Error error) {
+Error unsaved_result_error(const Checkpoint& checkpoint, Error error) {
     if (checkpoint.step.empty()) return error;
     error.message = fmt::format("step \"{}\": its result cannot be saved: {}", checkpoint.step, error.message);
     return error;
@@ -144,7 +144,7 @@ bool PipelineRun::is_decided(const Step& step) const {
 void PipelineRun::follow_decision(const Step& step) {
     const bool is_approved = progress_.approval->decision == Approval::Decision::kApproved;
     StepRun decided{.state = state_};
-    if (!is_approved) decided.state = std::unexpected(rejection_of(*progress_.approval));
+    if (!is_approved) decided.state = std::unexpected(rejection_error(*progress_.approval));
     result_.is_rejected = !is_approved;
     note(step, decided);
 }
@@ -264,12 +264,12 @@ void PipelineRun::decide(const Step& step, StepResult result) {
 
 void PipelineRun::end_by(const Step& step, const StepRun& run) {
     progress_.attempts.insert_or_assign(step.name, run.attempt);
-    if (run.was_stopped && is_superseded_) return end(PipelineStatus::kInterrupted, taken_over(call_.run_id));
+    if (run.was_stopped && is_superseded_) return end(PipelineStatus::kInterrupted, superseded_run_error(call_.run_id));
     end(run.was_stopped ? PipelineStatus::kInterrupted : PipelineStatus::kFailed, run.state.error());
 }
 
 void PipelineRun::end_cancelled() {
-    if (is_superseded_) return end(PipelineStatus::kInterrupted, taken_over(call_.run_id));
+    if (is_superseded_) return end(PipelineStatus::kInterrupted, superseded_run_error(call_.run_id));
     end(PipelineStatus::kInterrupted,
         Error{.code = ErrorCode::kUnavailable,
               .message = fmt::format("run \"{}\" was cancelled: execute it again to go on", call_.run_id)});
@@ -300,7 +300,7 @@ bool PipelineRun::save(const Checkpoint& checkpoint) {
         return false;
     }
     if (options_.on_save_failure == OnSaveFailure::kGoOn) return false;
-    end(PipelineStatus::kInterrupted, not_saved(checkpoint, saved.error()));
+    end(PipelineStatus::kInterrupted, unsaved_result_error(checkpoint, saved.error()));
     return false;
 }
 
@@ -312,7 +312,7 @@ bool PipelineRun::is_taken_over() const {
 // Saves the last checkpoint. It is on disk on return, whatever the durability of the others, and includes all that they
 // had.
 void PipelineRun::finish() {
-    if (is_superseded_) return end(PipelineStatus::kInterrupted, taken_over(call_.run_id));
+    if (is_superseded_) return end(PipelineStatus::kInterrupted, superseded_run_error(call_.run_id));
     const bool is_completed = !has_ended();
     if (!is_completed && !group_results_.empty()) save_group();
     progress_.status = is_completed ? PipelineStatus::kCompleted : result_.status;

@@ -2,12 +2,12 @@
 
 // One execution of a pipeline: stage after stage, with a checkpoint after each.
 
-#include "pipeline/events/run_events.h"
 #include "pipeline/resume/resume_point.h"
 #include "pipeline/run/checkpointer.h"
 #include "pipeline/run/step_runner.h"
 
 #include <cairn/pipeline.h>
+#include <cairn/run_events.h>
 #include <cairn/run_lease.h>
 
 #include <atomic>

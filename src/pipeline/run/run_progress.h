@@ -44,7 +44,7 @@ struct Approval {
 std::string_view to_string(Approval::Decision decision) noexcept;  ///< "pending", "approved", "rejected"
 
 /// The reason that the run does not go on.
-Error rejection_of(const Approval& approval);
+Error rejection_error(const Approval& approval);
 
 struct RunProgress {
     std::string pipeline = {};

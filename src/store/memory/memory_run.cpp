@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <set>
+#include <vector>
 
 namespace cairn {
 namespace {
@@ -17,12 +18,6 @@ std::set<std::int64_t> versions_named(const RunBatch& batch) {
     }
     for (const SnapshotDeletion& deletion : batch.deletions) versions.insert(deletion.version);
     if (batch.run_deletion) versions.insert(batch.run_deletion->version);
-    return versions;
-}
-
-std::set<std::int64_t> versions_to_go(const RunBatch& batch) {
-    std::set<std::int64_t> versions;
-    for (const SnapshotDeletion& deletion : batch.deletions) versions.insert(deletion.version);
     return versions;
 }
 
@@ -45,11 +40,11 @@ RunFacts facts_of(const MemoryRun* run, const Lease& lease, const RunBatch& batc
     for (const std::int64_t version : versions_named(batch)) {
         if (const auto found = run->snapshots.find(version); found != run->snapshots.end()) add(found->second.info);
     }
-    const std::set<std::int64_t> going = versions_to_go(batch);
+    const std::vector<std::int64_t> going = versions_named_by_deletions(batch);
     if (going.empty()) return facts;
-    const auto newer = run->snapshots.upper_bound(*going.begin());  // a base comes before those that need it
+    const auto newer = run->snapshots.upper_bound(going.front());  // a base comes before those that need it
     for (auto entry = newer; entry != run->snapshots.end(); ++entry) {
-        if (going.contains(entry->second.info.base_version)) add(entry->second.info);
+        if (std::ranges::binary_search(going, entry->second.info.base_version)) add(entry->second.info);
     }
     return facts;
 }
@@ -60,7 +55,7 @@ Result<Snapshot> with_bases(const MemoryRun& run, const Snapshot& snapshot) {
     while (above->info.base_version != 0) {
         const auto base = run.snapshots.find(above->info.base_version);
         if (base == run.snapshots.end()) {
-            return chain_is_broken(above->info.run_id, above->info.version, above->info.base_version);
+            return broken_chain_error(above->info.run_id, above->info.version, above->info.base_version);
         }
         above = &base->second;
         whole.bases.push_back(

@@ -3,6 +3,7 @@
 #include "store/batch_rules.h"
 #include "store/cursor.h"
 #include "store/memory/memory_run.h"
+#include "store/page.h"
 
 #include <algorithm>
 #include <cstddef>
@@ -83,14 +84,6 @@ bool comes_before(RunQuery::Order order, const RunPlace& one, const RunPlace& ot
     return std::tie(one.created_at, one.run_id) > std::tie(other.created_at, other.run_id);
 }
 
-// Cuts `items` to the first `limit`, and says whether there were more.
-template <class T>
-bool cut(std::vector<T>& items, std::size_t limit) {
-    const bool more = items.size() > limit;
-    if (more) items.erase(items.begin() + static_cast<std::ptrdiff_t>(limit), items.end());
-    return more && !items.empty();
-}
-
 class MemoryStore final : public Store {
 public:
     explicit MemoryStore(bool read_only) : read_only_(read_only) {}
@@ -118,24 +111,28 @@ private:
     template <class T, class Answer>
     Result<T> read(Answer answer) {
         const std::shared_lock lock(mutex_);
-        if (closed_) return closed();
+        if (closed_) return closed_store_error();
         try {
             return answer();
         } catch (const std::bad_alloc&) {
-            return out_of_memory();
+            return out_of_memory_error();
         }
     }
 
-    static std::unexpected<Error> closed() { return fail(ErrorCode::kClosed, "the memory store was closed"); }
-    static std::unexpected<Error> out_of_memory() { return fail(ErrorCode::kInternal, "memory store: no memory"); }
+    static std::unexpected<Error> closed_store_error() {
+        return fail(ErrorCode::kClosed, "the memory store was closed");
+    }
+    static std::unexpected<Error> out_of_memory_error() {
+        return fail(ErrorCode::kInternal, "memory store: no memory");
+    }
 
     // The caller must hold the lock.
     const MemoryRun* find_run(std::string_view run_id) const;
     std::optional<LeaseInfo> find_lease(std::string_view run_id) const;
     Status commit_one(RunBatch batch);
-    void apply(RunBatch batch);
+    void apply(RunBatch batch, const std::vector<std::int64_t>& deleted);
     void rewrite(MemoryRun& run, FrameRewrite rewrite);
-    void remove(MemoryRun& run, const SnapshotDeletion& deletion);
+    void remove(MemoryRun& run, std::int64_t version);
 
     const bool read_only_;
     std::shared_mutex mutex_;
@@ -193,17 +190,14 @@ void MemoryStore::rewrite(MemoryRun& run, FrameRewrite rewrite) {
     snapshot.info.base_version = rewrite.base_version;
 }
 
-void MemoryStore::remove(MemoryRun& run, const SnapshotDeletion& deletion) {
-    const auto found = run.snapshots.find(deletion.version);
-    if (found == run.snapshots.end()) return;
-    const std::string& snapshot_id = found->second.info.snapshot_id;
-    if (!deletion.snapshot_id.empty() && deletion.snapshot_id != snapshot_id) return;
-    run.versions.erase(snapshot_id);
+void MemoryStore::remove(MemoryRun& run, std::int64_t version) {
+    const auto found = run.snapshots.find(version);
+    run.versions.erase(found->second.info.snapshot_id);
     run.snapshots.erase(found);
 }
 
 // All memory is allocated before anything changes.
-void MemoryStore::apply(RunBatch batch) {
+void MemoryStore::apply(RunBatch batch, const std::vector<std::int64_t>& deleted) {
     MemoryRuns runs;
     for (SnapshotWrite& write : batch.writes) append(runs[batch.run_id], std::move(write.snapshot));
     MemoryLeases leases;
@@ -221,7 +215,7 @@ void MemoryStore::apply(RunBatch batch) {
     put(recoveries_, std::move(recoveries));
     if (const auto run = runs_.find(batch.run_id); run != runs_.end()) {
         for (FrameRewrite& frame : batch.rewrites) rewrite(run->second, std::move(frame));
-        for (const SnapshotDeletion& deletion : batch.deletions) remove(run->second, deletion);
+        for (const std::int64_t version : deleted) remove(run->second, version);
     }
     if (!batch.run_deletion) return;
     runs_.erase(batch.run_id);
@@ -231,11 +225,13 @@ void MemoryStore::apply(RunBatch batch) {
 
 Status MemoryStore::commit_one(RunBatch batch) try {
     const Lease lease = find_lease(batch.run_id).value_or(LeaseInfo{}).lease;
-    if (Status status = check_batch(batch, facts_of(find_run(batch.run_id), lease, batch)); !status) return status;
-    apply(std::move(batch));
+    const Result<std::vector<std::int64_t>> deleted =
+        check_batch(batch, facts_of(find_run(batch.run_id), lease, batch));
+    if (!deleted) return std::unexpected(deleted.error());
+    apply(std::move(batch), *deleted);
     return {};
 } catch (const std::bad_alloc&) {
-    return out_of_memory();
+    return out_of_memory_error();
 }
 
 Result<std::vector<Status>> MemoryStore::commit(std::span<const RunBatch> batches, Deadline /*deadline*/) {
@@ -243,14 +239,14 @@ Result<std::vector<Status>> MemoryStore::commit(std::span<const RunBatch> batche
         std::vector<Status> answers = check_batches(batches);
         std::vector<RunBatch> copies(batches.begin(), batches.end());  // large memory is taken before anything changes
         const std::unique_lock lock(mutex_);
-        if (closed_) return closed();
+        if (closed_) return closed_store_error();
         if (read_only_) return fail(ErrorCode::kReadOnly, "the memory store was opened read-only");
         for (std::size_t i = 0; i < answers.size(); ++i) {
             if (answers[i]) answers[i] = commit_one(std::move(copies[i]));
         }
         return answers;
     } catch (const std::bad_alloc&) {
-        return out_of_memory();
+        return out_of_memory_error();
     }
 }
 

@@ -73,17 +73,19 @@ bool is_blank_database(std::string_view header) {
            header[kFirstPageOffset + 4] == 0;
 }
 
-std::unexpected<Error> not_ours(const fs::path& path, std::string_view what) {
+std::unexpected<Error> foreign_file_error(const fs::path& path, std::string_view what) {
     return fail(ErrorCode::kIncompatible, fmt::format("{} is not a cairn store: {}", path.native(), what));
 }
 
 Result<Content> identify(std::string_view header, const fs::path& path) {
     if (header.empty()) return Content::kNothing;
-    if (header.size() < kPeekBytes || !header.starts_with(kMagic)) return not_ours(path, "it is no SQLite database");
+    if (header.size() < kPeekBytes || !header.starts_with(kMagic))
+        return foreign_file_error(path, "it is no SQLite database");
     const std::int64_t application_id = read_big_endian(header, kApplicationIdOffset);
     if (application_id == kApplicationId) return Content::kStore;
     if (is_blank_database(header)) return Content::kNothing;
-    return not_ours(path, fmt::format("it is another program's database (application id {:#x})", application_id));
+    return foreign_file_error(path,
+                              fmt::format("it is another program's database (application id {:#x})", application_id));
 }
 
 Status check_name(const fs::path& path) {
@@ -186,7 +188,7 @@ public:
 
 private:
     // The name may be taken by a dead maker's draft, by someone who removes it, or by something that was put there to
-    // lead us elsewhere. Where no lock can be had, nobody removes anything.
+    // lead us elsewhere. If locking is not possible, nobody removes anything.
     bool is_taken() {
         const fs::path lock = with_suffix(path_, kLockSuffix);
         lock_ = create_file(lock.c_str(), O_RDWR, kFileModeDefault);
@@ -292,18 +294,18 @@ Status check_logs(const fs::path& path) {
 Error explain(Error error, const fs::path& path, Access access) {
     const bool writing = access == Access::kWrite || access == Access::kCreate;
     if (error.code != ErrorCode::kUnavailable && error.code != ErrorCode::kReadOnly) return error;
-    const auto because = [&](ErrorCode code, std::string_view problem) {
+    const auto error_with = [&](ErrorCode code, std::string_view problem) {
         error.code = code;
         error.message = fmt::format("{}: {}", path.native(), problem);
         return std::move(error);
     };
     std::error_code ignored;
     if (access == Access::kCreate && !fs::exists(path, ignored)) return error;
-    if (!fs::exists(path, ignored)) return because(ErrorCode::kNotFound, "does not exist");
-    if (::access(path.c_str(), R_OK) != 0) return because(ErrorCode::kReadOnly, "cannot be read");
-    if (writing && ::access(path.c_str(), W_OK) != 0) return because(ErrorCode::kReadOnly, "cannot be written");
+    if (!fs::exists(path, ignored)) return error_with(ErrorCode::kNotFound, "does not exist");
+    if (::access(path.c_str(), R_OK) != 0) return error_with(ErrorCode::kReadOnly, "cannot be read");
+    if (writing && ::access(path.c_str(), W_OK) != 0) return error_with(ErrorCode::kReadOnly, "cannot be written");
     if (writing && ::access(path.parent_path().c_str(), W_OK) != 0) {
-        return because(ErrorCode::kReadOnly, "its folder cannot be written");
+        return error_with(ErrorCode::kReadOnly, "its folder cannot be written");
     }
     return error;
 }
@@ -340,7 +342,8 @@ Result<Content> open_content(Connection& connection, const fs::path& path) {
         if (!header) return std::unexpected(header.error());
         std::error_code unknown;
         // The engine takes a file of one byte for an empty one.
-        if (header->empty() && fs::file_size(path, unknown) == 1) return not_ours(path, "it is no SQLite database");
+        if (header->empty() && fs::file_size(path, unknown) == 1)
+            return foreign_file_error(path, "it is no SQLite database");
         Result<Content> content = identify(*header, path);
         if (content) return content;
         const bool has_journal = fs::exists(journal, unknown);
@@ -368,7 +371,7 @@ Status prepare_writable(Connection& connection, Content content, std::span<const
 
 Status prepare_readable(Connection& connection, Content content, const fs::path& path,
                         std::span<const Migration> known) {
-    if (content == Content::kNothing) return not_ours(path, "it is empty");
+    if (content == Content::kNothing) return foreign_file_error(path, "it is empty");
     if (Status status = connection.execute(kEachConnection); !status) return status;
     return read_as_newest(connection, known);
 }
@@ -377,10 +380,10 @@ Status prepare_readable(Connection& connection, Content content, const fs::path&
 
 Result<std::unique_ptr<Connection>> DatabaseFile::connect_as(Access access, Deadline deadline) const {
     const bool writing = access == Access::kWrite || access == Access::kCreate;
-    const auto explained = [&](const Error& error) { return std::unexpected(explain(error, path_, access)); };
+    const auto explained_error = [&](const Error& error) { return std::unexpected(explain(error, path_, access)); };
 
     Result<std::unique_ptr<Connection>> connection = Connection::open(path_, access);
-    if (!connection) return explained(connection.error());
+    if (!connection) return explained_error(connection.error());
     (*connection)->set_deadline(deadline);
     if (writing && (*connection)->is_read_only()) return fail_with(ErrorCode::kReadOnly, path_, "cannot be written", 0);
     const bool has_own_log = access == Access::kWrite || access == Access::kRead;
@@ -390,20 +393,20 @@ Result<std::unique_ptr<Connection>> DatabaseFile::connect_as(Access access, Dead
         }
     }
     const Result<Content> content = open_content(**connection, path_);
-    if (!content) return explained(content.error());
+    if (!content) return explained_error(content.error());
     const Status prepared = writing ? prepare_writable(**connection, *content, known_)
                                     : prepare_readable(**connection, *content, path_, known_);
     if (!prepared && has_own_log) {
-        if (std::optional<Error> error = (*connection)->files_do_not_fit()) return std::unexpected(std::move(*error));
+        if (std::optional<Error> error = (*connection)->find_files_error()) return std::unexpected(std::move(*error));
     }
-    if (!prepared) return explained(prepared.error());
+    if (!prepared) return explained_error(prepared.error());
     if (has_own_log) {
         if (Status status = (*connection)->watch_files(); !status) return std::unexpected(status.error());
     }
     return connection;
 }
 
-// Opens beside writers if at all possible. Where not even the lock files can be made, nobody can write either, and the
+// Opens beside writers if at all possible. If not even the lock files can be made, nobody can write either, and the
 // file holds everything. The exception is a log with content beside it: that cannot be read without the lock files.
 Result<std::unique_ptr<Connection>> DatabaseFile::connect_read_only(Deadline deadline) {
     Result<std::unique_ptr<Connection>> connection = connect_as(Access::kRead, deadline);

@@ -4,6 +4,7 @@
 #include "store/sqlite/log_keeper.h"
 #include "store/sqlite/reader.h"
 #include "store/sqlite/rows.h"
+#include "store/sqlite/run_salvage.h"
 #include "store/sqlite/sqlite_error.h"
 
 #include <fmt/format.h>
@@ -140,29 +141,57 @@ Status check_rule(Connection& connection, const char* rule, CheckReport& report)
     }
 }
 
+using Findings = std::vector<CheckReport::Finding>;
+
+DamageVisit into(Findings& findings) {
+    return [&findings](const std::string& run_id, const std::string& snapshot_id, const std::string& damage) {
+        findings.push_back({.run_id = run_id, .snapshot_id = snapshot_id, .problem = damage});
+    };
+}
+
+// A damaged page must not hide the records of other runs.
+Status find_damaged_runs_and_snapshots(Connection& connection, Findings& found) {
+    Status read = visit_damaged_runs(connection, into(found));
+    if (read) read = visit_damaged_snapshots(connection, into(found));
+    if (read || read.error().code != ErrorCode::kCorrupt) return read;
+    found.clear();
+    return visit_damaged_run_by_run(connection, into(found));
+}
+
 // Adds the damage that the listings report, unless a rule has named it already. Damage of a run's own record is
 // reported once, not for each snapshot.
 Status check_records(Connection& connection, CheckReport& report) {
     std::set<std::pair<std::string, std::string>> named;
-    std::set<std::pair<std::string, std::string>> of_runs;
     for (const CheckReport::Finding& finding : report.findings) named.emplace(finding.run_id, finding.snapshot_id);
-    const Status read = visit_damaged(
-        connection, [&](const std::string& run_id, const std::string& snapshot_id, const std::string& damage) {
-            if (snapshot_id.empty())
-                of_runs.emplace(run_id, damage);
-            else if (of_runs.contains({run_id, damage}))
-                return;
-            if (named.contains({run_id, snapshot_id})) return;
-            report.findings.push_back({.run_id = run_id, .snapshot_id = snapshot_id, .problem = damage});
-        });
-    return read ? read : note(report, read.error());
+    Findings found;
+    if (Status read = find_damaged_runs_and_snapshots(connection, found); !read) return read;
+    for (const auto visit : {visit_damaged_recoveries, visit_damaged_leases}) {
+        const Status read = visit(connection, into(found));
+        if (Status noted = read ? Status{} : note(report, read.error()); !noted) return noted;
+    }
+    std::set<std::pair<std::string, std::string>> of_runs;
+    for (CheckReport::Finding& finding : found) {
+        const bool is_of_run = finding.snapshot_id.empty();
+        if (is_of_run) of_runs.emplace(finding.run_id, finding.problem);
+        const bool is_told = !is_of_run && of_runs.contains({finding.run_id, finding.problem});
+        if (is_told || named.contains({finding.run_id, finding.snapshot_id})) continue;
+        report.findings.push_back(std::move(finding));
+    }
+    return {};
 }
 
+// Beside damage: the runs that can be listed, and no snapshots.
 Status count(Connection& connection, CheckReport& report) {
     const Result<StoreStats> stats = count_rows(connection);
-    if (!stats) return note(report, stats.error());
-    report.runs = stats->runs;
-    report.snapshots = stats->snapshots;
+    if (stats) {
+        report.runs = stats->runs;
+        report.snapshots = stats->snapshots;
+        return {};
+    }
+    if (Status noted = note(report, stats.error()); !noted) return noted;
+    const Result<std::uint64_t> runs = count_runs_beside_damage(connection);
+    if (!runs) return std::unexpected(runs.error());
+    report.runs = *runs;
     return {};
 }
 

@@ -22,18 +22,29 @@ constexpr std::size_t kPageSizeOffset = 14;
 constexpr std::size_t kFramesOffset = 16;
 constexpr std::size_t kSaltsOffset = 32;
 
-constexpr std::size_t kLogHeaderBytes = 32;
-constexpr std::size_t kFrameHeaderBytes = 24;
-
 std::uint32_t load(const void* memory, std::size_t offset) {
     const auto* const words = static_cast<const std::uint32_t*>(memory);
     return __atomic_load_n(words + offset / sizeof(std::uint32_t), __ATOMIC_ACQUIRE);
 }
 
-std::array<std::uint32_t, kIndexHeaderBytes / 4> load_header(const void* memory, std::size_t offset) {
-    std::array<std::uint32_t, kIndexHeaderBytes / 4> words{};
+using IndexHeader = std::array<std::uint32_t, kIndexHeaderBytes / 4>;
+
+IndexHeader load_header(const void* memory, std::size_t offset) {
+    IndexHeader words{};
     for (std::size_t i = 0; i < words.size(); ++i) words[i] = load(memory, offset + i * 4);
     return words;
+}
+
+LogIndex index_with(const IndexHeader& header, const void* memory) {
+    LogIndex index;
+    std::uint16_t page_size = 0;
+    const char* const bytes = reinterpret_cast<const char*>(header.data());
+    std::memcpy(&page_size, bytes + kPageSizeOffset, sizeof page_size);
+    std::memcpy(index.salts.data(), bytes + kSaltsOffset, index.salts.size());
+    index.page_size = page_size == 1 ? 65'536 : page_size;
+    index.frames = header[kFramesOffset / 4];
+    index.frames_in_database = load(memory, 2 * kIndexHeaderBytes);
+    return index;
 }
 
 // True if others have another database open that had this name. (A reader that may not write the lock file has only the
@@ -53,17 +64,13 @@ std::uint64_t LogIndex::bytes_of_log() const {
 
 std::optional<LogIndex> read_index(const void* shared_memory) {
     if (shared_memory == nullptr) return std::nullopt;
-    const auto header = load_header(shared_memory, 0);
+    const IndexHeader header = load_header(shared_memory, 0);
     if (header != load_header(shared_memory, kIndexHeaderBytes)) return std::nullopt;
-    LogIndex index;
-    std::uint16_t page_size = 0;
-    const char* const bytes = reinterpret_cast<const char*>(header.data());
-    std::memcpy(&page_size, bytes + kPageSizeOffset, sizeof page_size);
-    std::memcpy(index.salts.data(), bytes + kSaltsOffset, index.salts.size());
-    index.page_size = page_size == 1 ? 65'536 : page_size;
-    index.frames = header[kFramesOffset / 4];
-    index.frames_in_database = load(shared_memory, 2 * kIndexHeaderBytes);
-    return index;
+    return index_with(header, shared_memory);
+}
+
+LogIndex read_index_as_writer(const void* shared_memory) {
+    return index_with(load_header(shared_memory, 0), shared_memory);
 }
 
 LiveFiles::LiveFiles(fs::path database, const void* shared_memory)
@@ -107,13 +114,13 @@ Status LiveFiles::remember(std::string_view database_header, Deadline deadline) 
     const std::optional<Id> database = find(database_);
     const std::optional<Id> log = find(log_);
     const std::optional<Id> lock_file = find(lock_file_);
-    if (!database) return not_the_same_files(database_, "it was moved or deleted");
-    if (!log) return not_the_same_files(database_, "its log (-wal) was removed");
+    if (!database) return changed_files_error(database_, "it was moved or deleted");
+    if (!log) return changed_files_error(database_, "its log (-wal) was removed");
     if (!lock_file || !file_locks::has_lock_file(database_, lock_file->device, lock_file->inode) ||
         others_have_another_lock_file(database_, deadline)) {
-        return not_the_same_files(database_, "its lock file (-shm) was removed or replaced");
+        return changed_files_error(database_, "its lock file (-shm) was removed or replaced");
     }
-    if (!log_fits_index()) return not_the_same_files(database_, "its log (-wal) was removed, replaced or cut off");
+    if (!log_fits_index()) return changed_files_error(database_, "its log (-wal) was removed, replaced or cut off");
     database_id_ = *database;
     log_id_ = *log;
     lock_file_id_ = *lock_file;
@@ -167,7 +174,7 @@ LiveFiles::Finding LiveFiles::look_at_log() const {
     return {};  // it changes all the time, so somebody writes to it
 }
 
-std::unexpected<Error> not_the_same_files(const fs::path& database, std::string_view what) {
+std::unexpected<Error> changed_files_error(const fs::path& database, std::string_view what) {
     return fail(
         ErrorCode::kUnavailable,
         fmt::format("{}: {} while the store was open, so nothing is saved: end every program that uses the store, "

@@ -35,6 +35,8 @@ struct LogIndex {
 
 /// Nothing while another connection is changing it.
 [[nodiscard]] std::optional<LogIndex> read_index(const void* shared_memory);
+/// The caller must hold the write lock, so nobody changes it.
+[[nodiscard]] LogIndex read_index_as_writer(const void* shared_memory);
 
 class LiveFiles {
 public:
@@ -89,6 +91,6 @@ private:
 };
 
 /// The error of a finding: what happened to the store at `database`, and what to do.
-[[nodiscard]] std::unexpected<Error> not_the_same_files(const std::filesystem::path& database, std::string_view what);
+[[nodiscard]] std::unexpected<Error> changed_files_error(const std::filesystem::path& database, std::string_view what);
 
 }  // namespace cairn::sqlite

@@ -23,8 +23,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kHeaderBytes = 32;
-constexpr std::size_t kFrameHeaderBytes = 24;
 constexpr std::size_t kSaltsBytes = 8;
 constexpr std::uint32_t kMagic = 0x377f0682;  // its lowest bit: the checksums are over big-endian words
 
@@ -117,23 +115,25 @@ public:
 
     std::optional<LogContent> run() {
         std::string header;
-        if (!reader_.read(header, kHeaderBytes, 0)) return std::nullopt;
+        if (!reader_.read(header, kLogHeaderBytes, 0)) return std::nullopt;
         if (header.find_first_not_of('\0') == std::string::npos) return std::nullopt;
         begin(header);
         if (!is_page_size(content_.page_size)) return std::move(content_);
         std::string frame;
         for (std::uint64_t index = 0;; ++index) {
             const std::size_t bytes = kFrameHeaderBytes + content_.page_size;
-            if (!reader_.read(frame, bytes, kHeaderBytes + index * bytes)) break;
-            look_at(frame, kHeaderBytes + index * bytes + kFrameHeaderBytes);
+            if (!reader_.read(frame, bytes, kLogHeaderBytes + index * bytes)) break;
+            look_at(frame, kLogHeaderBytes + index * bytes + kFrameHeaderBytes);
         }
         return std::move(content_);
     }
 
-    /// Says whether the database has each page as the last whole commit leaves it, before or behind the damage.
+    /// Says whether the database has each page as the last whole commit leaves it, before or behind the damage. A page
+    /// whose last frame is damaged cannot be compared. (Lost commits show all the same: the last one is whole.)
     Result<bool> is_in(const DatabaseReader& read, std::uint32_t page_size) {
         std::string in_log;
         for (const auto& [page, offset] : pages_) {
+            if (offset == kUnknown) continue;
             const Result<std::string> in_database = read(page_size, std::uint64_t{page - 1} * page_size);
             if (!in_database) return std::unexpected(in_database.error());
             if (!reader_.read(in_log, page_size, offset) || in_log != *in_database) return false;
@@ -165,7 +165,8 @@ private:
         const bool is_commit = big_endian(frame, 4) != 0;
         before_ = here;
         if (!is_whole) is_sound_ = false;
-        if (is_of_this_log) keep_page(big_endian(frame, 0), offset_of_page, is_whole && is_commit);
+        if (is_of_this_log)
+            keep_page(big_endian(frame, 0), is_whole ? offset_of_page : kUnknown, is_whole && is_commit);
         if (is_sound_) {
             ++content_.frames_sound;
             keep(frame, is_commit);
@@ -195,6 +196,8 @@ private:
         }
         std::ranges::move(std::exchange(uncommitted_, {}), std::back_inserter(content_.database_headers));
     }
+
+    static constexpr std::uint64_t kUnknown = 0;  // the offset of a page whose frame is damaged
 
     LogReader& reader_;
     const std::uint32_t page_size_of_database_;
@@ -239,7 +242,7 @@ fs::path log_of(const fs::path& database) {
 std::string salts_of_log(const fs::path& database) {
     LogReader reader(log_of(database));
     std::string header;
-    if (reader.problem() != 0 || !reader.read(header, kHeaderBytes, 0)) return {};
+    if (reader.problem() != 0 || !reader.read(header, kLogHeaderBytes, 0)) return {};
     return header.substr(16, kSaltsBytes);
 }
 

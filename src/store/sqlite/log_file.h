@@ -19,6 +19,10 @@ namespace cairn::sqlite {
 /// The size of a database's header. The header identifies the state of the database.
 inline constexpr std::size_t kDatabaseHeaderBytes = 100;
 
+/// The log is a header, and then frames: each is a header with one page behind it.
+inline constexpr std::size_t kLogHeaderBytes = 32;
+inline constexpr std::size_t kFrameHeaderBytes = 24;
+
 /// The number of times that the database's first page has been written. It only grows.
 [[nodiscard]] std::uint32_t change_counter(std::string_view database_header);
 

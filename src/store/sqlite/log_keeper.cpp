@@ -38,7 +38,7 @@ constexpr std::string_view kDamagedMark = ".damaged-";
 // commit behind damage need never have been acknowledged. The next commit begins only when the last is on disk.
 constexpr std::uint64_t kCommitsAcknowledged = 2;
 
-Error failed(const fs::path& path, std::string_view what, int system_error) {
+Error log_file_error(const fs::path& path, std::string_view what, int system_error) {
     return {.code = code_of_system_error(system_error, ErrorCode::kUnavailable),
             .message = fmt::format("{}: {}", path.native(), what),
             .detail = std::generic_category().message(system_error)};
@@ -92,7 +92,7 @@ Result<fs::path> rename_aside(const fs::path& file) {
             if (problem == 0 && ::rename(file.c_str(), aside.c_str()) != 0) problem = errno;
         }
         if (problem == EEXIST) continue;
-        if (problem != 0) return std::unexpected(failed(file, "cannot be set aside", problem));
+        if (problem != 0) return std::unexpected(log_file_error(file, "cannot be set aside", problem));
         sync_folder_of(file);
         return aside;
     }
@@ -147,10 +147,10 @@ Status keep_damaged(const fs::path& database, const LogContent& log, const LogSi
     if (fs::exists(copy, problem)) return {};
     const fs::path draft = fs::path(copy) += ".new";
     if (const int failure = copy_log(log_of(database), draft); failure != 0) {
-        return std::unexpected(failed(draft, "the damaged log cannot be copied", failure));
+        return std::unexpected(log_file_error(draft, "the damaged log cannot be copied", failure));
     }
     fs::rename(draft, copy, problem);
-    if (problem) return std::unexpected(failed(copy, "the damaged log cannot be copied", problem.value()));
+    if (problem) return std::unexpected(log_file_error(copy, "the damaged log cannot be copied", problem.value()));
     sync_folder_of(copy);
     tell(sink, database, copy,
          fmt::format("frame {} of the log (-wal) is damaged and {} commits follow it, which the store has lost: the "
@@ -180,7 +180,7 @@ Status check_lock_file(Connection& connection, const fs::path& database) {
         return false;
     };
     if (comes_true(connection.deadline(), is_in_order) || seen == Seen::kAlone) return {};
-    if (seen == Seen::kLost) return not_the_same_files(database, "its lock file (-shm) was removed");
+    if (seen == Seen::kLost) return changed_files_error(database, "its lock file (-shm) was removed");
     return fail(ErrorCode::kUnavailable,
                 fmt::format("{}: other programs were opening it until the deadline", database.native()));
 }

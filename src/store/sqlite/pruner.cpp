@@ -66,7 +66,7 @@ Status read_snapshot(Connection& connection, std::int64_t version, RunReading& r
     return {};
 }
 
-// Reads the snapshots that need one of `going`, which is sorted.
+// Reads the snapshots that need one of `going`, which is in ascending order.
 Status read_dependants(Connection& connection, const std::vector<std::int64_t>& going, RunReading& run) {
     if (going.empty()) return {};
     Cursor dependants = connection.use(kDependants);
@@ -95,14 +95,13 @@ Status remove_rows(Connection& connection, const char* sql, std::int64_t key) {
     return remove.bind(key).run();
 }
 
-Status remove_snapshots(Connection& connection, const RunBatch& batch, const RunReading& run) {
-    const std::vector<std::int64_t> going = versions_to_delete(batch, run.facts.snapshots);
-    if (going.empty()) return {};
-    for (const std::int64_t version : going) {
+Status remove_snapshots(Connection& connection, const std::vector<std::int64_t>& deleted, const RunReading& run) {
+    if (deleted.empty()) return {};
+    for (const std::int64_t version : deleted) {
         if (Status status = remove_rows(connection, kDelete, run.sequences.at(version)); !status) return status;
     }
     Cursor update = connection.use(kCountDeleted);
-    return update.bind(to_column(going.size()), run.run_key).run();
+    return update.bind(to_column(deleted.size()), run.run_key).run();
 }
 
 Status remove_run(Connection& connection, const RunReading& run) {
@@ -126,23 +125,24 @@ Status remove_all_of(Connection& connection, std::string_view run_id, const RunR
 }  // namespace
 
 Status read_facts_for_pruning(Connection& connection, const RunBatch& batch, RunReading& run) {
-    std::vector<std::int64_t> named;
+    const std::vector<std::int64_t> going = versions_named_by_deletions(batch);
+    std::vector<std::int64_t> named = going;
     for (const FrameRewrite& rewrite : batch.rewrites) {
         named.insert(named.end(), {rewrite.version, rewrite.base_version});
     }
-    for (const SnapshotDeletion& deletion : batch.deletions) named.push_back(deletion.version);
     if (batch.run_deletion) named.push_back(batch.run_deletion->version);
     for (const std::int64_t version : named) {
         if (Status status = read_snapshot(connection, version, run); !status) return status;
     }
-    return read_dependants(connection, versions_to_delete(batch, run.facts.snapshots), run);
+    return read_dependants(connection, going, run);
 }
 
-Status prune(Connection& connection, const RunBatch& batch, const RunReading& run) {
+Status prune(Connection& connection, const RunBatch& batch, const std::vector<std::int64_t>& deleted,
+             const RunReading& run) {
     for (const FrameRewrite& rewrite : batch.rewrites) {
         if (Status status = apply(connection, rewrite, run); !status) return status;
     }
-    if (Status status = remove_snapshots(connection, batch, run); !status) return status;
+    if (Status status = remove_snapshots(connection, deleted, run); !status) return status;
     return batch.run_deletion ? remove_all_of(connection, batch.run_id, run) : Status{};
 }
 

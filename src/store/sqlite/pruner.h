@@ -9,14 +9,17 @@
 #include <cairn/store.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace cairn::sqlite {
 
 /// Reads the facts that they need of an existing run: the snapshots that they name, and those that need a deleted one.
 [[nodiscard]] Status read_facts_for_pruning(Connection& connection, const RunBatch& batch, RunReading& run);
 
-/// Applies `batch.rewrites`, `batch.deletions` and `batch.run_deletion`, in that order, after `check_batch`.
-[[nodiscard]] Status prune(Connection& connection, const RunBatch& batch, const RunReading& run);
+/// Applies `batch.rewrites`, the deletion of the versions `deleted` (the result of `check_batch`), and
+/// `batch.run_deletion`, in that order.
+[[nodiscard]] Status prune(Connection& connection, const RunBatch& batch, const std::vector<std::int64_t>& deleted,
+                           const RunReading& run);
 
 /// Gives a few free pages at the end of the file back, in a transaction of its own. Returns their bytes, or 0 once
 /// there are none. The file itself gets shorter at the next checkpoint.

@@ -2,6 +2,7 @@
 
 #include "store/batch_rules.h"
 #include "store/cursor.h"
+#include "store/page.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/sqlite_schema.h"
 
@@ -69,14 +70,17 @@ constexpr char kHistoryOldestFirst[] = CAIRN_HISTORY "ORDER BY s.version LIMIT ?
 // A page is chosen first, so that the rest is looked up for its runs alone. Each filter has its own statement, so that
 // each is answered from its own index. There is no index by time of creation: that order reads all runs that pass the
 // filter. ?1 and ?2: the last run of the page before (?1 NULL: there is none).
-#define CAIRN_RUNS(after, condition, order)                                                        \
+#define CAIRN_RUN_COLUMNS                                                                          \
     "SELECT r.run_id, r.thread_id, r.user_id, r.head_version, r.head_snapshot_id, "                \
     "l.checkpoint_type, l.agent_phase, r.created_at, r.created_at, s.created_after, r.snapshots, " \
-    "s.metadata, g.owner, g.epoch, g.heartbeat_at FROM ("                                          \
-    "SELECT r.run_key FROM runs r WHERE " after " AND " condition " ORDER BY " order               \
-    " LIMIT ?3) p "                                                                                \
-    "CROSS JOIN runs r ON r.run_key = p.run_key LEFT JOIN leases g ON g.run_id = r.run_id "        \
-    "LEFT JOIN snapshots s ON s.sequence = r.head_sequence" CAIRN_LABELS "ORDER BY " order
+    "s.metadata, g.owner, g.epoch, g.heartbeat_at "
+#define CAIRN_LEASE_AND_HEAD                     \
+    "LEFT JOIN leases g ON g.run_id = r.run_id " \
+    "LEFT JOIN snapshots s ON s.sequence = r.head_sequence" CAIRN_LABELS
+#define CAIRN_RUNS(after, condition, order)                                                \
+    CAIRN_RUN_COLUMNS                                                                      \
+    "FROM (SELECT r.run_key FROM runs r WHERE " after " AND " condition " ORDER BY " order \
+    " LIMIT ?3) p CROSS JOIN runs r ON r.run_key = p.run_key " CAIRN_LEASE_AND_HEAD "ORDER BY " order
 #define CAIRN_NEWEST_RUNS(condition) \
     CAIRN_RUNS("(?1 IS NULL OR (r.created_at, r.run_id) < (?1, ?2))", condition, "r.created_at DESC, r.run_id DESC")
 #define CAIRN_RUNS_BY_ID(condition) CAIRN_RUNS("r.run_id > ?2", condition, "r.run_id")
@@ -92,6 +96,7 @@ constexpr char kRunsById[] = CAIRN_RUNS_BY_ID(CAIRN_ANY);
 constexpr char kRunsOfThreadById[] = CAIRN_RUNS_BY_ID(CAIRN_OF_THREAD);
 constexpr char kRunsOfUserById[] = CAIRN_RUNS_BY_ID(CAIRN_OF_USER);
 constexpr char kRunOfIdById[] = CAIRN_RUNS_BY_ID(CAIRN_OF_ID);
+constexpr char kRunAt[] = CAIRN_RUN_COLUMNS "FROM runs r " CAIRN_LEASE_AND_HEAD "WHERE r.run_key = ?";
 
 // One row per run; the threads are put together from these rows as far as a page needs.
 #define CAIRN_THREADS(condition)                                                             \
@@ -220,19 +225,6 @@ Result<std::vector<Item>> collect(Cursor& cursor, Read read) {
     return collect<Item>(cursor, read, std::numeric_limits<std::size_t>::max(), [](const Item&) { return true; });
 }
 
-// Asks for one row more than the page, to know whether it is the last page.
-std::int64_t one_more_than(std::size_t limit) {
-    const std::int64_t rows = to_column(limit);
-    return rows == kLargest ? rows : rows + 1;
-}
-
-template <class Item>
-bool cut(std::vector<Item>& items, std::size_t limit) {
-    if (items.size() <= limit) return false;
-    items.resize(limit);
-    return limit != 0;
-}
-
 // The interval of versions that come after the last page.
 std::pair<std::int64_t, std::int64_t> versions_after(const HistoryQuery& query) {
     const bool newest_first = query.order == HistoryQuery::Order::kNewestFirst;
@@ -265,10 +257,10 @@ Status scan_bases(Connection& connection, std::int64_t run_key, Snapshot& snapsh
         if (found_version < version) {
             const auto& above = snapshot.bases;
             const std::int64_t needed_by = above.empty() ? snapshot.info.version : above.back().version;
-            return chain_is_broken(snapshot.info.run_id, needed_by, version);
+            return broken_chain_error(snapshot.info.run_id, needed_by, version);
         }
         RowReader row(cursor);
-        if (snapshot.bases.size() + 1 == kChainFramesUpper) return chain_is_too_long(snapshot.info);
+        if (snapshot.bases.size() + 1 == kChainFramesUpper) return overlong_chain_error(snapshot.info);
         BaseFrame base = read_frame(row);
         if (Status status = row.finish(); !status) return status;
         version = base.base_version;
@@ -458,7 +450,7 @@ Result<Page<RunInfo>> runs(Connection& connection, const RunQuery& query) {
         run_id = std::move(after->run_id);
     }
     Cursor cursor = connection.use(statement_for(query));
-    const std::int64_t rows = one_more_than(query.limit);
+    const std::int64_t rows = to_column(one_more_than(query.limit));
     if (query.run_id) {
         cursor.bind(created_at, run_id, rows, *query.run_id, to_column(query.thread_id), to_column(query.user_id));
     } else if (query.thread_id) {
@@ -478,6 +470,15 @@ Result<Page<RunInfo>> runs(Connection& connection, const RunQuery& query) {
     return page;
 }
 
+Result<std::optional<RunInfo>> run_at(Connection& connection, std::int64_t run_key) {
+    Cursor cursor = connection.use(kRunAt);
+    const Result<bool> found = cursor.bind(run_key).step();
+    if (!found) return std::unexpected(found.error());
+    if (!*found) return std::nullopt;
+    RowReader row(cursor);
+    return read_run(row);
+}
+
 Result<Page<ThreadInfo>> threads(Connection& connection, const ThreadQuery& query) {
     ThreadCursor after;
     if (!query.cursor.empty()) {
@@ -488,8 +489,7 @@ Result<Page<ThreadInfo>> threads(Connection& connection, const ThreadQuery& quer
     Cursor cursor = connection.use(query.user_id ? kThreadsOfUser : kThreads);
     query.user_id ? cursor.bind(after.thread_id, after.user_id, *query.user_id)
                   : cursor.bind(after.thread_id, after.user_id);
-    const std::size_t one_more = query.limit == std::numeric_limits<std::size_t>::max() ? query.limit : query.limit + 1;
-    Result<ListedThreads> listed = collect_threads(cursor, one_more);
+    Result<ListedThreads> listed = collect_threads(cursor, one_more_than(query.limit));
     if (!listed) return std::unexpected(std::move(listed.error()));
     Page<ThreadInfo> page{.items = std::move(listed->items)};
     if (!cut(page.items, query.limit)) return page;
@@ -505,11 +505,8 @@ Result<std::vector<RecoveryRecord>> recovery_log(Connection& connection, std::st
     return collect<RecoveryRecord>(cursor, read_recovery);
 }
 
-Status visit_damaged(Connection& connection, const DamageVisit& visit) {
-    const auto tell = [&](const std::string& run_id, const std::string& snapshot_id, const std::string& damage) {
-        if (!damage.empty()) visit(run_id, snapshot_id, damage);
-    };
-    Status status = visit_rows(connection.use(kAllRuns), [&](RowReader& row) {
+Status visit_damaged_runs(Connection& connection, const DamageVisit& visit) {
+    return visit_rows(connection.use(kAllRuns), [&](RowReader& row) {
         RunInfo run{.run_id = row.text(),
                     .thread_id = row.text(),
                     .user_id = row.text(),
@@ -517,23 +514,29 @@ Status visit_damaged(Connection& connection, const DamageVisit& visit) {
                     .head_snapshot_id = row.snapshot_id(),
                     .snapshots = row.count()};
         if (!row.is_null()) run.lease = read_lease(row);
-        tell(run.run_id, "", row.damage());
+        if (!row.is_sound()) visit(run.run_id, "", row.damage());
     });
-    if (!status) return status;
-    status = visit_rows(connection.use(kAllSnapshots), [&](RowReader& row) {
+}
+
+Status visit_damaged_snapshots(Connection& connection, const DamageVisit& visit) {
+    return visit_rows(connection.use(kAllSnapshots), [&](RowReader& row) {
         const SnapshotInfo info = read_info(row);
-        tell(info.run_id, info.snapshot_id, info.damage);
+        if (!info.damage.empty()) visit(info.run_id, info.snapshot_id, info.damage);
     });
-    if (!status) return status;
-    status = visit_rows(connection.use(kAllRecoveries), [&](RowReader& row) {
+}
+
+Status visit_damaged_recoveries(Connection& connection, const DamageVisit& visit) {
+    return visit_rows(connection.use(kAllRecoveries), [&](RowReader& row) {
         const RecoveryRecord record = read_recovery(row);
-        tell(record.run_id, "", record.damage.empty() ? "" : "a line of its recovery log: " + record.damage);
+        if (!record.damage.empty()) visit(record.run_id, "", "a line of its recovery log: " + record.damage);
     });
-    if (!status) return status;
+}
+
+Status visit_damaged_leases(Connection& connection, const DamageVisit& visit) {
     return visit_rows(connection.use(kOtherLeases), [&](RowReader& row) {
         const std::string run_id = row.text();
         static_cast<void>(read_lease(row));
-        tell(run_id, "", row.damage());
+        if (!row.is_sound()) visit(run_id, "", row.damage());
     });
 }
 

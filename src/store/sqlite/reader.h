@@ -25,7 +25,11 @@ namespace cairn::sqlite {
 [[nodiscard]] Result<std::vector<BaseFrame>> frames(Connection& connection, std::string_view run_id,
                                                     std::span<const std::int64_t> versions);
 [[nodiscard]] Result<std::vector<SnapshotInfo>> history(Connection& connection, const HistoryQuery& query);
+/// Errors of a listing: also kCorrupt, if a page of the file that it reads is damaged (run_salvage.h goes on from
+/// there).
 [[nodiscard]] Result<Page<RunInfo>> runs(Connection& connection, const RunQuery& query);
+/// The run of one key.
+[[nodiscard]] Result<std::optional<RunInfo>> run_at(Connection& connection, std::int64_t run_key);
 [[nodiscard]] Result<Page<ThreadInfo>> threads(Connection& connection, const ThreadQuery& query);
 [[nodiscard]] Result<std::vector<RecoveryRecord>> recovery_log(Connection& connection, std::string_view run_id,
                                                                std::size_t limit);
@@ -35,7 +39,11 @@ namespace cairn::sqlite {
 using DamageVisit =
     std::function<void(const std::string& run_id, const std::string& snapshot_id, const std::string& damage)>;
 
-/// Reads every record that the store has.
-Status visit_damaged(Connection& connection, const DamageVisit& visit);
+/// Each reads every record of one table, up to a damaged page of the file.
+[[nodiscard]] Status visit_damaged_runs(Connection& connection, const DamageVisit& visit);
+[[nodiscard]] Status visit_damaged_snapshots(Connection& connection, const DamageVisit& visit);
+[[nodiscard]] Status visit_damaged_recoveries(Connection& connection, const DamageVisit& visit);
+/// The leases of runs that have no snapshots; those of others are read with the runs.
+[[nodiscard]] Status visit_damaged_leases(Connection& connection, const DamageVisit& visit);
 
 }  // namespace cairn::sqlite

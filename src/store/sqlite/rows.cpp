@@ -68,6 +68,10 @@ std::variant<Blob, std::string_view> StoredId::value() const {
     return text_;
 }
 
+std::string readable(std::string_view stored) {
+    return is_utf8(stored) ? std::string(stored) : without_foreign_bytes(stored);
+}
+
 std::string stored_id_at(const Cursor& row, int column) {
     return row.is_blob(column) ? format_uuid(row.blob(column)) : std::string(row.text(column));
 }
@@ -120,9 +124,8 @@ std::uint64_t RowReader::count() {
 
 std::string RowReader::text() {
     const std::string_view stored = cursor_.text(column_++);
-    const bool is_sound = is_utf8(stored);
-    require(is_sound, "text that is not UTF-8");
-    return is_sound ? std::string(stored) : without_foreign_bytes(stored);
+    require(is_utf8(stored), "text that is not UTF-8");
+    return readable(stored);
 }
 
 std::string RowReader::object(std::string_view name, std::string& damage) {

@@ -34,6 +34,9 @@ private:
     bool is_uuid_;
 };
 
+/// A stored text as people can read it: itself, or what is printable of a text that is not UTF-8.
+std::string readable(std::string_view stored);
+
 /// The snapshot id in a row's column, in the form in which a caller gives it.
 std::string stored_id_at(const Cursor& row, int column);
 
@@ -67,7 +70,7 @@ public:
     std::int64_t integer() { return cursor_.integer(column_++); }
     std::uint64_t count();
     bool flag() { return integer() != 0; }
-    /// Text is UTF-8, as cairn always writes it. Of other text, returns the printable part.
+    /// Text is UTF-8, as cairn always writes it. Of other text, returns what is `readable`.
     std::string text();
     /// The normal text of a JSON object, or empty. Anything else is left out, and recorded in `damage` as `name`.
     std::string object(std::string_view name, std::string& damage);

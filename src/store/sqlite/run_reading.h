@@ -20,11 +20,9 @@ struct RunReading {
     std::map<std::int64_t, std::int64_t> sequences = {};  ///< By version, for the snapshots to rewrite or delete.
 
     /// Records a written snapshot, since later members of the batch may concern it.
-    void note_written(const SnapshotInfo& info, std::int64_t sequence) {
+    void note_written(std::int64_t version, std::int64_t sequence) {
         head_sequence = sequence;
-        sequences[info.version] = sequence;
-        facts.snapshots[info.version] = {
-            .snapshot_id = info.snapshot_id, .base_version = info.base_version, .checksum = info.checksum};
+        sequences[version] = sequence;
     }
 };
 

@@ -101,13 +101,13 @@ std::string shown(std::string_view name) {
     return text;
 }
 
-std::unexpected<Error> not_as_made(const Object& object, int version) {
+std::unexpected<Error> changed_schema_error(const Object& object, int version) {
     return fail(ErrorCode::kIncompatible,
                 fmt::format("the file's {} \"{}\" is not the one of cairn's schema {}: somebody else has changed it",
                             shown(object.type), shown(object.name), version));
 }
 
-std::unexpected<Error> not_ours(const Object& object) {
+std::unexpected<Error> foreign_object_error(const Object& object) {
     return fail(
         ErrorCode::kIncompatible,
         fmt::format("the file has {} {} \"{}\" on cairn's table \"{}\", which is not cairn's: it is not obeyed; "
@@ -129,12 +129,12 @@ Status check_schema(Connection& connection, int version, std::span<const Migrati
             return fail(ErrorCode::kCorrupt,
                         fmt::format("the file's schema is damaged: {} \"{}\" is missing", object.type, object.name));
         }
-        if (found->type != object.type || found->sql != object.sql) return not_as_made(*found, version);
+        if (found->type != object.type || found->sql != object.sql) return changed_schema_error(*found, version);
     }
     for (const Object& object : *actual) {
         const bool is_ours = find(expected, object.name) != nullptr;
         const bool is_on_ours = find(expected, object.table) != nullptr;
-        if (!is_ours && is_on_ours && !is_harmless(object)) return not_ours(object);
+        if (!is_ours && is_on_ours && !is_harmless(object)) return foreign_object_error(object);
     }
     return {};
 }

@@ -2,6 +2,7 @@
 
 #include "store/sqlite/file_locks.h"
 #include "store/sqlite/log_file.h"
+#include "store/sqlite/log_leftovers.h"
 #include "store/sqlite/sqlite_error.h"
 #include "store/sqlite/sqlite_schema.h"
 
@@ -277,14 +278,26 @@ void Connection::unlock() {
 
 // The index must not be asked for before the engine uses it, because asking makes one. A reader that may not use it has
 // none.
-Result<LiveFiles> Connection::note_files() {
+const void* Connection::shared_index() {
     constexpr int kFirstPartBytes = 32'768;
     sqlite3_file* file = nullptr;
     void volatile* index = nullptr;
     if (sqlite3_file_control(database_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file)) == SQLITE_OK) {
         file->pMethods->xShmMap(file, 0, kFirstPartBytes, 0, &index);
     }
-    LiveFiles files(path_, const_cast<const void*>(index));
+    return const_cast<const void*>(index);
+}
+
+// Null if the engine has no log open. (Before a transaction writes, it has no other journal open either.)
+sqlite3_file* Connection::log() {
+    sqlite3_file* log = nullptr;
+    sqlite3_file_control(database_, "main", SQLITE_FCNTL_JOURNAL_POINTER, static_cast<void*>(&log));
+    return log != nullptr && log->pMethods != nullptr ? log : nullptr;
+}
+
+Result<LiveFiles> Connection::note_files() {
+    const void* const index = shared_index();
+    LiveFiles files(path_, index);
     if (index == nullptr) return files;
     const Result<std::string> header = peek(kDatabaseHeaderBytes);
     if (!header) return std::unexpected(header.error());
@@ -306,7 +319,7 @@ Status Connection::watch_files() {
     return {};
 }
 
-std::optional<Error> Connection::files_do_not_fit() {
+std::optional<Error> Connection::find_files_error() {
     if (!file_locks::others_on(path_).on_database.value_or(true)) return std::nullopt;
     const Result<LiveFiles> files = note_files();
     release_unused_index();
@@ -319,12 +332,10 @@ std::optional<Error> Connection::files_do_not_fit() {
 // asked for, and the lock on it, until the process ends.
 void Connection::release_unused_index() {
     sqlite3_file* file = nullptr;
-    sqlite3_file* log = nullptr;
-    const bool are_known =
-        sqlite3_file_control(database_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file)) == SQLITE_OK &&
-        sqlite3_file_control(database_, "main", SQLITE_FCNTL_JOURNAL_POINTER, static_cast<void*>(&log)) == SQLITE_OK;
-    if (!are_known || (log != nullptr && log->pMethods != nullptr)) return;
-    file->pMethods->xShmUnmap(file, 0);
+    if (log() != nullptr) return;
+    if (sqlite3_file_control(database_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file)) == SQLITE_OK) {
+        file->pMethods->xShmUnmap(file, 0);
+    }
 }
 
 // The first page is read again if it was being written.
@@ -350,6 +361,16 @@ Status Connection::check_files_at_times() {
     return check_files();
 }
 
+Status Connection::cut_off_leftovers() {
+    sqlite3_file* const file = log();
+    if (file == nullptr) return {};
+    const void* const index = shared_index();
+    const int result_code =
+        index == nullptr ? SQLITE_IOERR_SHMMAP : sqlite::cut_off_leftovers(*file, read_index_as_writer(index));
+    if (result_code == SQLITE_OK) return {};
+    return std::unexpected(error(result_code));
+}
+
 Status Connection::check_log() {
     return files_ ? act_on(files_->look_at_log()) : Status();
 }
@@ -358,7 +379,7 @@ Status Connection::act_on(const LiveFiles::Finding& finding) {
     if (finding.state == LiveFiles::State::kSound) return {};
     lost_files_ = true;
     broken_ = true;
-    auto error = not_the_same_files(path_, finding.what);
+    auto error = changed_files_error(path_, finding.what);
     if (finding.state == LiveFiles::State::kLost) loss_ = error.error();
     return error;
 }
@@ -491,6 +512,7 @@ Status Transaction::begin_writing() {
     for (bool has_forgotten = false;; has_forgotten = true) {
         if (Status status = connection_.use(kWrite).run(); !status) return status;
         if (Status status = connection_.check_files(); !status) return status;
+        if (Status status = connection_.cut_off_leftovers(); !status) return status;
         if (!connection_.log_may_begin_anew()) return {};
         if (has_forgotten) return connection_.use(kWriteFirstPage).run();
         rollback();

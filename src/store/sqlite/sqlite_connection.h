@@ -20,6 +20,7 @@
 #include <variant>
 
 struct sqlite3;
+struct sqlite3_file;
 struct sqlite3_stmt;
 
 namespace cairn::sqlite {
@@ -145,7 +146,7 @@ public:
     /// Errors: kUnavailable (they do not fit together: some were removed or replaced under others who have it open).
     [[nodiscard]] Status watch_files();
     /// That error, if it is the reason for another one that occurred while others have the database open.
-    std::optional<Error> files_do_not_fit();
+    std::optional<Error> find_files_error();
     /// Call it before a commit. Errors: kUnavailable (the path names other files now, or their content was exchanged;
     /// this connection, and all others to the path, must be closed).
     [[nodiscard]] Status check_files();
@@ -158,6 +159,9 @@ public:
     /// That error, if acknowledged commits may be gone.
     const std::optional<Error>& loss() const { return loss_; }
 
+    /// Leaves nothing behind the log's end that the next commit would write over (see log_leftovers.h). The caller must
+    /// have begun to write. Errors: kUnavailable (nothing was written).
+    [[nodiscard]] Status cut_off_leftovers();
     /// Says whether a write may start the log anew. The caller must have begun to write.
     bool log_may_begin_anew() const;
     /// Makes the next transaction read every page again.
@@ -183,6 +187,8 @@ public:
 private:
     explicit Connection(std::filesystem::path path) : path_(std::move(path)) {}
     sqlite3_stmt* prepare(const char* sql, int& result_code);
+    const void* shared_index();
+    sqlite3_file* log();
     [[nodiscard]] Result<LiveFiles> note_files();
     void release_unused_index();
     LiveFiles::Finding look_at_files();

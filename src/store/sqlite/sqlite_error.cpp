@@ -92,7 +92,8 @@ bool breaks_connection(int result_code) noexcept {
 }
 
 Error to_error(int result_code, sqlite3* database, std::string_view path) {
-    const char* said = database != nullptr ? sqlite3_errmsg(database) : sqlite3_errstr(result_code);
+    const bool is_last = database != nullptr && sqlite3_extended_errcode(database) == result_code;
+    const char* said = is_last ? sqlite3_errmsg(database) : sqlite3_errstr(result_code);
     std::string detail = fmt::format("SQLite {}: {}", result_code, said);
     // The engine keeps the number of its last failed system call, which does not belong to other failures.
     int system_error = is_input_output(result_code) && database != nullptr ? sqlite3_system_errno(database) : 0;

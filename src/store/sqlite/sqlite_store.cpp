@@ -9,6 +9,7 @@
 #include "store/sqlite/label_sweep.h"
 #include "store/sqlite/pruner.h"
 #include "store/sqlite/reader.h"
+#include "store/sqlite/run_salvage.h"
 #include "store/sqlite/sqlite_error.h"
 #include "store/sqlite/sqlite_schema.h"
 #include "store/sqlite/writer.h"
@@ -104,10 +105,10 @@ private:
     // Calls `work` while the store is open. Its result is a value even if memory runs out.
     template <class T, class Work>
     Result<T> while_open(Work work) {
-        if (guard_.forked()) return closed("was opened by the process that this one was forked from");
-        if (closed_) return closed("was closed");
+        if (guard_.forked()) return closed_store_error("was opened by the process that this one was forked from");
+        if (closed_) return closed_store_error("was closed");
         const std::shared_lock lock(open_);
-        if (closed_) return closed("was closed");
+        if (closed_) return closed_store_error("was closed");
         if (has_lost_) return std::unexpected(*loss_);
         try {
             return work();
@@ -116,16 +117,20 @@ private:
         }
     }
 
-    // Calls `work` on a connection of `pool`, which waits for locks until `deadline`.
+    // Calls `work` on a connection of `pool`, which waits for locks until `deadline`. Call it inside `while_open`.
+    template <class T, class Work>
+    Result<T> on_connection(ConnectionPool Engine::* pool, Deadline deadline, Work work) {
+        const Result<Loan> connection = ((*engine_).*pool).acquire(deadline);
+        if (!connection) return std::unexpected(connection.error());
+        Result<T> answer = work(**connection);
+        if ((*connection)->lost_files()) discard_connections(**connection);
+        return answer;
+    }
+
+    // Does both.
     template <class T, class Work>
     Result<T> with_connection(ConnectionPool Engine::* pool, Deadline deadline, Work work) {
-        return while_open<T>([&]() -> Result<T> {
-            const Result<Loan> connection = ((*engine_).*pool).acquire(deadline);
-            if (!connection) return std::unexpected(connection.error());
-            Result<T> answer = work(**connection);
-            if ((*connection)->lost_files()) discard_connections(**connection);
-            return answer;
-        });
+        return while_open<T>([&] { return on_connection<T>(pool, deadline, work); });
     }
 
     [[nodiscard]] Status prepare(Reading reading);
@@ -146,13 +151,18 @@ private:
         });
     }
 
-    std::unexpected<Error> closed(std::string_view how) const {
+    std::unexpected<Error> closed_store_error(std::string_view how) const {
         return fail(ErrorCode::kClosed, fmt::format("the store {}", how));
     }
-    static std::unexpected<Error> read_only() { return fail(ErrorCode::kReadOnly, "the store was opened read-only"); }
+    static std::unexpected<Error> read_only_error() {
+        return fail(ErrorCode::kReadOnly, "the store was opened read-only");
+    }
     void discard_connections(const Connection& found);
+    // These five run inside `while_open`.
     Result<std::vector<Status>> commit_once(std::span<const RunBatch> batches, const std::vector<Status>& answers,
                                             Deadline deadline);
+    Result<std::vector<Status>> commit_making_room(std::span<const RunBatch> batches,
+                                                   const std::vector<Status>& answers, Deadline deadline);
     bool is_nearly_full() const;
     Status empty_log_on_full_volume(Deadline deadline);
     bool shrink_log(Deadline deadline);
@@ -203,39 +213,34 @@ void SqliteStore::discard_connections(const Connection& found) {
     engine_->writer.discard();
 }
 
+// A commit without anything to write need not wait for a turn.
 Result<std::vector<Status>> SqliteStore::commit(std::span<const RunBatch> batches, Deadline deadline) {
     using Answers = std::vector<Status>;
-    if (read_only_) {
-        return while_open<Answers>([] { return Result<Answers>(read_only()); });
-    }
-    const Result<Answers> checked = while_open<Answers>([&] { return Result<Answers>(check_batches(batches)); });
-    if (!checked) return checked;
-    const Answers& answers = *checked;
-    const bool is_to_make_room = makes_room(batches);
-    if (is_to_make_room) {
-        const Result<bool> is_tight = while_open<bool>([&] { return Result<bool>(is_nearly_full()); });
-        if (!is_tight) return std::unexpected(is_tight.error());
-        if (*is_tight) {
-            if (Status emptied = empty_log_on_full_volume(deadline); !emptied) return std::unexpected(emptied.error());
-        }
-    }
-    Result<Answers> committed = commit_once(batches, answers, deadline);
-    if (committed || !is_full(committed.error()) || !is_to_make_room) return committed;
-    if (Status emptied = empty_log_on_full_volume(deadline); !emptied) return std::unexpected(emptied.error());
-    return commit_once(batches, answers, deadline);
+    return while_open<Answers>([&]() -> Result<Answers> {
+        if (read_only_) return read_only_error();
+        Answers answers = check_batches(batches);
+        if (!sqlite::has_work(batches, answers)) return answers;
+        return makes_room(batches) ? commit_making_room(batches, answers, deadline)
+                                   : commit_once(batches, answers, deadline);
+    });
 }
 
-// A commit without anything to write need not wait for a turn.
 Result<std::vector<Status>> SqliteStore::commit_once(std::span<const RunBatch> batches,
                                                      const std::vector<Status>& answers, Deadline deadline) {
-    bool has_work = false;
-    for (std::size_t i = 0; i < batches.size() && !has_work; ++i) has_work = answers[i] && !batches[i].is_empty();
-    if (!has_work) {
-        return while_open<std::vector<Status>>([&] { return Result<std::vector<Status>>(answers); });
-    }
-    return with_connection<std::vector<Status>>(&Engine::writer, deadline, [&](Connection& connection) {
+    return on_connection<std::vector<Status>>(&Engine::writer, deadline, [&](Connection& connection) {
         return sqlite::commit(connection, batches, answers);
     });
+}
+
+Result<std::vector<Status>> SqliteStore::commit_making_room(std::span<const RunBatch> batches,
+                                                            const std::vector<Status>& answers, Deadline deadline) {
+    if (is_nearly_full()) {
+        if (Status emptied = empty_log_on_full_volume(deadline); !emptied) return std::unexpected(emptied.error());
+    }
+    Result<std::vector<Status>> committed = commit_once(batches, answers, deadline);
+    if (committed || !is_full(committed.error())) return committed;
+    if (Status emptied = empty_log_on_full_volume(deadline); !emptied) return std::unexpected(emptied.error());
+    return commit_once(batches, answers, deadline);
 }
 
 bool SqliteStore::is_nearly_full() const {
@@ -248,7 +253,7 @@ bool SqliteStore::is_nearly_full() const {
 // Deleting is writing, into the log. On a full volume the log's own space is reused, once its whole content is in the
 // database. That step comes first: a transaction that does not fit leaves the log larger than before.
 Status SqliteStore::empty_log_on_full_volume(Deadline deadline) {
-    return with_connection<void>(&Engine::writer, deadline, [](Connection& connection) -> Status {
+    return on_connection<void>(&Engine::writer, deadline, [](Connection& connection) -> Status {
         const int result_code = connection.checkpoint(true);
         if (result_code == 0 || sqlite::is_busy(result_code)) return {};
         Error error = connection.error(result_code);
@@ -302,11 +307,12 @@ Result<std::vector<SnapshotInfo>> SqliteStore::history(const HistoryQuery& query
 }
 
 Result<Page<RunInfo>> SqliteStore::runs(const RunQuery& query, Deadline deadline) {
-    return read<Page<RunInfo>>(deadline, [&](Connection& connection) { return sqlite::runs(connection, query); });
+    return read<Page<RunInfo>>(deadline, [&](Connection& connection) { return sqlite::list_runs(connection, query); });
 }
 
 Result<Page<ThreadInfo>> SqliteStore::threads(const ThreadQuery& query, Deadline deadline) {
-    return read<Page<ThreadInfo>>(deadline, [&](Connection& connection) { return sqlite::threads(connection, query); });
+    return read<Page<ThreadInfo>>(deadline,
+                                  [&](Connection& connection) { return sqlite::list_threads(connection, query); });
 }
 
 Result<std::vector<RecoveryRecord>> SqliteStore::recovery_log(std::string_view run_id, std::size_t limit,
@@ -392,7 +398,7 @@ Status SqliteStore::empty_log(Deadline deadline) {
 }
 
 Result<std::uint64_t> SqliteStore::reclaim(Deadline deadline) {
-    if (read_only_) return while_open<std::uint64_t>([] { return Result<std::uint64_t>(read_only()); });
+    if (read_only_) return while_open<std::uint64_t>([] { return Result<std::uint64_t>(read_only_error()); });
     Status swept = sweep_labels(deadline);
     const bool is_for_later = !swept && (swept.error().code == ErrorCode::kUnavailable || is_full(swept.error()));
     if (!swept && !is_for_later) return std::unexpected(std::move(swept.error()));

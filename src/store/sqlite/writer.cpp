@@ -11,10 +11,12 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace cairn::sqlite {
 namespace {
@@ -170,7 +172,7 @@ Status apply(Connection& connection, const SnapshotWrite& write, bool is_pruned,
     }
     const Result<std::int64_t> sequence = insert_snapshot(connection, write.snapshot, run);
     if (!sequence) return std::unexpected(sequence.error());
-    if (is_pruned) run.note_written(info, *sequence);
+    if (is_pruned) run.note_written(info.version, *sequence);
     return move_head(connection, info, run.run_key, *sequence);
 }
 
@@ -183,7 +185,7 @@ Status apply(Connection& connection, const RecoveryRecord& recovery) {
         .run();
 }
 
-Status apply(Connection& connection, const RunBatch& batch, RunReading& run) {
+Status apply(Connection& connection, const RunBatch& batch, const std::vector<std::int64_t>& deleted, RunReading& run) {
     if (batch.lease) {
         if (Status status = apply_lease(connection, batch.run_id, *batch.lease); !status) return status;
     }
@@ -193,7 +195,7 @@ Status apply(Connection& connection, const RunBatch& batch, RunReading& run) {
     for (const RecoveryRecord& recovery : batch.recoveries) {
         if (Status status = apply(connection, recovery); !status) return status;
     }
-    return prunes(batch) ? prune(connection, batch, run) : Status{};
+    return prunes(batch) ? prune(connection, batch, deleted, run) : Status{};
 }
 
 // Explains a failed COMMIT. Locks: it was not tried. A full disk: the log's last page, which makes the others count,
@@ -207,33 +209,81 @@ Error commit_error(Connection& connection, int result_code) {
     return error;
 }
 
-}  // namespace
+Error deadline_passed() {
+    return {.code = ErrorCode::kUnavailable,
+            .message = "the deadline passed before the work was done; nothing was applied"};
+}
 
-Result<std::vector<Status>> commit(Connection& connection, std::span<const RunBatch> batches,
-                                   std::vector<Status> answers) {
-    Transaction transaction(connection);
-    if (Status status = transaction.begin(Transaction::kWrite); !status) return std::unexpected(status.error());
-    bool has_written = false;
+// Damaged rows and values that are too large concern only their run; anything else concerns all runs.
+bool concerns_one_run(const Error& error) {
+    return error.code == ErrorCode::kCorrupt || error.code == ErrorCode::kLimitExceeded;
+}
+
+enum class Progress : std::uint8_t {
+    kNothingWritten,
+    kWritten,
+    kSpoiled,  ///< A batch was refused half written, or the engine takes no more writes after damage: no commit.
+};
+
+// Applies one batch. Its answer is an error that concerns the run alone. Errors: those that concern all runs.
+Result<Progress> apply_one(Connection& connection, const RunBatch& batch, Status& answer) {
+    RunReading run;
+    answer = read_facts(connection, batch, run);
+    if (!answer && !concerns_one_run(answer.error())) return std::unexpected(std::move(answer.error()));
+    if (!answer) return connection.broken() ? Progress::kSpoiled : Progress::kNothingWritten;
+    const Result<std::vector<std::int64_t>> deleted = check_batch(batch, run.facts);
+    if (!deleted) answer = std::unexpected(deleted.error());
+    if (!deleted) return Progress::kNothingWritten;
+    answer = apply(connection, batch, *deleted, run);
+    if (answer) return Progress::kWritten;
+    if (!concerns_one_run(answer.error())) return std::unexpected(std::move(answer.error()));
+    answer.error().message = fmt::format("run \"{}\": {}", batch.run_id, answer.error().message);
+    return Progress::kSpoiled;
+}
+
+// Applies the batches that have not been refused, up to one that spoils the transaction.
+Result<Progress> apply_all(Connection& connection, std::span<const RunBatch> batches, std::vector<Status>& answers) {
+    Progress progress = Progress::kNothingWritten;
     for (std::size_t i = 0; i < batches.size(); ++i) {
         if (!answers[i] || batches[i].is_empty()) continue;
-        RunReading run;
-        answers[i] = read_facts(connection, batches[i], run);
-        // A damaged row concerns only its run; anything else concerns all runs.
-        const bool concerns_all =
-            !answers[i] && (answers[i].error().code != ErrorCode::kCorrupt || connection.broken());
-        if (concerns_all) return std::unexpected(std::move(answers[i].error()));
-        if (answers[i]) answers[i] = check_batch(batches[i], run.facts);
-        if (!answers[i]) continue;
-        if (Status applied = apply(connection, batches[i], run); !applied) return std::unexpected(applied.error());
-        has_written = true;
+        const Result<Progress> one = apply_one(connection, batches[i], answers[i]);
+        if (!one || *one == Progress::kSpoiled) return one;
+        progress = std::max(progress, *one);
     }
-    if (!has_written) return answers;
+    return progress;
+}
+
+Status commit(Connection& connection, Transaction& transaction) {
     const int result_code = transaction.commit();
     if (result_code != SQLITE_OK) return std::unexpected(commit_error(connection, result_code));
     Status found_again = connection.check_log();
-    if (found_again) return answers;
-    found_again.error().code = ErrorCode::kOutcomeUnknown;
-    return std::unexpected(std::move(found_again.error()));
+    if (!found_again) found_again.error().code = ErrorCode::kOutcomeUnknown;
+    return found_again;
+}
+
+}  // namespace
+
+bool has_work(std::span<const RunBatch> batches, const std::vector<Status>& answers) {
+    for (std::size_t i = 0; i < batches.size(); ++i) {
+        if (answers[i] && !batches[i].is_empty()) return true;
+    }
+    return false;
+}
+
+// A batch that has spoiled a transaction is refused from then on, so there is one more for each at the most.
+Result<std::vector<Status>> commit(Connection& connection, std::span<const RunBatch> batches,
+                                   std::vector<Status> answers) {
+    while (true) {
+        Transaction transaction(connection);
+        if (Status status = transaction.begin(Transaction::kWrite); !status) return std::unexpected(status.error());
+        const Result<Progress> progress = apply_all(connection, batches, answers);
+        if (!progress) return std::unexpected(progress.error());
+        if (*progress == Progress::kNothingWritten || !has_work(batches, answers)) return answers;
+        if (*progress == Progress::kSpoiled && std::chrono::steady_clock::now() < connection.deadline()) continue;
+        if (*progress == Progress::kSpoiled) return std::unexpected(deadline_passed());
+        if (Status status = commit(connection, transaction); !status) return std::unexpected(status.error());
+        return answers;
+    }
 }
 
 }  // namespace cairn::sqlite

@@ -3,8 +3,9 @@
 // Writing: commits the batches of many runs in one transaction, each as a whole or not at all.
 //
 // All facts about a batch's run are read before anything of the batch is written, and after what the batches before it
-// have written. So a refused run has changed nothing and needs no savepoint. Any failure after that is the engine's,
-// and ends the transaction.
+// have written. So a refused run has changed nothing and needs no savepoint. A failure after that is the engine's and
+// ends the transaction. If it concerns one run (a value that is too large, a damaged page), a new transaction applies
+// the batches of the others.
 
 #include "store/sqlite/sqlite_connection.h"
 
@@ -15,6 +16,9 @@
 #include <vector>
 
 namespace cairn::sqlite {
+
+/// False if the batches are all refused or empty.
+bool has_work(std::span<const RunBatch> batches, const std::vector<Status>& answers);
 
 /// `Store::commit` on a connection that can write. `answers`: the result of `check_batches`; the batches that it
 /// refuses are skipped. Waits for other writers until the connection's deadline.

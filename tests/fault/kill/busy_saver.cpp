@@ -18,7 +18,7 @@
 namespace cairn::test {
 namespace {
 
-// What the threads of the process share.
+// The data that the threads of the process share.
 struct Workplace {
     OptimizedStatePersistence& service;
     const BusySaver& saver;
@@ -88,7 +88,7 @@ private:
     struct Run {
         std::string id;
         std::int64_t last_step = 0;
-        std::string last_id = {};  // what a fork may grow from
+        std::string last_id = {};  // a fork may grow from it
     };
 
     bool chance(unsigned percent) { return random_() % 100 < percent; }
@@ -138,7 +138,7 @@ private:
         answer(place_, report, receipt);
     }
 
-    // It stands among the others' saves, in their batches, and must not be stored.
+    // Makes a save that must be refused. It goes into the batches of other saves, and must not be stored.
     void save_what_is_refused(Run& run) {
         auto [request, report] = prepare(run);
         if (report.step != report.call) return;  // a state that nobody else saves
@@ -201,7 +201,7 @@ int BusySaver::save_until_killed(int reports) const {
     for (std::int32_t thread = 0; thread < threads; ++thread) {
         working.emplace_back([&place, thread] { SavingThread(place, thread).run(); });
     }
-    return 0;  // never: the threads do not end
+    return 0;  // never reached: the threads do not end
 }
 
 int prune_until_killed(const std::string& url, std::uint64_t seed, int reports) {
@@ -222,7 +222,8 @@ int prune_until_killed(const std::string& url, std::uint64_t seed, int reports) 
         if (!pruned && pruned.error().code != ErrorCode::kNotFound) return refuse(pruned.error());
         const auto deleted = delete_runs(**store, {.run_id = fmt::format("doomed-{}", random() % 2)});
         if (!deleted && deleted.error().code != ErrorCode::kNotFound) return refuse(deleted.error());
-        std::this_thread::sleep_for(std::chrono::microseconds(random() % 4000));  // or the savers hardly get a turn
+        std::this_thread::sleep_for(
+            std::chrono::microseconds(random() % 4000));  // otherwise the savers hardly get a turn
     }
 }
 

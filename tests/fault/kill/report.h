@@ -1,7 +1,7 @@
 #pragma once
 
-// What a process that is going to be killed tells about each call, after the call has ended: one fixed record, small
-// enough that the pipe takes it whole however many threads write.
+// The report of one call by a process that is going to be killed. The process writes it after the call has ended. A
+// report is one fixed record, so small that the pipe takes it whole, however many threads write.
 
 #include <cairn/checksum.h>
 #include <cairn/persistence.h>
@@ -18,7 +18,7 @@
 
 namespace cairn::test {
 
-/// Text of a bounded length in a record.
+/// A text of bounded length in a record.
 template <std::size_t kBytes>
 struct ShortText {
     char bytes[kBytes] = {};
@@ -34,32 +34,33 @@ struct Report {
         kRefused,     ///< The save was meant to be refused, and was: its state must not be there.
         kRunOnDisk,   ///< `flush` of the run, or a load of its head, has returned.
         kAllOnDisk,   ///< `flush_all` has returned.
-        kUnexpected,  ///< A call failed that should not have.
+        kUnexpected,  ///< A call failed that should have succeeded.
     };
 
     Kind kind = Kind::kSaved;
     Outcome outcome = Outcome::kPersisted;
-    Durability durability = Durability::kSync;  ///< As the receipt says.
+    Durability durability = Durability::kSync;  ///< The one in the receipt.
     bool is_critical = false;
     bool has_metadata = false;
     std::int32_t process = 0;
     std::int32_t thread = 0;
     std::int64_t call = 0;  ///< Counts this thread's calls.
-    std::int64_t step =
-        0;  ///< Which state: `state_text(run, process, thread, step)`. Of a repetition: an earlier call's.
-    std::uint64_t begun = 0;  ///< The process's own order of events: when the call began,
-    std::uint64_t ended = 0;  ///< and when its answer was there.
+    /// The state is `state_text(run, process, thread, step)`. A repetition has the step of an earlier call.
+    std::int64_t step = 0;
+    std::uint64_t begun = 0;  ///< When the call began, in the process's own order of events.
+    std::uint64_t ended = 0;  ///< When it was answered, in the same order.
     std::int64_t version = 0;
     std::uint64_t state_bytes = 0;
     Checksum checksum;
     ShortText<24> run;
     ShortText<64> snapshot_id;
-    ShortText<64> parent_id;  ///< Of a fork.
-    ShortText<160> message;   ///< Of an error.
+    ShortText<64> parent_id;  ///< Only for a fork.
+    ShortText<160> message;   ///< Only for an error.
 };
 static_assert(std::is_trivially_copyable_v<Report> && sizeof(Report) <= PIPE_BUF);
 
-/// A state that says who made it. States of one run are alike, so that deltas pay; parts of it depend on the step.
+/// Makes a state that says who made it. States of one run are alike, so deltas pay. Parts of a state depend on the
+/// step.
 inline std::string state_text(std::string_view run, std::int32_t process, std::int32_t thread, std::int64_t step) {
     std::mt19937_64 common(std::hash<std::string_view>{}(run));
     std::mt19937_64 own(static_cast<std::uint64_t>(step) * 64 + static_cast<std::uint64_t>(thread));
@@ -74,7 +75,7 @@ inline State state_of(std::string_view run, std::int32_t process, std::int32_t t
     return State::parse(state_text(run, process, thread, step)).value();
 }
 
-/// What a snapshot has as metadata if it has any.
+/// Returns the metadata of a snapshot that has any.
 inline std::string metadata_text(std::int64_t step) {
     return fmt::format(R"({{"step":{}}})", step);
 }

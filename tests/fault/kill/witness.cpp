@@ -36,7 +36,7 @@ std::int64_t number_in(const State& state, std::string_view key) {
     return number;
 }
 
-// When the process last began something whose success means that all saves acknowledged before it are on disk.
+// For each process and run, the time when it began its last call that puts all earlier acknowledged saves on disk.
 class OnDiskSince {
 public:
     explicit OnDiskSince(const std::vector<Report>& reports) {
@@ -61,12 +61,13 @@ private:
     std::map<std::pair<std::int32_t, std::string>, std::uint64_t> runs_;
 };
 
-// `first` was called before `second`: in one thread by its own count, otherwise only if it had its answer by then.
+// Says whether `first` was called before `second`. In one thread, its count tells. Between threads, `first` must have
+// been answered before `second` began.
 bool is_before(const Report& first, const Report& second) {
     return first.thread == second.thread ? first.call < second.call : first.ended < second.begun;
 }
 
-// Whatever was saved after something that is gone is gone too.
+// Expects that if a save is lost, every later save is lost too.
 template <class SavesOfRun>
 void expect_losses_to_be_the_last(const SavesOfRun& saves) {
     for (const auto& lost : saves) {
@@ -78,7 +79,7 @@ void expect_losses_to_be_the_last(const SavesOfRun& saves) {
     }
 }
 
-// Versions grow in the order of the calls; a save that was skipped names a head that is no older.
+// Expects that versions grow in the order of the calls. A skipped save may name the head before it, but no older one.
 template <class SavesOfRun>
 void expect_versions_in_call_order(const SavesOfRun& saves) {
     for (const auto& first : saves) {
@@ -162,7 +163,7 @@ void Witness::read_runs(Store& store) {
     }
 }
 
-// In a run of which nothing is deleted there is no gap either.
+// Expects that versions grow, without a gap if nothing of the run is deleted.
 void Witness::check_versions(const std::string& run, const std::vector<SnapshotInfo>& history) const {
     const bool is_whole = !is_pruned(run) && !is_doomed(run);
     std::int64_t before = 0;
@@ -203,7 +204,7 @@ Witness::Saves Witness::find_saves(const std::vector<Report>& reports) const {
     return saves;
 }
 
-// Somebody was asked to delete it.
+// Says whether some process was asked to delete the snapshot.
 bool Witness::may_be_gone(const Report& report) const {
     const std::string run = report.run.str();
     if (is_doomed(run)) return true;
@@ -243,7 +244,8 @@ void Witness::check_stored(const Saved& saved) const {
                 info.metadata == (report.has_metadata ? metadata_text(report.step) : std::string()))
         << name_of(report) << " has the metadata " << info.metadata;
     EXPECT_TRUE(!report.is_critical || info.base_version == 0) << name_of(report) << " needs another one's frame";
-    const bool is_its_parent = report.parent_id.str() == report.snapshot_id.str();  // which was the head: a skip
+    const bool is_its_parent =
+        report.parent_id.str() == report.snapshot_id.str();  // the parent was the head, so the save was skipped
     if (report.parent_id.str().empty() || is_its_parent) return;
     const SnapshotInfo* const parent = find(report.run.str(), report.parent_id.str());
     ASSERT_NE(parent, nullptr) << name_of(report) << " grew from " << report.parent_id.str() << ", which is gone";
@@ -251,7 +253,7 @@ void Witness::check_stored(const Saved& saved) const {
 }
 
 void Witness::check_losses(const Saves& saves, const std::vector<Report>&) const {
-    std::map<std::int32_t, std::map<std::string, std::uint64_t>> lost;  // a process's: bytes by snapshot id
+    std::map<std::int32_t, std::map<std::string, std::uint64_t>> lost;  // for each process: bytes by snapshot id
     for (const auto& [process_and_run, of_run] : saves) {
         const auto& [process, run] = process_and_run;
         if (is_pruned(run) || is_doomed(run)) continue;
@@ -269,7 +271,7 @@ void Witness::check_losses(const Saves& saves, const std::vector<Report>&) const
     }
 }
 
-// Every snapshot, also one that nobody got an answer about, is exactly a state that somebody has saved.
+// Expects that every snapshot is exactly a state that some call has saved, even if that call was never answered.
 void Witness::load_what_is_new(StatePersistence& service, const Saves& saves, KillFigures& figures) {
     std::set<std::pair<std::string, std::string>> acknowledged;
     for (const auto& [process_and_run, of_run] : saves) {
@@ -292,7 +294,7 @@ void Witness::load_what_is_new(StatePersistence& service, const Saves& saves, Ki
     }
 }
 
-// The saves that nobody got an answer about stand behind nothing that was lost, and none of them had been refused.
+// Expects that no snapshot comes after a lost save of its thread, and that none of them was refused.
 void Witness::check_authors(const std::vector<Report>& reports, const Saves& saves) const {
     std::map<std::pair<std::string, std::pair<std::int32_t, std::int32_t>>, std::int64_t> first_lost;
     for (const auto& [process_and_run, of_run] : saves) {

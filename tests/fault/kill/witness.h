@@ -1,6 +1,6 @@
 #pragma once
 
-// Knows what was acknowledged by the processes that have written to one file, and holds the file to it.
+// Knows which saves were acknowledged by the processes that wrote to one file, and checks the file against them.
 
 #include "fault/kill/report.h"
 
@@ -16,12 +16,12 @@
 
 namespace cairn::test {
 
-/// What was checked and what was lost, by durability.
+/// The numbers of checked and lost saves, by durability.
 struct KillFigures {
     struct Of {
-        std::uint64_t acknowledged = 0;  ///< Of these,
-        std::uint64_t hardened = 0;      ///< these were on disk for sure (by `sync`, a flush, a critical save …)
-        std::uint64_t lost = 0;          ///< and these were gone.
+        std::uint64_t acknowledged = 0;  ///< All acknowledged saves.
+        std::uint64_t hardened = 0;      ///< Those that had to be on disk (by `sync`, a flush, a critical save …).
+        std::uint64_t lost = 0;          ///< Those that were gone.
     };
     std::map<Durability, Of> saves;
     std::uint64_t rounds = 0;
@@ -29,21 +29,21 @@ struct KillFigures {
     std::uint64_t critical = 0;
     std::uint64_t refused = 0;
     std::uint64_t flushes = 0;
-    std::uint64_t unacknowledged = 0;  ///< Stored by a call whose answer nobody got.
-    std::uint64_t snapshots = 0;       ///< Loaded and compared.
+    std::uint64_t unacknowledged = 0;  ///< Stored by a call that was never answered.
+    std::uint64_t snapshots = 0;       ///< Those that were loaded and compared.
 
     std::string to_string() const;
 };
 
-/// Adds failures to the running test, each with what was expected of which save.
+/// Adds failures to the running test. Each names the save and the expectation.
 class Witness {
 public:
     explicit Witness(std::string url, bool is_shared) : url_(std::move(url)), is_shared_(is_shared) {}
 
-    /// Opens the file after all its processes were killed, and compares it with what these have reported since the
-    /// last time.
+    /// Opens the file after all its processes were killed, and compares it with their reports since the last
+    /// examination.
     void examine(const std::vector<Report>& reports, KillFigures& figures);
-    /// Loads everything that was ever seen in the file once more.
+    /// Loads once more everything that was ever seen in the file.
     void examine_all(KillFigures& figures);
 
 private:
@@ -52,11 +52,11 @@ private:
         std::vector<SnapshotInfo> history;  ///< The oldest first.
         std::map<std::string, const SnapshotInfo*> by_id;
     };
-    struct Saved {  ///< A report with what became of it.
+    struct Saved {  ///< A report, and the snapshot that is stored of it.
         const Report* report = nullptr;
         const SnapshotInfo* stored = nullptr;
     };
-    using SavesOfRun = std::vector<Saved>;  ///< Of one process.
+    using SavesOfRun = std::vector<Saved>;  ///< Only those of one process.
     using Saves = std::map<std::pair<std::int32_t, std::string>, SavesOfRun>;
 
     void read_runs(Store& store);
@@ -73,8 +73,8 @@ private:
 
     const std::string url_;
     const bool is_shared_;
-    std::map<std::string, RunOnDisk> runs_;  ///< As of the last examination.
-    /// What was loaded and found right, by run and snapshot id.
+    std::map<std::string, RunOnDisk> runs_;  ///< The runs at the last examination.
+    /// The snapshots that were loaded and found right, by run and snapshot id.
     std::map<std::string, std::map<std::string, std::pair<Author, std::int64_t>>> seen_;
 };
 

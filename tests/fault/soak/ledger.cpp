@@ -74,7 +74,7 @@ void Ledger::end(std::int64_t call, const Fields& told) {
     write(call, "end", told);
 }
 
-// "time process call what name=value …", by one write.
+// Writes the line "time process call what name=value …" by one call of the system.
 void Ledger::write(std::int64_t call, std::string_view what, const Fields& fields) {
     std::string line = fmt::format("{}\t{}\t{}\t{}", nanoseconds_now(), process_, call, what);
     for (const auto& [name, value] : fields) line += fmt::format("\t{}={}", name, on_one_line(value));

@@ -1,8 +1,8 @@
 #pragma once
 
-// What a process was about to do, and what it was told: two lines a call, each in the file before anything else
-// happens, so that nothing of it is lost with the process. Plain text, for people who look for the cause of a
-// violation.
+// Records what a process was about to do, and what it was told: two lines per call. Each line is in the file before
+// anything else happens, so none is lost with the process. The file is plain text, for people who look for the cause of
+// a violation.
 
 #include <cstdint>
 #include <filesystem>
@@ -16,10 +16,10 @@ namespace cairn::test {
 
 using Fields = std::map<std::string, std::string, std::less<>>;
 
-/// Of the machine, the same for all processes.
+/// Returns the machine's time, which is the same for all processes.
 std::int64_t nanoseconds_now();
 
-/// Written by one process. Threads: any.
+/// One process writes it. Threads: safe to use from several threads.
 class Ledger {
 public:
     Ledger(const std::filesystem::path& path, std::int32_t process);
@@ -37,7 +37,7 @@ private:
     int file_;
 };
 
-/// A call as a ledger has it.
+/// A call as it stands in a ledger.
 struct Call {
     static constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
@@ -45,10 +45,10 @@ struct Call {
     std::int32_t process = 0;
     std::int64_t number = 0;
     std::int64_t begun = 0;
-    std::int64_t ended = kNever;  ///< When it was answered, or else when its process was dead.
-    std::int64_t died = kNever;   ///< Its process: what was only queued may have been saved until then.
+    std::int64_t ended = kNever;  ///< When it was answered; if it was not, when its process was dead.
+    std::int64_t died = kNever;   ///< When its process was dead: a queued save may have been committed until then.
     Fields asked = {};
-    Fields told = {};  ///< Empty: it was never answered.
+    Fields told = {};  ///< Empty if it was never answered.
 
     std::string_view of(std::string_view name) const { return value(asked, name); }
     std::string_view answer(std::string_view name) const { return value(told, name); }
@@ -58,7 +58,7 @@ struct Call {
     /// "persisted", "ok", "unavailable", …
     std::string_view outcome() const;
     bool is_success() const { return is_answered() && !told.contains("error"); }
-    /// Whether it may or may not have happened.
+    /// Says whether it is unknown if the call took effect.
     bool is_open() const { return !is_answered() || answer("error") == "outcome_unknown"; }
     std::string to_string() const;
 

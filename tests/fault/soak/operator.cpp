@@ -85,7 +85,7 @@ private:
              });
     }
 
-    // A snapshot that grows from an older one of its run.
+    // Saves a snapshot that grows from an older one of its run.
     void fork_in_run(Dice& dice) {
         const std::string run = dice.pick(kWholeRuns);
         const std::string from = some_snapshot(run, dice);
@@ -123,7 +123,7 @@ private:
              });
     }
 
-    // ---- by the program, as an operator does ----
+    // ---- calls of the command-line program, as an operator makes them ----
 
     void fork_to_new_run(Dice& dice) {
         const std::string run = dice.pick(kWholeRuns);

@@ -21,10 +21,10 @@ constexpr std::size_t kToldOfARule = 12;
 
 const std::set<std::string, std::less<>> kDiskErrors{"unavailable", "storage_full", "outcome_unknown"};
 
-// The errors that a call may end with, whatever the disk does and however busy the others are.
+// Says whether a call may end with this error, given that the disk may fail and the other processes may be busy.
 bool may_end_with(const Call& call, std::string_view error) {
     if (kDiskErrors.contains(error)) return true;
-    if (call.kind == "flush" && error == "conflict") return true;  // of a save that was queued
+    if (call.kind == "flush" && error == "conflict") return true;  // the conflict of a save that was queued
     if (error == "conflict") return !call.of("expected").empty() || call.kind == "recover";
     if (error == "not_found") {
         const std::string_view run = call.of("run");
@@ -39,7 +39,7 @@ bool is_saved(const Call& call) {
     return call.is_success() && (outcome == "persisted" || outcome == "fallback" || outcome == "queued");
 }
 
-// What it says may never be seen.
+// Says whether the call was refused. Its state may then never be seen.
 bool is_refused(const Call& call) {
     return call.is_answered() && !call.is_success() && !call.is_open();
 }
@@ -96,10 +96,11 @@ void Oracle::violate(std::string_view rule, const std::string& what) {
     }
 }
 
-// ---- what the processes say ----
+// ---- the processes' calls ----
 
 void Oracle::sort_calls() {
-    std::set<std::pair<std::int32_t, std::string>> has_lost;  // a flush has told of one: nothing is promised after it
+    std::set<std::pair<std::int32_t, std::string>>
+        has_lost;  // a flush has reported a lost save; later flushes promise nothing
     std::vector<const Call*> flushes;
     for (const Call& call : calls_) {
         const std::string name(call.of("run"));
@@ -117,7 +118,7 @@ void Oracle::sort_calls() {
     }
 }
 
-// ---- what the store says ----
+// ---- the store's content ----
 
 void Oracle::read_store(Store& store, SoakFigures& figures) {
     const auto look_at = [&](std::string_view what, const Result<CheckReport>& report) {
@@ -183,8 +184,12 @@ void Oracle::add_what_was_seen() {
             Stored& stored = found->second;
             stored.seen_begun = std::max(stored.seen_begun, load->begun);
             stored.seen_by = load->to_string();
-            const bool is_same = stored.author == load->answer("author") &&
-                                 (stored.version == load->version() || name.starts_with("doomed"));
+            // Once a snapshot is pruned, its id is free: a save of unknown outcome that is repeated then is stored
+            // anew.
+            const std::int64_t distance = std::abs(stored.version - load->version());
+            const bool may_be_anew =
+                name.starts_with("doomed") || (run.is_pruned && distance >= static_cast<std::int64_t>(kKeptByPruning));
+            const bool is_same = stored.author == load->answer("author") && (distance == 0 || may_be_anew);
             if (!is_same) violate("what is loaded is always the same", load->to_string());
             if (run.is_whole && !stored.is_there) violate("what was loaded is still there", load->to_string());
         }
@@ -194,7 +199,7 @@ void Oracle::add_what_was_seen() {
 // ---- the rules ----
 
 void Oracle::check_errors() {
-    std::map<std::string, std::int64_t, std::less<>> begun;  // since when there is surely a run
+    std::map<std::string, std::int64_t, std::less<>> begun;  // the time since which the run certainly exists
     for (const Call& call : calls_) {
         if (call.kind != "save" || !call.is_success() || call.answer("durability") != "sync") continue;
         std::int64_t& first = begun.try_emplace(std::string(call.of("run")), Call::kNever).first->second;
@@ -227,7 +232,7 @@ bool Oracle::must_be_there(const Run& run, const Call& save) const {
         const bool is_provisional = save.answer("durability") != "sync";
         return save.of("keep") == "1" || !(is_old || is_provisional);
     }
-    // A deletion that may have happened after it began may have taken it.
+    // A deletion that may have happened after the save began may have deleted it.
     return std::ranges::all_of(run.deletions, [&](const Call* deletion) { return deletion->ended < save.begun; });
 }
 
@@ -251,10 +256,10 @@ void Oracle::check_acknowledged(const std::string& name, const Run& run) {
     }
 }
 
-// Every snapshot that is there, or that somebody has seen, is what one call has saved that was not refused.
+// Every snapshot that is there, or that some process has seen, was saved by one call that was not refused.
 void Oracle::check_explained(const std::string& name, const Run& run) {
     std::map<std::string, std::vector<const Call*>> by_own_id;
-    std::map<std::string, std::int64_t> open_saves;  // by author: they may have stored one snapshot each
+    std::map<std::string, std::int64_t> open_saves;  // by author: each of these calls may have stored one snapshot
     std::set<std::string> acknowledged;
     for (const Call* save : run.saves) {
         if (!save->of("id").empty()) by_own_id[std::string(save->of("id"))].push_back(save);
@@ -287,7 +292,7 @@ void Oracle::check_explained(const std::string& name, const Run& run) {
     }
 }
 
-// None of these runs was ever damaged.
+// No recovery may find damage: none of these runs was ever damaged.
 void Oracle::check_recoveries(const std::string& /*name*/, const Run& run) {
     for (const Call* recovery : run.recoveries) {
         if (recovery->answer("damaged") != "0" && recovery->told.contains("damaged")) {
@@ -300,8 +305,8 @@ void Oracle::check_recoveries(const std::string& /*name*/, const Run& run) {
     }
 }
 
-// A save that began after another one had its answer has the larger version, or names a head that is no older. One that
-// repeats a call of unknown outcome began with that.
+// A save that began after another one was answered has the larger version, or names a head that is no older. A save
+// that repeats a call of unknown outcome counts as begun with that call.
 void Oracle::check_order(const std::string& name, const Run& run) {
     if (name.starts_with("doomed")) return;
     std::map<std::string_view, std::int64_t> first_begun;
@@ -335,7 +340,8 @@ void Oracle::check_order(const std::string& name, const Run& run) {
     }
 }
 
-// A load of the head sees all that was acknowledged before it began, and loads nothing but states of ours.
+// A load of the head sees every save that was acknowledged before it began. Every load returns a state that some
+// process has saved.
 void Oracle::check_loads(const std::string& name, const Run& run) {
     for (const Call* load : run.loads) {
         if (load->answer("author").starts_with("nobody")) violate("what is loaded was saved", load->to_string());
@@ -356,9 +362,9 @@ void Oracle::check_loads(const std::string& name, const Run& run) {
     }
 }
 
-// What was saved before a run was deleted is not seen again.
+// A snapshot that was saved before its run was deleted is not seen again.
 void Oracle::check_deletions(const std::string& name, const Run& run) {
-    std::map<std::string, std::int64_t> saved_at_last;  // when the last call could have saved it
+    std::map<std::string, std::int64_t> saved_at_last;  // the latest time at which a call could have saved it
     for (const Call* save : run.saves) {
         const std::string id(is_saved(*save) ? save->answer("id") : save->of("id"));
         const std::int64_t ended = save->answer("outcome") == "queued" ? save->died : save->ended;
@@ -396,7 +402,7 @@ void Oracle::check_forks() {
     }
 }
 
-// An export has all that was acknowledged before it began, and can be read again.
+// An export has every save that was acknowledged before it began, and it can be read again.
 void Oracle::check_newest_export() {
     const auto exported = std::ranges::find_if(
         calls_.rbegin(), calls_.rend(), [](const Call& call) { return call.kind == "export" && call.is_success(); });

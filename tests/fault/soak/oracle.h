@@ -1,6 +1,6 @@
 #pragma once
 
-// Holds a store to all that the processes of a soak were told about it: successes and errors.
+// Checks a store against everything that the processes of a soak were told about it: successes and errors.
 
 #include "fault/soak/ledger.h"
 
@@ -17,28 +17,28 @@
 namespace cairn::test {
 
 struct SoakFigures {
-    /// By "save: persisted", "recover: unavailable", …
+    /// The number of calls by their result: "save: persisted", "recover: unavailable", …
     std::map<std::string, std::uint64_t> calls;
     std::uint64_t unanswered = 0;
-    std::uint64_t snapshots = 0;  ///< Loaded at the end, and compared.
+    std::uint64_t snapshots = 0;  ///< Those that were loaded at the end, and compared.
 
     std::string to_string() const;
 };
 
-/// What was promised and is not so.
+/// A broken promise.
 struct Violation {
     std::string rule;
     std::string what;
-    std::uint64_t times = 1;  ///< With those of the same rule that are not told.
+    std::uint64_t times = 1;  ///< The number of times, with violations of the same rule that are not listed.
 };
 using Violations = std::vector<Violation>;
 
 class Oracle {
 public:
-    /// The calls of all processes, which are dead.
+    /// `calls`: the calls of all processes. All of them must be dead.
     explicit Oracle(std::vector<Call> calls);
 
-    /// Looks at the store, in health.
+    /// Checks the store, without faults.
     Violations examine(const std::string& url, SoakFigures& figures);
 
 private:
@@ -47,8 +47,8 @@ private:
         std::int64_t version = 0;
         std::string type;
         std::string author;
-        bool is_there = false;        ///< In the end; otherwise somebody has loaded it.
-        std::int64_t seen_begun = 0;  ///< The load that has seen it last.
+        bool is_there = false;        ///< If it is there at the end. Otherwise some process has loaded it.
+        std::int64_t seen_begun = 0;  ///< When the last load that has seen it began.
         std::string seen_by = {};
     };
     struct Run {
@@ -83,10 +83,11 @@ private:
 
     std::vector<Call> calls_;
     std::map<std::string, Run> runs_;
-    std::map<std::pair<std::int32_t, std::string>, std::int64_t> flushed_;  ///< What was queued before is on disk.
+    std::map<std::pair<std::int32_t, std::string>, std::int64_t>
+        flushed_;  ///< Every save that was queued before this time is on disk.
     std::vector<const Call*> forks_;
     Violations violations_;
-    std::map<std::string, std::size_t, std::less<>> violated_;  ///< So many of a rule are told.
+    std::map<std::string, std::size_t, std::less<>> violated_;  ///< For each rule, the number of violations so far.
 };
 
 }  // namespace cairn::test

@@ -37,7 +37,7 @@ private:
                                  {"author", author_of(loaded->state)}});
     }
 
-    // One of the newest, so that what was told of it can still be true.
+    // Loads one of the newest snapshots, of which the last answers can still be true.
     void load_older(const std::string& run, Dice& dice) {
         const std::int64_t call = ++calls_;
         place_.ledger.begin(call, "history", {{"run", run}});

@@ -25,7 +25,7 @@ void Dice::rest() {
 }
 
 std::shared_ptr<Store> open_for_ever(Workplace& place, bool read_only) {
-    for (std::int64_t attempt = -1;; --attempt) {  // beside the calls, which count up
+    for (std::int64_t attempt = -1;; --attempt) {  // calls count up from 1
         place.ledger.begin(attempt, "open", {{"read_only", read_only ? "1" : "0"}});
         auto store = open_store(place.url, {.read_only = read_only, .create = false});
         place.ledger.end(attempt, store ? Fields{} : told_of(store.error()));

@@ -1,6 +1,7 @@
 #pragma once
 
-// What the processes of the soak do, over and over, until they are killed. Every call is in the ledger.
+// The roles of the processes of the soak. A process does its work over and over, until it is killed. Every call is in
+// the ledger.
 
 #include "fault/soak/ledger.h"
 
@@ -16,7 +17,7 @@
 
 namespace cairn::test {
 
-// Runs that all processes use: some stay whole, of some the old snapshots go, some are deleted and made anew.
+// The runs that all processes use. Some stay whole, some lose their old snapshots, and some are deleted and made anew.
 inline constexpr std::array kWholeRuns{"whole-0", "whole-1", "whole-2"};
 inline constexpr std::array kPrunedRuns{"pruned-0", "pruned-1"};
 inline constexpr std::array kDoomedRuns{"doomed-0", "doomed-1"};
@@ -25,7 +26,7 @@ inline constexpr std::size_t kKeptByPruning = 8;
 inline constexpr char kSoakThread[] = "thread";
 inline constexpr char kSoakUser[] = "user";
 
-/// A process's part of the soak.
+/// The data that one process works with.
 struct Workplace {
     Ledger& ledger;
     std::string url;
@@ -33,14 +34,14 @@ struct Workplace {
     std::uint64_t seed = 0;
 };
 
-/// Threads of one service save, in every way there is.
+/// Saves in every possible way, by several threads of one service.
 [[noreturn]] void save_for_ever(Workplace& place);
-/// Prunes, deletes, recovers, forks, checks and exports, by the library and by the program.
+/// Prunes, deletes, recovers, forks, checks and exports, through the library and the command-line program.
 [[noreturn]] void operate_for_ever(Workplace& place);
-/// Loads heads and older snapshots, and looks at each.
+/// Loads heads and older snapshots, and records what each one is.
 [[noreturn]] void read_for_ever(Workplace& place);
 
-// ---- what the roles share ----
+// ---- shared by the roles ----
 
 class Dice {
 public:
@@ -52,22 +53,22 @@ public:
     const auto& pick(const Range& range) {
         return range[below(range.size())];
     }
-    /// Mostly short ones, which pass while another process holds the store.
+    /// Returns a deadline. Most are so short that they pass while another process holds the store.
     std::chrono::milliseconds deadline() {
         constexpr std::array kMilliseconds{1, 1, 2, 3, 5, 10, 20, 50, 100, 2'000};
         return std::chrono::milliseconds(pick(kMilliseconds));
     }
-    /// A breath between calls, or the ledgers grow faster than they can be read.
+    /// Waits a little between calls. Otherwise the ledgers would grow faster than they can be read.
     void rest();
 
 private:
     std::mt19937_64 engine_;
 };
 
-/// Until it succeeds; each attempt is in the ledger.
+/// Tries to open the store until that succeeds. Each attempt is in the ledger.
 std::shared_ptr<Store> open_for_ever(Workplace& place, bool read_only);
 
 Fields told_of(const Error& error);
-std::string author_of(const State& state);  ///< "process.thread.step", or what is wrong with it.
+std::string author_of(const State& state);  ///< Returns "process.thread.step", or what is wrong with the state.
 
 }  // namespace cairn::test

@@ -31,7 +31,7 @@ OptimizedOptions options_of(Dice& dice) {
     return options;
 }
 
-// What the threads of one process share.
+// The data and the calls that the threads of one process share.
 class Saver {
 public:
     Saver(Workplace& place, std::shared_ptr<Store> store, const OptimizedOptions& options)
@@ -49,7 +49,7 @@ public:
     }
 
 private:
-    /// Who has made a state. Equal ones are saved again, by other threads, while the first is still queued.
+    /// The author of a state. Other threads save equal states again while the first is still queued.
     struct Author {
         std::int32_t thread = 0;
         std::int64_t step = 0;
@@ -96,7 +96,7 @@ private:
         request.expected_version = seen == versions_.end() || dice.percent(30) ? 1'000'000 : seen->second;
     }
 
-    // A save whose outcome is not known is made again, with the same id: that is safe.
+    // Repeats a save of unknown outcome with the same id, which is safe.
     void save_until_known(StatePersistence& service, StatePersistenceRequest request, const Fields& asked) {
         for (int attempt = 0; attempt <= kRetriesMax; ++attempt) {
             const std::int64_t call = ++calls_;

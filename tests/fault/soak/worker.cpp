@@ -1,4 +1,4 @@
-// A process of the soak, started by soak_test: `soak_worker saver|operator|reader URL LEDGER PROCESS SEED`.
+// A process of the soak. soak_test starts it: `soak_worker saver|operator|reader URL LEDGER PROCESS SEED`.
 
 #include "fault/soak/roles.h"
 

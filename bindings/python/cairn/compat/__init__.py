@@ -1,1 +1,1 @@
-"""The documented system's interface on the engine; the package `netra_backend` has it under the documented names."""
+"""The documented system's interface, built on the engine. `netra_backend` offers it under the documented names."""

@@ -1,9 +1,9 @@
-"""The documented modules beside a program's own package of the same name.
+"""Puts the documented modules beside a program's own package of the same name.
 
-A program may have a package `netra_backend` itself, whose other modules must be found as if ours were not there. So the
-package is always the program's own, if there is one, and each documented module is looked for on its own: ours and the
-program's compete as they always do in Python, by whose folder comes first in `sys.path`, and the one that is there
-answers if the other is not. Names that ours does not have are those of the program's module, as if that were there.
+A program may have its own package `netra_backend`. Its other modules must be found as if ours did not exist. So the
+package is always the program's own, if there is one, and each documented module is searched for separately. If both
+have the module, the one whose folder comes first in `sys.path` is used, as usual in Python. If only one has it, that
+one is used. If ours is used, the names that it lacks are looked up in the program's module.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _documented() -> dict[str, pathlib.Path]:
 
 
 class _Finder:
-    """Stands before Python's own finders, which it asks."""
+    """Comes before Python's own finders, and asks them for the program's modules."""
 
     def __init__(self) -> None:
         self._ours = _documented()
@@ -63,12 +63,12 @@ class _Finder:
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Of a module of ours whose program has one of the same name."""
+    """Loads a module of ours if the program has one of the same name."""
 
     def __init__(self, name: str, path: str, theirs: importlib.machinery.ModuleSpec) -> None:
         super().__init__(name, path)
         self._spec = theirs
-        self._lock = threading.RLock()  # whoever loads it may ask for it meanwhile, as for any module
+        self._lock = threading.RLock()  # reentrant: the module may be needed while it is loaded, like any module
         self._module: Optional[ModuleType] = None
 
     def exec_module(self, module: ModuleType) -> None:
@@ -77,7 +77,7 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
     def _look_up(self, name: str) -> Any:
         missing = AttributeError(f"module {self.name!r} has no attribute {name!r}")
-        if name.startswith("__"):  # asked by Python itself, of a module that may never be needed
+        if name.startswith("__"):  # Python itself asks for these; the program's module may never be needed
             raise missing
         try:
             return vars(self._theirs())[name]
@@ -101,13 +101,13 @@ def _real(place: str) -> str:
 
 
 def _is_ours(place: str) -> bool:
-    """Our root, as a place to look for the package, and all that is inside our package."""
+    """Returns True for our root, as a place to look for the package, and for everything inside our package."""
     real, package = _real(place), str(_ROOT / _PACKAGE)
     return real == str(_ROOT) or real == package or real.startswith(package + os.sep)
 
 
 def _root_of_package() -> Optional[pathlib.Path]:
-    """Where the package that was imported stands."""
+    """Returns the folder of the program's package, if that was imported."""
     places = getattr(sys.modules.get(_PACKAGE), "__path__", [])
     return next((pathlib.Path(_real(place)).parent for place in places if not _is_ours(place)), None)
 
@@ -121,13 +121,13 @@ _finder = _Finder()
 
 
 def stand_beside() -> None:
-    """From now on documented modules are found beside the program's own. Called by `import cairn`."""
+    """Makes documented modules found beside the program's own from now on. `import cairn` calls it."""
     if not any(type(finder).__qualname__ == _Finder.__qualname__ for finder in sys.meta_path):
         sys.meta_path.insert(0, _finder)
 
 
 def make_way(name: str) -> None:
-    """Of our package, which has just been found first: the program's own takes its place, if there is one."""
+    """Replaces our package, which has just been found first, by the program's own, if there is one."""
     stand_beside()
     spec = _finder.find_spec(name)
     if spec is None or (spec.origin is not None and _is_ours(spec.origin)):

@@ -1,4 +1,4 @@
-"""What an engine is told about the run: members are attributes too, and attributes members."""
+"""The context that an engine gets: its members are attributes too, and its attributes members."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ _NAMES = ("run_id", "thread_id", "user_id", "agent_name")
 
 
 def context_for_engine(given: Any, **known: Any) -> Any:
-    """The caller's context for an engine of either kind. What it lacks of ``known`` is added, for the engine only."""
+    """Returns the caller's context for an engine of either kind. The values of ``known`` that it lacks are added, for
+    the engine only."""
     if isinstance(given, Mapping):
         return MappingContext(given, {name: value for name, value in known.items() if name not in given})
     if all(hasattr(given, name) for name in _NAMES) and hasattr(type(given), "__getitem__"):
@@ -18,7 +19,7 @@ def context_for_engine(given: Any, **known: Any) -> Any:
 
 
 class MappingContext(dict[Any, Any]):
-    """The caller's mapping. What is changed here is changed there."""
+    """Stands for the caller's mapping. A change here also changes the caller's."""
 
     def __init__(self, given: Mapping[Any, Any], added: Mapping[str, Any]) -> None:
         object.__setattr__(self, "_given", given)
@@ -34,7 +35,7 @@ class MappingContext(dict[Any, Any]):
         if isinstance(self._given, MutableMapping):
             self._given.pop(name, None)
 
-    # These of a dict do not go by the two above; those of a mapping do.
+    # dict's own versions of these do not use the two methods above; MutableMapping's do.
     clear = MutableMapping.clear
     pop = MutableMapping.pop
     popitem = MutableMapping.popitem
@@ -52,12 +53,12 @@ class MappingContext(dict[Any, Any]):
         self[name] = value
 
     def __reduce__(self) -> Any:
-        """A copy is the engine's own."""
+        """A copy belongs to the engine: changing it does not change the caller's mapping."""
         return MappingContext, ({}, dict(self))
 
 
 class ObjectContext:
-    """The caller's object. What is set here is set there, if it can be."""
+    """Stands for the caller's object. Attributes that are set here are set there, but for the added ones."""
 
     _given: Any
     _added: dict[str, Any]
@@ -69,7 +70,7 @@ class ObjectContext:
     __class__ = property(lambda self: type(self._given))  # type: ignore[assignment]  # for isinstance
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("_given", "_added"):  # asked of a copy that is being made
+        if name in ("_given", "_added"):  # a copy that is being made is asked for them
             raise AttributeError(name)
         return self._added[name] if name in self._added else getattr(self._given, name)
 

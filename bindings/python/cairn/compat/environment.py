@@ -1,4 +1,4 @@
-"""The environment as one place to ask: what was set here, else the process's variables, else the file `.env`."""
+"""One place for all variables: those that were set here, else the process's variables, else the file `.env`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from cairn.config import Config, load_config
 
 
 class IsolatedEnvironment:
-    """What is set here is seen here only: the process's own variables stay as they are."""
+    """Variables that are set here are seen here only: the process's own variables stay as they are."""
 
     def __init__(self, dotenv: str = ".env") -> None:
         self._dotenv = dotenv
-        self._set: dict[str, str] = {}  # without a lock, which a fork could leave locked: each use is one step
+        self._set: dict[str, str] = {}  # needs no lock, since each use is one step; a fork could leave a lock locked
 
     @overload
     def get(self, name: str) -> Optional[str]: ...
@@ -26,7 +26,7 @@ class IsolatedEnvironment:
         return self.get_all().get(name, default)
 
     def set(self, name: str, value: str, source: Optional[str] = None) -> None:
-        """``source`` says who sets it; it is accepted as the documented system does, and not used."""
+        """Sets a variable. ``source`` says who sets it: the documented system accepts it, but it is not used here."""
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"name and value must be str, not {type(name).__name__} and {type(value).__name__}")
         self._set[name] = value
@@ -45,5 +45,5 @@ _environment = IsolatedEnvironment()
 
 
 def get_env() -> IsolatedEnvironment:
-    """The process's."""
+    """Returns the environment of this process."""
     return _environment

@@ -1,14 +1,14 @@
-"""The documented pipeline executor: the user's engine runs the agents, the result is persisted by itself."""
+"""The documented pipeline executor: the user's engine runs the agents, and the executor saves the result."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Iterable, Mapping, Optional, Union
 
 from cairn import _cairn
 from cairn._logging import logger
 from cairn.compat.context import context_for_engine
 from cairn.compat.environment import get_env
+from cairn.compat.execution import Execution
 from cairn.compat.schemas import CheckpointType
 from cairn.compat.services import (
     Answer,
@@ -18,10 +18,7 @@ from cairn.compat.services import (
     state_persistence_service,
 )
 from cairn.compat.states import MergedState, data_of
-from cairn.compat.stores import check, check_factory
-
-_QUEUE_SIZE = 100
-_LAST_MESSAGES_SECONDS = 1.0
+from cairn.compat.stores import check, store_of_execution
 
 
 class PipelineExecutor:
@@ -38,73 +35,91 @@ class PipelineExecutor:
         self.websocket_manager = websocket_manager
         self.db_session = db_session
         check(db_session)
-        is_optimized = get_env().load_config().enable_optimized_persistence
+        config = get_env().load_config()
+        self._timeout_ms = config.timeout_ms
         self.state_persistence: Union[OptimizedStatePersistence, StatePersistenceService] = (
-            optimized_state_persistence if is_optimized else state_persistence_service
+            optimized_state_persistence if config.enable_optimized_persistence else state_persistence_service
         )
 
     async def execute_pipeline(self, pipeline: Any, state: Any, run_id: str, context: Any) -> Any:
-        """Runs the pipeline, merges the states of successful results into ``state``, and saves it once.
+        """Runs the pipeline, merges the states of successful results into ``state``, and saves it once. The run's lease
+        is held meanwhile.
 
-        ``context`` is a mapping or an object with ``thread_id`` and ``user_id`` (which may be None); the engine finds
-        these, ``run_id`` and ``agent_name`` in it as members and as attributes. A state that is merged into a new one
-        is saved as that, and ``state`` is given what it takes. Returns what the engine returned. If a result failed, or
-        the engine or a merge raises (which is passed on), the state is saved as ``recovery``. A state that could not be
-        saved is logged as an error and told to the watchers; the results are returned all the same. Raises TypeError or
-        ValueError, before anything runs, if there is no store for what a factory of sessions makes.
+        ``context`` is a mapping or an object with ``thread_id`` and ``user_id`` (which may be None). The engine finds
+        these, ``run_id`` and ``agent_name`` in it as members and as attributes. If a merge makes a new state, that one
+        is saved, and ``state`` gets the members that it accepts. Returns what the engine returned. If a result failed,
+        or if the engine or a merge raises (the exception is passed on), the state is saved as ``recovery``. A failed
+        save is logged as an error and reported to the watchers; the results are returned all the same. Raises TypeError
+        or ValueError, before anything runs, if there is no store for the sessions of a factory, and ConflictError if another
+        executor has the run.
         """
         thread_id, user_id = _thread_of(context), _user_of(context)
-        await check_factory(self.db_session)
+        store = await store_of_execution(self.db_session)
         told = context_for_engine(context, run_id=run_id, thread_id=thread_id, user_id=user_id, agent_name="supervisor")
-        messages = _Messages(self.websocket_manager, thread_id, run_id)
+        execution = self._execution(run_id, thread_id, user_id)
         merged = MergedState(state)
         try:
-            messages.send("pipeline_started")
+            await execution.begin(store)
+            session = self.db_session if store is None else store
             try:
                 results = await self.engine.execute_pipeline(pipeline, told, state)
                 succeeded = merged.take(_as_list(results))
             except Exception as error:
-                await self._save(merged.current, run_id, thread_id, user_id, CheckpointType.RECOVERY, messages)
-                messages.send("pipeline_failed", error=str(error))
+                await self._save(merged.current, execution, thread_id, user_id, CheckpointType.RECOVERY, session)
+                execution.end("failed", str(error) or type(error).__name__)
                 raise
             kind = CheckpointType.PIPELINE_COMPLETE if succeeded else CheckpointType.RECOVERY
-            await self._save(merged.current, run_id, thread_id, user_id, kind, messages)
-            messages.send("pipeline_completed" if succeeded else "pipeline_failed")
+            await self._save(merged.current, execution, thread_id, user_id, kind, session)
+            execution.end("completed" if succeeded else "failed")
             return results
         finally:
-            await messages.close()
+            await execution.close()
 
     async def finalize_state(self, state: Any, context: Any) -> Answer:
-        """Saves the state as ``auto`` and tells the watchers of the thread ``agent_completed``, with the state.
+        """Saves the state as ``auto`` and sends ``agent_completed``, with the state, to the watchers of the thread.
 
-        ``context`` has ``run_id`` too. Returns whether the state was saved, and its snapshot's id.
+        ``context`` must have ``run_id`` too. Returns whether the state was saved, and its snapshot's id.
         """
         run_id, thread_id = _required(context, "run_id", "which run this is"), _thread_of(context)
-        messages = _Messages(self.websocket_manager, thread_id, run_id)
+        user_id = _user_of(context)
+        execution = self._execution(run_id, thread_id, user_id)
         try:
-            answer = await self._save(state, run_id, thread_id, _user_of(context), CheckpointType.AUTO, messages)
-            messages.send("agent_completed", payload=_completion(run_id, state, answer[0]))
+            answer = await self._save(state, execution, thread_id, user_id, CheckpointType.AUTO, self.db_session)
+            payload = _completion(run_id, state, answer[0])
+            execution.send({"type": "agent_completed", "run_id": run_id, "thread_id": thread_id, "payload": payload})
             return answer
         finally:
-            await messages.close()
+            await execution.close()
+
+    def _execution(self, run_id: str, thread_id: str, user_id: Optional[str]) -> Execution:
+        return Execution(self.websocket_manager, run_id, thread_id, user_id, self._timeout_ms)
 
     async def _save(
-        self, state: Any, run_id: str, thread_id: str, user_id: Optional[str], kind: CheckpointType, messages: _Messages
+        self,
+        state: Any,
+        execution: Execution,
+        thread_id: str,
+        user_id: Optional[str],
+        kind: CheckpointType,
+        db_session: Any,
     ) -> Answer:
+        answer: Answer = (False, None)
+        reason = "the store could not save it: the log says why"
         try:
-            success, snapshot_id = await self.state_persistence.save_agent_state(
-                run_id=run_id,
-                thread_id=thread_id,
-                user_id=user_id,
-                state=state,
-                checkpoint_type=kind,
-                db_session=self.db_session,
-            )
-        except Exception as error:  # the state's own and the session's too: what the agents did is not to be lost
-            logger.error("the state of run %s was not saved: %s", run_id, error)
-            success, snapshot_id = False, None
-        messages.send("checkpoint", checkpoint_type=kind.value, saved=success, snapshot_id=snapshot_id)
-        return success, snapshot_id
+            with execution.saving():
+                answer = await self.state_persistence.save_agent_state(
+                    run_id=execution.run_id,
+                    thread_id=thread_id,
+                    user_id=user_id,
+                    state=state,
+                    checkpoint_type=kind,
+                    db_session=db_session,
+                )
+        except Exception as error:  # errors of the state and of the session too: the agents' results must not be lost
+            logger.error("the state of run %s was not saved: %s", execution.run_id, error)
+            reason = str(error)
+        execution.tell_saved(kind.value, bool(answer[0]), reason)
+        return answer
 
 
 def _member(context: Any, name: str) -> Any:
@@ -123,7 +138,7 @@ def _thread_of(context: Any) -> str:
 
 
 def _user_of(context: Any) -> Optional[str]:
-    """None only if the context says so: a user that was forgotten is not nobody."""
+    """Returns None only if the context says so: a missing ``user_id`` is an error."""
     has_user = "user_id" in context if isinstance(context, Mapping) else hasattr(context, "user_id")
     if has_user and _member(context, "user_id") is None:
         return None
@@ -131,7 +146,7 @@ def _user_of(context: Any) -> Optional[str]:
 
 
 def _completion(run_id: str, state: Any, is_saved: bool) -> dict[str, Any]:
-    """The documented payload. What has no JSON form was not saved, and is not told."""
+    """Makes the documented payload. A state without a JSON form was not saved, and is not sent."""
     output = _cairn.loads(_cairn.dumps(data_of(state)).decode()) if is_saved else None
     return {"run_id": run_id, "result": {"success": True, "output": output}, "execution_time_ms": 0.0}
 
@@ -142,48 +157,3 @@ def _as_list(results: Any) -> list[Any]:
     if isinstance(results, Iterable) and not isinstance(results, (str, bytes, Mapping)):
         return list(results)
     return [results]
-
-
-def _is_cancelled() -> bool:
-    """Whether the running task itself is: what it waits for may have been cancelled by somebody else."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-class _Messages:
-    """To whoever watches the thread. A manager that is slow or broken neither delays the pipeline nor breaks it."""
-
-    def __init__(self, manager: Any, thread_id: str, run_id: str) -> None:
-        self._thread_id = thread_id
-        self._run_id = run_id
-        self._dropped = 0
-        self._queue: asyncio.Queue[Optional[dict[str, Any]]] = asyncio.Queue(_QUEUE_SIZE)
-        self._sender = None if manager is None else asyncio.create_task(self._send_all(manager))
-
-    def send(self, kind: str, **members: Any) -> None:
-        if self._sender is None:
-            return
-        try:
-            self._queue.put_nowait({"type": kind, "run_id": self._run_id, "thread_id": self._thread_id, **members})
-        except asyncio.QueueFull:
-            self._dropped += 1
-
-    async def _send_all(self, manager: Any) -> None:
-        while (message := await self._queue.get()) is not None:
-            try:
-                await manager.send_to_thread(self._thread_id, message)
-            except (Exception, asyncio.CancelledError) as error:
-                if _is_cancelled():
-                    raise
-                logger.warning("thread %s was not told of %s: %r", self._thread_id, message["type"], error)
-
-    async def close(self) -> None:
-        if self._sender is None:
-            return
-        try:
-            self._queue.put_nowait(None)
-            await asyncio.wait_for(self._sender, _LAST_MESSAGES_SECONDS)
-        except (asyncio.QueueFull, asyncio.TimeoutError):
-            self._sender.cancel()
-            left = self._queue.qsize() + self._dropped
-            logger.warning("thread %s was not told of %d messages: its manager is too slow", self._thread_id, left)

@@ -1,4 +1,4 @@
-"""The documented requests: with the documented defaults, and dumped and copied as pydantic's models are."""
+"""The documented requests. They have the documented defaults, and are dumped and copied like pydantic's models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ NO_USER = "(no user)"
 
 
 class CheckpointType(_Name):
-    """Why a snapshot was made. ``auto``, ``intermediate`` and ``pipeline_complete`` are optimised, all others critical."""
+    """The reason for a snapshot. ``auto``, ``intermediate`` and ``pipeline_complete`` are optimised. Any other type is
+    critical."""
 
     MANUAL = "manual"
     AUTO = "auto"
@@ -32,7 +33,7 @@ class CheckpointType(_Name):
 
 
 class _Model:
-    """What programs call on a model of pydantic's."""
+    """The methods that programs call on pydantic's models."""
 
     _documented: tuple[str, ...]
 
@@ -47,7 +48,7 @@ class _Model:
         exclude_defaults: bool = False,
         **_: Any,
     ) -> dict[str, Any]:
-        """The documented fields, and of the others those that were given. ``mode="json"``: as a JSON text says them."""
+        """Returns the documented fields, and the other fields that were given. ``mode="json"``: as values of JSON."""
         dumped: dict[str, Any] = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -62,7 +63,7 @@ class _Model:
         return cairn._cairn.loads(cairn._cairn.dumps(dumped).decode()) if mode == "json" else dumped
 
     def model_copy(self: _Self, *, update: Optional[Mapping[str, Any]] = None, deep: bool = False) -> _Self:
-        """Another one, with some fields changed, which are checked."""
+        """Returns a copy with some fields changed. The changed fields are checked."""
         return dataclasses.replace(copy.deepcopy(self) if deep else self, **(update or {}))
 
 
@@ -80,7 +81,7 @@ def _plain(value: Any) -> Any:
 
 @dataclass(kw_only=True)
 class StatePersistenceRequest(_Model, cairn.StatePersistenceRequest):
-    """A state to save, and what it is. ``state_data`` may also be an object with ``to_dict()``, or with attributes."""
+    """A state to save, with its metadata. ``state_data`` may also be an object with ``to_dict()`` or attributes."""
 
     _documented = (
         "run_id",
@@ -115,7 +116,7 @@ class StateRecoveryRequest(_Model, cairn.StateRecoveryRequest):
 
 
 def request_of(kind: type[Union[StatePersistenceRequest, StateRecoveryRequest]], request: Any, fields: Any) -> Any:
-    """The request that was given, or one of the fields that were. It may be of a class of the program's own."""
+    """Returns the given request, or makes one from the given fields. A request may be of the program's own class."""
     is_save = kind is StatePersistenceRequest
     engines_kind: Any = cairn.StatePersistenceRequest if is_save else cairn.StateRecoveryRequest
     if request is None:
@@ -128,7 +129,7 @@ def request_of(kind: type[Union[StatePersistenceRequest, StateRecoveryRequest]],
 
 
 def for_engine(request: cairn.StatePersistenceRequest) -> cairn.StatePersistenceRequest:
-    """The same for the engine: every run has a user there, and an empty context is none."""
+    """Converts a request for the engine: every run has a user there, and an empty context becomes None."""
     fields = {field.name: getattr(request, field.name) for field in dataclasses.fields(cairn.StatePersistenceRequest)}
     fields["user_id"] = fields["user_id"] or NO_USER
     fields["execution_context"] = fields["execution_context"] or None

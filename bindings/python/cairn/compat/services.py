@@ -8,18 +8,19 @@ import cairn
 from cairn import CairnError, NotFoundError, aio
 from cairn._logging import logger
 from cairn.compat.environment import get_env
+from cairn.compat.execution import current_execution
 from cairn.compat.schemas import NO_USER, StatePersistenceRequest, StateRecoveryRequest, for_engine, request_of
 from cairn.compat.stores import is_snapshot_id, store_of
 from cairn.store import open_stores
 
 Answer = tuple[bool, Optional[str]]
 
-# Errors of what the caller wrote are raised; what the store could not do is answered and logged.
+# Errors in the caller's own values are raised. Other errors are logged, and the answer is False.
 _CALLERS_OWN = (cairn.InvalidArgumentError, cairn.InvalidStateError, cairn.LimitExceededError, cairn.ConfigError)
 
 
 class _Service:
-    """Has a service of `cairn.aio` for each store, which goes with the store."""
+    """Has a service of `cairn.aio` for each store. It is dropped when the store is closed."""
 
     _kind: type[aio.StatePersistence]
 
@@ -44,7 +45,8 @@ class _Service:
         """
         wanted = request_of(StatePersistenceRequest, request, fields)
         try:
-            receipt = await (await self._service_of(db_session)).save_agent_state(for_engine(wanted))
+            service = await self._service_of(db_session)
+            receipt = await service._save(for_engine(wanted), current_execution())
         except _CALLERS_OWN:
             raise
         except CairnError as error:
@@ -62,9 +64,9 @@ class _Service:
         user_id: Optional[str] = None,
         state_type: Optional[type[Any]] = None,
     ) -> Any:
-        """The run's newest state, or that of a snapshot, as a dict (or ``state_type``); None if there is none.
+        """Loads the run's newest state, or that of a snapshot, as a dict (or ``state_type``); None if there is none.
 
-        ``load_agent_state(run_id, db_session)`` is the newest too.
+        ``load_agent_state(run_id, db_session)`` loads the newest state, too.
         """
         if db_session is None and not is_snapshot_id(snapshot_id):
             snapshot_id, db_session = None, snapshot_id
@@ -80,7 +82,7 @@ class _Service:
     async def recover_agent_state(
         self, request: Optional[cairn.StateRecoveryRequest] = None, db_session: Any = None, **fields: Any
     ) -> Answer:
-        """Recovers a run. Returns ``(True, snapshot_id)`` with the run's head now; failures as for saves."""
+        """Recovers a run. Returns ``(True, snapshot_id)`` with the run's head afterwards; failures as for saves."""
         wanted = request_of(StateRecoveryRequest, request, fields)
         try:
             result = await (await self._service_of(db_session)).recover_agent_state(wanted)
@@ -94,7 +96,7 @@ class _Service:
     async def get_thread_context(
         self, thread_id: Optional[str] = None, user_id: Optional[str] = None, db_session: Any = None
     ) -> dict[str, Any]:
-        """What is known of a conversation, as a dict; an empty one if there is no such thread."""
+        """Describes a conversation as a dict; an empty one if there is no such thread."""
         if thread_id is None:
             return {}
         try:
@@ -136,7 +138,7 @@ class OptimizedStatePersistence(_Service):
         return service
 
     def _optimized(self) -> list[aio.OptimizedStatePersistence]:
-        """Those of its stores; one that saves nothing as long as there is no other."""
+        """Returns the services of the open stores. If there is none, it makes one for an unused store in memory."""
         services = [service for store in open_stores() if (service := store._attached.get(self))]
         return services or [cast(aio.OptimizedStatePersistence, self._made(cairn.open("memory:")))]
 
@@ -151,10 +153,10 @@ class OptimizedStatePersistence(_Service):
         enable_optimizations: Optional[bool] = None,
         **others: Any,
     ) -> None:
-        """Takes effect for saves that begin afterwards, in every store. What is not given stays as it is.
+        """Takes effect for saves that begin afterwards, in every store. Settings that are not given stay as they are.
 
-        ``enable_optimizations`` is deduplication and compression together. Options that there are not are named in a
-        warning of the logger, and ignored.
+        ``enable_optimizations`` sets deduplication and compression together. Unknown options are ignored, and the
+        logger warns about them by name.
         """
         if others:
             logger.warning("configure: there is no option %s: it is ignored", ", ".join(sorted(others)))
@@ -171,8 +173,8 @@ class OptimizedStatePersistence(_Service):
         self._settings.update(given)
 
     def get_cache_stats(self) -> dict[str, Any]:
-        """``cache_size``, ``cache_max_size``, ``deduplication_enabled``, ``compression_enabled``, ``cache_entries``
-        (run ids) and the engine's counters; of several stores their sums."""
+        """Returns ``cache_size``, ``cache_max_size``, ``deduplication_enabled``, ``compression_enabled``,
+        ``cache_entries`` (run ids) and the engine's counters. With several stores, counters are their sums."""
         first, *others = [service.get_cache_stats() for service in self._optimized()]
         for stats in others:
             for name in ("cache_size", "cache_bytes", "cache_entries", *_COUNTERS):

@@ -1,4 +1,4 @@
-"""States of any class, as the documented executor takes them: how they are merged, and what is saved of them."""
+"""States of any class, which the documented executor accepts: merging them, and choosing the data to save."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from cairn._logging import logger
 
 
 class MergedState:
-    """What results have made of the caller's state so far."""
+    """The caller's state, with the results that were merged into it so far."""
 
     def __init__(self, state: Any) -> None:
         self._given = state
         self.current = state
 
     def take(self, results: Iterable[Any]) -> bool:
-        """Merges the states of successful results, and gives the caller's what it can take. True if all succeeded."""
+        """Merges the states of successful results, and gives the caller's state the members that it accepts. Returns
+        True if all results succeeded."""
         succeeded = True
         try:
             for result in results:
@@ -31,7 +32,7 @@ class MergedState:
 
 
 def _merged(state: Any, other: Any) -> Any:
-    """The state itself, changed, or another one, if it makes a new one or cannot be changed."""
+    """Returns the state itself, changed, or a new one if its merge makes one or it cannot be changed."""
     if callable(getattr(state, "merge_from", None)):
         made = state.merge_from(other)
         return made if _is_of_one_kind(state, made) else state
@@ -47,22 +48,22 @@ def _saved_members_of(state: Any) -> Mapping[str, Any]:
 
 
 def _has(members: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether a merge into a state's attributes shows in what is saved of it: a ``to_dict`` may say something else."""
+    """Returns True if members that were set as attributes appear in the saved data: a ``to_dict`` may ignore them."""
     try:
         return all(name in members and (members[name] is value or bool(members[name] == value)) for name, value in wanted.items())
-    except Exception:  # whatever their classes say to that
+    except Exception:  # their classes may raise anything
         return False
 
 
 def _is_of_one_kind(state: Any, made: Any) -> bool:
-    """What else a merge returns (nothing, a count, a report) is no state."""
+    """Returns True if a merge returned a state, and not something else (None, a count, a report)."""
     if isinstance(state, Mapping):
         return isinstance(made, Mapping)
     return isinstance(made, type(state)) or (type(made) is not object and isinstance(state, type(made)))
 
 
 def _assign(state: Any, members: Mapping[str, Any]) -> bool:
-    """False if some of them the state cannot take: it is immutable, or knows no such member."""
+    """Sets members of the state. Returns False if it does not accept some: it is immutable, or has no such member."""
     if isinstance(state, Mapping):
         if isinstance(state, MutableMapping):
             state.update(members)
@@ -71,7 +72,7 @@ def _assign(state: Any, members: Mapping[str, Any]) -> bool:
     for name, value in members.items():
         try:
             setattr(state, name, value)
-        except Exception:  # whatever its class says to that
+        except Exception:  # its class may raise anything
             refused.append(name)
     if refused:
         logger.debug("a state of type %s does not take %s", type(state).__name__, ", ".join(map(str, refused)))
@@ -79,7 +80,7 @@ def _assign(state: Any, members: Mapping[str, Any]) -> bool:
 
 
 def members_of(state: Any) -> Mapping[str, Any]:
-    """Top-level members as they are, not copied: of a mapping, else public attributes, else what ``to_dict`` says."""
+    """Returns top-level members, not copied: those of a mapping, else public attributes, else those of ``to_dict``."""
     if isinstance(state, Mapping):
         return state
     names = (name for name in _names_of(state) if not name.startswith("_") and hasattr(state, name))
@@ -97,7 +98,7 @@ def _names_of(state: Any) -> Iterator[str]:
 
 
 def data_of(state: Any) -> Any:
-    """What is saved: the state itself if the engine knows its kind, else what its ``to_dict()`` or its attributes say."""
+    """Returns the data to save: the state itself if the engine knows its kind, else its ``to_dict()`` or attributes."""
     kind = type(state)
     if isinstance(state, Mapping) or dataclasses.is_dataclass(kind) or hasattr(kind, "model_dump"):
         return state

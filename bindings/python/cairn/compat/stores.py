@@ -1,4 +1,4 @@
-"""From whatever a caller has as its ``db_session`` to the store that is meant."""
+"""Finds the store that a caller's ``db_session`` stands for."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _stores_of_engines: weakref.WeakKeyDictionary[Any, Store] = weakref.WeakKeyDicti
 
 
 def _forget() -> None:
-    """A forked child opens stores of its own."""
+    """Forgets the stores in a forked child: it opens its own."""
     global _lock, _stores_of_engines
     _lock = threading.Lock()
     _stores.clear()
@@ -35,11 +35,11 @@ os.register_at_fork(after_in_child=_forget)
 
 
 async def store_of(db_session: Any) -> Store:
-    """The store for a ``db_session``: None (that of CAIRN_STORE), a store URL, a `cairn.Store`, a SQLAlchemy session, or
-    a factory of sessions.
+    """Returns the store for a ``db_session``: None (the store of CAIRN_STORE), a store URL, a `cairn.Store`, a
+    SQLAlchemy session, or a factory of sessions.
 
-    Stores are opened once a process and stay open. A session only says which database is meant: what is saved is
-    committed by itself, whatever becomes of the session's transaction.
+    Stores are opened once a process and stay open. A session only says which database is meant. Saves are committed by
+    themselves, whatever becomes of the session's transaction.
     """
     known = _known_store_of(db_session)
     if known is not None:
@@ -53,7 +53,8 @@ async def store_of(db_session: Any) -> Store:
 
 
 def check(db_session: Any) -> None:
-    """Raises what a save would, if there can be no store for it. Opens none that can be; does not ask a factory."""
+    """Raises the error of a save if there can be no store for ``db_session``. It opens no store that is possible, and
+    does not call a factory."""
     if isinstance(db_session, Store) or (_is_factory(db_session) and _bind_of_factory(db_session) is None):
         return
     if db_session is None:
@@ -67,19 +68,21 @@ def check(db_session: Any) -> None:
         _store_of_engine(engine)
 
 
-async def check_factory(db_session: Any) -> None:
-    """`check` for a factory, which has to be asked for a session. A store that is out of reach now may be back later."""
-    if _is_factory(db_session) and _bind_of_factory(db_session) is None:
-        try:
-            await store_of(db_session)
-        except (TypeError, ValueError):
+async def store_of_execution(db_session: Any) -> Optional[Store]:
+    """Does the same as `store_of`, but returns None if the store is out of reach now, because it may be back later. Raises
+    the errors that `check` cannot find, because a factory must first be called for a session."""
+    try:
+        return await store_of(db_session)
+    except Exception as error:
+        was_checked = not _is_factory(db_session) or _bind_of_factory(db_session) is not None
+        if isinstance(error, (TypeError, ValueError)) and not was_checked:
             raise
-        except Exception as error:
-            logger.debug("the store of a factory of sessions cannot be opened yet: %s", error)
+        logger.debug("the store of a run cannot be opened yet: %s", error)
+        return None
 
 
 def is_snapshot_id(value: Any) -> bool:
-    """Whether it is one, or none, and no ``db_session`` in its place."""
+    """Returns True for a snapshot id or None, and False for a ``db_session`` that was given in its place."""
     return value is None or (isinstance(value, str) and not value.startswith(("sqlite:", "memory:", "postgresql:")))
 
 
@@ -96,13 +99,13 @@ def _is_factory(db_session: Any) -> bool:
 
 
 def _bind_of_factory(factory: Any) -> Any:
-    """SQLAlchemy's own say which engine their sessions will have."""
+    """SQLAlchemy's own factories know the engine that their sessions will have."""
     settings = getattr(factory, "kw", None)
     return settings.get("bind") if isinstance(settings, dict) else None
 
 
 async def _made_by(factory: Any, stack: contextlib.AsyncExitStack) -> Any:
-    """A session that the factory makes, awaits, yields or lends; it is given back with the stack."""
+    """Returns a session that the factory makes, awaits, yields or lends. Closing the stack gives it back."""
     bind = _bind_of_factory(factory)
     if bind is not None:
         return bind
@@ -130,7 +133,7 @@ def _opened(url: str) -> Store:
 
 
 def _engine_of(session: Any) -> Any:
-    """A session's, a connection's, an engine's own, or that of what SQLAlchemy's factories make."""
+    """Returns the engine of a session, of a connection or of a SQLAlchemy factory, or the given engine itself."""
     session = getattr(session, "sync_session", session)
     bind = session.get_bind() if hasattr(session, "get_bind") else _bind_of_factory(session) or session
     engine = getattr(getattr(bind, "sync_engine", bind), "engine", None)
@@ -151,7 +154,7 @@ def _store_of_engine(engine: Any) -> Store:
 
 
 def _url_of(engine: Any) -> Optional[str]:
-    """The store's URL; None: a store in memory, of this engine alone."""
+    """Returns the store's URL. None: a store in memory, for this engine alone."""
     backend = engine.url.get_backend_name()
     if backend == "postgresql":
         url: str = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -165,7 +168,7 @@ def _url_of(engine: Any) -> Optional[str]:
 
 
 def _sqlite_path(url: Any) -> Optional[pathlib.Path]:
-    """None: the database is in memory."""
+    """Returns the path of the database. None: it is in memory."""
     database: str = url.database or ""
     if database.startswith("file:"):
         database = urllib.parse.unquote(urllib.parse.urlsplit(database).path)
@@ -175,10 +178,10 @@ def _sqlite_path(url: Any) -> Optional[pathlib.Path]:
 
 
 def _file_for_store(path: pathlib.Path) -> pathlib.Path:
-    """The session's own file if it is a store or still empty; otherwise one beside it.
+    """Returns the session's own file if it is a store or still empty; otherwise a file beside it.
 
-    A file with other tables is left alone: SQLite has one writer per file, so a session that has written and not yet
-    committed would keep every save waiting, and the save the session.
+    A file with other tables is left alone. SQLite has one writer per file, so a session that has written but not yet
+    committed would keep every save waiting, and a save would keep the session waiting.
     """
     beside = path.with_name(path.name + _BESIDE)
     if beside.exists():
