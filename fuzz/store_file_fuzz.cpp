@@ -50,14 +50,14 @@ constexpr std::array kCells{
     "UPDATE runs SET head_snapshot_id = ?1 WHERE run_key = ?2",
     "UPDATE runs SET head_state_bytes = ?1 WHERE run_key = ?2",
     "UPDATE runs SET head_expires_at = ?1 WHERE run_key = ?2",
-    "UPDATE labels SET checkpoint_type = ?1 WHERE label_key = ?2",
-    "UPDATE labels SET agent_phase = ?1 WHERE label_key = ?2",
-    "UPDATE labels SET is_recovery_point = ?1 WHERE label_key = ?2",
+    "UPDATE snapshot_labels SET checkpoint_type = ?1 WHERE label_key = ?2",
+    "UPDATE snapshot_labels SET agent_phase = ?1 WHERE label_key = ?2",
+    "UPDATE snapshot_labels SET is_recovery_point = ?1 WHERE label_key = ?2",
     "INSERT OR REPLACE INTO leases VALUES('r', ?1, ?2, 0)",
     "INSERT OR REPLACE INTO leases VALUES('r', 'ann/1/2/m/x', ?1, ?2)",
     "INSERT OR REPLACE INTO leases VALUES('r', 'ann', ?2, ?1)",
     "UPDATE recovery_log SET recovery_type = ?1 WHERE recovery_key = ?2",
-    "UPDATE labels SET state_type = ?1 WHERE label_key = ?2",
+    "UPDATE snapshot_labels SET state_type = ?1 WHERE label_key = ?2",
 };
 
 // Two runs of a few snapshots each, with deltas, metadata and a recovery.

@@ -34,10 +34,10 @@ SELECT (SELECT count(*) FROM runs),
 FROM snapshots WHERE run_key > 0
 )sql";
 
-constexpr char kOpaqueLabels[] = "SELECT 1 FROM labels WHERE state_type <> '' LIMIT 1";
+constexpr char kOpaqueLabels[] = "SELECT 1 FROM snapshot_labels WHERE state_type <> '' LIMIT 1";
 constexpr char kOpaqueCounts[] = R"sql(
 SELECT l.state_type, count(*), CAST(total(max(s.state_bytes, 0)) AS INTEGER)
-FROM snapshots s CROSS JOIN labels l ON l.label_key = s.label_key
+FROM snapshots s CROSS JOIN snapshot_labels l ON l.label_key = s.label_key
 WHERE s.run_key > 0 AND l.state_type <> '' GROUP BY l.state_type
 )sql";
 
@@ -83,7 +83,7 @@ constexpr std::array kRules{
 
     "SELECT r.run_id, s.snapshot_id, 'the snapshot''s label is missing' "
     "FROM snapshots s JOIN runs r ON r.run_key = s.run_key "
-    "WHERE NOT EXISTS (SELECT 1 FROM labels l WHERE l.label_key = s.label_key)",
+    "WHERE NOT EXISTS (SELECT 1 FROM snapshot_labels l WHERE l.label_key = s.label_key)",
 
     "SELECT r.run_id, t.snapshot_id, 'the snapshot was written later than one of a higher version' FROM ("
     "SELECT run_key, snapshot_id, sequence, lag(sequence, 1, 0) OVER (PARTITION BY run_key ORDER BY version) AS before "

@@ -27,7 +27,7 @@ constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
     "l.checkpoint_type, l.agent_phase, l.is_recovery_point, l.state_type, r.created_at, s.created_after, " \
     "s.expires_at, "                                                                                       \
     "s.state_bytes, length(s.frame), s.checksum, s.execution_context, s.metadata"
-#define CAIRN_LABELS " LEFT JOIN labels l ON l.label_key = s.label_key "
+#define CAIRN_LABELS " LEFT JOIN snapshot_labels l ON l.label_key = s.label_key "
 
 // One look-up takes 2.7 us. `PRAGMA data_version`, which would only tell whether to repeat it, takes 2.0 us. So nothing
 // is remembered between calls, and the answer is right by construction.

@@ -134,6 +134,12 @@ public:
     bool broken() const { return broken_; }
     void mark_broken() { broken_ = true; }
 
+    /// Notes the version of the schema (`user_version`) that the statements are for.
+    void note_schema(std::int64_t version) { schema_ = version; }
+    /// A statement has failed because another program has migrated the file to another version since: close this
+    /// connection and open another. The error was kUnavailable.
+    bool is_outdated() const { return is_outdated_; }
+
     /// Says whether the connection has a lock already, as it does after its first read (a program's own extensions may
     /// read at opening).
     bool has_lock() const;
@@ -187,6 +193,7 @@ public:
 private:
     explicit Connection(std::filesystem::path path) : path_(std::move(path)) {}
     sqlite3_stmt* prepare(const char* sql, int& result_code);
+    bool was_migrated();
     const void* shared_index();
     sqlite3_file* log();
     [[nodiscard]] Result<LiveFiles> note_files();
@@ -212,6 +219,8 @@ private:
     std::chrono::steady_clock::time_point looked_at_files_;
     bool lost_files_ = false;
     std::optional<Error> loss_;
+    std::optional<std::int64_t> schema_;
+    bool is_outdated_ = false;
 };
 
 /// A transaction that is rolled back unless it was committed. The first one that writes to a new log also writes the

@@ -128,8 +128,8 @@ CREATE INDEX snapshots_by_id ON snapshots(run_key, )sql" CAIRN_ID_PLACE("snapsho
 )sql";
 
 constexpr char kVersion1AsVersion2[] = R"sql(
-CREATE TEMP VIEW labels(label_key, checkpoint_type, agent_phase, is_recovery_point, state_type) AS
-    SELECT sequence, checkpoint_type, agent_phase, is_recovery_point, '' FROM main.snapshots;
+CREATE TEMP VIEW labels(label_key, checkpoint_type, agent_phase, is_recovery_point) AS
+    SELECT sequence, checkpoint_type, agent_phase, is_recovery_point FROM main.snapshots;
 CREATE TEMP VIEW snapshots(sequence, run_key, version, parent_steps, base_steps, label_key, created_after, expires_at,
                            snapshot_id, state_bytes, checksum, execution_context, metadata, frame) AS
     SELECT s.sequence, s.run_key, s.version, s.version - s.parent_version, 0, s.sequence,
@@ -152,11 +152,12 @@ CREATE TABLE leases(
 constexpr char kVersion2AsVersion3[] =
     "CREATE TEMP VIEW leases(run_id, owner, epoch, heartbeat_at) AS SELECT '', '', 0, 0 WHERE false";
 
-// The type of the state, which is empty for JSON, and which many snapshots share. Older builds must not open a file
-// that may hold opaque states: they would take them for damage.
+// Labels with the type of the state, which is empty for JSON. Older builds must not open a file that may hold opaque
+// states, since they would take them for damage. A process that has the file open already asks for no version: it would
+// find its columns and choose among labels by them, whatever their type. So the table has another name, and the
+// process's next save fails. (No table is renamed: that would change views of the user's own, or fail at one of them.)
 constexpr char kVersion4[] = R"sql(
-ALTER TABLE labels RENAME TO labels_3;
-CREATE TABLE labels(
+CREATE TABLE snapshot_labels(
     label_key          INTEGER PRIMARY KEY,
     checkpoint_type    TEXT NOT NULL,
     agent_phase        TEXT NOT NULL,
@@ -164,14 +165,13 @@ CREATE TABLE labels(
     state_type         TEXT NOT NULL,
     UNIQUE(checkpoint_type, agent_phase, is_recovery_point, state_type)
 ) STRICT;
-INSERT INTO labels SELECT label_key, checkpoint_type, agent_phase, is_recovery_point, '' FROM labels_3;
-DROP TABLE labels_3;
+INSERT INTO snapshot_labels SELECT label_key, checkpoint_type, agent_phase, is_recovery_point, '' FROM labels;
+DROP TABLE labels;
 )sql";
 
-// Schema 1 has a view of that name already.
 constexpr char kVersion3AsVersion4[] = R"sql(
-CREATE TEMP VIEW IF NOT EXISTS labels(label_key, checkpoint_type, agent_phase, is_recovery_point, state_type) AS
-    SELECT label_key, checkpoint_type, agent_phase, is_recovery_point, '' FROM main.labels;
+CREATE TEMP VIEW snapshot_labels(label_key, checkpoint_type, agent_phase, is_recovery_point, state_type) AS
+    SELECT label_key, checkpoint_type, agent_phase, is_recovery_point, '' FROM labels;
 )sql";
 
 constexpr std::array kMigrations{
@@ -182,6 +182,9 @@ constexpr std::array kMigrations{
 };
 
 constexpr char kUserVersion[] = "PRAGMA user_version";
+
+// A view of a user's own must not keep a table from being renamed, and must not follow it either.
+constexpr char kLeaveViewsAlone[] = "PRAGMA legacy_alter_table = ON";
 
 Status apply(Connection& connection, int from, std::span<const Migration> known) {
     if (from == 0) {
@@ -259,6 +262,7 @@ Status read_as_newest(Connection& connection, std::span<const Migration> known) 
         }
         if (Status status = connection.execute(migration.views_of_older); !status) return status;
     }
+    connection.note_schema(*version);
     return {};
 }
 
@@ -270,6 +274,7 @@ Result<int> bring_up_to_date(Connection& connection, std::span<const Migration> 
 
     connection.allow_work_on_all();
     const WithoutOverwriting without_overwriting(connection);
+    if (Status status = connection.execute(kLeaveViewsAlone); !status) return std::unexpected(status.error());
     Transaction transaction(connection);
     if (Status status = transaction.begin(Transaction::kWrite); !status) return std::unexpected(status.error());
     version = schema_version(connection, known);  // again: another process may just have migrated

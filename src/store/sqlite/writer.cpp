@@ -40,13 +40,13 @@ constexpr char kInsertSnapshot[] = R"sql(
 INSERT INTO snapshots(run_key, version, parent_steps, base_steps, label_key, created_after, expires_at, snapshot_id,
                       state_bytes, checksum, execution_context, metadata, frame)
 VALUES(?1, ?2, ?3, ?4,
-       (SELECT label_key FROM labels
+       (SELECT label_key FROM snapshot_labels
         WHERE checkpoint_type = ?5 AND agent_phase = ?6 AND is_recovery_point = ?7 AND state_type = ?8),
        ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
 )sql";
 
 constexpr char kInsertLabel[] =
-    "INSERT INTO labels(checkpoint_type, agent_phase, is_recovery_point, state_type) VALUES(?, ?, ?, ?)";
+    "INSERT INTO snapshot_labels(checkpoint_type, agent_phase, is_recovery_point, state_type) VALUES(?, ?, ?, ?)";
 
 constexpr char kMoveHead[] = R"sql(
 UPDATE runs SET snapshots = snapshots + 1, head_version = ?, head_sequence = ?, head_snapshot_id = ?,
