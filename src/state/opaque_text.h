@@ -23,6 +23,11 @@ namespace cairn {
 constexpr std::size_t kTypeTagBytesMax = 64;
 constexpr std::size_t kOpaqueTrailerBytesMax = kTypeTagBytesMax + 1;
 
+/// What the stored text has behind the bytes.
+constexpr std::size_t trailer_bytes_of(std::string_view type_tag) noexcept {
+    return type_tag.size() + 1;
+}
+
 /// Errors: kInvalidArgument (names `field`).
 [[nodiscard]] Status check_type_tag(std::string_view field, std::string_view type_tag);
 

@@ -234,9 +234,6 @@ RunExamination::Decoded RunExamination::decode(const Record& record, const std::
     };
     if (base == nullptr) {
         take(decode_full_frame(frame, limits_.bytes_max));
-        if (decoded.text && !is_described(frame, record.checksum, record.state_bytes)) {
-            decoded.is_sound = fail(ErrorCode::kCorrupt, "its frame is not the one that its record describes");
-        }
     } else {
         TextChain chain(*base);
         decoded.is_sound = chain.apply(frame, limits_.bytes_max);
@@ -246,7 +243,11 @@ RunExamination::Decoded RunExamination::decode(const Record& record, const std::
             if (Result<std::string> other = chain.unverified_text()) decoded.text = *std::move(other);
         }
     }
-    if (decoded.is_sound) decoded.is_sound = check_decoded(frame, *decoded.text, *record.state_type, limits_);
+    if (decoded.is_sound) {
+        decoded.is_sound = check_described(
+            frame, {.checksum = record.checksum, .state_bytes = record.state_bytes, .state_type = *record.state_type});
+    }
+    if (decoded.is_sound) decoded.is_sound = check_decoded(*decoded.text, *record.state_type, limits_);
     return decoded;
 }
 
