@@ -14,13 +14,14 @@
 // The layout of a full frame after the header that all frames have (frame_header.h), part of the stored format:
 //
 //   bytes    field
-//   16       checksum of the decoded text: XXH3-128, canonical; in frames of opaque states its bytes in reverse order
+//   16       checksum of the decoded text: XXH3-128, canonical
 //   rest     body
 //     kFullPlain   the text
 //     kFullZstd    4 bytes: guard of what follows; then one zstd frame, which states its content size
 //
-// Every bit of a frame is guarded. The text's checksum guards the length and a plain body. A zstd frame has bits that
-// do not change its decoded text, so it has a check of its own, which also keeps damage away from zstd.
+// Every bit of a frame is guarded, but for the content that its kind says, which the record beside it says, too. The
+// text's checksum guards the length and a plain body. A zstd frame has bits that do not change its decoded text, so it
+// has a check of its own, which also keeps damage away from zstd.
 
 namespace cairn {
 namespace {
@@ -30,7 +31,7 @@ namespace {
 std::string full_header(FrameKind kind, std::string_view text, const Checksum& checksum, FrameContent content) {
     std::string header;
     put_frame_header(header, kind, text.size(), content);
-    put_checksum(header, checksum, content);
+    put_checksum(header, checksum);
     return header;
 }
 

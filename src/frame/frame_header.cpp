@@ -16,11 +16,10 @@ constexpr std::uint8_t kFormatVersion = 1;
 constexpr std::size_t kVarintBytesMax = 10;
 constexpr std::uint8_t kKinds = std::to_underlying(FrameKind::kDeltaZstdNear);  ///< Of each content, counted from 1.
 
-Checksum take_checksum(std::string_view& bytes, FrameContent content) {
+Checksum take_checksum(std::string_view& bytes) {
     std::uint8_t raw[Checksum::kBytes];
     std::memcpy(raw, bytes.data(), sizeof raw);
     bytes.remove_prefix(sizeof raw);
-    if (content == FrameContent::kOpaque) std::ranges::reverse(raw);
     return Checksum::from_bytes(raw);
 }
 
@@ -82,14 +81,13 @@ Result<ParsedFrame> parse_frame(std::string_view frame) {
     parsed.header.text_bytes = *text_bytes;
     if (!needs_base(parsed.header.kind)) {
         if (parsed.body.size() < Checksum::kBytes) return corrupt_frame_error("cut off in its header");
-        parsed.header.checksum = take_checksum(parsed.body, parsed.header.content);
+        parsed.header.checksum = take_checksum(parsed.body);
     }
     return parsed;
 }
 
-void put_checksum(std::string& frame, const Checksum& checksum, FrameContent content) {
-    auto bytes = checksum.to_bytes();
-    if (content == FrameContent::kOpaque) std::ranges::reverse(bytes);
+void put_checksum(std::string& frame, const Checksum& checksum) {
+    const auto bytes = checksum.to_bytes();
     frame.append(bytes.begin(), bytes.end());
 }
 

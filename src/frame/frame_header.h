@@ -6,7 +6,8 @@
 //
 //   bytes    field
 //   1        format version: 1
-//   1        kind: `FrameKind` of a normal text; 6 to 10 are the same kinds of an opaque state's stored text
+//   1        kind: `FrameKind` of a normal text; 6 to 10 are the same kinds of an opaque state's stored text. A kind
+//            damaged into that of the other content decodes to the same text: the record beside the frame shows it
 //   1 to 10  text_bytes: LEB128 (seven bits a byte, lowest first, high bit on all but the last), the shortest form only
 //   rest     body
 //
@@ -33,12 +34,10 @@ void put_varint(std::string& bytes, std::uint64_t value);
 /// Takes a varint from the front of `bytes`; nothing if it is cut off, longer than needed or beyond 64 bits.
 std::optional<std::uint64_t> take_varint(std::string_view& bytes) noexcept;
 
-void put_frame_header(std::string& frame, FrameKind kind, std::uint64_t text_bytes,
-                      FrameContent content = FrameContent::kJson);
+void put_frame_header(std::string& frame, FrameKind kind, std::uint64_t text_bytes, FrameContent content);
 
-/// Canonical, and the other way round for an opaque state: so the checksum finds a kind that was damaged into that of
-/// the other content.
-void put_checksum(std::string& frame, const Checksum& checksum, FrameContent content);
+/// Canonical: big endian.
+void put_checksum(std::string& frame, const Checksum& checksum);
 
 struct ParsedFrame {
     FrameHeader header;

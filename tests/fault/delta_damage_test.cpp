@@ -76,7 +76,7 @@ std::string with_guard(std::string frame) {
 std::string delta(FrameKind kind, std::uint64_t text_bytes, const std::vector<std::uint64_t>& numbers,
                   std::string_view rest) {
     std::string frame;
-    put_frame_header(frame, kind, text_bytes);
+    put_frame_header(frame, kind, text_bytes, FrameContent::kJson);
     for (const std::uint64_t number : numbers) put_varint(frame, number);
     return with_guard(frame.append(rest));
 }
