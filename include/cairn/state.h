@@ -23,9 +23,9 @@ struct StateLimits {
 /// One agent state: a JSON object, or an opaque state. A loaded state is byte for byte the saved one.
 ///  - A JSON object is held as its *normal text*: the given text without insignificant white space. Every token (digits
 ///    of numbers, escapes in strings) and the order and repetition of keys stay as written.
-///  - An *opaque state* is bytes with a type tag, both of the caller's choice. The bytes are never interpreted. They
-///  need
-///    not be text, and may be empty.
+///  - An *opaque state* is bytes with a type tag, both of the caller's choice. The bytes are never interpreted,
+///    need not be text, and may be empty. Two opaque states are equal if their tags and their bytes are the same. None
+///    is equal to a JSON object.
 ///
 /// Threads: immutable; any number of threads may read one State or copies of it.
 /// Cost: copying shares the text (a reference count). Parsing validates at memory speed and copies the text once;
@@ -52,12 +52,12 @@ public:
     /// Makes an opaque state. `type_tag` says what the bytes are ("msgpack"): 1 to 64 printable ASCII characters
     /// without spaces. A tag with a "+" in it ("msgpack+aes") says that they are ciphertext: they are stored as they
     /// are, since looking for what they share with an earlier state would find nothing. The overload that takes
-    /// `std::string&&` keeps the caller's buffer if there is room for the tag behind the bytes. Errors:
-    /// kInvalidArgument (the tag), kLimitExceeded (bytes), kInternal (memory).
+    /// `std::string&&` keeps the caller's buffer if it has room for the tag (65 bytes are always enough), and copies
+    /// the bytes otherwise. Errors: kInvalidArgument (the tag), kLimitExceeded (bytes), kInternal (memory).
     static Result<State> opaque(std::string_view type_tag, std::string_view bytes, const StateLimits& limits = {});
     static Result<State> opaque(std::string_view type_tag, std::string&& bytes, const StateLimits& limits = {});
 
-    /// The same as `from_normal_text`, for the stored text of an opaque state.
+    /// The same as `from_normal_text`, for the stored text of an opaque state. Of any other text it is undefined.
     static State from_opaque_text(std::string&& stored_text);
 
     bool is_opaque() const noexcept { return trailer_bytes_ != 0; }

@@ -41,11 +41,11 @@ std::string to_base64(std::string_view bytes) {
     return text;
 }
 
-std::optional<std::string> from_base64(std::string_view text) {
+std::optional<std::string> from_base64(std::string_view text, std::size_t room) {
     if (text.size() % kDigitsOfGroup != 0) return std::nullopt;
     const std::size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
     std::string bytes;
-    bytes.reserve(text.size() / kDigitsOfGroup * kBytesOfGroup);
+    bytes.reserve(text.size() / kDigitsOfGroup * kBytesOfGroup + room);
     std::uint32_t group = 0;
     for (std::size_t at = 0; at < text.size() - padding; ++at) {
         const std::uint8_t value = kValues[static_cast<std::uint8_t>(text[at])];

@@ -107,7 +107,7 @@ Result<State> State::opaque(std::string_view type_tag, std::string_view bytes, c
         return std::unexpected(std::move(status.error()));
     }
     std::string stored_text;
-    stored_text.reserve(bytes.size() + type_tag.size() + 1);
+    stored_text.reserve(bytes.size() + trailer_bytes_of(type_tag));
     stored_text += bytes;
     append_type_tag(stored_text, type_tag);
     return from_opaque_text(std::move(stored_text));
@@ -115,7 +115,11 @@ Result<State> State::opaque(std::string_view type_tag, std::string_view bytes, c
     return std::unexpected(out_of_memory_error(bytes.size()));
 }
 
+// A buffer that is too small would grow to twice its size, and stay so as long as the state lives.
 Result<State> State::opaque(std::string_view type_tag, std::string&& bytes, const StateLimits& limits) try {
+    if (bytes.capacity() - bytes.size() < trailer_bytes_of(type_tag)) {
+        return opaque(type_tag, std::string_view(bytes), limits);
+    }
     if (Status status = check_opaque(type_tag, bytes, limits); !status) {
         return std::unexpected(std::move(status.error()));
     }

@@ -28,6 +28,7 @@ TEST(Base64, EveryByteAtEveryPlaceOfAGroupComesBack) {
     std::string bytes;
     for (int i = 0; i < 1024; ++i) {
         ASSERT_EQ(from_base64(to_base64(bytes)), bytes);
+        ASSERT_GE(from_base64(to_base64(bytes), 65)->capacity(), bytes.size() + 65);
         bytes += static_cast<char>(i);
     }
 }

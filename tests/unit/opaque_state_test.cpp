@@ -12,6 +12,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <string>
 #include <vector>
@@ -110,6 +111,27 @@ TEST(OpaqueState, CodeThatReadsJsonRefusesOrFindsNothing) {
     EXPECT_THAT(require_json(state, "metadata").error().message,
                 HasSubstr("metadata is an opaque state of type \"json\""));
     EXPECT_TRUE(require_json(json, "it"));
+}
+
+// A cache and a queue count the bytes that a state has, so it must not hold many more.
+TEST(OpaqueState, OfAGivenBufferHoldsNoMoreThanItNeeds) {
+    constexpr std::size_t kBytes = 1 << 20;
+    const auto held_bytes = [](const State& state) {
+        return malloc_usable_size(const_cast<char*>(state.stored_text().data()));
+    };
+    std::string full(kBytes, 'b');
+    full.shrink_to_fit();
+    const State copied = State::opaque("msgpack", std::move(full)).value();
+    EXPECT_EQ(copied.text(), std::string(kBytes, 'b'));
+    EXPECT_LT(held_bytes(copied), kBytes + kBytes / 8);
+
+    std::string with_room;
+    with_room.reserve(kBytes + 65);
+    with_room.append(kBytes, 'b');
+    const char* const buffer = with_room.data();
+    const State kept = State::opaque(std::string(64, 't'), std::move(with_room)).value();
+    EXPECT_EQ(kept.stored_text().data(), buffer);
+    EXPECT_LT(held_bytes(kept), kBytes + kBytes / 8);
 }
 
 TEST(OpaqueState, StoredTextThatLiesIsCorrupt) {
