@@ -2,6 +2,7 @@
 
 #include "base/base64.h"
 #include "persistence/save/request_rules.h"
+#include "state/opaque_text.h"
 #include "wire/record_json.h"
 
 #include <fmt/format.h>
@@ -123,7 +124,8 @@ Result<State> json_state(std::string_view written) {
 
 Result<State> opaque_state(std::string_view written, const std::string& type_tag, const StateLimits& limits) {
     const bool is_text = written.size() >= 2 && written.starts_with('"');
-    std::optional<std::string> bytes = is_text ? from_base64(written.substr(1, written.size() - 2)) : std::nullopt;
+    std::optional<std::string> bytes =
+        is_text ? from_base64(written.substr(1, written.size() - 2), kOpaqueTrailerBytesMax) : std::nullopt;
     if (!bytes) return fail(ErrorCode::kInvalidArgument, "\"state_base64\" is not a string of base64");
     Result<State> state = State::opaque(type_tag, *std::move(bytes), limits);
     if (!state && state.error().code == ErrorCode::kInvalidArgument) {
@@ -170,10 +172,11 @@ std::string to_transfer_line(const TransferEnd& end) {
     return to_line({{"end", true}, {"snapshots", end.snapshots}});
 }
 
-// Allows a state, a context and metadata of that size, and the other members.
+// Allows a state, a context and metadata of that size, and the other members. In base64 the state is a third larger.
 std::uint64_t transfer_line_bytes_max(const StateLimits& limits) {
     constexpr std::uint64_t kOthers = 64U << 10;
-    return std::min(3 * limits.bytes_max + kOthers, StateLimits::kBytesMaxUpper);
+    const std::uint64_t bytes_max = std::min(limits.bytes_max, StateLimits::kBytesMaxUpper);
+    return std::min(3 * bytes_max + bytes_max / 3 + kOthers, StateLimits::kBytesMaxUpper);
 }
 
 Result<TransferLine> parse_transfer_line(std::string&& line, const StateLimits& limits) {
@@ -184,6 +187,9 @@ Result<TransferLine> parse_transfer_line(std::string&& line, const StateLimits& 
     const auto state_base64 = parsed->member("state_base64");
     if (state_text && state_base64) {
         return fail(ErrorCode::kInvalidArgument, "\"state\" and \"state_base64\" are both there: one is right");
+    }
+    if (state_text && parsed->member("state_type")) {
+        return fail(ErrorCode::kInvalidArgument, "\"state_type\" is there and \"state_base64\" is not");
     }
     if (state_text) return parse_snapshot(*parsed, *state_text, false, limits);
     if (state_base64) return parse_snapshot(*parsed, *state_base64, true, limits);

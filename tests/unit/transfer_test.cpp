@@ -5,9 +5,11 @@
 #include "support/make.h"
 #include "transfer/exporter.h"
 #include "transfer/import_lines.h"
+#include "transfer/transfer_line.h"
 
 #include <cairn/faulty_store.h>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <deque>
@@ -111,7 +113,8 @@ TEST_F(Transfer, ALineWhoseOpaqueStateCannotBeReadIsRefused) {
           Case{R"("state_type":"msgpack")", R"("state_type":"pickle")", kCorrupt, "checksum"},
           Case{R"("state_type":"msgpack")", R"("state_type":"")", kInvalidArgument, "\"state_type\": "},
           Case{R"("state_type":"msgpack",)", "", kInvalidArgument, "\"state_type\" is not a string"},
-          Case{R"("state_base64")", R"("state":{},"state_base64")", kInvalidArgument, "both there"}}) {
+          Case{R"("state_base64")", R"("state":{},"state_base64")", kInvalidArgument, "both there"},
+          Case{R"("state_base64":"Ynl0ZXMh")", R"("state":{})", kInvalidArgument, "\"state_base64\" is not"}}) {
         std::string changed = *line;
         ASSERT_TRUE(changed.contains(one.from)) << changed;
         changed.replace(changed.find(one.from), one.from.size(), one.to);
@@ -121,6 +124,24 @@ TEST_F(Transfer, ALineWhoseOpaqueStateCannotBeReadIsRefused) {
         EXPECT_TRUE(refused.error().message.contains(one.words)) << refused.error().message;
     }
     EXPECT_EQ(importer_.imported(), 0U);
+}
+
+TEST_F(Transfer, WhatIsAsLargeAsTheLimitEverywhereIsExportedAndImported) {
+    constexpr std::size_t kBytes = 3'000'000;
+    const StateLimits limits{.bytes_max = kBytes};
+    const auto object = [](char c) {
+        return State::parse(fmt::format(R"({{"p":"{}"}})", std::string(kBytes - 8, c))).value();
+    };
+    StatePersistenceService service(from_, {.runtime = make_runtime(), .state_limits = limits});
+    StatePersistenceRequest request = make_request("large");
+    request.state_data = State::opaque("msgpack", std::string(kBytes, '\xff'), limits).value();
+    request.execution_context = object('c');
+    request.metadata = object('m');
+    ASSERT_TRUE(service.save_agent_state(request).has_value());
+    for (const std::string& line : exported(*from_)) {
+        EXPECT_TRUE(parse_transfer_line(std::string(line), limits)) << line.substr(0, 100);
+        EXPECT_LE(line.size(), transfer_line_bytes_max(limits));
+    }
 }
 
 TEST_F(Transfer, AnOwnerWithoutRunsIsNotFoundAndAnEmptyStoreIsNoError) {
