@@ -5,6 +5,7 @@
 #include "support/edits.h"
 #include "support/seed.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -61,6 +62,59 @@ TEST(ByteDiff, WhatMovedIsARemovalAndAnAddition) {
     const std::string first = edits.text(8'000);
     const std::string second = edits.text(8'000);
     EXPECT_EQ(applied(first + "-" + second, second + "+" + first), second + "+" + first);
+}
+
+std::size_t changed_bytes(std::string_view before, std::string_view after) {
+    std::size_t bytes = 0;
+    for (const ByteChange& change : diff_bytes(before, after)) {
+        bytes += change.before.end - change.before.begin + change.after.end - change.after.begin;
+    }
+    return bytes;
+}
+
+// A block that is there twice may be found at the other place. That must not cost the large range that stayed.
+TEST(ByteDiff, ABlockThatIsThereTwiceDoesNotHideWhatStayed) {
+    Edits edits(11);
+    const std::string block = edits.text(128);
+    const std::string middle = edits.text(40'000);
+    const auto text = [&](std::string_view ends) {
+        return fmt::format("HEAD{}{}{}{}{}TAIL", ends, block, middle, block, ends);
+    };
+    const std::string before = text("1111");
+    const std::string after = text("2222");
+    EXPECT_EQ(applied(before, after), after);
+    EXPECT_LT(changed_bytes(before, after), 1'000U);
+}
+
+TEST(ByteDiff, PaddingAtBothEndsDoesNotHideWhatStayed) {
+    Edits edits(12);
+    const std::string content = edits.text(40'000);
+    const auto text = [&](std::string_view ends) {
+        return fmt::format("{}{}{}{}{}", ends, std::string(512, '\0'), content, std::string(512, '\0'), ends);
+    };
+    const std::string before = text("1111");
+    const std::string after = text("2222");
+    EXPECT_EQ(applied(before, after), after);
+    EXPECT_LT(changed_bytes(before, after), 4'000U);
+}
+
+// What is inserted ends like what stands before it: the range that stayed then seems to begin earlier.
+TEST(ByteDiff, RecordsThatAreInsertedBetweenLikeOnesAreToldApart) {
+    Edits edits(13);
+    const auto record = [&] { return edits.text(90) + "the same end of each record"; };
+    std::string before = edits.text(40);
+    std::string after = edits.text(40);
+    constexpr int kRecords = 300;
+    for (int i = 0; i < kRecords; ++i) {
+        const std::string same = record();
+        before += same;
+        after += same;
+        if (i % 30 == 29) after += record();
+    }
+    before += "1";
+    after += "2";
+    EXPECT_EQ(applied(before, after), after);
+    EXPECT_LT(changed_bytes(before, after), 3'000U);
 }
 
 TEST(ByteDiff, RandomEditsAreToldExactly) {
