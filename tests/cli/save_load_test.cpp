@@ -80,6 +80,7 @@ TEST_F(Cairn, OpaqueStatesAreSavedFromAFileAndLoadedIntoOne) {
     expect_error(printed, ErrorCode::kInvalidArgument, "the state is opaque (type \"msgpack\", 8 bytes)");
     EXPECT_THAT(printed.errors, HasSubstr("--output FILE"));
     expect_error(save("x", {"--state-type", "a b"}), ErrorCode::kInvalidArgument, "--state-type: ");
+    expect_error(save("{}", {"--state-type", ""}), ErrorCode::kInvalidArgument, "--state-type: the value is empty");
     EXPECT_EQ(saved(bytes, {"--state-type", "msgpack"}, kOptimised)["outcome"], "deduplicated");
 }
 
