@@ -102,6 +102,19 @@ def test_what_is_neither_is_refused_by_name(service):
         service.save_agent_state(**RUN, state=memoryview(BYTES)[::2], state_type="raw")
 
 
+def test_no_error_shows_the_state(service):
+    request = cairn.StatePersistenceRequest(**RUN, state_data=b"secret", state_type="raw")
+    for kind, error in (("raw\ud800", ValueError), (5, TypeError)):
+        request.state_type = kind
+        for call in (
+            lambda: service.save_agent_state(request),
+            lambda: service.save_agent_state(**RUN, state=b"secret", state_type=kind),
+        ):
+            with pytest.raises(error, match="state_type") as raised:
+                call()
+            assert "secret" not in str(raised.value)
+
+
 def test_a_state_beyond_the_limit_names_the_setting(store, monkeypatch):
     monkeypatch.setenv("CAIRN_STATE_BYTES_MAX", "1000")
     with cairn.StatePersistenceService(store) as service:

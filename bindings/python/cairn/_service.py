@@ -11,6 +11,7 @@ from cairn.requests import (
     StatePersistenceRequest,
     StateRecoveryRequest,
     check_optional_text,
+    check_state_type,
     check_text,
     check_timeout,
     microseconds_of,
@@ -76,6 +77,7 @@ class Calls:
     def _state_of(self, request: StatePersistenceRequest) -> _cairn.State:
         if request.state_type is None:
             return self.engine.state_of(request.state_data, "state_data")
+        check_state_type(request.state_type)  # again, since fields can be set: an error of the call shows the state
         return self.engine.opaque_state_of(request.state_data, "state_data", request.state_type)
 
     # States are made before the call that takes them, so that no error of that call can show their content.

@@ -36,6 +36,12 @@ def _check_unicode(name: str, value: str) -> None:
         raise ValueError(f"{name} has a lone surrogate: give text that UTF-8 can say") from None
 
 
+def check_state_type(value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"state_type must be a str, not {type(value).__name__}")
+    _check_unicode("state_type", value)
+
+
 def check_timeout(value: object) -> None:
     if value is None:
         return
@@ -165,8 +171,7 @@ class StatePersistenceRequest:
                 raise TypeError("state_data is bytes: give state_type, which says what they are")
             _check_object("state_data", self.state_data)
             return
-        if not isinstance(self.state_type, str):
-            raise TypeError(f"state_type must be a str, not {type(self.state_type).__name__}")
+        check_state_type(self.state_type)
         if not isinstance(self.state_data, (bytes, bytearray, memoryview)):
             raise TypeError(f"state_data must be bytes where state_type is given, not {type(self.state_data).__name__}")
 
