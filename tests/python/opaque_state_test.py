@@ -11,6 +11,7 @@ import pytest
 
 import cairn
 from cairn import aio
+from cairn.compat import schemas
 
 RUN = {"run_id": "r", "thread_id": "t", "user_id": "u"}
 BYTES = bytes(range(256)) * 8
@@ -113,6 +114,19 @@ def test_no_error_shows_the_state(service):
             with pytest.raises(error, match="state_type") as raised:
                 call()
             assert "secret" not in str(raised.value)
+
+
+def test_a_checkpoint_works_on_a_dict_only(service):
+    service.save_agent_state(**RUN, state=b"bytes", state_type="raw")
+    with pytest.raises(cairn.InvalidStateError, match='run "r" is opaque, of type "raw": a checkpoint works on a dict'):
+        with cairn.checkpoint(service, **RUN):
+            pytest.fail("the block must not begin")
+
+
+def test_the_documented_service_takes_bytes_too():
+    request = schemas.StatePersistenceRequest(**RUN, state_data=b"bytes", state_type="raw")
+    taken = schemas.for_engine(request)
+    assert (taken.state_data, taken.state_type) == (b"bytes", "raw")
 
 
 def test_a_state_beyond_the_limit_names_the_setting(store, monkeypatch):

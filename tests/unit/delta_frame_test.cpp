@@ -98,6 +98,23 @@ TEST(DeltaFrame, BasesWithAnIndexOfFullSizeRoundTrip) {
     expect_round_trip(base, edits.edited(base, 40));
 }
 
+// Only a window of so large a base is indexed at first.
+TEST(DeltaFrame, LargeBasesRoundTripWhateverChanged) {
+    const std::uint64_t first = test::seed();
+    for (std::uint64_t seed = first; seed < first + 8; ++seed) {
+        SCOPED_TRACE(test::replay_line(seed));
+        Edits edits(seed);
+        std::string base;
+        while (base.size() < 1'200'000 + seed % 3 * 400'000) base += edits.text(100'000);
+        std::string text = edits.edited(base, edits.below(20));
+        if (seed % 4 == 1) text = text.substr(text.size() / 2) + text.substr(0, text.size() / 2);
+        if (seed % 4 == 2) text = edits.text(40'000) + text;
+        if (seed % 4 == 3) text = text.substr(text.size() / 3);
+        expect_round_trip(base, text);
+        if (HasFatalFailure()) return;
+    }
+}
+
 TEST(DeltaFrame, EveryZstdLevelRoundTrips) {
     Edits edits(5);
     const std::string base = edits.text(50'000);
@@ -131,6 +148,25 @@ TEST(DeltaFrame, SeveralChangesFarApartCostWhatChanged) {
     std::rotate(text.begin() + 10'000, text.begin() + 14'000, text.begin() + 30'000);
     EXPECT_LE(encode(base, text).size(), 200) << "of " << text.size();
     EXPECT_LE(encode(base, text, {.compression = false}).size(), 200);
+}
+
+// Every element has the same long beginning, which is found in the wrong elements, too.
+TEST(DeltaFrame, BothEndsOfALargeTextOfAlikeElementsCostWhatChanged) {
+    Edits edits(22);
+    const auto element = [&](unsigned i) {
+        return fmt::format(
+                   R"({{"kind":"message","role":"assistant","additional":{{}},"tools":[],"of":"agent","id":{:x},)",
+                   i * 2'654'435'761U) +
+               edits.text(600);
+    };
+    std::string middle;
+    for (unsigned i = 0; middle.size() < 2'000'000; ++i) middle += element(i);
+    const std::string base = "time 1, id abcdefghi" + middle + "version 1";
+    const std::string added = element(1'000'000);
+    const std::string text = "time 22, id jklmnopqr" + middle + added + "version 22";
+    EXPECT_LE(encode(base, text, {.compression = false}).size(), added.size() + 100);
+    const std::string removed = "time 22, id jklmnopqr" + middle.substr(300'000) + added + "version 22";
+    EXPECT_LE(encode(base, removed, {.compression = false}).size(), added.size() + 100);
 }
 
 TEST(DeltaFrame, AFrameThatWouldNotBeSmallerIsNotMade) {

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Callable, Iterator, Optional, TypeVar, Union, cast
 
 from cairn import aio
-from cairn.errors import ConflictError, NotFoundError
+from cairn.errors import ConflictError, InvalidStateError, NotFoundError
 from cairn.names import Durability, OnConflict
 from cairn.persistence import StatePersistence
 from cairn.results import LoadedState
@@ -31,6 +31,9 @@ class _Work:
 
 
 def _work_on(loaded: LoadedState[dict[str, Any]]) -> _Work:
+    if loaded.state_type is not None:
+        found = f'the state of run "{loaded.info.run_id}" is opaque, of type "{loaded.state_type}"'
+        raise InvalidStateError(f"{found}: a checkpoint works on a dict")
     return _Work(loaded.state, loaded.info.version)
 
 

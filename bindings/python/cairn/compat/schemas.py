@@ -135,5 +135,6 @@ def for_engine(request: cairn.StatePersistenceRequest) -> cairn.StatePersistence
     fields = {field.name: getattr(request, field.name) for field in dataclasses.fields(cairn.StatePersistenceRequest)}
     fields["user_id"] = fields["user_id"] or NO_USER
     fields["execution_context"] = fields["execution_context"] or None
-    fields["state_data"] = data_of(fields["state_data"])
+    if fields["state_type"] is None:  # otherwise it is bytes
+        fields["state_data"] = data_of(fields["state_data"])
     return cairn.StatePersistenceRequest(**fields)
