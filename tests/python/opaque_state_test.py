@@ -121,6 +121,8 @@ def test_a_checkpoint_works_on_a_dict_only(service):
     with pytest.raises(cairn.InvalidStateError, match='run "r" is opaque, of type "raw": a checkpoint works on a dict'):
         with cairn.checkpoint(service, **RUN):
             pytest.fail("the block must not begin")
+    with pytest.raises(TypeError, match="a checkpoint works on a dict, which has no state_type"):
+        cairn.checkpoint(service, **{**RUN, "run_id": "new"}, state_type="raw")
 
 
 def test_the_documented_service_takes_bytes_too():

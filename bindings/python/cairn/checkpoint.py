@@ -43,6 +43,8 @@ class Checkpoint:
     def __init__(
         self, persistence: Union[StatePersistence, aio.StatePersistence], *, retry: int = 0, **request: Any
     ) -> None:
+        if "state_type" in request:
+            raise TypeError("a checkpoint works on a dict, which has no state_type: leave it out")
         self._persistence = persistence
         # Loading commits the queued saves of the run. So a save that is only queued would gain nothing here, and would
         # hide a conflict.
