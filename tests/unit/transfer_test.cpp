@@ -132,7 +132,7 @@ TEST_F(Transfer, WhatIsAsLargeAsTheLimitEverywhereIsExportedAndImported) {
     const auto object = [](char c) {
         return State::parse(fmt::format(R"({{"p":"{}"}})", std::string(kBytes - 8, c))).value();
     };
-    StatePersistenceService service(from_, {.runtime = make_runtime(), .state_limits = limits});
+    StatePersistenceService service(from_, {.state_limits = limits, .runtime = make_runtime()});
     StatePersistenceRequest request = make_request("large");
     request.state_data = State::opaque("msgpack", std::string(kBytes, '\xff'), limits).value();
     request.execution_context = object('c');
