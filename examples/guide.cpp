@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 namespace {
 
@@ -44,6 +45,15 @@ std::string save(cairn::StatePersistence& persistence, const cairn::State& state
     }
     std::cout << receipt->snapshot_id << ": " << to_string(receipt->outcome) << '\n';
     return receipt->snapshot_id;
+}
+
+void save_bytes(cairn::StatePersistence& persistence, std::string_view bytes) {
+    auto state = cairn::State::opaque("msgpack", bytes);
+    if (!state) return;
+    const auto receipt = persistence.save_agent_state(
+        {.run_id = "run-bytes", .thread_id = "thread-2", .user_id = "user-1", .state_data = *std::move(state)});
+    const auto loaded = persistence.load_agent_state({.run_id = "run-bytes"});
+    if (receipt && loaded) std::cout << loaded->state.type_tag() << ": " << loaded->state.text().size() << " bytes\n";
 }
 
 void save_before_something_risky(cairn::StatePersistence& persistence, const cairn::State& state) {
@@ -276,6 +286,7 @@ int main() {
     save_unless_somebody_else_did(persistence, state_of_step(3), 1);
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
     save_as_the_only_executor(persistence, store, state_of_step(2), deadline);
+    save_bytes(persistence, "\x81\xa4step\x01");
     load(persistence, first);
     list_history(*store, deadline);
     recover(persistence, first);

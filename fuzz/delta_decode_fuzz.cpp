@@ -5,6 +5,7 @@
 #include "frame/frame_header.h"
 #include "frame/text_chain.h"
 #include "fuzz_input.h"
+#include "state/opaque_text.h"
 
 #include <string>
 
@@ -22,8 +23,10 @@ std::string with_guard(std::string_view body) {
 void check_apply(TextChain& chain, const std::string& frame) {
     const std::size_t before = chain.text_bytes();
     if (chain.apply(frame, kBytesMax)) {
-        fuzz::require(chain.text_bytes() == read_frame_header(frame)->text_bytes);
-        fuzz::require(chain.text_bytes() <= kBytesMax);
+        const FrameHeader header = *read_frame_header(frame);
+        fuzz::require(chain.text_bytes() == header.text_bytes);
+        fuzz::require(chain.text_bytes() <=
+                      kBytesMax + (header.content == FrameContent::kOpaque ? kOpaqueTrailerBytesMax : 0));
     } else {
         fuzz::require(chain.text_bytes() == before);
     }

@@ -52,7 +52,9 @@ void round_trip(const std::string& base, const std::string& text, const FrameOpt
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     fuzz::Input input(data, size);
     const std::uint8_t choice = input.byte();
-    const FrameOptions options{.compression = choice % 8 != 0, .zstd_level_delta = choice % 8};
+    const FrameOptions options{.content = choice % 16 < 8 ? FrameContent::kJson : FrameContent::kOpaque,
+                               .compression = choice % 8 != 0,
+                               .zstd_level_delta = choice % 8};
     const std::string base = enlarged(input.part(), input.byte());
     const std::string text = text_from(base, input);
     TextChain chain(base);

@@ -5,6 +5,7 @@
 #include "frame/frame.h"
 #include "frame/frame_header.h"
 #include "fuzz_input.h"
+#include "state/opaque_text.h"
 
 #include <algorithm>
 #include <string>
@@ -20,7 +21,7 @@ void decode(std::string_view frame) {
     const auto text = decode_full_frame(frame, kBytesMax);
     if (!text) return;
     fuzz::require(header && text->size() == header->text_bytes && Checksum::of(*text) == header->checksum);
-    fuzz::require(text->size() <= kBytesMax);
+    fuzz::require(text->size() <= kBytesMax + (header->content == FrameContent::kOpaque ? kOpaqueTrailerBytesMax : 0));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // as it was in its line. Method: the input is a stream of lines, imported into a store in memory. A line whose checksum
 // does not fit gets one that does, so that all of the importer is reached. Then everything is loaded.
 
+#include "base/base64.h"
 #include "fuzz_input.h"
 #include "transfer/importer.h"
 #include "transfer/transfer_line.h"
@@ -11,6 +12,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <optional>
 #include <string>
 
 namespace {
@@ -19,15 +21,26 @@ using namespace cairn;
 
 constexpr StateLimits kLimits{.bytes_max = 16U << 10};
 
+std::optional<State> state_in(const State& line) {
+    if (const auto text = line.member("state")) return State::from_normal_text(std::string(*text));
+    const auto base64 = line.member("state_base64");
+    const auto type = line.member("state_type");
+    if (!base64 || !type || base64->size() < 2 || type->size() < 2) return std::nullopt;
+    auto bytes = from_base64(base64->substr(1, base64->size() - 2));
+    if (!bytes) return std::nullopt;
+    auto state = State::opaque(type->substr(1, type->size() - 2), *std::move(bytes));
+    return state ? std::optional(*std::move(state)) : std::nullopt;
+}
+
 // Returns the line with the checksum and the length of its state.
 std::string with_fitting_checksum(const std::string& line) {
     const auto parsed = State::parse(line);
-    const auto state = parsed ? parsed->member("state") : std::nullopt;
+    const auto state = parsed ? state_in(*parsed) : std::nullopt;
     if (!state) return line;
     std::string fitting(parsed->text());
     fitting.pop_back();  // of duplicate keys the last counts
     return fitting +
-           fmt::format(R"(,"checksum":"{}","state_bytes":{}}})", Checksum::of(*state).to_hex(), state->size());
+           fmt::format(R"(,"checksum":"{}","state_bytes":{}}})", state->checksum().to_hex(), state->size_bytes());
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "fuzz_input.h"
 #include "pipeline/run/run_progress.h"
 #include "state/normal_text.h"
+#include "state/opaque_text.h"
 #include "store/sqlite/sqlite_store.h"
 
 #include <cairn/persistence.h>
@@ -49,13 +50,14 @@ constexpr std::array kCells{
     "UPDATE runs SET head_snapshot_id = ?1 WHERE run_key = ?2",
     "UPDATE runs SET head_state_bytes = ?1 WHERE run_key = ?2",
     "UPDATE runs SET head_expires_at = ?1 WHERE run_key = ?2",
-    "UPDATE labels SET checkpoint_type = ?1 WHERE label_key = ?2",
-    "UPDATE labels SET agent_phase = ?1 WHERE label_key = ?2",
-    "UPDATE labels SET is_recovery_point = ?1 WHERE label_key = ?2",
+    "UPDATE snapshot_labels SET checkpoint_type = ?1 WHERE label_key = ?2",
+    "UPDATE snapshot_labels SET agent_phase = ?1 WHERE label_key = ?2",
+    "UPDATE snapshot_labels SET is_recovery_point = ?1 WHERE label_key = ?2",
     "INSERT OR REPLACE INTO leases VALUES('r', ?1, ?2, 0)",
     "INSERT OR REPLACE INTO leases VALUES('r', 'ann/1/2/m/x', ?1, ?2)",
     "INSERT OR REPLACE INTO leases VALUES('r', 'ann', ?2, ?1)",
     "UPDATE recovery_log SET recovery_type = ?1 WHERE recovery_key = ?2",
+    "UPDATE snapshot_labels SET state_type = ?1 WHERE label_key = ?2",
 };
 
 // Two runs of a few snapshots each, with deltas, metadata and a recovery.
@@ -96,6 +98,10 @@ struct Bench {
     Bench& operator=(const Bench&) = delete;
 };
 
+FrameContent content_of(std::uint8_t choice) {
+    return choice % 2 == 0 ? FrameContent::kJson : FrameContent::kOpaque;
+}
+
 // A number, text, bytes, NULL or a frame of bytes whose checksum fits.
 void bind(sqlite3_stmt* statement, fuzz::Input& input) {
     const std::uint8_t kind = input.byte();
@@ -108,15 +114,16 @@ void bind(sqlite3_stmt* statement, fuzz::Input& input) {
     if (kind % 5 == 1) sqlite3_bind_text(statement, 1, bytes.data(), size, SQLITE_TRANSIENT);
     if (kind % 5 == 2) sqlite3_bind_blob(statement, 1, bytes.data(), size, SQLITE_TRANSIENT);
     if (kind % 5 != 4) return;
-    const std::string frame = encode_full_frame(bytes, Checksum::of(bytes), {.compression = false}).value();
+    const std::string frame =
+        encode_full_frame(bytes, Checksum::of(bytes), {.content = content_of(kind), .compression = false}).value();
     sqlite3_bind_blob(statement, 1, frame.data(), static_cast<int>(frame.size()), SQLITE_TRANSIENT);
 }
 
 // A frame alone is refused by the record's checksum: this makes the record fit.
-void make_record_fit(sqlite3* database, const std::string& text, std::int64_t sequence) {
+void make_record_fit(sqlite3* database, const std::string& text, std::int64_t sequence, FrameContent content) {
     const Checksum checksum = Checksum::of(text);
     const auto bytes = checksum.to_bytes();
-    const std::string frame = encode_full_frame(text, checksum, {.compression = false}).value();
+    const std::string frame = encode_full_frame(text, checksum, {.content = content, .compression = false}).value();
     sqlite3_stmt* statement = nullptr;
     sqlite3_prepare_v2(database,
                        "UPDATE snapshots SET frame = ?1, checksum = ?2, state_bytes = ?3, base_steps = 0 "
@@ -138,7 +145,7 @@ void change(const fs::path& path, fuzz::Input& input) {
         const std::uint8_t what = input.byte();
         const std::int64_t row = input.byte() % 12;
         if (what % 64 == kCells.size()) {
-            make_record_fit(database, std::string(input.part()), row);
+            make_record_fit(database, std::string(input.part()), row, content_of(what / 64));
         }
         if (what % 64 >= kCells.size()) continue;
         sqlite3_stmt* statement = nullptr;
@@ -169,7 +176,8 @@ void read_all(const std::shared_ptr<Store>& store) {
             fuzz::require(info.metadata.empty() || check_stored_text(info.metadata));
             static_cast<void>(RunProgress::parse(info.metadata));
             const auto loaded = standard.load_agent_state({.run_id = run_id, .snapshot_id = info.snapshot_id});
-            fuzz::require(!loaded || check_stored_text(loaded->state.text()));
+            fuzz::require(!loaded || (loaded->state.is_opaque() ? check_opaque_text(loaded->state.stored_text())
+                                                                : check_stored_text(loaded->state.text())));
         }
         static_cast<void>(optimized.load_agent_state({.run_id = run_id}));
         static_cast<void>(optimized.save_agent_state(

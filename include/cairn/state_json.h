@@ -16,8 +16,9 @@ template <class Json>
 Result<State> state_from_json(const Json& document, const StateLimits& limits = {});
 
 /// Reads the state as a document. It loses what the library loses: integers beyond 64 bit become doubles, and of
-/// duplicate keys the last wins. Lone surrogate escapes are an error (kInvalidState). nlohmann::ordered_json looks at
-/// each key of an object for each of its keys: for a state that others have made, use nlohmann::json.
+/// duplicate keys the last wins. Lone surrogate escapes are an error (kInvalidState), and so is an opaque state.
+/// nlohmann::ordered_json looks at each key of an object for each of its keys: for a state that others have made, use
+/// nlohmann::json.
 template <class Json>
 Result<Json> state_to_json(const State& state);
 

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -32,9 +33,10 @@ struct SnapshotInfo {
     bool is_recovery_point = false;
     Timestamp created_at;
     std::optional<Timestamp> expires_at;
-    std::uint64_t state_bytes = 0;  ///< Size of the normal text.
+    std::string state_type = {};    ///< Type tag of an opaque state; empty: JSON.
+    std::uint64_t state_bytes = 0;  ///< Size of the normal text, or of an opaque state's bytes.
     std::uint64_t frame_bytes = 0;  ///< Size as stored. Set by the store.
-    Checksum checksum;              ///< Checksum of the normal text.
+    Checksum checksum;              ///< Checksum of the state's stored text.
     std::string execution_context;  ///< Normal text of a JSON object, or empty.
     std::string metadata;           ///< The caller's own labels: normal text of a JSON object, or empty.
     std::int64_t base_version = 0;  ///< The version that the frame needs to be decoded; 0: self-contained.
@@ -235,7 +237,7 @@ struct StoreStats {
     std::uint64_t runs = 0;
     std::uint64_t threads = 0;
     std::uint64_t snapshots = 0;
-    std::uint64_t state_bytes = 0;    ///< Sum of the normal texts.
+    std::uint64_t state_bytes = 0;    ///< Sum of the sizes of all states.
     std::uint64_t payload_bytes = 0;  ///< Sum of the stored frames.
     std::uint64_t store_bytes = 0;    ///< Size on disk, logs included (0 for `memory:`).
     // The parts of these bytes. Frames that are not deltas are self-contained. Bytes that are not payload are the
@@ -244,6 +246,13 @@ struct StoreStats {
     std::uint64_t delta_bytes = 0;       ///< Sum of those frames.
     std::uint64_t chain_frames_max = 0;  ///< The most frames that one snapshot needs to be read, its own included.
     std::uint64_t forks = 0;             ///< Snapshots that did not grow from the version before theirs.
+    struct OpaqueStates {
+        std::uint64_t snapshots = 0;
+        std::uint64_t state_bytes = 0;
+
+        bool operator==(const OpaqueStates&) const = default;
+    };
+    std::map<std::string, OpaqueStates> opaque_states;  ///< The opaque ones of all these states, by type.
 };
 
 struct CheckReport {

@@ -41,12 +41,18 @@ void collect_literals(std::string_view text, const std::vector<Copy>& copies, st
     }
 }
 
-std::string frame_with(FrameKind kind, ZstdBlocks form, std::size_t text_bytes, const std::vector<Copy>& copies,
-                       std::string_view literals) {
+struct Body {
+    FrameKind kind = FrameKind::kDeltaPlain;
+    ZstdBlocks form = ZstdBlocks::kOneBare;
+    std::string_view literals;
+};
+
+std::string frame_with(const Body& body, std::size_t text_bytes, FrameContent content,
+                       const std::vector<Copy>& copies) {
     std::string frame;
-    put_frame_header(frame, kind, text_bytes);
-    put_copies(copies, form, frame);
-    frame += literals;
+    put_frame_header(frame, body.kind, text_bytes, content);
+    put_copies(copies, body.form, frame);
+    frame += body.literals;
     const auto guard = guard_of(frame);
     frame.append(guard.data(), guard.size());
     return frame;
@@ -65,10 +71,10 @@ Result<std::string> encode(std::string_view base, std::string_view text, const F
             zstd_compress_blocks(work.literals, base.substr(context.begin, context.bytes), level, blocks);
         if (!compressed) return std::unexpected(compressed.error());
         if (const std::optional<ZstdBlocks> form = *compressed) {
-            return frame_with(kind, *form, text.size(), work.copies, blocks);
+            return frame_with({kind, *form, blocks}, text.size(), options.content, work.copies);
         }
     }
-    return frame_with(FrameKind::kDeltaPlain, ZstdBlocks::kOneBare, text.size(), work.copies, work.literals);
+    return frame_with({.literals = work.literals}, text.size(), options.content, work.copies);
 }
 
 }  // namespace

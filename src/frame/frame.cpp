@@ -19,23 +19,24 @@
 //     kFullPlain   the text
 //     kFullZstd    4 bytes: guard of what follows; then one zstd frame, which states its content size
 //
-// Every bit of a frame is guarded. The text's checksum guards the length and a plain body. A zstd frame has bits that
-// do not change its decoded text, so it has a check of its own, which also keeps damage away from zstd.
+// Every bit of a frame is guarded, but for the content that its kind says, which the record beside it says, too. The
+// text's checksum guards the length and a plain body. A zstd frame has bits that do not change its decoded text, so it
+// has a check of its own, which also keeps damage away from zstd.
 
 namespace cairn {
 namespace {
 
 // ---- encoding ----
 
-std::string full_header(FrameKind kind, std::string_view text, const Checksum& checksum) {
+std::string full_header(FrameKind kind, std::string_view text, const Checksum& checksum, FrameContent content) {
     std::string header;
-    put_frame_header(header, kind, text.size());
-    for (const std::uint8_t byte : checksum.to_bytes()) header += static_cast<char>(byte);
+    put_frame_header(header, kind, text.size(), content);
+    put_checksum(header, checksum);
     return header;
 }
 
-std::string plain_frame(std::string_view text, const Checksum& checksum) {
-    const std::string header = full_header(FrameKind::kFullPlain, text, checksum);
+std::string plain_frame(std::string_view text, const Checksum& checksum, FrameContent content) {
+    const std::string header = full_header(FrameKind::kFullPlain, text, checksum, content);
     std::string frame;
     frame.reserve(header.size() + text.size());
     frame += header;
@@ -44,15 +45,15 @@ std::string plain_frame(std::string_view text, const Checksum& checksum) {
 }
 
 // Returns an empty frame if it would not be smaller than the plain one.
-Result<std::string> zstd_frame(std::string_view text, const Checksum& checksum, int level) {
-    const std::string header = full_header(FrameKind::kFullZstd, text, checksum);
+Result<std::string> zstd_frame(std::string_view text, const Checksum& checksum, const FrameOptions& options) {
+    const std::string header = full_header(FrameKind::kFullZstd, text, checksum, options.content);
     const std::size_t body_at = header.size() + kGuardBytes;
     const std::size_t plain_bytes = header.size() + text.size();
     if (plain_bytes <= body_at) return std::string();
 
     std::string frame;
     resize_for_overwrite(frame, plain_bytes - 1);
-    const auto compressed = zstd_compress(text, std::span(frame).subspan(body_at), level);
+    const auto compressed = zstd_compress(text, std::span(frame).subspan(body_at), options.zstd_level);
     if (!compressed) return std::unexpected(compressed.error());
     const std::optional<std::size_t> compressed_bytes = *compressed;
     if (!compressed_bytes) return std::string();
@@ -65,10 +66,10 @@ Result<std::string> zstd_frame(std::string_view text, const Checksum& checksum, 
 
 Result<std::string> encode(std::string_view text, const Checksum& checksum, const FrameOptions& options) {
     if (options.compression && text.size() >= options.compression_bytes_min) {
-        Result<std::string> compressed = zstd_frame(text, checksum, options.zstd_level);
+        Result<std::string> compressed = zstd_frame(text, checksum, options);
         if (!compressed || !compressed->empty()) return compressed;
     }
-    return plain_frame(text, checksum);
+    return plain_frame(text, checksum, options.content);
 }
 
 // ---- decoding ----

@@ -1,5 +1,7 @@
 #include "frame/frame_header.h"
 
+#include "state/opaque_text.h"
+
 #include <fmt/format.h>
 #include <xxhash.h>
 
@@ -12,10 +14,7 @@ namespace {
 
 constexpr std::uint8_t kFormatVersion = 1;
 constexpr std::size_t kVarintBytesMax = 10;
-
-bool is_known(std::uint8_t kind) {
-    return kind >= std::to_underlying(FrameKind::kFullPlain) && kind <= std::to_underlying(FrameKind::kDeltaZstdNear);
-}
+constexpr std::uint8_t kKinds = std::to_underlying(FrameKind::kDeltaZstdNear);  ///< Of each content, counted from 1.
 
 Checksum take_checksum(std::string_view& bytes) {
     std::uint8_t raw[Checksum::kBytes];
@@ -55,9 +54,9 @@ std::optional<std::uint64_t> take_varint(std::string_view& bytes) noexcept {
     return std::nullopt;
 }
 
-void put_frame_header(std::string& frame, FrameKind kind, std::uint64_t text_bytes) {
+void put_frame_header(std::string& frame, FrameKind kind, std::uint64_t text_bytes, FrameContent content) {
     frame += static_cast<char>(kFormatVersion);
-    frame += static_cast<char>(kind);
+    frame += static_cast<char>(std::to_underlying(kind) + (content == FrameContent::kOpaque ? kKinds : 0));
     put_varint(frame, text_bytes);
 }
 
@@ -69,10 +68,14 @@ Result<ParsedFrame> parse_frame(std::string_view frame) {
         return fail(ErrorCode::kIncompatible,
                     fmt::format("frame: format version {}, this cairn reads {}", version, kFormatVersion));
     }
-    if (!is_known(kind)) {
-        return fail(ErrorCode::kIncompatible, fmt::format("frame: kind {}, this cairn reads 1 to 5", kind));
+    if (kind == 0 || kind > 2 * kKinds) {
+        return fail(ErrorCode::kIncompatible,
+                    fmt::format("frame: kind {}, this cairn reads 1 to {}", kind, 2 * kKinds));
     }
-    ParsedFrame parsed{.header = {.kind = static_cast<FrameKind>(kind)}, .body = frame.substr(2)};
+    const bool is_opaque = kind > kKinds;
+    ParsedFrame parsed{.header = {.kind = static_cast<FrameKind>(is_opaque ? kind - kKinds : kind),
+                                  .content = is_opaque ? FrameContent::kOpaque : FrameContent::kJson},
+                       .body = frame.substr(2)};
     const auto text_bytes = take_varint(parsed.body);
     if (!text_bytes) return corrupt_frame_error("the length in its header cannot be read");
     parsed.header.text_bytes = *text_bytes;
@@ -83,8 +86,14 @@ Result<ParsedFrame> parse_frame(std::string_view frame) {
     return parsed;
 }
 
+void put_checksum(std::string& frame, const Checksum& checksum) {
+    const auto bytes = checksum.to_bytes();
+    frame.append(bytes.begin(), bytes.end());
+}
+
 Status check_text_limit(const FrameHeader& header, std::uint64_t bytes_max) {
-    if (header.text_bytes <= bytes_max) return {};
+    const std::uint64_t beyond = header.text_bytes - std::min(header.text_bytes, bytes_max);
+    if (beyond <= (header.content == FrameContent::kOpaque ? kOpaqueTrailerBytesMax : 0)) return {};
     return fail(ErrorCode::kLimitExceeded,
                 fmt::format("frame: claims {} bytes of text, the limit is {}", header.text_bytes, bytes_max));
 }

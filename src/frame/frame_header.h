@@ -6,7 +6,8 @@
 //
 //   bytes    field
 //   1        format version: 1
-//   1        kind: `FrameKind`
+//   1        kind: `FrameKind` of a normal text; 6 to 10 are the same kinds of an opaque state's stored text. A kind
+//            damaged into that of the other content decodes to the same text: the record beside the frame shows it
 //   1 to 10  text_bytes: LEB128 (seven bits a byte, lowest first, high bit on all but the last), the shortest form only
 //   rest     body
 //
@@ -33,7 +34,10 @@ void put_varint(std::string& bytes, std::uint64_t value);
 /// Takes a varint from the front of `bytes`; nothing if it is cut off, longer than needed or beyond 64 bits.
 std::optional<std::uint64_t> take_varint(std::string_view& bytes) noexcept;
 
-void put_frame_header(std::string& frame, FrameKind kind, std::uint64_t text_bytes);
+void put_frame_header(std::string& frame, FrameKind kind, std::uint64_t text_bytes, FrameContent content);
+
+/// Canonical: big endian.
+void put_checksum(std::string& frame, const Checksum& checksum);
 
 struct ParsedFrame {
     FrameHeader header;
@@ -43,7 +47,7 @@ struct ParsedFrame {
 /// Errors: kCorrupt, kIncompatible.
 [[nodiscard]] Result<ParsedFrame> parse_frame(std::string_view frame);
 
-/// Errors: kLimitExceeded.
+/// The limit is that of a state's bytes: an opaque state's tag may come on top. Errors: kLimitExceeded.
 [[nodiscard]] Status check_text_limit(const FrameHeader& header, std::uint64_t bytes_max);
 
 /// Errors: kCorrupt if `text` does not have the checksum.

@@ -65,7 +65,9 @@ void save_run(const TrajectoryRun& run, StatePersistence& service, Ledger& ledge
 /// duplicate) may differ in key order, if that was asked for.
 bool is_what_was_saved(const State& loaded, const State& saved, Outcome outcome, bool ignores_key_order) {
     const bool may_share = outcome == Outcome::kDeduplicated || outcome == Outcome::kQueued;
-    return loaded == saved || (ignores_key_order && may_share && json_equal(loaded.text(), saved.text()));
+    if (loaded == saved) return true;
+    const bool are_json = !loaded.is_opaque() && !saved.is_opaque();
+    return ignores_key_order && may_share && are_json && json_equal(loaded.text(), saved.text());
 }
 
 Load load_step(const TrajectoryRun& run, const TrajectoryStep& step, const Receipt& receipt, StatePersistence& service,

@@ -226,6 +226,18 @@ bool is_blank(std::string_view line) {
     return line.find_first_not_of(" \t\r") == std::string_view::npos;
 }
 
+/// Expands a line, and turns its states into opaque ones where the options say so.
+Result<TrajectoryRun> expand_run(std::string_view line, const ExpandOptions& options) {
+    Result<TrajectoryRun> run = expand_run(line, options.state_limits);
+    if (!run || options.state_type.empty()) return run;
+    for (TrajectoryStep& step : run->steps) {
+        Result<State> opaque = State::opaque(options.state_type, step.state.text(), options.state_limits);
+        if (!opaque) return std::unexpected(std::move(opaque.error()));
+        step.state = *std::move(opaque);
+    }
+    return run;
+}
+
 /// Appends the runs of `file` to `runs`, until there are `options.runs_max`.
 Status expand_file(const std::filesystem::path& file, const ExpandOptions& options, std::vector<TrajectoryRun>& runs) {
     std::ifstream stream(file, std::ios::binary);
@@ -233,7 +245,7 @@ Status expand_file(const std::filesystem::path& file, const ExpandOptions& optio
     std::string line;
     for (std::size_t number = 1; runs.size() < options.runs_max && std::getline(stream, line); ++number) {
         if (!is_blank(line)) {
-            Result<TrajectoryRun> run = expand_run(line, options.state_limits);
+            Result<TrajectoryRun> run = expand_run(line, options);
             if (!run) return std::unexpected(at_place(fmt::format("{} line {}", file, number), run.error()));
             runs.push_back(*std::move(run));
         }

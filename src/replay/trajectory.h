@@ -35,6 +35,7 @@ struct TrajectoryRun {
 StatePersistenceRequest request_of(const TrajectoryRun& run, const TrajectoryStep& step);
 
 struct ExpandOptions {
+    std::string state_type = {};  ///< If set, the texts of the states become opaque states of this type.
     std::size_t runs_max = std::numeric_limits<std::size_t>::max();
     StateLimits state_limits = {};
     std::function<void(std::uint64_t)> on_bytes_read = nullptr;  ///< Called after each run, with the run's share.
@@ -51,7 +52,8 @@ struct ExpandOptions {
 [[nodiscard]] Result<TrajectoryRun> expand_run(std::string_view line, const StateLimits& limits = {});
 
 /// Reads and expands all runs of `files`, one per line. All their states are then in memory.
-/// Errors: those of `expand_run`, with file and line named, and kNotFound, kUnavailable (a file that cannot be read).
+/// Errors: those of `expand_run` and `State::opaque`, with file and line named, and kNotFound, kUnavailable (a file
+/// that cannot be read).
 [[nodiscard]] Result<std::vector<TrajectoryRun>> expand_trajectories(const std::vector<std::filesystem::path>& files,
                                                                      const ExpandOptions& options = {});
 

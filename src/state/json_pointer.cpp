@@ -57,7 +57,7 @@ bool is_json_pointer(std::string_view pointer) noexcept {
 }
 
 std::optional<std::string_view> find(const State& state, std::string_view pointer) {
-    if (!is_json_pointer(pointer)) return {};
+    if (!is_json_pointer(pointer) || state.is_opaque()) return {};
     std::optional<std::string_view> value = state.text();
     while (!pointer.empty() && value) {
         const std::string_view step = take_step(pointer);

@@ -2,6 +2,7 @@
 
 #include "state/json_check.h"
 #include "state/normal_text.h"
+#include "state/opaque_text.h"
 #include "state/state_diagnosis.h"
 #include "state/structural_index.h"
 
@@ -38,14 +39,16 @@ Error out_of_memory_error(std::size_t text_bytes) {
     return {.message = fmt::format("out of memory for a state of {} bytes", text_bytes)};
 }
 
+Status check_size(std::size_t bytes, const StateLimits& limits) {
+    const std::uint64_t bytes_max = std::min(limits.bytes_max, StateLimits::kBytesMaxUpper);
+    if (bytes <= bytes_max) return {};
+    return fail(ErrorCode::kLimitExceeded,
+                fmt::format("the state has {} bytes, bytes_max is {} (CAIRN_STATE_BYTES_MAX)", bytes, bytes_max));
+}
+
 /// Returns the number of white space bytes to leave out.
 Result<std::size_t> check(std::string_view text, const StateLimits& limits, StructuralIndex& index) {
-    const std::uint64_t bytes_max = std::min(limits.bytes_max, StateLimits::kBytesMaxUpper);
-    if (text.size() > bytes_max) {
-        return fail(
-            ErrorCode::kLimitExceeded,
-            fmt::format("the state has {} bytes, bytes_max is {} (CAIRN_STATE_BYTES_MAX)", text.size(), bytes_max));
-    }
+    if (Status status = check_size(text.size(), limits); !status) return std::unexpected(std::move(status.error()));
     const JsonCheck checked = check_json(text, limits.depth_max, index);
     if (checked.outcome == JsonCheck::Outcome::kAccepted) return checked.white_space_bytes;
     if (checked.outcome == JsonCheck::Outcome::kOutOfMemory) return std::unexpected(out_of_memory_error(text.size()));
@@ -79,6 +82,11 @@ Result<State> parse_text(Text&& text, const StateLimits& limits) try {
     return std::unexpected(out_of_memory_error(text.size()));
 }
 
+Status check_opaque(std::string_view type_tag, std::string_view bytes, const StateLimits& limits) {
+    if (Status status = check_type_tag("the type tag of an opaque state", type_tag); !status) return status;
+    return check_size(bytes.size(), limits);
+}
+
 }  // namespace
 
 State::State() {
@@ -92,6 +100,33 @@ Result<State> State::parse(std::string_view text, const StateLimits& limits) {
 
 Result<State> State::parse(std::string&& text, const StateLimits& limits) {
     return parse_text(std::move(text), limits);
+}
+
+Result<State> State::opaque(std::string_view type_tag, std::string_view bytes, const StateLimits& limits) try {
+    if (Status status = check_opaque(type_tag, bytes, limits); !status) {
+        return std::unexpected(std::move(status.error()));
+    }
+    std::string stored_text;
+    stored_text.reserve(bytes.size() + trailer_bytes_of(type_tag));
+    stored_text += bytes;
+    append_type_tag(stored_text, type_tag);
+    return from_opaque_text(std::move(stored_text));
+} catch (const std::bad_alloc&) {
+    return std::unexpected(out_of_memory_error(bytes.size()));
+}
+
+// A buffer that is too small would grow to twice its size, and stay so as long as the state lives.
+Result<State> State::opaque(std::string_view type_tag, std::string&& bytes, const StateLimits& limits) try {
+    if (bytes.capacity() - bytes.size() < trailer_bytes_of(type_tag)) {
+        return opaque(type_tag, std::string_view(bytes), limits);
+    }
+    if (Status status = check_opaque(type_tag, bytes, limits); !status) {
+        return std::unexpected(std::move(status.error()));
+    }
+    append_type_tag(bytes, type_tag);
+    return from_opaque_text(std::move(bytes));
+} catch (const std::bad_alloc&) {
+    return std::unexpected(out_of_memory_error(bytes.size()));
 }
 
 Status check_stored_text(std::string_view text) try {
@@ -110,6 +145,11 @@ Status check_stored_text(std::string_view text) try {
 
 State State::from_normal_text(std::string&& text) {
     return State(std::make_shared<const std::string>(std::move(text)));
+}
+
+State State::from_opaque_text(std::string&& stored_text) {
+    const std::size_t trailer_bytes = stored_text.size() - parts_of(stored_text).bytes.size();
+    return State(std::make_shared<const std::string>(std::move(stored_text)), trailer_bytes);
 }
 
 }  // namespace cairn

@@ -176,6 +176,7 @@ std::optional<std::string_view> member_of(std::string_view object, std::string_v
 }
 
 std::optional<std::string_view> State::member(std::string_view key) const {
+    if (is_opaque()) return std::nullopt;
     return member_of(text(), key);
 }
 

@@ -10,7 +10,8 @@ namespace cairn {
 /// texts, so every token that is not replaced stays as written. Members keep the order of `base`; new ones follow in
 /// the order of `patch`. Of duplicate keys the last wins; duplicates that the patch does not name stay as they are.
 /// Time and memory are linear in both texts, at any depth and whatever the keys.
-/// Errors: kLimitExceeded (of the result), kInternal (out of memory), kUnavailable (`stop` was requested).
+/// Errors: kInvalidState (one of them is opaque), kLimitExceeded (of the result), kInternal (out of memory),
+/// kUnavailable (`stop` was requested).
 [[nodiscard]] Result<State> merge_patch(const State& base, const State& patch, const StateLimits& limits = {},
                                         const std::stop_token& stop = {});
 

@@ -1,6 +1,8 @@
 #include "transfer/transfer_line.h"
 
+#include "base/base64.h"
 #include "persistence/save/request_rules.h"
+#include "state/opaque_text.h"
 #include "wire/record_json.h"
 
 #include <fmt/format.h>
@@ -87,7 +89,7 @@ SnapshotInfo read_info(Members& members) {
             .is_recovery_point = members.flag("is_recovery_point"),
             .created_at = members.time("created_at"),
             .expires_at = members.time_or_null("expires_at"),
-            .state_bytes = static_cast<std::uint64_t>(members.number("state_bytes", 2)),
+            .state_bytes = static_cast<std::uint64_t>(members.number("state_bytes", 0)),
             .execution_context = members.object_or_null("execution_context"),
             .metadata = members.object_or_null("metadata")};
 }
@@ -115,14 +117,35 @@ Members members_beside(const State& line, std::string_view state_text) {
     return Members(State::from_normal_text(std::move(rest)));
 }
 
-Result<TransferLine> parse_snapshot(const State& line, std::string_view state_text, const StateLimits& limits) {
-    if (!state_text.starts_with('{')) return fail(ErrorCode::kInvalidArgument, "\"state\" is not an object");
-    Members members = members_beside(line, state_text);
+Result<State> json_state(std::string_view written) {
+    if (!written.starts_with('{')) return fail(ErrorCode::kInvalidArgument, "\"state\" is not an object");
+    return State::from_normal_text(std::string(written));
+}
+
+Result<State> opaque_state(std::string_view written, const std::string& type_tag, const StateLimits& limits) {
+    const bool is_text = written.size() >= 2 && written.starts_with('"');
+    std::optional<std::string> bytes =
+        is_text ? from_base64(written.substr(1, written.size() - 2), kOpaqueTrailerBytesMax) : std::nullopt;
+    if (!bytes) return fail(ErrorCode::kInvalidArgument, "\"state_base64\" is not a string of base64");
+    Result<State> state = State::opaque(type_tag, *std::move(bytes), limits);
+    if (!state && state.error().code == ErrorCode::kInvalidArgument) {
+        state.error().message = "\"state_type\": " + state.error().message;
+    }
+    return state;
+}
+
+Result<TransferLine> parse_snapshot(const State& line, std::string_view written, bool is_opaque,
+                                    const StateLimits& limits) {
+    Members members = members_beside(line, written);
     SnapshotInfo info = read_info(members);
     const std::string checksum = members.text("checksum");
+    const std::string type_tag = is_opaque ? members.text("state_type") : std::string();
     if (!members.status()) return std::unexpected(members.status().error());
-    State state = State::from_normal_text(std::string(state_text));
+    Result<State> read = is_opaque ? opaque_state(written, type_tag, limits) : json_state(written);
+    if (!read) return std::unexpected(std::move(read.error()));
+    State& state = *read;
     if (Status good = check(info, state, limits); !good) return std::unexpected(std::move(good.error()));
+    info.state_type = state.type_tag();
     info.checksum = state.checksum();
     if (info.checksum.to_hex() == checksum && info.state_bytes == state.size_bytes()) {
         return LoadedState{.state = std::move(state), .info = std::move(info)};
@@ -142,17 +165,18 @@ Result<TransferLine> parse_end(const State& line) {
 }  // namespace
 
 std::string to_transfer_line(const LoadedState& snapshot) {
-    return with_member(to_json(snapshot.info, Json::object()), "state", snapshot.state.text());
+    return with_state(to_json(snapshot.info, Json::object()), snapshot.state);
 }
 
 std::string to_transfer_line(const TransferEnd& end) {
     return to_line({{"end", true}, {"snapshots", end.snapshots}});
 }
 
-// Allows a state, a context and metadata of that size, and the other members.
+// Allows a state, a context and metadata of that size, and the other members. In base64 the state is a third larger.
 std::uint64_t transfer_line_bytes_max(const StateLimits& limits) {
     constexpr std::uint64_t kOthers = 64U << 10;
-    return std::min(3 * limits.bytes_max + kOthers, StateLimits::kBytesMaxUpper);
+    const std::uint64_t bytes_max = std::min(limits.bytes_max, StateLimits::kBytesMaxUpper);
+    return std::min(3 * bytes_max + bytes_max / 3 + kOthers, StateLimits::kBytesMaxUpper);
 }
 
 Result<TransferLine> parse_transfer_line(std::string&& line, const StateLimits& limits) {
@@ -160,7 +184,15 @@ Result<TransferLine> parse_transfer_line(std::string&& line, const StateLimits& 
     const auto parsed = State::parse(std::move(line), line_limits);
     if (!parsed) return std::unexpected(parsed.error());
     const auto state_text = parsed->member("state");
-    if (state_text) return parse_snapshot(*parsed, *state_text, limits);
+    const auto state_base64 = parsed->member("state_base64");
+    if (state_text && state_base64) {
+        return fail(ErrorCode::kInvalidArgument, "\"state\" and \"state_base64\" are both there: one is right");
+    }
+    if (state_text && parsed->member("state_type")) {
+        return fail(ErrorCode::kInvalidArgument, "\"state_type\" is there and \"state_base64\" is not");
+    }
+    if (state_text) return parse_snapshot(*parsed, *state_text, false, limits);
+    if (state_base64) return parse_snapshot(*parsed, *state_base64, true, limits);
     if (parsed->member("end") == "true") return parse_end(*parsed);
     return fail(ErrorCode::kInvalidArgument, "there is no \"state\": this is no line of a `cairn export`");
 }

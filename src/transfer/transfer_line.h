@@ -18,7 +18,8 @@ struct TransferEnd {
 
 using TransferLine = std::variant<LoadedState, TransferEnd>;
 
-/// Returns the line without the newline. State, context and metadata are in it as they are, byte for byte.
+/// Returns the line without the newline. State, context and metadata are in it as they are, byte for byte; of an opaque
+/// state, the type and the bytes in base64.
 std::string to_transfer_line(const LoadedState& snapshot);
 std::string to_transfer_line(const TransferEnd& end);
 

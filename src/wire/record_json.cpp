@@ -1,9 +1,11 @@
 #include "wire/record_json.h"
 
+#include "base/base64.h"
 #include "base/error_detail.h"
 
 #include <cairn/pipeline.h>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -61,6 +63,7 @@ std::string to_json(const SnapshotInfo& info, const Json& more) {
 
 std::string to_json(const SnapshotInfo& info, const std::optional<std::string>& parent_snapshot_id) {
     return to_json(info, Json{{"parent_snapshot_id", parent_snapshot_id ? Json(*parent_snapshot_id) : Json()},
+                              {"state_type", text_or_nothing(info.state_type)},
                               {"frame_bytes", info.frame_bytes},
                               {"damage", text_or_nothing(info.damage)}});
 }
@@ -118,6 +121,12 @@ std::string to_json(const ThreadContext& context, Timestamp now) {
                       {"agent_phase", context.agent_phase.name()},
                       {"updated_at", format_timestamp(context.updated_at)}};
     return with_member(to_line(object), "runs", "[" + runs + "]");
+}
+
+std::string with_state(std::string object, const State& state) {
+    if (!state.is_opaque()) return with_member(std::move(object), "state", state.text());
+    const std::string typed = with_member(std::move(object), "state_type", Json(state.type_tag()).dump());
+    return with_member(typed, "state_base64", fmt::format("\"{}\"", to_base64(state.text())));
 }
 
 std::chrono::microseconds checkpoint_age(const RunInfo& run, Timestamp now) {

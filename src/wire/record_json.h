@@ -25,6 +25,9 @@ std::string to_json(const RunInfo& run, Timestamp now);
 std::string to_json(const ThreadInfo& thread);
 std::string to_json(const ThreadContext& context, Timestamp now);
 
+/// Returns `object` with the state as it is: member "state", or, for an opaque state, "state_type" and "state_base64".
+std::string with_state(std::string object, const State& state);
+
 /// The time since the run's head was saved; 0 if `now` is before that, by a clock that is behind its writer's.
 std::chrono::microseconds checkpoint_age(const RunInfo& run, Timestamp now);
 

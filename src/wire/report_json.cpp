@@ -14,6 +14,14 @@ double divided(std::uint64_t bytes, std::uint64_t by) {
     return by == 0 ? 0 : static_cast<double>(bytes) / static_cast<double>(by);
 }
 
+Json opaque_states(const StoreStats& stats) {
+    Json types = Json::array();
+    for (const auto& [type, count] : stats.opaque_states) {
+        types.push_back({{"state_type", type}, {"snapshots", count.snapshots}, {"state_bytes", count.state_bytes}});
+    }
+    return types;
+}
+
 Json object_or_nothing(const std::optional<Error>& error) {
     return error ? error_object(*error) : Json();
 }
@@ -45,7 +53,8 @@ Json stats_object(const StoreStats& stats) {
             {"state_bytes", stats.state_bytes},
             {"payload_bytes", stats.payload_bytes},
             {"store_bytes", stats.store_bytes},
-            {"ratio", compression_ratio(stats)}};
+            {"ratio", compression_ratio(stats)},
+            {"opaque_states", opaque_states(stats)}};
 }
 
 Json storage_object(const StoreStats& stats) {

@@ -13,6 +13,7 @@ using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::MatchesRegex;
 using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
@@ -29,7 +30,7 @@ TEST_F(Cairn, LogIsAnArrayNewestFirstWithEveryField) {
         keys_of(snapshots[0]),
         ElementsAre("run_id", "thread_id", "user_id", "snapshot_id", "version", "parent_version", "checkpoint_type",
                     "agent_phase", "is_recovery_point", "created_at", "expires_at", "state_bytes", "checksum",
-                    "parent_snapshot_id", "frame_bytes", "damage", "execution_context", "metadata"));
+                    "parent_snapshot_id", "state_type", "frame_bytes", "damage", "execution_context", "metadata"));
     EXPECT_EQ(snapshots[0]["run_id"], "r1");
     EXPECT_EQ(snapshots[0]["state_bytes"], 7);
     EXPECT_THAT(snapshots[0]["checksum"].get<std::string>(), SizeIs(32));
@@ -154,6 +155,57 @@ TEST_F(Cairn, DiffComparesTheNewestTwoOrThoseNamed) {
     expect_error(run({"diff", "--run", "r9"}), ErrorCode::kNotFound, "r9");
 }
 
+TEST_F(Cairn, DiffOfOpaqueStatesTellsRangesOfBytes) {
+    saved(R"({"a":1})");
+    saved("one two", {"--state-type", "text"});
+    saved("one big two", {"--state-type", "text"});
+    saved("one big 2", {"--state-type", "msgpack"});
+    const auto added = run({"diff", "--run", "r1", "2", "3"});
+    EXPECT_THAT(added.output, MatchesRegex("from version 2 \\([-0-9a-f]+, 7 B, text\\)\n"
+                                           "to   version 3 \\([-0-9a-f]+, 11 B, text\\)\n"
+                                           "\\+ bytes 4..8 \\(4 B\\)\n1 change\n"));
+    EXPECT_THAT(
+        run({"diff", "--run", "r1", "3", "4"}).output,
+        AllOf(HasSubstr("~ type text -> msgpack\n"), HasSubstr("~ bytes 8..11 (3 B) -> 8..9 (1 B)\n2 changes\n")));
+    EXPECT_THAT(run({"diff", "--run", "r1", "1", "2"}).output, HasSubstr("~ type JSON -> text\n"));
+    EXPECT_EQ(run({"diff", "--run", "r1", "3", "3"}).output.substr(0, 5), "from ");
+    EXPECT_EQ(parsed(run({"diff", "--run", "r1", "--json", "3", "4"})),
+              Json::parse(
+                  R"([{"op":"type","before":"text","after":"msgpack"},{"op":"bytes","before":[8,11],"after":[8,9]}])"));
+    EXPECT_EQ(parsed(run({"diff", "--run", "r1", "--json", "3", "3"})), Json::array());
+}
+
+TEST_F(Cairn, LogAndStatsTellTypesAndSizesOfOpaqueStates) {
+    saved(R"({"a":1})");
+    saved("bytes", {"--state-type", "text"});
+    saved(std::string(2048, 'x'), {"--state-type", "text"});
+    saved("z", {"--state-type", "a+b"});
+    const Json snapshots = log();
+    EXPECT_EQ(snapshots[0]["state_type"], "a+b");
+    EXPECT_EQ(snapshots[1]["state_type"], "text");
+    EXPECT_EQ(snapshots[1]["state_bytes"], 2048);
+    EXPECT_TRUE(snapshots[3]["state_type"].is_null());
+    EXPECT_THAT(run({"log", "--run", "r1"}).output, AllOf(HasSubstr(" 2.0 KiB text "), HasSubstr(" 7 B  ")));
+    EXPECT_EQ(
+        parsed(run({"stats", "--json"}))["opaque_states"],
+        Json::parse(
+            R"([{"state_type":"a+b","snapshots":1,"state_bytes":1},{"state_type":"text","snapshots":2,"state_bytes":2053}])"));
+    EXPECT_THAT(run({"stats"}).output, HasSubstr("  opaque, text     2.0 KiB in 2\n"));
+}
+
+TEST_F(Cairn, RecoverTellsThatAnOpaqueStateIsNotPrinted) {
+    const std::string first = saved("bytes", {"--state-type", "text"})["snapshot_id"];
+    saved("more", {"--state-type", "text"});
+    const auto recovered = run({"recover", "--run", "r1", "--type", "rollback", "--to", "1", "--print-state"});
+    EXPECT_EQ(recovered.exit_code, 0);
+    EXPECT_THAT(recovered.output, IsEmpty());
+    EXPECT_THAT(recovered.errors, HasSubstr("the state is opaque (type \"text\"): `cairn load --output FILE`"));
+    const Json object = parsed(run({"recover", "--run", "r1", "--type", "restart", "--print-state", "--json"}));
+    EXPECT_EQ(object["state_type"], "text");
+    EXPECT_EQ(object["state_base64"], "Ynl0ZXM=");
+    EXPECT_EQ(object["source_snapshot_id"], first);
+}
+
 TEST_F(Cairn, DiffOfASingleSnapshotSaysThatThereIsNoOther) {
     saved("{}");
     expect_error(run({"diff", "--run", "r1"}), ErrorCode::kNotFound, "one snapshot only");
@@ -246,7 +298,7 @@ TEST_F(Cairn, CheckAndStatsOfASoundStore) {
     const Json stats = parsed(run({"stats", "--json"}, "", kOptimised));
     EXPECT_THAT(keys_of(stats),
                 ElementsAre("store", "threads", "runs", "snapshots", "state_bytes", "payload_bytes", "store_bytes",
-                            "ratio", "optimized_persistence", "deduplication", "compression"));
+                            "ratio", "opaque_states", "optimized_persistence", "deduplication", "compression"));
     EXPECT_EQ(stats["store"], "sqlite:cairn.db");
     EXPECT_EQ(stats["runs"], 1);
     EXPECT_EQ(stats["snapshots"], 2);

@@ -156,6 +156,18 @@ TEST_F(Replay, StateBytesAreThoseOfTheNormalTexts) {
     EXPECT_EQ(figures["state_bytes"], std::string_view(R"({"a":1}{"a":1,"b":-0})").size());
 }
 
+TEST_F(Replay, StatesAreSavedAsOpaqueOnesOfTheTypeThatIsGiven) {
+    const Json json = figures({write_runs(1), "--mode", "optimized", "--verify"});
+    const Json opaque =
+        figures({write_runs(1), "--mode", "optimized", "--verify", "--state-type", "text"}, "opaque.db");
+    for (const char* same : {"saves", "persisted", "deduplicated", "state_bytes", "verified", "mismatches"}) {
+        EXPECT_EQ(opaque[same], json[same]) << same;
+    }
+    const ProgramResult exported = test::run_cairn({"--store", folder.sqlite_url("opaque.db"), "export"}, {});
+    EXPECT_THAT(exported.output, HasSubstr(R"("state_type":"text","state_base64":")"));
+    EXPECT_THAT(replay({write_runs(1), "--state-type", "a b"}).errors, HasSubstr("type tag of an opaque state"));
+}
+
 TEST_F(Replay, ReplayedRunsAreInTheConfiguredStore) {
     ASSERT_EQ(replay({write_runs(2), "--mode", "optimized"}).exit_code, 0);
     const ProgramResult log = test::run_cairn({"--store", folder.sqlite_url(), "log", "--run", "run-1", "--json"});

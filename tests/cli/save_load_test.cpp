@@ -70,6 +70,20 @@ TEST_F(Cairn, SaveRefusesBadInputAndMakesNoStore) {
     EXPECT_FALSE(std::filesystem::exists(folder_ / "cairn.db"));
 }
 
+TEST_F(Cairn, OpaqueStatesAreSavedFromAFileAndLoadedIntoOne) {
+    const std::string bytes("\x81\xa4step\x01\0\n", 8);
+    write("state.msgpack", bytes);
+    saved("", {"--state-type", "msgpack", "state.msgpack"});
+    EXPECT_EQ(run({"load", "--run", "r1", "--output", "loaded"}).exit_code, 0);
+    EXPECT_EQ(read("loaded"), bytes);
+    const auto printed = run({"load", "--run", "r1"});
+    expect_error(printed, ErrorCode::kInvalidArgument, "the state is opaque (type \"msgpack\", 8 bytes)");
+    EXPECT_THAT(printed.errors, HasSubstr("--output FILE"));
+    expect_error(save("x", {"--state-type", "a b"}), ErrorCode::kInvalidArgument, "--state-type: ");
+    expect_error(save("{}", {"--state-type", ""}), ErrorCode::kInvalidArgument, "--state-type: the value is empty");
+    EXPECT_EQ(saved(bytes, {"--state-type", "msgpack"}, kOptimised)["outcome"], "deduplicated");
+}
+
 TEST_F(Cairn, SaveRefusesAnEmptyRunId) {
     const auto result = run({"save", "--run", "", "--thread", "t1", "--user", "u1"}, "{}");
     expect_error(result, ErrorCode::kInvalidArgument, "--run: the value is empty");

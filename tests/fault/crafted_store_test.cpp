@@ -175,11 +175,11 @@ TEST_F(CraftedStore, MetadataThatIsNoObjectIsLeftOutOfListsAndItsSnapshotIsCorru
 }
 
 TEST_F(CraftedStore, TextThatIsNotUtf8IsCorrupt) {
-    execute(path_, "UPDATE labels SET checkpoint_type = CAST(x'ff' AS TEXT)");
+    execute(path_, "UPDATE snapshot_labels SET checkpoint_type = CAST(x'ff' AS TEXT)");
     EXPECT_EQ(open()->get("run", std::nullopt, soon()).error().code, ErrorCode::kCorrupt);
-    execute(path_, "UPDATE labels SET checkpoint_type = 'auto', agent_phase = CAST(x'c3' AS TEXT)");
+    execute(path_, "UPDATE snapshot_labels SET checkpoint_type = 'auto', agent_phase = CAST(x'c3' AS TEXT)");
     EXPECT_THAT(open()->runs({}, soon()).value().items.front().damage, HasSubstr("not UTF-8"));
-    execute(path_, "UPDATE labels SET agent_phase = ''; UPDATE runs SET user_id = CAST(x'80' AS TEXT)");
+    execute(path_, "UPDATE snapshot_labels SET agent_phase = ''; UPDATE runs SET user_id = CAST(x'80' AS TEXT)");
     EXPECT_EQ(open()->head("run", soon()).error().code, ErrorCode::kCorrupt);
     EXPECT_THAT(open()->threads({}, soon()).value().items.front().damage, HasSubstr("not UTF-8"));
     execute(path_, "INSERT INTO leases VALUES('run', CAST(x'ff' AS TEXT), 1, 0)");
@@ -465,7 +465,7 @@ TEST_F(CraftedStore, ATableThatIsNotAsCairnMakesItIsNamed) {
          "DROP TABLE leases; CREATE VIEW leases AS SELECT run_id, hex(zeroblob(450000000)) AS owner, "
          "1 AS epoch, 1 AS heartbeat_at FROM runs"},
         {"snapshots", "ALTER TABLE snapshots ADD COLUMN more TEXT AS (hex(zeroblob(1000000)))"},
-        {"labels", "ALTER TABLE labels ADD COLUMN more TEXT"},
+        {"snapshot_labels", "ALTER TABLE snapshot_labels ADD COLUMN more TEXT"},
         {"runs_by_user", "DROP INDEX runs_by_user; CREATE UNIQUE INDEX runs_by_user ON runs(user_id, run_id)"},
     };
     const std::string sound = content_of(path_);

@@ -53,6 +53,8 @@ std::vector<Sample> samples() {
     add("zstd, one bare block", messages, messages + messages.substr(50, 700) + "and more of what is new here");
     add("zstd, several copies", messages, middle_changed);
     add("zstd, blocks with headers", messages, messages + std::string(200'000, ' ') + "end");
+    add("opaque, plain", messages, scattered, {.content = FrameContent::kOpaque, .compression = false});
+    add("opaque, zstd", messages, middle_changed, {.content = FrameContent::kOpaque});
     return made;
 }
 
@@ -74,7 +76,7 @@ std::string with_guard(std::string frame) {
 std::string delta(FrameKind kind, std::uint64_t text_bytes, const std::vector<std::uint64_t>& numbers,
                   std::string_view rest) {
     std::string frame;
-    put_frame_header(frame, kind, text_bytes);
+    put_frame_header(frame, kind, text_bytes, FrameContent::kJson);
     for (const std::uint64_t number : numbers) put_varint(frame, number);
     return with_guard(frame.append(rest));
 }

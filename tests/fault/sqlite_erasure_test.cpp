@@ -45,7 +45,8 @@ std::vector<std::string> traces(const fs::path& database) {
 }
 
 std::string labels(const fs::path& database) {
-    return query(database, "SELECT group_concat(agent_phase, ' ') FROM (SELECT agent_phase FROM labels ORDER BY 1)");
+    return query(database,
+                 "SELECT group_concat(agent_phase, ' ') FROM (SELECT agent_phase FROM snapshot_labels ORDER BY 1)");
 }
 
 Snapshot make_labelled(const std::string& run_id, std::int64_t version, const std::string& phase) {
@@ -169,7 +170,7 @@ TEST_F(SqliteErasure, APrunedSnapshotLeavesNothingEither) {
         EXPECT_TRUE(trace.find("-user") != std::string::npos || trace.find("-thread") != std::string::npos)
             << "whose the run is stays, and nothing else: " << trace;
     }
-    EXPECT_EQ(query(path_, "SELECT count(*) FROM labels"), "1");
+    EXPECT_EQ(query(path_, "SELECT count(*) FROM snapshot_labels"), "1");
 }
 
 // ---- labels ----
@@ -197,7 +198,7 @@ TEST_F(SqliteErasure, OldAndManyLabelsAreFoundToBeInUse) {
     }
     ASSERT_TRUE(commit_all(*store_, batches_of(std::move(writes)), soon()));
     ASSERT_TRUE(store_->reclaim(soon()));
-    EXPECT_EQ(query(path_, "SELECT count(*) FROM labels"), "2501");
+    EXPECT_EQ(query(path_, "SELECT count(*) FROM snapshot_labels"), "2501");
     ASSERT_TRUE(commit_run(*store_, {.run_id = "even", .run_deletion = RunDeletion{}}, soon()));
     ASSERT_TRUE(store_->reclaim(soon()));
     EXPECT_EQ(labels(path_), "often");

@@ -1088,6 +1088,7 @@ async def test_a_program_may_have_a_request_class_of_its_own(netra):
         checkpoint_type: netra.CheckpointType = "auto"
         is_recovery_point: bool = False
         note: str = "of its own"
+        state_type: str = "an agent's"
 
     first = await netra.optimized.save_agent_state(Mine(), None)
     assert first[0] and await netra.optimized.save_agent_state(Mine(), None) == first

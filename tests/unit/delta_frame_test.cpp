@@ -98,6 +98,23 @@ TEST(DeltaFrame, BasesWithAnIndexOfFullSizeRoundTrip) {
     expect_round_trip(base, edits.edited(base, 40));
 }
 
+// Only a window of so large a base is indexed at first.
+TEST(DeltaFrame, LargeBasesRoundTripWhateverChanged) {
+    const std::uint64_t first = test::seed();
+    for (std::uint64_t seed = first; seed < first + 8; ++seed) {
+        SCOPED_TRACE(test::replay_line(seed));
+        Edits edits(seed);
+        std::string base;
+        while (base.size() < 1'200'000 + seed % 3 * 400'000) base += edits.text(100'000);
+        std::string text = edits.edited(base, edits.below(20));
+        if (seed % 4 == 1) text = text.substr(text.size() / 2) + text.substr(0, text.size() / 2);
+        if (seed % 4 == 2) text = edits.text(40'000) + text;
+        if (seed % 4 == 3) text = text.substr(text.size() / 3);
+        expect_round_trip(base, text);
+        if (HasFatalFailure()) return;
+    }
+}
+
 TEST(DeltaFrame, EveryZstdLevelRoundTrips) {
     Edits edits(5);
     const std::string base = edits.text(50'000);
@@ -131,6 +148,25 @@ TEST(DeltaFrame, SeveralChangesFarApartCostWhatChanged) {
     std::rotate(text.begin() + 10'000, text.begin() + 14'000, text.begin() + 30'000);
     EXPECT_LE(encode(base, text).size(), 200) << "of " << text.size();
     EXPECT_LE(encode(base, text, {.compression = false}).size(), 200);
+}
+
+// Every element has the same long beginning, which is found in the wrong elements, too.
+TEST(DeltaFrame, BothEndsOfALargeTextOfAlikeElementsCostWhatChanged) {
+    Edits edits(22);
+    const auto element = [&](unsigned i) {
+        return fmt::format(
+                   R"({{"kind":"message","role":"assistant","additional":{{}},"tools":[],"of":"agent","id":{:x},)",
+                   i * 2'654'435'761U) +
+               edits.text(600);
+    };
+    std::string middle;
+    for (unsigned i = 0; middle.size() < 2'000'000; ++i) middle += element(i);
+    const std::string base = "time 1, id abcdefghi" + middle + "version 1";
+    const std::string added = element(1'000'000);
+    const std::string text = "time 22, id jklmnopqr" + middle + added + "version 22";
+    EXPECT_LE(encode(base, text, {.compression = false}).size(), added.size() + 100);
+    const std::string removed = "time 22, id jklmnopqr" + middle.substr(300'000) + added + "version 22";
+    EXPECT_LE(encode(base, removed, {.compression = false}).size(), added.size() + 100);
 }
 
 TEST(DeltaFrame, AFrameThatWouldNotBeSmallerIsNotMade) {
@@ -216,6 +252,29 @@ TEST(DeltaFrame, AFrameFromTheFirstVersionIsStillRead) {
     const std::string text = "{\"step\":2,\"log\":[]}";
     EXPECT_EQ(decode_delta_frame(frame, "{\"step\":1,\"log\":[]}", Checksum::of(text), 19).value_or("unreadable"),
               text);
+}
+
+// The same for opaque states: the kind is larger by 5.
+TEST(DeltaFrame, LayoutOfOpaqueStatesIsTheDocumentedOne) {
+    const std::string base = "step 1, msgpack\x07";
+    const std::string text = "step 2, msgpack\x07";
+    const auto frame = encode_delta_frame(base, text, {.content = FrameContent::kOpaque}, kNoLimit).value().value();
+    ASSERT_EQ(frame.size(), 2 + 1 + 3 + 1 + 4);
+    EXPECT_EQ(frame.substr(0, 7), std::string("\x01\x08\x10\x05\x0A\x00"
+                                              "2",
+                                              7));
+    EXPECT_EQ(decode_delta_frame(frame, base, Checksum::of(text), 16).value(), text);
+
+    const std::string changed = Edits(9).text(20'000);
+    for (const std::size_t bytes : {100U, 20'000U}) {
+        const auto of_json = encode(base, changed.substr(0, bytes));
+        const auto of_opaque =
+            encode_delta_frame(base, changed.substr(0, bytes), {.content = FrameContent::kOpaque}, kNoLimit)
+                .value()
+                .value();
+        EXPECT_EQ(of_opaque[1], of_json[1] + 5);
+        EXPECT_EQ(of_opaque.substr(2, of_opaque.size() - 6), of_json.substr(2, of_json.size() - 6));
+    }
 }
 
 TEST(DeltaFrame, HeaderTellsKindAndLengthAndLeavesTheChecksumToTheRecord) {

@@ -97,6 +97,38 @@ TEST(Frame, AFrameFromTheFirstVersionIsStillRead) {
     EXPECT_EQ(decode_full_frame(frame, 2).value_or("unreadable"), "{}");
 }
 
+// The same for opaque states (state/opaque_text.h): the kind is larger by 5, and nothing else differs.
+TEST(Frame, LayoutOfOpaqueStatesIsTheDocumentedOne) {
+    const std::string text(200, 'x');
+    const std::string plain = encode(text, {.content = FrameContent::kOpaque, .compression = false});
+    EXPECT_EQ(plain.substr(0, 4), std::string("\x01\x06\xC8\x01", 4));
+    const auto checksum = Checksum::of(text).to_bytes();
+    EXPECT_EQ(plain.substr(4, 16), std::string(checksum.begin(), checksum.end()));
+    EXPECT_EQ(plain.substr(20), text);
+
+    const std::string compressible = repetitive_text(5000);
+    const std::string compressed = encode(compressible, {.content = FrameContent::kOpaque});
+    const std::string of_json = encode(compressible);
+    EXPECT_EQ(compressed.substr(0, 4), std::string("\x01\x07\x88\x27", 4));
+    EXPECT_EQ(compressed.substr(2), of_json.substr(2)) << "all behind the kind is the same";
+
+    for (const std::string& frame : {plain, compressed}) {
+        const FrameHeader header = read_frame_header(frame).value();
+        EXPECT_EQ(header.content, FrameContent::kOpaque);
+        EXPECT_FALSE(needs_base(header.kind));
+        EXPECT_EQ(Checksum::of(decode_full_frame(frame, 5000).value()), header.checksum);
+    }
+    EXPECT_EQ(read_frame_header(of_json).value().content, FrameContent::kJson);
+}
+
+TEST(Frame, TheLimitOfAnOpaqueStateLeavesRoomForItsType) {
+    const std::string text(1065, 'x');
+    const std::string frame = encode(text, {.content = FrameContent::kOpaque});
+    EXPECT_EQ(decode_full_frame(frame, 1000).value(), text);
+    EXPECT_EQ(decode_full_frame(frame, 999).error().code, ErrorCode::kLimitExceeded);
+    EXPECT_EQ(decode_full_frame(frame, kNoLimit).value(), text);
+}
+
 TEST(Frame, SmallTextsStayPlain) {
     const std::string text = repetitive_text(1023);
     EXPECT_EQ(read_frame_header(encode(text)).value().kind, FrameKind::kFullPlain);
@@ -155,7 +187,7 @@ TEST(Frame, LaterVersionsAndKindsAreIncompatibleNotCorrupt) {
     EXPECT_EQ(decode_full_frame(frame, kNoLimit).error().code, ErrorCode::kIncompatible);
     EXPECT_EQ(read_frame_header(frame).error().code, ErrorCode::kIncompatible);
     frame[0] = 1;
-    frame[1] = 6;
+    frame[1] = 11;
     EXPECT_EQ(decode_full_frame(frame, kNoLimit).error().code, ErrorCode::kIncompatible);
     EXPECT_EQ(read_frame_header(frame).error().code, ErrorCode::kIncompatible);
 }

@@ -353,5 +353,41 @@ TEST_F(PipelineFaults, AGroupGoesOnWithoutItsDeletedBaseAndRunsAgainWhatWasDelet
     EXPECT_THAT(bench.journal.attempts("z"), SizeIs(1));
 }
 
+// ---- metadata that somebody else wrote ----
+
+// A run's metadata may name any of its snapshots as those of the group under way.
+TEST_F(PipelineFaults, AGroupWhoseBaseOrResultIsAnOpaqueStateIsNotGoneOnWith) {
+    bench.add_breakable("breakable");
+    Pipeline pipeline{.name = "p", .stages = {alone("a"), together({"x", "y", "z"})}};
+    pipeline.stages[1].steps[1].agent = "breakable";
+    ASSERT_EQ(bench.execute(pipeline)->status, PipelineStatus::kFailed);
+    const RunProgress saved = progress();
+    bench.is_broken = false;
+
+    StatePersistenceService service(bench.store);
+    const SnapshotInfo head = bench.history().back();
+    const auto save = [&](State state, std::optional<State> metadata) {
+        return service
+            .save_agent_state({.run_id = "run",
+                               .thread_id = head.thread_id,
+                               .user_id = head.user_id,
+                               .state_data = std::move(state),
+                               .metadata = std::move(metadata)})
+            .value()
+            .snapshot_id;
+    };
+    const std::string opaque_id = save(State::opaque("msgpack", std::string("\xff\xfe")).value(), std::nullopt);
+    for (const bool is_base : {true, false}) {
+        RunProgress forged = saved;
+        (is_base ? forged.group_base : forged.group_finished.at("x")) = opaque_id;
+        const std::string forged_id = save(State::parse(R"({"question":"why"})").value(), forged.to_metadata());
+        const auto result = bench.execute(pipeline);
+        ASSERT_FALSE(result) << (is_base ? "base" : "result");
+        EXPECT_EQ(result.error().code, ErrorCode::kInvalidState);
+        EXPECT_THAT(result.error().message, HasSubstr("snapshot " + opaque_id + " is an opaque state of type"));
+        EXPECT_EQ(bench.history().back().snapshot_id, forged_id) << "nothing was saved";
+    }
+}
+
 }  // namespace
 }  // namespace cairn::test

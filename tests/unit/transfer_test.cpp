@@ -5,9 +5,11 @@
 #include "support/make.h"
 #include "transfer/exporter.h"
 #include "transfer/import_lines.h"
+#include "transfer/transfer_line.h"
 
 #include <cairn/faulty_store.h>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <deque>
@@ -64,6 +66,82 @@ TEST_F(Transfer, AnExportImportsAsItStood) {
     EXPECT_EQ(verify_runs(*to_, importer_.runs(), {}, [&](std::uint64_t done) { progress.push_back(done); }).value(),
               6U);
     EXPECT_EQ(progress, (std::vector<std::uint64_t>{1, 2, 3, 4, 5, 6}));
+}
+
+TEST_F(Transfer, OpaqueStatesAreExportedInBase64WithTheirType) {
+    StatePersistenceService service(from_, {.runtime = make_runtime()});
+    StatePersistenceRequest request = make_request("opaque");
+    const std::string bytes("\xff\0{}", 4);
+    for (const std::string type : {"msgpack", "a\"b\\+"}) {
+        for (const std::string& each : {bytes, std::string()}) {
+            request.state_data = State::opaque(type, each).value();
+            ASSERT_TRUE(service.save_agent_state(request).has_value());
+        }
+    }
+    const std::deque<std::string> lines = exported(*from_);
+    const auto has = [&](std::string_view words) {
+        return std::ranges::any_of(lines, [&](const std::string& line) { return line.contains(words); });
+    };
+    EXPECT_TRUE(has(R"("state_type":"msgpack","state_base64":"/wB7fQ=="})"));
+    EXPECT_TRUE(has(R"("state_type":"a\"b\\+","state_base64":""})"));
+    ASSERT_TRUE(import(lines).has_value());
+    EXPECT_EQ(exported(*to_), lines);
+    const auto loaded = StatePersistenceService(to_).load_agent_state({.run_id = "opaque"});
+    EXPECT_EQ(loaded.value().state, request.state_data);
+}
+
+TEST_F(Transfer, ALineWhoseOpaqueStateCannotBeReadIsRefused) {
+    StatePersistenceService service(from_, {.runtime = make_runtime()});
+    StatePersistenceRequest request = make_request("opaque");
+    request.state_data = State::opaque("msgpack", std::string_view("bytes!")).value();
+    ASSERT_TRUE(service.save_agent_state(request).has_value());
+    const std::deque<std::string> lines = exported(*from_);
+    const auto line = std::ranges::find_if(lines, [](const std::string& each) { return each.contains("base64"); });
+    ASSERT_NE(line, lines.end());
+    struct Case {
+        std::string from;
+        std::string to;
+        ErrorCode code;
+        std::string words;
+    };
+    using enum ErrorCode;
+    const std::string not_base64 = "\"state_base64\" is not a string of base64";
+    for (const Case& one :
+         {Case{R"("Ynl0ZXMh")", R"("Ynl0ZXM")", kInvalidArgument, not_base64},
+          Case{R"("Ynl0ZXMh")", "7", kInvalidArgument, not_base64},
+          Case{R"("Ynl0ZXMh")", R"("Ynl0ZXMi")", kCorrupt, "checksum"},
+          Case{R"("state_type":"msgpack")", R"("state_type":"pickle")", kCorrupt, "checksum"},
+          Case{R"("state_type":"msgpack")", R"("state_type":"")", kInvalidArgument, "\"state_type\": "},
+          Case{R"("state_type":"msgpack",)", "", kInvalidArgument, "\"state_type\" is not a string"},
+          Case{R"("state_base64")", R"("state":{},"state_base64")", kInvalidArgument, "both there"},
+          Case{R"("state_base64":"Ynl0ZXMh")", R"("state":{})", kInvalidArgument, "\"state_base64\" is not"}}) {
+        std::string changed = *line;
+        ASSERT_TRUE(changed.contains(one.from)) << changed;
+        changed.replace(changed.find(one.from), one.from.size(), one.to);
+        const Status refused = import({changed});
+        ASSERT_FALSE(refused) << one.to;
+        EXPECT_EQ(refused.error().code, one.code) << refused.error().message;
+        EXPECT_TRUE(refused.error().message.contains(one.words)) << refused.error().message;
+    }
+    EXPECT_EQ(importer_.imported(), 0U);
+}
+
+TEST_F(Transfer, WhatIsAsLargeAsTheLimitEverywhereIsExportedAndImported) {
+    constexpr std::size_t kBytes = 3'000'000;
+    const StateLimits limits{.bytes_max = kBytes};
+    const auto object = [](char c) {
+        return State::parse(fmt::format(R"({{"p":"{}"}})", std::string(kBytes - 8, c))).value();
+    };
+    StatePersistenceService service(from_, {.state_limits = limits, .runtime = make_runtime()});
+    StatePersistenceRequest request = make_request("large");
+    request.state_data = State::opaque("msgpack", std::string(kBytes, '\xff'), limits).value();
+    request.execution_context = object('c');
+    request.metadata = object('m');
+    ASSERT_TRUE(service.save_agent_state(request).has_value());
+    for (const std::string& line : exported(*from_)) {
+        EXPECT_TRUE(parse_transfer_line(std::string(line), limits)) << line.substr(0, 100);
+        EXPECT_LE(line.size(), transfer_line_bytes_max(limits));
+    }
 }
 
 TEST_F(Transfer, AnOwnerWithoutRunsIsNotFoundAndAnEmptyStoreIsNoError) {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional, TypeVar
+from typing import Any, Mapping, Optional, TypeVar, Union, cast
 
 from cairn import _cairn, _logging
 from cairn.config import Config, changed
@@ -11,6 +11,7 @@ from cairn.requests import (
     StatePersistenceRequest,
     StateRecoveryRequest,
     check_optional_text,
+    check_state_type,
     check_text,
     check_timeout,
     microseconds_of,
@@ -57,7 +58,7 @@ class Calls:
             run_id=request.run_id,
             thread_id=request.thread_id,
             user_id=request.user_id,
-            state=self.engine.state_of(request.state_data, "state_data"),
+            state=self._state_of(request),
             checkpoint_type=str(request.checkpoint_type),
             agent_phase="" if request.agent_phase is None else str(request.agent_phase),
             execution_context=self._optional_state_of(request.execution_context, "execution_context"),
@@ -72,6 +73,12 @@ class Calls:
             durability=None if request.durability is None else str(request.durability),
             execution=execution,
         )
+
+    def _state_of(self, request: StatePersistenceRequest) -> _cairn.State:
+        if request.state_type is None:
+            return self.engine.state_of(request.state_data, "state_data")
+        check_state_type(request.state_type)  # again, since fields can be set: an error of the call shows the state
+        return self.engine.opaque_state_of(request.state_data, "state_data", request.state_type)
 
     # States are made before the call that takes them, so that no error of that call can show their content.
     def _optional_state_of(self, value: Any, name: str) -> Optional[_cairn.State]:
@@ -106,6 +113,14 @@ class Calls:
         return self.engine.flush(run_id=run_id, timeout_ms=milliseconds_of(timeout))
 
 
-def loaded_of(raw: tuple[Any, str, tuple[Any, ...]], state_type: Optional[type[Any]]) -> LoadedState[Any]:
-    state = raw[0] if state_type is None else rebuild(raw[0], state_type)
-    return LoadedState(state, raw[1], SnapshotInfo.of(raw[2]))
+def loaded_of(
+    raw: tuple[Any, str, Optional[str], tuple[Any, ...]], state_type: Union[type[Any], str, None]
+) -> LoadedState[Any]:
+    state, text, opaque_type, info = raw
+    is_wanted_as_object = not (state_type is None or isinstance(state_type, str))
+    if isinstance(state_type, str) and state_type != opaque_type or is_wanted_as_object and opaque_type is not None:
+        found = "JSON" if opaque_type is None else f'opaque, of type "{opaque_type}"'
+        raise TypeError(f"the state is {found}, and state_type is {state_type!r}: leave it out, or give what it is")
+    if is_wanted_as_object:
+        state = rebuild(state, cast("type[Any]", state_type))
+    return LoadedState(state, text, SnapshotInfo.of(info), opaque_type)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 from types import TracebackType
-from typing import Any, Optional, TypeVar, overload
+from typing import Any, Optional, TypeVar, Union, overload
 
 from cairn import _cairn, _loop
 from cairn._leaving import is_leaving
@@ -75,6 +75,7 @@ class StatePersistence:
         state_type: type[_State],
     ) -> LoadedState[_State]: ...
 
+    @overload
     async def load_agent_state(
         self,
         run_id: str,
@@ -82,9 +83,20 @@ class StatePersistence:
         *,
         thread_id: Optional[str] = None,
         user_id: Optional[str] = None,
-        state_type: Optional[type[Any]] = None,
+        state_type: str,
+    ) -> LoadedState[bytes]: ...
+
+    async def load_agent_state(
+        self,
+        run_id: str,
+        snapshot_id: Optional[str] = None,
+        *,
+        thread_id: Optional[str] = None,
+        user_id: Optional[str] = None,
+        state_type: Union[type[Any], str, None] = None,
     ) -> LoadedState[Any]:
-        """Loads the run's newest state or one of its snapshots. ``state_type``: a pydantic model or dataclass to build.
+        """Loads the run's newest state or one of its snapshots. ``state_type``: a pydantic model or dataclass to build,
+        or the type that an opaque state must have been saved with. An opaque state is bytes.
 
         Raises NotFoundError (also if it belongs to another thread or user than the given ones) and CorruptError.
         """

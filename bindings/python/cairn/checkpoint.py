@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Callable, Iterator, Optional, TypeVar, Union, cast
 
 from cairn import aio
-from cairn.errors import ConflictError, NotFoundError
+from cairn.errors import ConflictError, InvalidStateError, NotFoundError
 from cairn.names import Durability, OnConflict
 from cairn.persistence import StatePersistence
 from cairn.results import LoadedState
@@ -31,6 +31,9 @@ class _Work:
 
 
 def _work_on(loaded: LoadedState[dict[str, Any]]) -> _Work:
+    if loaded.state_type is not None:
+        found = f'the state of run "{loaded.info.run_id}" is opaque, of type "{loaded.state_type}"'
+        raise InvalidStateError(f"{found}: a checkpoint works on a dict")
     return _Work(loaded.state, loaded.info.version)
 
 
@@ -40,6 +43,8 @@ class Checkpoint:
     def __init__(
         self, persistence: Union[StatePersistence, aio.StatePersistence], *, retry: int = 0, **request: Any
     ) -> None:
+        if "state_type" in request:
+            raise TypeError("a checkpoint works on a dict, which has no state_type: leave it out")
         self._persistence = persistence
         # Loading commits the queued saves of the run. So a save that is only queued would gain nothing here, and would
         # hide a conflict.

@@ -36,6 +36,12 @@ def _check_unicode(name: str, value: str) -> None:
         raise ValueError(f"{name} has a lone surrogate: give text that UTF-8 can say") from None
 
 
+def check_state_type(value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"state_type must be a str, not {type(value).__name__}")
+    _check_unicode("state_type", value)
+
+
 def check_timeout(value: object) -> None:
     if value is None:
         return
@@ -114,7 +120,8 @@ def _one_of(kind: type[_Named], name: str, value: object) -> _Named:
 class StatePersistenceRequest:
     """A state to save, with its metadata.
 
-    ``state_data`` is a dict, a dataclass or a pydantic model. ``expires_at`` is a datetime with a time zone,
+    ``state_data`` is a dict, a dataclass or a pydantic model; or bytes, an opaque state, and ``state_type`` says what
+    they are (``"msgpack"``; a ``+`` in it says that they are ciphertext). ``expires_at`` is a datetime with a time zone,
     ``metadata`` and ``execution_context`` are dicts, ``timeout`` is in seconds.
     """
 
@@ -134,13 +141,14 @@ class StatePersistenceRequest:
     expected_version: Optional[int] = None
     timeout: Optional[float] = None
     durability: Union[Durability, str, None] = None
+    state_type: Optional[str] = None
 
     def __post_init__(self) -> None:
         check_text("run_id", self.run_id)
         self._check_owner()
         for name in ("parent_snapshot_id", "snapshot_id"):
             check_optional_text(name, getattr(self, name))
-        _check_object("state_data", self.state_data)
+        self._check_state()
         for name in ("execution_context", "metadata"):
             if getattr(self, name) is not None:
                 _check_object(name, getattr(self, name))
@@ -156,6 +164,16 @@ class StatePersistenceRequest:
             self.durability = _one_of(Durability, "durability", self.durability)
         _check_version("expected_version", self.expected_version)
         check_timeout(self.timeout)
+
+    def _check_state(self) -> None:
+        if self.state_type is None:
+            if isinstance(self.state_data, (bytes, bytearray, memoryview)):
+                raise TypeError("state_data is bytes: give state_type, which says what they are")
+            _check_object("state_data", self.state_data)
+            return
+        check_state_type(self.state_type)
+        if not isinstance(self.state_data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"state_data must be bytes where state_type is given, not {type(self.state_data).__name__}")
 
     def _check_owner(self) -> None:
         check_text("thread_id", self.thread_id)

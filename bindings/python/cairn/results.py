@@ -48,7 +48,8 @@ _DURABILITIES = {durability.value: durability for durability in Durability}
 @dataclass(frozen=True, slots=True)
 class SnapshotInfo:
     """A snapshot's record, without its state. ``version`` grows within the run; a parent version of 0 means no parent.
-    ``damage`` is the damaged part of the record, or empty, as in the other listings."""
+    ``damage`` is the damaged part of the record, or empty, as in the other listings. ``state_type`` is the type of an
+    opaque state."""
 
     run_id: str
     thread_id: str
@@ -66,6 +67,7 @@ class SnapshotInfo:
     execution_context: Optional[dict[str, Any]]
     metadata: Optional[dict[str, Any]]
     damage: str = ""
+    state_type: Optional[str] = None
 
     @staticmethod
     def of(raw: tuple[Any, ...]) -> SnapshotInfo:
@@ -74,11 +76,13 @@ class SnapshotInfo:
 
 @dataclass(frozen=True, slots=True)
 class LoadedState(Generic[State]):
-    """A loaded state: a plain dict, or an object of the ``state_type`` asked for. ``text`` is the saved text."""
+    """A loaded state: a plain dict, or an object of the ``state_type`` asked for. ``text`` is the saved text. An opaque
+    state is bytes, with the ``state_type`` that they were saved with, and an empty ``text``."""
 
     state: State
     text: str
     info: SnapshotInfo
+    state_type: Optional[str] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +94,22 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryResult:
-    """``source_snapshot_id`` is the snapshot that the state comes from, ``snapshot_id`` the run's head now."""
+    """``source_snapshot_id`` is the snapshot that the state comes from, ``snapshot_id`` the run's head now. An opaque
+    state is bytes, with the ``state_type`` that they were saved with."""
 
-    state: dict[str, Any]
+    state: Any
     source_snapshot_id: str
     snapshot_id: str
     version: int
     damaged: list[Damaged]
     duration: datetime.timedelta
+    state_type: Optional[str] = None
 
     @staticmethod
     def of(raw: tuple[Any, ...]) -> RecoveryResult:
-        damaged = [Damaged(*each) for each in raw[4]]
-        return RecoveryResult(*[*raw[:4], damaged, datetime.timedelta(microseconds=raw[5])])
+        state, _, state_type, source, snapshot, version, damaged, microseconds = raw
+        duration = datetime.timedelta(microseconds=microseconds)
+        return RecoveryResult(state, source, snapshot, version, [Damaged(*each) for each in damaged], duration, state_type)
 
 
 @dataclass(frozen=True, slots=True)

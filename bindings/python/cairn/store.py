@@ -141,9 +141,9 @@ class Store:
         """Returns the run's recoveries, newest first."""
         return read_recovery_log(self.call("recovery_log", run_id, limit=limit).wait())
 
-    def stats(self) -> dict[str, int]:
+    def stats(self) -> dict[str, Any]:
         """Returns counts and sizes. Reads all rows."""
-        stats: dict[str, int] = self.call("stats").wait()
+        stats: dict[str, Any] = self.call("stats").wait()
         return stats
 
     def check(self, *, deep: bool = False) -> CheckReport:

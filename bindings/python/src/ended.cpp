@@ -33,7 +33,7 @@ struct ToPython {
         return tuple_of(value);
     }
     static py::object of(const LoadedState& loaded) {
-        return py::make_tuple(object_of(loaded.state.text()), text_of(loaded.state.text()), tuple_of(loaded.info));
+        return parts_of(loaded.state) + py::make_tuple(tuple_of(loaded.info));
     }
     static py::object of(const StoreStats& stats) { return dict_of(stats); }
     static py::object of(const RetentionReport& report) { return dict_of(report); }

@@ -246,6 +246,12 @@ void bind_service(py::module_& module) {
                 return state_of(object, name, handle.limits());
             },
             py::arg("object"), py::arg("name"))
+        .def(
+            "opaque_state_of",
+            [](const ServiceHandle& handle, py::handle object, std::string_view name, std::string_view state_type) {
+                return opaque_state_of(object, name, state_type, handle.limits());
+            },
+            py::arg("object"), py::arg("name"), py::arg("state_type"))
         .def("save", &save, py::kw_only(), py::arg("run_id"), py::arg("thread_id"), py::arg("user_id"),
              py::arg("state"), py::arg("checkpoint_type"), py::arg("agent_phase"), py::arg("execution_context"),
              py::arg("is_recovery_point"), py::arg("expires_at"), py::arg("parent_snapshot_id"), py::arg("metadata"),

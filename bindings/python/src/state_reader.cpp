@@ -329,4 +329,13 @@ py::object object_of(std::string_view text) {
     return StateReader(text).read();
 }
 
+py::tuple parts_of(const State& state) {
+    const std::string_view text = state.text();
+    if (state.is_opaque()) {
+        const std::string_view type = state.type_tag();
+        return py::make_tuple(py::bytes(text.data(), text.size()), "", py::str(type.data(), type.size()));
+    }
+    return py::make_tuple(object_of(text), py::str(text.data(), text.size()), py::none());
+}
+
 }  // namespace cairn::python

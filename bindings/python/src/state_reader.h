@@ -2,6 +2,8 @@
 
 // Makes Python objects from states.
 
+#include <cairn/state.h>
+
 #include <pybind11/pybind11.h>
 
 #include <string_view>
@@ -12,5 +14,8 @@ namespace cairn::python {
 /// are exact, and lone surrogate escapes become lone surrogates. The GIL must be held. Raises: cairn.LimitExceededError
 /// (an integer has more digits than `sys.get_int_max_str_digits()` allows).
 pybind11::object object_of(std::string_view text);
+
+/// A state as calls answer with it: its dict, its text and None, or an opaque state's bytes, "" and its type.
+pybind11::tuple parts_of(const State& state);
 
 }  // namespace cairn::python

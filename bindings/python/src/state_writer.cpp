@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -289,6 +290,19 @@ private:
 
 State state_of(py::handle object, std::string_view name, const StateLimits& limits) {
     return StateWriter(name, limits).write(object);
+}
+
+State opaque_state_of(py::handle object, std::string_view name, std::string_view state_type,
+                      const StateLimits& limits) {
+    Py_buffer buffer;
+    if (PyObject_GetBuffer(object.ptr(), &buffer, PyBUF_SIMPLE) != 0) {
+        PyErr_Clear();
+        throw py::type_error(fmt::format("{} must be bytes, which state_type \"{}\" is of, not {}", name, state_type,
+                                         type_name(object)));
+    }
+    const std::unique_ptr<Py_buffer, decltype(&PyBuffer_Release)> held(&buffer, &PyBuffer_Release);
+    const std::string_view bytes(static_cast<const char*>(buffer.buf), static_cast<std::size_t>(buffer.len));
+    return value_of(State::opaque(state_type, bytes, limits));
 }
 
 }  // namespace cairn::python

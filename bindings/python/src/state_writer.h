@@ -17,4 +17,9 @@ namespace cairn::python {
 ///   cairn.LimitExceededError. Each message has the path ("state_data['tools'][3].result").
 State state_of(pybind11::handle object, std::string_view name, const StateLimits& limits);
 
+/// The opaque state of the bytes that `object` (bytes, or another object with a buffer in one piece) has now. The GIL
+/// must be held. Raises: TypeError (no such buffer), cairn.InvalidArgumentError (the type), cairn.LimitExceededError.
+State opaque_state_of(pybind11::handle object, std::string_view name, std::string_view state_type,
+                      const StateLimits& limits);
+
 }  // namespace cairn::python

@@ -36,6 +36,10 @@ py::object object_or_none(std::string_view text) {
     return text.empty() ? py::none() : object_of(text);
 }
 
+py::object type_or_none(const std::string& state_type) {
+    return state_type.empty() ? py::object(py::none()) : py::object(text_of(state_type));
+}
+
 }  // namespace
 
 py::str text_of(std::string_view text) {
@@ -59,7 +63,8 @@ py::tuple tuple_of(const SnapshotInfo& info) {
                           info.parent_version, info.checkpoint_type.name(), info.agent_phase.name(),
                           info.is_recovery_point, microseconds_of(info.created_at),
                           optional_microseconds(info.expires_at), info.state_bytes, info.frame_bytes,
-                          object_or_none(info.execution_context), object_or_none(info.metadata), info.damage);
+                          object_or_none(info.execution_context), object_or_none(info.metadata), info.damage,
+                          type_or_none(info.state_type));
 }
 
 py::tuple tuple_of(const RunInfo& run) {
@@ -84,8 +89,8 @@ py::tuple tuple_of(const RecoveryResult& result) {
     for (const auto& each : result.damaged) {
         damaged.append(py::make_tuple(each.snapshot_id, each.version, each.problem));
     }
-    return py::make_tuple(object_of(result.state.text()), result.source_snapshot_id, result.snapshot_id, result.version,
-                          damaged, result.duration.count());
+    return parts_of(result.state) + py::make_tuple(result.source_snapshot_id, result.snapshot_id, result.version,
+                                                   damaged, result.duration.count());
 }
 
 py::tuple tuple_of(const RecoveryRecord& record) {
@@ -106,6 +111,11 @@ py::dict dict_of(const StoreStats& stats) {
     dict["delta_bytes"] = stats.delta_bytes;
     dict["chain_frames_max"] = stats.chain_frames_max;
     dict["forks"] = stats.forks;
+    py::dict opaque_states;
+    for (const auto& [type, count] : stats.opaque_states) {
+        opaque_states[py::str(type)] = py::make_tuple(count.snapshots, count.state_bytes);
+    }
+    dict["opaque_states"] = opaque_states;
     return dict;
 }
 

@@ -4,9 +4,12 @@
 #include "cli/history/snapshot_reference.h"
 #include "cli/terminal/output.h"
 #include "cli/usage/options.h"
+#include "frame/byte_diff.h"
 #include "state/json_diff.h"
+#include "wire/json_line.h"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <array>
 #include <cstdint>
@@ -78,22 +81,73 @@ std::string to_text(const JsonChange& change) {
     return fmt::format("~ {}  {} -> {}", path, describe(change.before), describe(change.after));
 }
 
-std::string name_of(const SnapshotInfo& info) {
-    return fmt::format("version {} ({}, {})", info.version, info.snapshot_id, format_bytes(info.state_bytes));
+std::string name_of(const LoadedState& loaded) {
+    const SnapshotInfo& info = loaded.info;
+    const std::string type = loaded.state.is_opaque() ? fmt::format(", {}", loaded.state.type_tag()) : "";
+    return fmt::format("version {} ({}, {}{})", info.version, info.snapshot_id, format_bytes(info.state_bytes), type);
 }
 
-void print_text(const LoadedState& before, const LoadedState& after) {
-    print_line(printable(fmt::format("from {}", name_of(before.info))));
-    print_line(printable(fmt::format("to   {}", name_of(after.info))));
+bool is_of_bytes(const LoadedState& before, const LoadedState& after) {
+    return before.state.is_opaque() || after.state.is_opaque();
+}
+
+std::string type_of(const State& state) {
+    return state.is_opaque() ? std::string(state.type_tag()) : "JSON";
+}
+
+std::string to_text(const ByteChange& change) {
+    const auto range = [](const ByteRange& of) {
+        return fmt::format("{}..{} ({})", of.begin, of.end, format_bytes(of.end - of.begin));
+    };
+    if (change.before.is_empty()) return fmt::format("+ bytes {}", range(change.after));
+    if (change.after.is_empty()) return fmt::format("- bytes {}", range(change.before));
+    return fmt::format("~ bytes {} -> {}", range(change.before), range(change.after));
+}
+
+std::uint64_t print_byte_changes(const State& before, const State& after) {
     std::uint64_t changes = 0;
-    diff_json(before.state.text(), after.state.text(), [&](const JsonChange& change) {
+    if (before.type_tag() != after.type_tag()) {
+        print_line(fmt::format("~ type {} -> {}", type_of(before), type_of(after)));
+        ++changes;
+    }
+    for (const ByteChange& change : diff_bytes(before.text(), after.text())) {
+        print_line(to_text(change));
+        ++changes;
+    }
+    return changes;
+}
+
+std::uint64_t print_json_changes(const State& before, const State& after) {
+    std::uint64_t changes = 0;
+    diff_json(before.text(), after.text(), [&](const JsonChange& change) {
         print_line(printable(to_text(change)));
         ++changes;
     });
+    return changes;
+}
+
+void print_text(const LoadedState& before, const LoadedState& after) {
+    print_line(printable(fmt::format("from {}", name_of(before))));
+    print_line(printable(fmt::format("to   {}", name_of(after))));
+    const std::uint64_t changes = is_of_bytes(before, after) ? print_byte_changes(before.state, after.state)
+                                                             : print_json_changes(before.state, after.state);
     print_line(changes == 0 ? "no change" : counted(changes, "change"));
+}
+void print_byte_patch(const State& before, const State& after) {
+    JsonArray changes;
+    if (before.type_tag() != after.type_tag()) {
+        changes.add(to_line({{"op", "type"}, {"before", type_of(before)}, {"after", type_of(after)}}));
+    }
+    for (const ByteChange& change : diff_bytes(before.text(), after.text())) {
+        changes.add(to_line({{"op", "bytes"},
+                             {"before", {change.before.begin, change.before.end}},
+                             {"after", {change.after.begin, change.after.end}}}));
+    }
+    changes.end();
 }
 
 void print_json(const LoadedState& before, const LoadedState& after) {
+    if (is_of_bytes(before, after)) return print_byte_patch(before.state, after.state);
     JsonArray patch;
     diff_json(before.state.text(), after.state.text(),
               [&](const JsonChange& change) { patch.add(to_json_operation(change)); });
@@ -130,7 +184,8 @@ void add_diff_command(CLI::App& app, Cli& cli) {
     command->callback([&cli, options] { cli.action = [&cli, options] { return diff(cli, *options); }; });
     command->footer(
         "Prints a line a changed place: + added, - removed, ~ changed; long values are cut. --json prints a JSON\n"
-        "Patch (RFC 6902) that leads exactly from A to B. Numbers and strings are compared as they are written.\n\n"
+        "Patch (RFC 6902) that leads exactly from A to B. Numbers and strings are compared as they are written. Of\n"
+        "opaque states the ranges of bytes that differ are printed.\n\n"
         "Examples:\n"
         "  cairn diff --run r1\n"
         "  cairn diff --run r1 1 3\n"

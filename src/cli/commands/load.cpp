@@ -1,8 +1,11 @@
+#include "base/counted.h"
 #include "cli/command.h"
 #include "cli/history/snapshot_reference.h"
 #include "cli/terminal/output.h"
 #include "cli/usage/options.h"
 #include "files/output_file.h"
+
+#include <fmt/format.h>
 
 namespace cairn::cli {
 namespace {
@@ -24,6 +27,13 @@ Result<LoadRequest> to_request(Store& store, const LoadOptions& options) {
     return request;
 }
 
+Status needs_output(const State& state) {
+    return std::unexpected(advise({.code = ErrorCode::kInvalidArgument,
+                                   .message = fmt::format("the state is opaque (type \"{}\", {}), which is not printed",
+                                                          state.type_tag(), counted(state.size_bytes(), "byte"))},
+                                  "Give --output FILE: its bytes are written there."));
+}
+
 Status load(const Cli& cli, const LoadOptions& options) {
     if (Status usable = cli.check_output("--output", options.output); !usable) return usable;
     const auto store = cli.open_for_reading();
@@ -35,6 +45,7 @@ Status load(const Cli& cli, const LoadOptions& options) {
     if (!options.output.empty()) {
         return write_file(options.output, loaded->state.text(), cli.config().file_mode);
     }
+    if (loaded->state.is_opaque()) return needs_output(loaded->state);
     print_line(loaded->state.text());
     return {};
 }
@@ -52,7 +63,8 @@ void add_load_command(CLI::App& app, Cli& cli) {
     command->callback([&cli, options] { cli.action = [&cli, options] { return load(cli, *options); }; });
     command->footer(
         "Prints the state's normal text (its JSON without white space) and one newline; --output writes the text\n"
-        "alone. A state is JSON, so --json changes errors only.\n\n"
+        "alone. A state is JSON, so --json changes errors only. The bytes of an opaque state are only written to a\n"
+        "file.\n\n"
         "Examples:\n"
         "  cairn load --run r1 | jq .step\n"
         "  cairn load --run r1 --snapshot 3 --output state.json");

@@ -2,6 +2,7 @@
 #include "cli/history/snapshot_reference.h"
 #include "cli/terminal/output.h"
 #include "cli/usage/options.h"
+#include "wire/record_json.h"
 #include "wire/report_json.h"
 
 #include <fmt/format.h>
@@ -50,13 +51,15 @@ std::string to_text(const RecoverOptions& options, const RecoveryResult& result)
 
 void print_json(const RecoverOptions& options, const StateRecoveryRequest& request, const RecoveryResult& result) {
     std::string object = to_json(request, result);
-    print_line(options.print_state ? with_member(std::move(object), "state", result.state.text()) : object);
+    print_line(options.print_state ? with_state(std::move(object), result.state) : object);
 }
 
 void print_text(const RecoverOptions& options, const RecoveryResult& result) {
     if (!options.print_state) return print(to_text(options, result));
     print_message(to_text(options, result));
-    print_line(result.state.text());
+    if (!result.state.is_opaque()) return print_line(result.state.text());
+    print_message(fmt::format("the state is opaque (type \"{}\"): `cairn load --output FILE` writes its bytes\n",
+                              result.state.type_tag()));
 }
 
 Status check(const RecoverOptions& options) {

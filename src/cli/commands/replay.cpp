@@ -46,6 +46,7 @@ struct Arguments {
     std::vector<std::string> paths;
     std::string mode = "compare";
     std::string durability;
+    std::string state_type;
     std::optional<std::size_t> limit_runs;
     ReplayOptions replay;
 };
@@ -93,7 +94,8 @@ Result<std::vector<TrajectoryRun>> expand(const Arguments& arguments, const Conf
     const auto files = find_trajectory_files(arguments.paths);
     if (!files) return std::unexpected(files.error());
     Progress progress("Expanding", total_bytes(*files));
-    ExpandOptions options{.state_limits = config.state_limits(),
+    ExpandOptions options{.state_type = arguments.state_type,
+                          .state_limits = config.state_limits(),
                           .on_bytes_read = [&](std::uint64_t bytes) { progress.advance(bytes); }};
     if (arguments.limit_runs) options.runs_max = *arguments.limit_runs;
     return expand_trajectories(*files, options);
@@ -243,6 +245,8 @@ void add_replay_command(CLI::App& app, Cli& cli) {
                      "When a save of the optimised service is acknowledged: on disk, queued, or held to the end")
         ->check(CLI::IsMember({"sync", "async", "exit"}));
     command->add_flag("--verify", arguments->replay.verify, "Load every snapshot back and compare it byte for byte");
+    command->add_option("--state-type", arguments->state_type, "Save the states' bytes as opaque states of this type")
+        ->type_name("TYPE");
     command->add_option("--limit-runs", arguments->limit_runs, "Only the first N runs")->check(CLI::PositiveNumber);
     command->callback([arguments, &cli] { cli.action = [arguments, &cli] { return run_replay(*arguments, cli); }; });
 }

@@ -26,6 +26,7 @@ struct SaveOptions {
     std::string parent;
     std::string on_conflict = "rebase";
     std::optional<std::int64_t> expected_version;
+    std::string state_type;
     std::string file = "-";
 };
 
@@ -63,11 +64,14 @@ Result<StatePersistenceRequest> to_request(const SaveOptions& options, const Sta
     return request;
 }
 
-Result<State> read_state(const std::string& file, const StateLimits& limits) {
+Result<State> read_state(const std::string& file, const std::string& state_type, const StateLimits& limits) {
     mention_keyboard(file);
     auto text = read_input(file, limits.bytes_max);
     if (!text) return std::unexpected(text.error());
-    auto state = State::parse(*std::move(text), limits);
+    const bool is_opaque = !state_type.empty();
+    auto state =
+        is_opaque ? State::opaque(state_type, *std::move(text), limits) : State::parse(*std::move(text), limits);
+    if (!state && state.error().code == ErrorCode::kInvalidArgument) return in("--state-type", state.error());
     if (!state) return in(file == "-" ? "standard input" : "file \"" + file + "\"", state.error());
     return state;
 }
@@ -89,7 +93,7 @@ Status save(const Cli& cli, const SaveOptions& options) {
     const StateLimits limits = cli.config().state_limits();
     auto request = to_request(options, limits);
     if (!request) return std::unexpected(request.error());
-    auto state = read_state(options.file, limits);
+    auto state = read_state(options.file, options.state_type, limits);
     if (!state) return std::unexpected(state.error());
     request->state_data = *std::move(state);
 
@@ -124,6 +128,10 @@ void add_options(CLI::App& command, SaveOptions& options) {
         ->check(CLI::IsMember({"rebase", "fail"}));
     add_number_option(command, "--expected-version", options.expected_version,
                       "With --on-conflict fail: the head's version that must still hold");
+    command
+        .add_option("--state-type", options.state_type,
+                    "FILE is not JSON: save its bytes as an opaque state of this type (msgpack)")
+        ->type_name("TYPE");
     command.add_option("FILE", options.file, "The state, a JSON object; - for standard input (default)");
 }
 
@@ -143,6 +151,7 @@ void add_save_command(CLI::App& app, Cli& cli) {
         "  echo '{\"step\":1}' | cairn save --run r1 --thread t1 --user u1\n"
         "  cairn save --run r1 --thread t1 --user u1 --type manual --phase triage state.json\n"
         "  cairn save --run r1 --thread t1 --user u1 --parent 3 --metadata branch=b state.json\n"
+        "  cairn save --run r1 --thread t1 --user u1 --state-type msgpack state.msgpack\n"
         "  cairn save --run r1 --thread t1 --user u1 --on-conflict fail --expected-version 3 --json state.json");
 }
 

@@ -31,6 +31,10 @@ void print_text(const Cli& cli, const StoreStats& stats) {
     table.add({"runs", std::to_string(stats.runs)});
     table.add({"snapshots", std::to_string(stats.snapshots)});
     table.add({"states", format_bytes(stats.state_bytes)});
+    for (const auto& [type, count] : stats.opaque_states) {
+        table.add({"  opaque, " + printable(type),
+                   fmt::format("{} in {}", format_bytes(count.state_bytes), count.snapshots)});
+    }
     table.add({"stored frames", format_bytes(stats.payload_bytes)});
     table.add({"on disk", format_bytes(stats.store_bytes)});
     table.add({"states to frames", stats.payload_bytes == 0 ? "-" : fmt::format("{:.1f}", compression_ratio(stats))});

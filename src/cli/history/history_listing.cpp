@@ -54,7 +54,7 @@ std::vector<std::string> cells_of(const SnapshotInfo& info) {
             info.agent_phase.name(),
             step_of(info),
             format_seconds(info.created_at),
-            format_bytes(info.state_bytes),
+            format_bytes(info.state_bytes) + (info.state_type.empty() ? "" : " " + info.state_type),
             format_bytes(info.frame_bytes)};
 }
 

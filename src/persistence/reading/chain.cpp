@@ -1,6 +1,7 @@
 #include "persistence/reading/chain.h"
 
 #include "frame/delta_frame.h"
+#include "state/opaque_text.h"
 #include "store/batch_rules.h"
 
 #include <algorithm>
@@ -34,11 +35,19 @@ EncodedState as_delta(std::string frame, const Checksum& checksum, const DeltaBa
             .chain = chain};
 }
 
+FrameOptions options_for(const State& state, FrameOptions options) {
+    options.content = state.is_opaque() ? FrameContent::kOpaque : FrameContent::kJson;
+    if (is_ciphertext(state)) options.compression = false;
+    return options;
+}
+
 Result<EncodedState> encode_full(const State& state, const Checksum& checksum, const FrameOptions& options) {
-    Result<std::string> frame = encode_full_frame(state.text(), checksum, options);
+    Result<std::string> frame = encode_full_frame(state.stored_text(), checksum, options_for(state, options));
     if (!frame) return std::unexpected(std::move(frame.error()));
-    const ChainCost chain{
-        .frames = 1, .bytes = frame->size(), .full_frame_bytes = frame->size(), .full_text_bytes = state.size_bytes()};
+    const ChainCost chain{.frames = 1,
+                          .bytes = frame->size(),
+                          .full_frame_bytes = frame->size(),
+                          .full_text_bytes = state.stored_text().size()};
     return EncodedState{
         .frame = std::move(*frame), .checksum = checksum, .base_snapshot_id = {}, .base_checksum = {}, .chain = chain};
 }
@@ -64,10 +73,12 @@ Result<EncodedState> encode_full(const State& state, const FrameOptions& options
 Result<EncodedState> encode_against(const DeltaBase& base, const State& state, const FrameOptions& options,
                                     const ChainLimits& limits) {
     const Checksum checksum = state.checksum();
-    const std::uint64_t full_bytes = expected_full_bytes(base.chain, state.size_bytes());
+    if (is_ciphertext(state) || is_ciphertext(base.state)) return encode_full(state, checksum, options);
+    const std::uint64_t full_bytes = expected_full_bytes(base.chain, state.stored_text().size());
     const std::uint64_t bytes_max = delta_bytes_max(base.chain, full_bytes, limits);
     if (bytes_max == 0) return encode_full(state, checksum, options);
-    Result<std::optional<std::string>> delta = encode_delta_frame(base.state.text(), state.text(), options, bytes_max);
+    Result<std::optional<std::string>> delta =
+        encode_delta_frame(base.state.stored_text(), state.stored_text(), options_for(state, options), bytes_max);
     if (!delta) return std::unexpected(std::move(delta.error()));
     if (!*delta) return encode_full(state, checksum, options);
     // `full_bytes` is an estimate. If the delta comes near it, the self-contained frame is made too, and is used unless

@@ -47,7 +47,7 @@ struct EncodedState {
 Result<EncodedState> encode_full(const State& state, const FrameOptions& options);
 
 /// Encodes `state` as a delta against `base` if that is smaller and within the limits, otherwise as a self-contained
-/// frame.
+/// frame. Ciphertext is always self-contained, without a try.
 Result<EncodedState> encode_against(const DeltaBase& base, const State& state, const FrameOptions& options,
                                     const ChainLimits& limits);
 

@@ -234,10 +234,8 @@ Result<bool> Recovery::make_head(Attempt& attempt, const Head& head) {
     if (Status status = check_can_grow(attempt.request.run_id, head.version); !status) {
         return std::unexpected(std::move(status.error()));
     }
-    const Checksum checksum = attempt.result.state.checksum();
-    Result<std::string> frame =
-        encode_full_frame(attempt.result.state.text(), checksum, FrameOptions{.compression = false});
-    if (!frame) return std::unexpected(std::move(frame.error()));
+    Result<EncodedState> encoded = encode_full(attempt.result.state, FrameOptions{.compression = false});
+    if (!encoded) return std::unexpected(std::move(encoded.error()));
 
     attempt.result.snapshot_id = attempt.new_snapshot_id;
     attempt.result.version = head.version + 1;
@@ -249,12 +247,12 @@ Result<bool> Recovery::make_head(Attempt& attempt, const Head& head) {
     info.is_recovery_point = false;
     info.created_at = attempt.started_at;
     info.expires_at.reset();
-    info.frame_bytes = frame->size();
+    info.frame_bytes = encoded->frame.size();
     info.base_version = 0;
-    info.checksum = checksum;
+    info.checksum = encoded->checksum;
     RunBatch batch{.run_id = attempt.request.run_id};
     batch.writes.push_back(
-        {.snapshot = {.info = std::move(info), .frame = std::move(*frame)}, .expected_version = head.version});
+        {.snapshot = {.info = std::move(info), .frame = std::move(encoded->frame)}, .expected_version = head.version});
     batch.recoveries.push_back(make_record(attempt));
 
     const auto committed = writer_->commit(batch, attempt.result.state, until());

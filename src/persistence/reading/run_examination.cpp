@@ -5,7 +5,6 @@
 #include "frame/text_chain.h"
 #include "persistence/reading/snapshot_reader.h"
 #include "persistence/reading/snapshot_walk.h"
-#include "state/normal_text.h"
 #include "store/batch_rules.h"
 
 #include <fmt/format.h>
@@ -76,7 +75,8 @@ void RunExamination::add(const SnapshotInfo& info) {
                   .next_sibling = kNone,
                   .frame_bytes = info.frame_bytes,
                   .checksum = info.checksum,
-                  .state_bytes = info.state_bytes};
+                  .state_bytes = info.state_bytes,
+                  .state_type = &*state_types_.insert(info.state_type).first};
     if (const auto base = info.base_version == 0 ? std::nullopt : find(info.base_version)) {
         record.base = *base;
         record.frames = records_[*base].frames + 1;
@@ -217,7 +217,7 @@ Status RunExamination::load_alone(std::size_t place, Texts& texts) {
     Result<ChainedState> loaded = load_snapshot(store_, {.run_id = run_id_, .snapshot_id = (*info)->snapshot_id},
                                                 limits_, reading_deadline(deadline_));
     if (loaded) {
-        keep(place, std::string(loaded->state.text()), texts);
+        keep(place, std::string(loaded->state.stored_text()), texts);
         return {};
     }
     if (loaded.error().code == ErrorCode::kNotFound) return {};
@@ -234,9 +234,6 @@ RunExamination::Decoded RunExamination::decode(const Record& record, const std::
     };
     if (base == nullptr) {
         take(decode_full_frame(frame, limits_.bytes_max));
-        if (decoded.text && !is_described(frame, record.checksum, record.state_bytes)) {
-            decoded.is_sound = fail(ErrorCode::kCorrupt, "its frame is not the one that its record describes");
-        }
     } else {
         TextChain chain(*base);
         decoded.is_sound = chain.apply(frame, limits_.bytes_max);
@@ -246,7 +243,11 @@ RunExamination::Decoded RunExamination::decode(const Record& record, const std::
             if (Result<std::string> other = chain.unverified_text()) decoded.text = *std::move(other);
         }
     }
-    if (decoded.is_sound) decoded.is_sound = check_stored_text(*decoded.text);
+    if (decoded.is_sound) {
+        decoded.is_sound = check_described(
+            frame, {.checksum = record.checksum, .state_bytes = record.state_bytes, .state_type = *record.state_type});
+    }
+    if (decoded.is_sound) decoded.is_sound = check_decoded(*decoded.text, *record.state_type, limits_);
     return decoded;
 }
 

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -51,8 +52,9 @@ private:
         std::uint64_t frame_bytes = 0;
         Checksum checksum;
         std::uint64_t state_bytes = 0;
-        std::uint32_t frames = 1;      // the number of frames that a load needs
-        std::uint32_t dependants = 0;  // the number of snapshots that need it, directly or not
+        const std::string* state_type = nullptr;  // one of `state_types_`
+        std::uint32_t frames = 1;                 // the number of frames that a load needs
+        std::uint32_t dependants = 0;             // the number of snapshots that need it, directly or not
         bool is_examined = false;
     };
     struct Problem {
@@ -82,6 +84,7 @@ private:
     const std::string run_id_;
     const StateLimits limits_;
     const Deadline deadline_;
+    std::set<std::string> state_types_;
     std::vector<Record> records_;                        // by version
     std::unordered_map<std::size_t, Problem> problems_;  // by place
 };

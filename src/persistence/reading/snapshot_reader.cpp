@@ -3,6 +3,7 @@
 #include "frame/frame.h"
 #include "frame/text_chain.h"
 #include "state/normal_text.h"
+#include "state/opaque_text.h"
 
 #include <fmt/format.h>
 
@@ -16,15 +17,17 @@ std::unexpected<Error> damaged_snapshot_error(const SnapshotInfo& info, Error er
     return std::unexpected(unloadable_snapshot_error(info, std::move(error)));
 }
 
+std::unexpected<Error> foreign_type_error() {
+    return fail(ErrorCode::kCorrupt, "its state is not of the type that its record says");
+}
+
 // Applies the frames that the snapshot needs, then its own, and compares the result with the record beside it.
 Result<std::string> decode_text(const Snapshot& snapshot, std::uint64_t bytes_max) {
-    if (snapshot.bases.empty()) {
-        const SnapshotInfo& info = snapshot.info;
-        if (is_described(snapshot.frame, info.checksum, info.state_bytes)) {
-            return decode_full_frame(snapshot.frame, bytes_max);
-        }
-        return fail(ErrorCode::kCorrupt, "its frame is not the one that its record describes");
-    }
+    const SnapshotInfo& info = snapshot.info;
+    const Status described = check_described(
+        snapshot.frame, {.checksum = info.checksum, .state_bytes = info.state_bytes, .state_type = info.state_type});
+    if (!described) return std::unexpected(described.error());
+    if (snapshot.bases.empty()) return decode_full_frame(snapshot.frame, bytes_max);
     const Result<std::string> base = decode_full_frame(snapshot.bases.front().frame, bytes_max);
     if (!base) return base;
     TextChain chain(*base);
@@ -36,7 +39,7 @@ Result<std::string> decode_text(const Snapshot& snapshot, std::uint64_t bytes_ma
     if (Status status = chain.apply(snapshot.frame, bytes_max); !status) {
         return std::unexpected(std::move(status.error()));
     }
-    return chain.text(snapshot.info.checksum);
+    return chain.text(info.checksum);
 }
 
 Result<ChainedState> load_once(Store& store, const LoadRequest& request, const StateLimits& limits, Deadline deadline,
@@ -79,9 +82,27 @@ std::string_view under_owner(const std::optional<std::string>& thread_id, const 
     return thread_id || user_id ? " under this owner" : "";
 }
 
-bool is_described(std::string_view full_frame, const Checksum& checksum, std::uint64_t state_bytes) {
-    const Result<FrameHeader> header = read_frame_header(full_frame);
-    return !header || (header->checksum == checksum && header->text_bytes == state_bytes);
+Status check_described(std::string_view frame, const RecordedState& record) {
+    const Result<FrameHeader> header = read_frame_header(frame);
+    if (!header) return {};
+    const bool is_opaque = !record.state_type.empty();
+    if ((header->content == FrameContent::kOpaque) != is_opaque) return foreign_type_error();
+    const std::uint64_t trailer_bytes = is_opaque ? trailer_bytes_of(record.state_type) : 0;
+    if (header->text_bytes == record.state_bytes + trailer_bytes &&
+        header->checksum.value_or(record.checksum) == record.checksum) {
+        return {};
+    }
+    return fail(ErrorCode::kCorrupt, "its frame is not the one that its record describes");
+}
+
+Status check_decoded(std::string_view text, std::string_view state_type, const StateLimits& limits) {
+    if (state_type.empty()) return check_stored_text(text);
+    if (Status sound = check_opaque_text(text); !sound) return sound;
+    const OpaqueText parts = parts_of(text);
+    if (parts.type_tag != state_type) return foreign_type_error();
+    if (parts.bytes.size() <= limits.bytes_max) return {};
+    return fail(ErrorCode::kLimitExceeded,
+                fmt::format("the state has {} bytes, the limit is {}", parts.bytes.size(), limits.bytes_max));
 }
 
 Error unloadable_snapshot_error(const SnapshotInfo& info, Error error) {
@@ -97,10 +118,11 @@ Result<State> decode_snapshot(const Snapshot& snapshot, const StateLimits& limit
     }
     Result<std::string> text = decode_text(snapshot, limits.bytes_max);
     if (!text) return damaged_snapshot_error(snapshot.info, std::move(text.error()));
-    // A checksum only finds accidents: anybody who can write the file can write a matching checksum.
-    if (Status stored = check_stored_text(*text); !stored)
-        return damaged_snapshot_error(snapshot.info, std::move(stored.error()));
-    return State::from_normal_text(std::move(*text));
+    const std::string& state_type = snapshot.info.state_type;
+    if (Status sound = check_decoded(*text, state_type, limits); !sound) {
+        return damaged_snapshot_error(snapshot.info, std::move(sound.error()));
+    }
+    return state_type.empty() ? State::from_normal_text(std::move(*text)) : State::from_opaque_text(std::move(*text));
 }
 
 std::shared_ptr<const CachedHead> cached_head(ChainedState loaded) {

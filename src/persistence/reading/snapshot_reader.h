@@ -22,8 +22,21 @@ bool is_unreadable(const Error& error) noexcept;
 /// name is not checked.
 bool is_owned(const SnapshotInfo& info, const LoadRequest& request);
 
-/// Returns false if the header of a self-contained frame contradicts a record with this checksum and size.
-bool is_described(std::string_view full_frame, const Checksum& checksum, std::uint64_t state_bytes);
+/// What a snapshot's record says of its state.
+struct RecordedState {
+    Checksum checksum;
+    std::uint64_t state_bytes = 0;
+    std::string_view state_type;  ///< Empty for JSON.
+};
+
+/// Checks that the header of a snapshot's frame does not contradict the record: the content, the size, and the checksum
+/// if the frame has one. A header that cannot be read is left to who decodes. Errors: kCorrupt.
+[[nodiscard]] Status check_described(std::string_view frame, const RecordedState& record);
+
+/// Checks that the decoded text is what the record says: JSON in normal text, or an opaque state of its type. A
+/// checksum finds accidents only: anybody who can write the file can write one that fits. Errors: kCorrupt, kInternal,
+/// kLimitExceeded (of an opaque state, since the frame's own limit leaves room for the longest tag).
+[[nodiscard]] Status check_decoded(std::string_view text, std::string_view state_type, const StateLimits& limits);
 
 /// Returns `error` with the snapshot's id and version, and with the name of the setting if a limit was exceeded.
 Error unloadable_snapshot_error(const SnapshotInfo& info, Error error);

@@ -1,6 +1,7 @@
 #include "persistence/save/request_rules.h"
 
 #include "base/counted.h"
+#include "state/opaque_text.h"
 #include "state/state_equality.h"
 #include "state/utf8.h"
 
@@ -130,6 +131,12 @@ Status check_save_request(const StatePersistenceRequest& request, const StateLim
                     fmt::format("timeout is {} ms: give at least 1 ms", request.timeout->count()));
     }
     if (Status status = check_conflict_rule(request); !status) return status;
+    if (request.execution_context) {
+        if (Status status = require_json(*request.execution_context, "execution_context"); !status) return status;
+    }
+    if (request.metadata) {
+        if (Status status = require_json(*request.metadata, "metadata"); !status) return status;
+    }
     return check_size(request.state_data, limits.bytes_max);
 }
 
@@ -175,8 +182,9 @@ std::unexpected<Error> no_parent_error(const StatePersistenceRequest& request) {
 bool repeats(const StatePersistenceRequest& request, const SnapshotInfo& head, const State& state, SkipRule rule) {
     if (rule == SkipRule::kNever || request.is_critical() || adds_something(request, head)) return false;
     if (request.thread_id != head.thread_id || request.user_id != head.user_id) return false;
-    return state == request.state_data ||
-           (rule == SkipRule::kSameJson && json_equal(state.text(), request.state_data.text()));
+    if (state == request.state_data) return true;
+    return rule == SkipRule::kSameJson && !state.is_opaque() && !request.state_data.is_opaque() &&
+           json_equal(state.text(), request.state_data.text());
 }
 
 }  // namespace cairn

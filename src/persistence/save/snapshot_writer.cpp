@@ -43,6 +43,7 @@ Snapshot make_snapshot(const StatePersistenceRequest& request, const std::string
         .is_recovery_point = request.is_recovery_point,
         .created_at = created_at,
         .expires_at = request.expires_at,
+        .state_type = std::string(request.state_data.type_tag()),
         .state_bytes = request.state_data.size_bytes(),
         .frame_bytes = encoded.frame.size(),
         .checksum = encoded.checksum,

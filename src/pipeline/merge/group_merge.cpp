@@ -88,7 +88,7 @@ private:
 std::optional<State> only_changed(const State& base, std::span<const Changed> results) {
     const State* changed = nullptr;
     for (const Changed& result : results) {
-        if (result.state.text() == base.text()) continue;
+        if (result.state == base) continue;
         if (changed != nullptr) return std::nullopt;
         changed = &result.state;
     }

@@ -1,5 +1,7 @@
 #include "pipeline/resume/resume_point.h"
 
+#include "state/opaque_text.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -134,11 +136,22 @@ Status adapt(RunProgress& progress, const Pipeline& pipeline, const std::string&
     return {};
 }
 
+// Loads a state that steps can work on. The head's metadata, which anybody may have written, names the other snapshots.
+Result<LoadedState> load_json(StatePersistence& service, const LoadRequest& request) {
+    Result<LoadedState> loaded = service.load_agent_state(request);
+    if (!loaded || !loaded->state.is_opaque()) return loaded;
+    return fail(
+        ErrorCode::kInvalidState,
+        fmt::format("run \"{}\" cannot be gone on with: snapshot {} is an opaque state of type \"{}\", and steps "
+                    "work on JSON objects; roll the run back to an earlier checkpoint, or name another",
+                    request.run_id, loaded->info.snapshot_id, loaded->state.type_tag()));
+}
+
 // The last checkpoint of an execution that ended has the base's state; the checkpoint of a group's step has another
 // one.
 Status load_base(StatePersistence& service, LoadRequest request, ResumePoint& point) {
     request.snapshot_id = point.progress.group_base;
-    Result<LoadedState> base = service.load_agent_state(request);
+    Result<LoadedState> base = load_json(service, request);
     if (base) {
         point.state = std::move(base->state);
     } else if (base.error().code != ErrorCode::kNotFound) {
@@ -164,7 +177,7 @@ Status load_group(StatePersistence& service, const Pipeline& pipeline, LoadReque
     for (const auto& [step, snapshot_id] : saved) {
         if (!has_step(stage, step)) continue;
         request.snapshot_id = snapshot_id;
-        Result<LoadedState> result = service.load_agent_state(request);
+        Result<LoadedState> result = load_json(service, request);
         if (!result && result.error().code == ErrorCode::kNotFound) continue;
         if (!result) return std::unexpected(std::move(result.error()));
         point.group_results.emplace(step, std::move(result->state));
@@ -203,13 +216,18 @@ Result<ResumePoint> find_resume_point(StatePersistence& service, Store& store, c
     if (!head) return std::unexpected(head.error());
     const std::optional<Head>& newest = *head;
     if (!newest && context.resume_only) return missing_run_error(run_id);
-    if (!newest) return start_of(pipeline, input);
+    if (!newest) {
+        if (Status is_json = require_json(input, "the pipeline's input"); !is_json) {
+            return std::unexpected(std::move(is_json.error()));
+        }
+        return start_of(pipeline, input);
+    }
     if (Status status = check_owner(*newest, run_id, context); !status) {
         return std::unexpected(std::move(status.error()));
     }
 
     const LoadRequest request{.run_id = run_id, .thread_id = context.thread_id, .user_id = context.user_id};
-    Result<LoadedState> loaded = service.load_agent_state(request);
+    Result<LoadedState> loaded = load_json(service, request);
     if (!loaded) return std::unexpected(std::move(loaded.error()));
     std::optional<RunProgress> progress = RunProgress::parse(loaded->info.metadata);
     if (!progress) return foreign_head_error(run_id, loaded->info.snapshot_id);

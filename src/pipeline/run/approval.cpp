@@ -3,6 +3,7 @@
 #include "persistence/guarded.h"
 #include "persistence/save/request_rules.h"
 #include "pipeline/run/run_progress.h"
+#include "state/opaque_text.h"
 
 #include <cairn/pipeline.h>
 
@@ -56,6 +57,9 @@ Result<Receipt> save(StatePersistence& service, const LoadedState& paused, const
                      const ApprovalDecision& decision) {
     Result<State> state = decision.change && decision.is_approved ? decision.change(paused.state) : paused.state;
     if (!state) return std::unexpected(std::move(state.error()));
+    if (Status is_json = require_json(*state, "the changed state"); !is_json) {
+        return std::unexpected(std::move(is_json.error()));
+    }
     return service.save_agent_state({.run_id = paused.info.run_id,
                                      .thread_id = paused.info.thread_id,
                                      .user_id = paused.info.user_id,
@@ -74,6 +78,9 @@ Result<Receipt> decide_once(StatePersistence& service, const ApprovalDecision& d
     std::optional<RunProgress> progress = RunProgress::parse(paused->info.metadata);
     if (Status waiting = check_waiting(progress, decision); !waiting) {
         return std::unexpected(std::move(waiting.error()));
+    }
+    if (Status is_json = require_json(paused->state, "the state of the paused run"); !is_json) {
+        return std::unexpected(std::move(is_json.error()));
     }
     decide(*progress, decision);
     return save(service, *paused, *progress, decision);

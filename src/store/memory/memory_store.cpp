@@ -60,6 +60,11 @@ void count(const Snapshot& snapshot, StoreStats& stats) {
     stats.state_bytes += info.state_bytes;
     stats.payload_bytes += info.frame_bytes;
     if (info.parent_version != info.version - 1) ++stats.forks;
+    if (!info.state_type.empty()) {
+        StoreStats::OpaqueStates& opaque = stats.opaque_states[info.state_type];
+        ++opaque.snapshots;
+        opaque.state_bytes += info.state_bytes;
+    }
     if (info.base_version == 0) return;
     ++stats.delta_frames;
     stats.delta_bytes += info.frame_bytes;

@@ -363,9 +363,9 @@ Status prepare_writable(Connection& connection, Content content, std::span<const
         if (Status status = connection.execute(kNewDatabase); !status) return status;
     }
     if (Status status = connection.execute(kEachConnection); !status) return status;
-    if (const Result<int> version = bring_up_to_date(connection, known); !version) {
-        return std::unexpected(version.error());
-    }
+    const Result<int> version = bring_up_to_date(connection, known);
+    if (!version) return std::unexpected(version.error());
+    connection.note_schema(*version);
     return use_log(connection);
 }
 

@@ -34,6 +34,13 @@ SELECT (SELECT count(*) FROM runs),
 FROM snapshots WHERE run_key > 0
 )sql";
 
+constexpr char kOpaqueLabels[] = "SELECT 1 FROM snapshot_labels WHERE state_type <> '' LIMIT 1";
+constexpr char kOpaqueCounts[] = R"sql(
+SELECT l.state_type, count(*), CAST(total(max(s.state_bytes, 0)) AS INTEGER)
+FROM snapshots s CROSS JOIN snapshot_labels l ON l.label_key = s.label_key
+WHERE s.run_key > 0 AND l.state_type <> '' GROUP BY l.state_type
+)sql";
+
 // A base comes before the snapshots that need it.
 constexpr char kChains[] =
     "SELECT run_key, version, base_steps FROM snapshots WHERE run_key > 0 ORDER BY run_key, version";
@@ -76,7 +83,7 @@ constexpr std::array kRules{
 
     "SELECT r.run_id, s.snapshot_id, 'the snapshot''s label is missing' "
     "FROM snapshots s JOIN runs r ON r.run_key = s.run_key "
-    "WHERE NOT EXISTS (SELECT 1 FROM labels l WHERE l.label_key = s.label_key)",
+    "WHERE NOT EXISTS (SELECT 1 FROM snapshot_labels l WHERE l.label_key = s.label_key)",
 
     "SELECT r.run_id, t.snapshot_id, 'the snapshot was written later than one of a higher version' FROM ("
     "SELECT run_key, snapshot_id, sequence, lag(sequence, 1, 0) OVER (PARTITION BY run_key ORDER BY version) AS before "
@@ -219,6 +226,23 @@ Status read_all(Connection& connection) {
     return {};
 }
 
+// Most stores have none, which their labels tell.
+Status count_opaque_rows(Connection& connection, StoreStats& stats) {
+    const Result<bool> are_there = connection.use(kOpaqueLabels).step();
+    if (!are_there) return std::unexpected(are_there.error());
+    if (!*are_there) return {};
+    Cursor cursor = connection.use(kOpaqueCounts);
+    while (true) {
+        const Result<bool> found = cursor.step();
+        if (!found) return std::unexpected(found.error());
+        if (!*found) return {};
+        RowReader row(cursor);
+        const std::string type = row.text();
+        stats.opaque_states[type] = {.snapshots = row.count(), .state_bytes = row.count()};
+        if (Status status = row.finish(); !status) return status;
+    }
+}
+
 }  // namespace
 
 Result<StoreStats> count_rows(Connection& connection) {
@@ -235,6 +259,7 @@ Result<StoreStats> count_rows(Connection& connection) {
                      .delta_bytes = row.count()};
     stats.forks = row.count();
     if (Status status = row.finish(); !status) return std::unexpected(status.error());
+    if (Status status = count_opaque_rows(connection, stats); !status) return std::unexpected(status.error());
     return stats;
 }
 

@@ -10,7 +10,7 @@ namespace {
 constexpr std::int64_t kRowsAtOnce = 4096;
 constexpr std::size_t kLabelsAtOnce = 1000;
 
-constexpr char kLabels[] = "SELECT label_key FROM labels";
+constexpr char kLabels[] = "SELECT label_key FROM snapshot_labels";
 constexpr char kNewestRow[] = "SELECT ifnull(max(sequence), 0) FROM snapshots";
 
 // Run 0 belongs to nobody: see the schema.
@@ -18,7 +18,7 @@ constexpr char kOlderRows[] =
     "SELECT sequence, label_key, run_key FROM snapshots WHERE sequence < ? ORDER BY sequence DESC LIMIT ?";
 constexpr char kNewerRows[] = "SELECT label_key FROM snapshots WHERE sequence > ? AND run_key > 0";
 
-constexpr char kDelete[] = "DELETE FROM labels WHERE label_key = ?";
+constexpr char kDelete[] = "DELETE FROM snapshot_labels WHERE label_key = ?";
 
 }  // namespace
 

@@ -24,9 +24,10 @@ constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
 // The columns that `read_info` reads, in its order.
 #define CAIRN_INFO_COLUMNS                                                                                 \
     "r.run_id, r.thread_id, r.user_id, s.snapshot_id, s.version, s.parent_steps, s.base_steps, "           \
-    "l.checkpoint_type, l.agent_phase, l.is_recovery_point, r.created_at, s.created_after, s.expires_at, " \
+    "l.checkpoint_type, l.agent_phase, l.is_recovery_point, l.state_type, r.created_at, s.created_after, " \
+    "s.expires_at, "                                                                                       \
     "s.state_bytes, length(s.frame), s.checksum, s.execution_context, s.metadata"
-#define CAIRN_LABELS " LEFT JOIN labels l ON l.label_key = s.label_key "
+#define CAIRN_LABELS " LEFT JOIN snapshot_labels l ON l.label_key = s.label_key "
 
 // One look-up takes 2.7 us. `PRAGMA data_version`, which would only tell whether to repeat it, takes 2.0 us. So nothing
 // is remembered between calls, and the answer is right by construction.
@@ -134,6 +135,7 @@ SnapshotInfo read_info(RowReader& row) {
     info.checkpoint_type = CheckpointType(row.joined_text());
     info.agent_phase = AgentPhase(row.joined_text());
     info.is_recovery_point = row.joined_flag();
+    info.state_type = row.joined_text();
     info.created_at = row.time_after();
     info.expires_at = row.optional_time();
     info.state_bytes = row.count();

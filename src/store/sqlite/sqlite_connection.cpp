@@ -21,6 +21,7 @@ namespace {
 
 constexpr char kCommit[] = "COMMIT";
 constexpr char kRollback[] = "ROLLBACK";
+constexpr char kUserVersion[] = "PRAGMA user_version";
 constexpr char kReadFirstPage[] = "PRAGMA application_id";
 constexpr char kWriteFirstPage[] = "PRAGMA application_id = 1129467441";
 static_assert(kApplicationId == 1129467441);
@@ -477,9 +478,24 @@ void Connection::checkpoint_on_close(bool wanted) {
     sqlite3_db_config(database_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, wanted ? 0 : 1, nullptr);
 }
 
+// Not by `query_integer`, whose own failure would be explained by `error`.
+bool Connection::was_migrated() {
+    int result_code = SQLITE_OK;
+    sqlite3_stmt* const version = prepare(kUserVersion, result_code);
+    const bool is_read = version != nullptr && sqlite3_step(version) == SQLITE_ROW;
+    const bool is_another = schema_ && is_read && sqlite3_column_int64(version, 0) != *schema_;
+    sqlite3_reset(version);
+    return is_another;
+}
+
 Error Connection::error(int result_code) {
     if (breaks_connection(result_code)) broken_ = true;
     Error error = to_error(result_code, database_, path_.native());
+    if (is_refused_statement(result_code) && was_migrated()) {
+        is_outdated_ = true;
+        error.code = ErrorCode::kUnavailable;
+        error.message = path_.native() + ": another program has migrated the file meanwhile; nothing was applied";
+    }
     if (is_busy(result_code)) {
         const auto waited = std::chrono::steady_clock::now() - patient_since_;
         error.message += fmt::format(", for {} ms, until the deadline; nothing was applied",

@@ -135,6 +135,12 @@ public:
     bool broken() const { return broken_; }
     void mark_broken() { broken_ = true; }
 
+    /// Notes the version of the schema (`user_version`) that the statements are for.
+    void note_schema(std::int64_t version) { schema_ = version; }
+    /// A statement has failed because another program has migrated the file to another version since: close this
+    /// connection and open another. The error was kUnavailable.
+    bool is_outdated() const { return is_outdated_; }
+
     /// Says whether the connection has a lock already, as it does after its first read (a program's own extensions may
     /// read at opening).
     bool has_lock() const;
@@ -195,6 +201,7 @@ public:
 private:
     explicit Connection(std::filesystem::path path) : path_(std::move(path)) {}
     sqlite3_stmt* prepare(const char* sql, int& result_code);
+    bool was_migrated();
     const void* shared_index();
     sqlite3_file* log();
     [[nodiscard]] Result<LiveFiles> note_files();
@@ -226,6 +233,8 @@ private:
     bool log_is_judged_ = false;
     bool has_looked_behind_log_ = false;
     std::uint32_t page_size_ = 0;  // 0: not known yet
+    std::optional<std::int64_t> schema_;
+    bool is_outdated_ = false;
 };
 
 /// A transaction that is rolled back unless it was committed. The first one that writes to a new log also writes the

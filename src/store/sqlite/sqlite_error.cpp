@@ -91,6 +91,10 @@ bool breaks_connection(int result_code) noexcept {
     return code == SQLITE_IOERR || code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_CANTOPEN;
 }
 
+bool is_refused_statement(int result_code) noexcept {
+    return primary(result_code) == SQLITE_ERROR;
+}
+
 Error to_error(int result_code, sqlite3* database, std::string_view path) {
     const bool is_last = database != nullptr && sqlite3_extended_errcode(database) == result_code;
     const char* said = is_last ? sqlite3_errmsg(database) : sqlite3_errstr(result_code);

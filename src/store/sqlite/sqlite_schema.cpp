@@ -152,13 +152,39 @@ CREATE TABLE leases(
 constexpr char kVersion2AsVersion3[] =
     "CREATE TEMP VIEW leases(run_id, owner, epoch, heartbeat_at) AS SELECT '', '', 0, 0 WHERE false";
 
+// Labels with the type of the state, which is empty for JSON. Older builds must not open a file that may hold opaque
+// states, since they would take them for damage. A process that has the file open already asks for no version: it would
+// find its columns and choose among labels by them, whatever their type. So the table has another name, and the
+// process's next save fails. (No table is renamed: that would change views of the user's own, or fail at one of them.)
+constexpr char kVersion4[] = R"sql(
+CREATE TABLE snapshot_labels(
+    label_key          INTEGER PRIMARY KEY,
+    checkpoint_type    TEXT NOT NULL,
+    agent_phase        TEXT NOT NULL,
+    is_recovery_point  INTEGER NOT NULL,
+    state_type         TEXT NOT NULL,
+    UNIQUE(checkpoint_type, agent_phase, is_recovery_point, state_type)
+) STRICT;
+INSERT INTO snapshot_labels SELECT label_key, checkpoint_type, agent_phase, is_recovery_point, '' FROM labels;
+DROP TABLE labels;
+)sql";
+
+constexpr char kVersion3AsVersion4[] = R"sql(
+CREATE TEMP VIEW snapshot_labels(label_key, checkpoint_type, agent_phase, is_recovery_point, state_type) AS
+    SELECT label_key, checkpoint_type, agent_phase, is_recovery_point, '' FROM labels;
+)sql";
+
 constexpr std::array kMigrations{
     Migration{.version = 1, .sql = kVersion1},
     Migration{.version = 2, .sql = kVersion2, .views_of_older = kVersion1AsVersion2},
     Migration{.version = 3, .sql = kVersion3, .views_of_older = kVersion2AsVersion3},
+    Migration{.version = 4, .sql = kVersion4, .views_of_older = kVersion3AsVersion4},
 };
 
 constexpr char kUserVersion[] = "PRAGMA user_version";
+
+// A view of a user's own must not keep a table from being renamed, and must not follow it either.
+constexpr char kLeaveViewsAlone[] = "PRAGMA legacy_alter_table = ON";
 
 Status apply(Connection& connection, int from, std::span<const Migration> known) {
     if (from == 0) {
@@ -236,6 +262,7 @@ Status read_as_newest(Connection& connection, std::span<const Migration> known) 
         }
         if (Status status = connection.execute(migration.views_of_older); !status) return status;
     }
+    connection.note_schema(*version);
     return {};
 }
 
@@ -247,6 +274,7 @@ Result<int> bring_up_to_date(Connection& connection, std::span<const Migration> 
 
     connection.allow_work_on_all();
     const WithoutOverwriting without_overwriting(connection);
+    if (Status status = connection.execute(kLeaveViewsAlone); !status) return std::unexpected(status.error());
     Transaction transaction(connection);
     if (Status status = transaction.begin(Transaction::kWrite); !status) return std::unexpected(status.error());
     version = schema_version(connection, known);  // again: another process may just have migrated

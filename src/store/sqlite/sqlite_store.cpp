@@ -117,14 +117,19 @@ private:
         }
     }
 
-    // Calls `work` on a connection of `pool`, which waits for locks until `deadline`. Call it inside `while_open`.
+    // Calls `work` on a connection of `pool`, which waits for locks until `deadline`. Call it inside `while_open`. If
+    // the file was migrated under that connection, nothing was applied, and another one says more.
     template <class T, class Work>
     Result<T> on_connection(ConnectionPool Engine::* pool, Deadline deadline, Work work) {
-        const Result<Loan> connection = ((*engine_).*pool).acquire(deadline);
-        if (!connection) return std::unexpected(connection.error());
-        Result<T> answer = work(**connection);
-        if ((*connection)->lost_files()) discard_connections(**connection);
-        return answer;
+        for (bool is_retry = false;; is_retry = true) {
+            const Result<Loan> connection = ((*engine_).*pool).acquire(deadline);
+            if (!connection) return std::unexpected(connection.error());
+            Result<T> answer = work(**connection);
+            const bool is_outdated = (*connection)->is_outdated();
+            if ((*connection)->lost_files() || is_outdated) discard_connections(**connection);
+            const bool is_final = answer || answer.error().code != ErrorCode::kUnavailable;
+            if (is_final || !is_outdated || is_retry) return answer;
+        }
     }
 
     // Does both.
@@ -200,8 +205,9 @@ Status SqliteStore::close() {
     return {};
 }
 
-// One connection has found that the path names other files now. After a loss, the store does not go on as if nothing
-// had happened: later saves would be acknowledged, and nobody would be told of the lost ones.
+// One connection has found that the path names other files now, or that the file was migrated. After a loss, the store
+// does not go on as if nothing had happened: later saves would be acknowledged, and nobody would be told of the lost
+// ones.
 void SqliteStore::discard_connections(const Connection& found) {
     if (found.loss()) {
         std::call_once(loss_noted_, [&] {

@@ -41,11 +41,13 @@ constexpr char kInsertSnapshot[] = R"sql(
 INSERT INTO snapshots(run_key, version, parent_steps, base_steps, label_key, created_after, expires_at, snapshot_id,
                       state_bytes, checksum, execution_context, metadata, frame)
 VALUES(?1, ?2, ?3, ?4,
-       (SELECT label_key FROM labels WHERE checkpoint_type = ?5 AND agent_phase = ?6 AND is_recovery_point = ?7),
-       ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+       (SELECT label_key FROM snapshot_labels
+        WHERE checkpoint_type = ?5 AND agent_phase = ?6 AND is_recovery_point = ?7 AND state_type = ?8),
+       ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
 )sql";
 
-constexpr char kInsertLabel[] = "INSERT INTO labels(checkpoint_type, agent_phase, is_recovery_point) VALUES(?, ?, ?)";
+constexpr char kInsertLabel[] =
+    "INSERT INTO snapshot_labels(checkpoint_type, agent_phase, is_recovery_point, state_type) VALUES(?, ?, ?, ?)";
 
 constexpr char kMoveHead[] = R"sql(
 UPDATE runs SET snapshots = snapshots + 1, head_version = ?, head_sequence = ?, head_snapshot_id = ?,
@@ -129,7 +131,7 @@ int insert_row(Connection& connection, const Snapshot& snapshot, const RunReadin
     Cursor insert = connection.use(kInsertSnapshot);
     insert.bind(run.run_key, info.version, info.version - info.parent_version,
                 info.base_version == 0 ? 0 : info.version - info.base_version, info.checkpoint_type.name(),
-                info.agent_phase.name(), std::int64_t{info.is_recovery_point},
+                info.agent_phase.name(), std::int64_t{info.is_recovery_point}, info.state_type,
                 microseconds_between(run.created_at, info.created_at), to_column(info.expires_at), id.value(),
                 to_column(info.state_bytes), checksum.value(), unless_empty(info.execution_context),
                 unless_empty(info.metadata), Blob{snapshot.frame});
@@ -138,7 +140,9 @@ int insert_row(Connection& connection, const Snapshot& snapshot, const RunReadin
 
 Status insert_label(Connection& connection, const SnapshotInfo& info) {
     Cursor insert = connection.use(kInsertLabel);
-    return insert.bind(info.checkpoint_type.name(), info.agent_phase.name(), std::int64_t{info.is_recovery_point})
+    return insert
+        .bind(info.checkpoint_type.name(), info.agent_phase.name(), std::int64_t{info.is_recovery_point},
+              info.state_type)
         .run();
 }
 

@@ -124,6 +124,8 @@ def request_of(kind: type[Union[StatePersistenceRequest, StateRecoveryRequest]],
     essential = ("run_id", "state_data" if is_save else "recovery_type")
     if not isinstance(request, engines_kind) and all(hasattr(request, name) for name in essential):
         names = [field.name for field in dataclasses.fields(kind) if hasattr(request, field.name)]
+        if is_save and not isinstance(request.state_data, (bytes, bytearray, memoryview)):
+            names = [name for name in names if name != "state_type"]  # it means something else there
         request = kind(**{name: getattr(request, name) for name in names})
     return _service.request_of(engines_kind, request, fields)
 
@@ -133,5 +135,6 @@ def for_engine(request: cairn.StatePersistenceRequest) -> cairn.StatePersistence
     fields = {field.name: getattr(request, field.name) for field in dataclasses.fields(cairn.StatePersistenceRequest)}
     fields["user_id"] = fields["user_id"] or NO_USER
     fields["execution_context"] = fields["execution_context"] or None
-    fields["state_data"] = data_of(fields["state_data"])
+    if fields["state_type"] is None:  # otherwise it is bytes
+        fields["state_data"] = data_of(fields["state_data"])
     return cairn.StatePersistenceRequest(**fields)
