@@ -1,5 +1,6 @@
 #include "persistence/async_calls.h"
 
+#include <new>
 #include <string>
 
 namespace cairn {
@@ -57,7 +58,7 @@ void StatePersistence::AsyncCalls::Ticket::has_begun() {
         to_close.swap(calls_->to_close_);
         calls_->changed_.notify_all();
     }
-    for (std::shared_ptr<Closing>& closing : to_close) calls_->begin_closing(std::move(closing));
+    for (const std::shared_ptr<Closing>& closing : to_close) calls_->begin_closing(closing);
 }
 
 void StatePersistence::AsyncCalls::close(StatePersistence& service, const Completion<void>& done) {
@@ -74,13 +75,13 @@ void StatePersistence::AsyncCalls::close(StatePersistence& service, const Comple
             }
             ++closing_;
         }
-        begin_closing(std::move(closing));
+        begin_closing(closing);
     } catch (const std::exception&) {
         tell<void>(done, std::unexpected(caught_error()));
     }
 }
 
-void StatePersistence::AsyncCalls::begin_closing(std::shared_ptr<Closing> closing) noexcept {
+void StatePersistence::AsyncCalls::begin_closing(const std::shared_ptr<Closing>& closing) noexcept {
     const auto end = [this](Closing& ended, Status status) {
         tell<void>(ended.done, std::move(status));
         ended.done = nullptr;  // which may be the last that holds the service (`let_go`)
@@ -124,8 +125,8 @@ StatePersistence::StatePersistence(std::shared_ptr<CallExecutor> executor, std::
     : async_calls_(std::make_shared<AsyncCalls>(std::move(executor), timeout)) {}
 
 StatePersistence::~StatePersistence() {
-    // In a forked child the executor's threads are not there to be waited for.
-    if (async_calls_->is_forked()) new std::shared_ptr<AsyncCalls>(std::move(async_calls_));
+    // In a forked child the executor's threads are not there to be waited for, so the calls stay for ever.
+    if (async_calls_->is_forked()) new (std::nothrow) std::shared_ptr<AsyncCalls>(std::move(async_calls_));
 }
 
 void StatePersistence::end_async_calls() noexcept {
@@ -171,7 +172,7 @@ StatePersistence::Submitted StatePersistence::get_thread_context_async(std::stri
     return async_calls_->make<ThreadRequest, ThreadContext>(
         *this, "", timeout, std::pair(thread_id, user_id),
         [](StatePersistence& service, ThreadRequest& thread, AsyncCalls::Milliseconds left,
-           Completion<ThreadContext> told) {
+           const Completion<ThreadContext>& told) {
             told(service.get_thread_context(thread.thread_id, thread.user_id, left));
         },
         std::move(done));
@@ -182,7 +183,7 @@ StatePersistence::Submitted StatePersistence::flush_async(std::string_view run_i
                                                           Completion<void> done) {
     return async_calls_->make<std::string, void>(
         *this, run_id, timeout, run_id,
-        [](StatePersistence& service, std::string& run, AsyncCalls::Milliseconds left, Completion<void> told) {
+        [](StatePersistence& service, std::string& run, AsyncCalls::Milliseconds left, const Completion<void>& told) {
             told(service.flush(run, left));
         },
         std::move(done));
@@ -192,13 +193,14 @@ StatePersistence::Submitted StatePersistence::flush_all_async(std::optional<std:
                                                               Completion<void> done) {
     return async_calls_->make<std::nullptr_t, void>(
         *this, "", timeout, nullptr,
-        [](StatePersistence& service, std::nullptr_t&, AsyncCalls::Milliseconds left, Completion<void> told) {
+        [](StatePersistence& service, std::nullptr_t&, AsyncCalls::Milliseconds left, const Completion<void>& told) {
             told(service.flush_all(left));
         },
         std::move(done));
 }
 
-void StatePersistence::close_async(Completion<void> done) {
+// By value, like the other calls.
+void StatePersistence::close_async(Completion<void> done) {  // NOLINT(performance-unnecessary-value-param)
     async_calls_->close(*this, done);
 }
 

@@ -50,12 +50,13 @@ struct StatePersistence::AsyncCalls {
 
     /// Begins a call that must end within `left`. When it has ended, calls the completion, once.
     template <class Request, class T>
-    using Begin = void (*)(StatePersistence& service, Request& request, Milliseconds left, Completion<T> done);
+    using Begin = void (*)(StatePersistence& service, Request& request, Milliseconds left, const Completion<T>& done);
 
     /// `given`: what a Request is made of. `its_timeout`: instead of the service's.
     template <class Request, class T, class Given>
     Submitted make(StatePersistence& service, std::string_view key, std::optional<Milliseconds> its_timeout,
-                   const Given& given, Begin<Request, T> begin, Completion<T> done);
+                   const Given& given, Begin<Request, T> begin,
+                   Completion<T> done);  // NOLINT(performance-unnecessary-value-param)
     /// `make` for a request that has its run and its timeout. `Call` is a member of the service, or a function that
     /// takes the service and the request; it returns the result.
     template <auto Call, class T, class Request>
@@ -82,7 +83,7 @@ struct StatePersistence::AsyncCalls {
 private:
     struct Closing;
 
-    void begin_closing(std::shared_ptr<Closing> closing) noexcept;
+    void begin_closing(const std::shared_ptr<Closing>& closing) noexcept;
     void count_down(std::size_t AsyncCalls::* calls) noexcept;
 
     Mutex mutex_;
@@ -100,7 +101,7 @@ StatePersistence::Submitted StatePersistence::AsyncCalls::make_timed(StatePersis
                                                                      Completion<T> done) {
     return make<Request, T>(
         service, request.run_id, request.timeout, request,
-        [](StatePersistence& its_service, Request& its_request, Milliseconds left, Completion<T> told) {
+        [](StatePersistence& its_service, Request& its_request, Milliseconds left, const Completion<T>& told) {
             its_request.timeout = left;
             told(std::invoke(Call, its_service, its_request));
         },

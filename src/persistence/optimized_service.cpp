@@ -310,7 +310,7 @@ StatePersistence::Submitted OptimizedStatePersistence::save_agent_state_async(co
     return async_calls().make<StatePersistenceRequest, Receipt>(
         *this, request.run_id, request.timeout, request,
         [](StatePersistence& service, StatePersistenceRequest& save, std::chrono::milliseconds left,
-           SaveCompletion told) {
+           const SaveCompletion& told) {
             save.timeout = left;
             static_cast<OptimizedStatePersistence&>(service).impl_->save_async(save, told);
         },
