@@ -47,7 +47,8 @@ public:
             optimized_ = shared(new OptimizedStatePersistence(value_of(store.store()), options));
             service_ = optimized_;
         } else {
-            service_ = shared(new StatePersistenceService(value_of(store.store()), options));
+            const PersistenceOptions& standard = options;
+            service_ = shared(new StatePersistenceService(value_of(store.store()), standard));
         }
     }
 
