@@ -137,11 +137,11 @@ bool Batcher::should_lead_for(const PendingSave& save, Deadline deadline) {
 }
 
 // A save that is tried alone is tried until its own deadline. A caller with an earlier deadline leaves it to a
-// background thread, unless none is free: the one that there is may be calling a completion that waits for this caller.
+// background thread, even if that is busy: the caller must end in time.
 bool Batcher::is_next_in_time(Deadline deadline) {
     const PendingSave& next = queue_.next();
     if (!next.attempt.is_tried_alone() || next.attempt.deadline <= deadline) return true;
-    return !wake_committer() || idle_committers_ == 0;
+    return !wake_committer();
 }
 
 bool Batcher::share(const Save& save, bool is_acknowledged, Deadline deadline) {
