@@ -663,11 +663,13 @@ class WithABusyThread : public GroupCommit {
 protected:
     void SetUp() override {
         std::promise<void> begun;
+        bench.gate.close();  // so that the completion is there when the save ends
         bench.service().save_async(make_step("busy", 1),
                                    [&, end = may_end.get_future().share()](const Result<Receipt>&) {
                                        begun.set_value();
                                        end.wait();
                                    });
+        bench.gate.open();
         begun.get_future().wait();
     }
     void TearDown() override { may_end.set_value(); }
