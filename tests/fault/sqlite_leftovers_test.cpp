@@ -3,6 +3,7 @@
 // fewer frames than the one before. Then a short commit is acknowledged, and every process dies without closing.
 // Another process keeps the log open all the time, so that nobody recovers it or moves it into the database meanwhile.
 
+#include "fault/log_frames.h"
 #include "store/sqlite/sqlite_store.h"
 #include "support/child_process.h"
 #include "support/database_bytes.h"
@@ -10,7 +11,6 @@
 #include "support/make.h"
 #include "support/temp_dir.h"
 
-#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>
@@ -21,7 +21,6 @@
 #include <fstream>
 #include <functional>
 #include <memory>
-#include <random>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -34,25 +33,7 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr std::size_t kLogHeaderBytes = 32;
-constexpr std::size_t kFrameBytes = 24 + 8192;
 constexpr int kDied = 77;
-
-// The longer the state, the more frames the commit has: the letters cannot be compressed away.
-Status save(Store& store, const std::string& run, std::int64_t version, std::size_t letters = 100) {
-    std::mt19937 random(7);
-    std::string filler(letters, 'x');
-    for (char& letter : filler) letter = static_cast<char>('a' + random() % 26);
-    return commit_run(store, make_batch(make_snapshot(run, version, fmt::format(R"({{"filler":"{}"}})", filler))),
-                      soon());
-}
-
-bool save_up_to(std::int64_t last, Store& store) {
-    for (std::int64_t version = store.head("run", soon()).value()->version + 1; version <= last; ++version) {
-        if (!save(store, "run", version)) return false;
-    }
-    return true;
-}
 
 // Strikes at the sync of a commit (the first sync of the log after frames were written to it), or between its frames.
 class CommitVfs final : public ForwardingVfs {

@@ -3,6 +3,7 @@
 // Their bytes are changed as a disk or a power cut changes them. A reader opens some of them first: it may not keep
 // anything, and a writer that comes later cannot examine the log at its opening.
 
+#include "fault/log_frames.h"
 #include "store/sqlite/sqlite_store.h"
 #include "support/child_process.h"
 #include "support/database_bytes.h"
@@ -22,7 +23,6 @@
 #include <fstream>
 #include <functional>
 #include <memory>
-#include <random>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -36,29 +36,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr std::size_t kLogHeaderBytes = 32;
-constexpr std::size_t kFrameHeaderBytes = 24;
-constexpr std::size_t kPageBytes = 8192;
-constexpr std::size_t kFrameBytes = kFrameHeaderBytes + kPageBytes;
 constexpr std::size_t kPageCountOffset = 4;
 constexpr std::size_t kSaltsOffset = 8;
-
-// The longer the state, the more frames the commit has: the letters cannot be compressed away.
-Status save(Store& store, const std::string& run, std::int64_t version, std::size_t letters = 100) {
-    std::mt19937 random(7);
-    std::string filler(letters, 'x');
-    for (char& letter : filler) letter = static_cast<char>('a' + random() % 26);
-    return commit_run(store, make_batch(make_snapshot(run, version, fmt::format(R"({{"filler":"{}"}})", filler))),
-                      soon());
-}
-
-bool save_up_to(std::int64_t last, Store& store) {
-    const auto head = store.head("run", soon()).value();
-    for (std::int64_t version = head ? head->version + 1 : 1; version <= last; ++version) {
-        if (!save(store, "run", version)) return false;
-    }
-    return true;
-}
 
 std::uint32_t read_number(std::string_view bytes, std::size_t offset, bool is_big_endian = true) {
     std::uint32_t number = 0;
