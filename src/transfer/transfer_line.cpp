@@ -60,6 +60,8 @@ public:
         return std::string(written);
     }
 
+    bool has(std::string_view name) const { return object_.member(name).has_value(); }
+
     const Status& status() const { return status_; }
 
 private:
@@ -134,9 +136,21 @@ Result<State> opaque_state(std::string_view written, const std::string& type_tag
     return state;
 }
 
+// Of the members beside "state".
+Status check_is_json(const Members& members) {
+    if (members.has("state_base64")) {
+        return fail(ErrorCode::kInvalidArgument, "\"state\" and \"state_base64\" are both there: one is right");
+    }
+    if (!members.has("state_type")) return {};
+    return fail(ErrorCode::kInvalidArgument, "\"state_type\" is there and \"state_base64\" is not");
+}
+
 Result<TransferLine> parse_snapshot(const State& line, std::string_view written, bool is_opaque,
                                     const StateLimits& limits) {
     Members members = members_beside(line, written);
+    if (!is_opaque) {
+        if (Status status = check_is_json(members); !status) return std::unexpected(std::move(status.error()));
+    }
     SnapshotInfo info = read_info(members);
     const std::string checksum = members.text("checksum");
     const std::string type_tag = is_opaque ? members.text("state_type") : std::string();
@@ -184,15 +198,8 @@ Result<TransferLine> parse_transfer_line(std::string&& line, const StateLimits& 
     const auto parsed = State::parse(std::move(line), line_limits);
     if (!parsed) return std::unexpected(parsed.error());
     const auto state_text = parsed->member("state");
-    const auto state_base64 = parsed->member("state_base64");
-    if (state_text && state_base64) {
-        return fail(ErrorCode::kInvalidArgument, "\"state\" and \"state_base64\" are both there: one is right");
-    }
-    if (state_text && parsed->member("state_type")) {
-        return fail(ErrorCode::kInvalidArgument, "\"state_type\" is there and \"state_base64\" is not");
-    }
     if (state_text) return parse_snapshot(*parsed, *state_text, false, limits);
-    if (state_base64) return parse_snapshot(*parsed, *state_base64, true, limits);
+    if (const auto bytes = parsed->member("state_base64")) return parse_snapshot(*parsed, *bytes, true, limits);
     if (parsed->member("end") == "true") return parse_end(*parsed);
     return fail(ErrorCode::kInvalidArgument, "there is no \"state\": this is no line of a `cairn export`");
 }
