@@ -68,6 +68,7 @@ public:
 private:
     static std::vector<std::int64_t> sorted_ends(const std::vector<Copy>& copies) {
         std::vector<std::int64_t> ends;
+        ends.reserve(copies.size());
         for (const Copy& copy : copies) ends.push_back(end_of(copy));
         std::ranges::sort(ends);
         ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
@@ -107,6 +108,7 @@ std::vector<ByteChange> diff_bytes(std::string_view before, std::string_view aft
     std::vector<Copy> copies;
     find_copies(before, after, copies);
     std::vector<std::size_t> ends_in_after;
+    ends_in_after.reserve(copies.size());
     for (const Copy& copy : copies) {
         ends_in_after.push_back((ends_in_after.empty() ? 0 : ends_in_after.back()) + copy.literal_bytes + copy.bytes);
     }

@@ -35,7 +35,4 @@ private:
 /// The table of this process, with the library's own engines.
 SchemeTable& scheme_table();
 
-/// Checks that `url` can name a store, as far as possible without opening it. Errors: kInvalidArgument, kNotFound.
-[[nodiscard]] Status check_store_url(std::string_view url);
-
 }  // namespace cairn

@@ -56,7 +56,8 @@ HeadCache::Figures HeadCache::figures() const {
 }
 
 void HeadCache::remove(const std::shared_ptr<const CachedHead>& head) {
-    const std::shared_ptr<const CachedHead> removed = head;  // the entry goes, and `head` with it
+    // The entry goes, and `head` with it.
+    const std::shared_ptr<const CachedHead> removed = head;  // NOLINT(performance-unnecessary-copy-initialization)
     bytes_ -= removed->bytes();
     heads_.erase(removed->info.run_id);
 }

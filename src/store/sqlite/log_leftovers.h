@@ -10,7 +10,7 @@
 
 #include <cstdint>
 
-struct sqlite3_file;
+struct sqlite3_file;  // NOLINT(readability-identifier-naming): the engine's
 
 namespace cairn::sqlite {
 

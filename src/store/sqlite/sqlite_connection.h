@@ -21,7 +21,7 @@
 #include <variant>
 
 struct sqlite3;
-struct sqlite3_file;
+struct sqlite3_file;  // NOLINT(readability-identifier-naming): the engine's
 struct sqlite3_stmt;
 
 namespace cairn::sqlite {
