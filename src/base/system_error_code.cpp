@@ -4,7 +4,12 @@
 
 namespace cairn {
 
+bool is_storage_full(int error_number) {
+    return error_number == ENOSPC || error_number == EDQUOT || error_number == EFBIG;
+}
+
 ErrorCode code_of_system_error(int error_number, ErrorCode otherwise) {
+    if (is_storage_full(error_number)) return ErrorCode::kStorageFull;
     switch (error_number) {
         case ENOENT:
         case ENOTDIR:
@@ -13,9 +18,6 @@ ErrorCode code_of_system_error(int error_number, ErrorCode otherwise) {
         case EPERM:
         case EROFS:
             return ErrorCode::kReadOnly;
-        case ENOSPC:
-        case EDQUOT:
-            return ErrorCode::kStorageFull;
         case EMFILE:
         case ENFILE:
         case ENOMEM:

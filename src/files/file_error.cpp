@@ -1,5 +1,7 @@
 #include "files/file_error.h"
 
+#include "base/system_error_code.h"
+
 #include <fmt/format.h>
 
 #include <cerrno>
@@ -9,14 +11,11 @@ namespace cairn {
 namespace {
 
 ErrorCode code_of(int error_number, ErrorCode otherwise) {
+    if (is_storage_full(error_number)) return ErrorCode::kStorageFull;
     switch (error_number) {
         case ENOENT:
         case ENOTDIR:
             return ErrorCode::kNotFound;
-        case ENOSPC:
-        case EDQUOT:
-        case EFBIG:
-            return ErrorCode::kStorageFull;
         case EISDIR:
             return ErrorCode::kInvalidArgument;
         default:

@@ -1,7 +1,8 @@
 // Goal: on a full volume that holds only the store, deleting works, or the error says truthfully how much room it
 // needs: with that room it works, and with a fifth less it does not. No remaining snapshot is lost.
 // Method: a process fills a small volume in memory and dies with the last save. Then the volume grows by four fifths of
-// the bytes that the error asks for, and then by all of them. The test needs root to mount the volume.
+// the bytes that the error asks for, and then by all of them. The test needs root to mount the volume. A limit on the
+// size of files is the same to a process: it gets the same error, and goes on when there is room again.
 
 #include "store/sqlite/sqlite_store.h"
 #include "support/make.h"
@@ -15,10 +16,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <csignal>
+#include <cstdint>
 #include <filesystem>
 #include <random>
 #include <string>
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -88,6 +92,36 @@ TEST_P(FullVolume, PruningWorksWithNoMoreRoomThanItSaysItNeeds) {
     EXPECT_EQ((*store)->stats(soon()).value().snapshots, 15U);
     EXPECT_TRUE((*store)->close().has_value());
     EXPECT_LE(std::filesystem::file_size(path), 15 * (GetParam() + 20'000) + 500'000);
+}
+
+// A child limits the size of its own files, and says by its exit code what went wrong.
+int save_up_to_a_limit_on_files(const std::filesystem::path& path) {
+    ::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limited{.rlim_cur = 400'000, .rlim_max = RLIM_INFINITY};
+    const rlimit free{.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
+    const auto store = open_sqlite_store(path).value();
+    if (::setrlimit(RLIMIT_FSIZE, &limited) != 0) return 1;
+    std::int64_t version = 0;
+    Status saved;
+    while (saved && version < 1'000) {
+        ++version;
+        saved = commit_run(*store, make_batch(make_snapshot("run", version, noise(7, 20'000))), soon());
+    }
+    if (saved || saved.error().code != ErrorCode::kStorageFull) return 2;
+    if (saved.error().message.find("a file may not grow further") == std::string::npos) return 3;
+    if (store->head("run", soon()).value()->version != version - 1) return 4;
+    if (::setrlimit(RLIMIT_FSIZE, &free) != 0) return 5;
+    if (!commit_run(*store, make_batch(make_snapshot("run", version)), soon())) return 6;
+    return store->check(soon()).value().findings.empty() ? 0 : 7;
+}
+
+TEST(FullFile, AFileThatMayNotGrowIsAFullVolumeAndNothingIsApplied) {
+    const TempDir dir;
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(save_up_to_a_limit_on_files(dir / "cairn.db"));
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(StatesOf, FullVolume, testing::Values(2'000, 80'000, 400'000));

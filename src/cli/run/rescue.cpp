@@ -2,6 +2,7 @@
 
 #include "base/file_mode.h"
 #include "base/file_sync.h"
+#include "base/system_error_code.h"
 
 #include <cairn/checksum.h>
 
@@ -21,11 +22,10 @@ constexpr int kFilesMax = 10'000;
 constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
 
 std::unexpected<Error> unwritten_state_error(const std::string& name, int error_number) {
-    const bool is_full = error_number == ENOSPC || error_number == EDQUOT || error_number == EFBIG;
     const bool is_refused = error_number == EACCES || error_number == EROFS || error_number == EPERM;
-    return fail(is_full      ? ErrorCode::kStorageFull
-                : is_refused ? ErrorCode::kReadOnly
-                             : ErrorCode::kUnavailable,
+    return fail(is_storage_full(error_number) ? ErrorCode::kStorageFull
+                : is_refused                  ? ErrorCode::kReadOnly
+                                              : ErrorCode::kUnavailable,
                 fmt::format("the state that was not saved cannot be written to {} either", name),
                 std::generic_category().message(error_number));
 }

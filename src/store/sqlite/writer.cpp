@@ -199,12 +199,14 @@ Status apply(Connection& connection, const RunBatch& batch, const std::vector<st
     return prunes(batch) ? prune(connection, batch, deleted, run) : Status{};
 }
 
-// Explains a failed COMMIT. Locks: it was not tried. A full disk: the log's last page, which makes the others count,
-// did not fit. Anything else (mostly a failed sync) may have happened after that page was written: the next reader of
-// the log may find it there, or not.
+// Explains a failed COMMIT. Locks: it was not tried. A full disk or file: the log's last page, which makes the others
+// count, did not fit. Anything else (mostly a failed sync) may have happened after that page was written: the next
+// reader of the log may find it there, or not.
 Error commit_error(Connection& connection, int result_code) {
     Error error = connection.error(result_code);
-    if (is_busy(result_code) || (result_code & 0xff) == SQLITE_FULL) return error;
+    const bool has_no_room = (result_code & 0xff) == SQLITE_FULL ||
+                             (result_code == SQLITE_IOERR_WRITE && error.code == ErrorCode::kStorageFull);
+    if (is_busy(result_code) || has_no_room) return error;
     connection.mark_broken();
     error.code = ErrorCode::kOutcomeUnknown;
     return error;
