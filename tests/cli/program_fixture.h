@@ -3,8 +3,8 @@
 // The fixture of the tests of the program's commands. It runs the program, reads its output and knows the form of its
 // errors.
 
+#include "support/built_program.h"
 #include "support/paths.h"
-#include "support/run_program.h"
 #include "support/temp_dir.h"
 
 #include <cairn/error.h>

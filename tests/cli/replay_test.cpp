@@ -4,8 +4,8 @@
 // construction. If the public trajectories are there, it also replays some of them; their own script counts the
 // duplicates.
 
+#include "support/built_program.h"
 #include "support/paths.h"
-#include "support/run_program.h"
 #include "support/temp_dir.h"
 
 #include <cairn/error.h>

@@ -8,8 +8,8 @@
 #include <cairn/faulty_store.h>
 #include "frame/frame.h"
 #include "store/memory/memory_store.h"
+#include "support/built_program.h"
 #include "support/make.h"
-#include "support/run_program.h"
 #include "support/temp_dir.h"
 
 #include <gtest/gtest.h>

@@ -1,7 +1,5 @@
 #include "support/run_program.h"
 
-#include "support/paths.h"
-
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/wait.h>
@@ -137,10 +135,6 @@ ProgramResult run_program(const std::string& program, const std::vector<std::str
     serve(input, options.standard_input, output, errors, result);
     result.exit_code = wait_for(child);
     return result;
-}
-
-ProgramResult run_cairn(const std::vector<std::string>& arguments, const ProgramOptions& options) {
-    return run_program(cairn_program(), arguments, options);
 }
 
 }  // namespace cairn::test

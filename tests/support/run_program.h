@@ -27,7 +27,4 @@ struct ProgramResult {
 ProgramResult run_program(const std::string& program, const std::vector<std::string>& arguments,
                           const ProgramOptions& options = {});
 
-/// Runs the built `cairn`.
-ProgramResult run_cairn(const std::vector<std::string>& arguments, const ProgramOptions& options = {});
-
 }  // namespace cairn::test

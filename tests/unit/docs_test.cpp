@@ -2,8 +2,8 @@
 // Method: compares the tables of the documents with those in the code, their commands with the program's help, and
 // their C++ blocks with the examples, which are compiled and run. Runs their shell and YAML blocks as they stand.
 
+#include "support/built_program.h"
 #include "support/paths.h"
-#include "support/run_program.h"
 #include "support/source_files.h"
 #include "support/temp_dir.h"
 

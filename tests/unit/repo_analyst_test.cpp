@@ -1,7 +1,7 @@
 // Goal: the example agent does the same in every run, and both services persist the same.
 // Method: runs the program on a small tree made here, reads its output, and looks into the stores that it has left.
 
-#include "support/run_program.h"
+#include "support/built_program.h"
 #include "support/temp_dir.h"
 
 #include <gtest/gtest.h>

@@ -2,7 +2,7 @@
 
 #include "base/default_deadline.h"
 #include "fault/soak/roles.h"
-#include "support/run_program.h"
+#include "support/built_program.h"
 
 #include <cairn/persistence.h>
 
