@@ -21,6 +21,8 @@
 
 namespace cairn {
 
+struct ServiceCore;
+
 /// A state to save, with its metadata.
 struct StatePersistenceRequest {
     std::string run_id;     ///< 1 to 255 bytes of UTF-8 without control characters, like `thread_id` and `user_id`.
@@ -291,7 +293,11 @@ public:
     Submitted save_agent_state_async(const StatePersistenceRequest& request, SaveCompletion done) override;
 
 private:
+    friend class OptimizedStatePersistence;
     struct Impl;
+
+    explicit StatePersistenceService(const std::shared_ptr<ServiceCore>& core);
+
     std::unique_ptr<Impl> impl_;
 };
 
@@ -449,7 +455,8 @@ public:
     /// Forgets all cached heads. Never needed for correctness.
     void clear_cache();
 
-    /// The standard service that critical saves and fallbacks use. The observer is not told of your saves by it.
+    /// The standard service that shares this one's order of each run's saves and what it has seen of the heads. It does
+    /// not commit queued saves: `flush` does. The observer is not told of your saves by it.
     StatePersistenceService& fallback_service();
 
 private:

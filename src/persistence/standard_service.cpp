@@ -13,15 +13,17 @@
 namespace cairn {
 
 struct StatePersistenceService::Impl {
-    Impl(std::shared_ptr<Store> store, PersistenceOptions options) : core(std::move(store), std::move(options)) {}
+    Impl(const std::shared_ptr<ServiceCore>& its_core, SaveObservation its_observation)
+        : shared_core(its_core), observation(std::move(its_observation)) {}
 
     Result<Receipt> save(const StatePersistenceRequest& request);
     Result<LoadedState> load_state(const LoadRequest& request) const;
     Result<RecoveryResult> recover(const StateRecoveryRequest& request);
 
-    ServiceCore core;
+    const std::shared_ptr<ServiceCore> shared_core;
+    ServiceCore& core = *shared_core;
     ServiceGate gate;
-    const SaveObservation observation{core.options};
+    const SaveObservation observation;
 };
 
 Result<Receipt> StatePersistenceService::Impl::save(const StatePersistenceRequest& request) {
@@ -45,8 +47,14 @@ Result<RecoveryResult> StatePersistenceService::Impl::recover(const StateRecover
 }
 
 StatePersistenceService::StatePersistenceService(std::shared_ptr<Store> store, PersistenceOptions options)
-    : StatePersistence(options.executor, options.timeout),
-      impl_(std::make_unique<Impl>(std::move(store), std::move(options))) {}
+    : StatePersistence(options.executor, options.timeout) {
+    const auto core = std::make_shared<ServiceCore>(std::move(store), std::move(options));
+    impl_ = std::make_unique<Impl>(core, SaveObservation(core->options));
+}
+
+StatePersistenceService::StatePersistenceService(const std::shared_ptr<ServiceCore>& core)
+    : StatePersistence(core->options.executor, core->options.timeout),
+      impl_(std::make_unique<Impl>(core, SaveObservation())) {}
 
 StatePersistenceService::~StatePersistenceService() {
     end_async_calls();
