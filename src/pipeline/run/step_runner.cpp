@@ -53,12 +53,7 @@ private:
 // An exception of an agent becomes the agent's own error, in its own words.
 Result<State> call_agent(const Agent& agent, const State& state, const AgentCall& call) {
     try {
-        Result<State> result = agent(state, call);
-        if (!result) return result;
-        if (Status is_json = require_json(*result, "what the agent returned"); !is_json) {
-            return std::unexpected(std::move(is_json.error()));
-        }
-        return result;
+        return require_json(agent(state, call), "what the agent returned");
     } catch (const std::bad_alloc&) {
         return fail(ErrorCode::kInternal, "out of memory");
     } catch (const std::exception& exception) {
