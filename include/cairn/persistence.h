@@ -280,6 +280,8 @@ class StatePersistenceService final : public StatePersistence {
 public:
     explicit StatePersistenceService(std::shared_ptr<Store> store, PersistenceOptions options = {});
     ~StatePersistenceService() override;
+    StatePersistenceService(const StatePersistenceService&) = delete;
+    StatePersistenceService& operator=(const StatePersistenceService&) = delete;
 
     Result<Receipt> save_agent_state(const StatePersistenceRequest& request) override;
     Result<LoadedState> load_agent_state(const LoadRequest& request) override;

@@ -67,11 +67,11 @@ Result<Receipt> StatePersistenceService::save_agent_state(const StatePersistence
 StatePersistence::Submitted StatePersistenceService::save_agent_state_async(const StatePersistenceRequest& request,
                                                                             SaveCompletion done) {
     // The completion tells the observer, also if the call is never made. So the save itself does not.
-    constexpr auto save_unobserved = [](StatePersistence& service, const StatePersistenceRequest& save) {
+    constexpr auto kSaveUnobserved = [](StatePersistence& service, const StatePersistenceRequest& save) {
         Impl& impl = *static_cast<StatePersistenceService&>(service).impl_;
         return impl.gate.while_open([&] { return impl.save(save); });
     };
-    return async_calls().make_timed<save_unobserved>(*this, request,
+    return async_calls().make_timed<kSaveUnobserved>(*this, request,
                                                      impl_->observation.before(std::move(done), request));
 }
 
