@@ -21,6 +21,8 @@
 
 namespace cairn {
 
+struct ServiceCore;
+
 /// A state to save, with its metadata.
 struct StatePersistenceRequest {
     std::string run_id;     ///< 1 to 255 bytes of UTF-8 without control characters, like `thread_id` and `user_id`.
@@ -278,6 +280,8 @@ class StatePersistenceService final : public StatePersistence {
 public:
     explicit StatePersistenceService(std::shared_ptr<Store> store, PersistenceOptions options = {});
     ~StatePersistenceService() override;
+    StatePersistenceService(const StatePersistenceService&) = delete;
+    StatePersistenceService& operator=(const StatePersistenceService&) = delete;
 
     Result<Receipt> save_agent_state(const StatePersistenceRequest& request) override;
     Result<LoadedState> load_agent_state(const LoadRequest& request) override;
@@ -291,7 +295,11 @@ public:
     Submitted save_agent_state_async(const StatePersistenceRequest& request, SaveCompletion done) override;
 
 private:
+    friend class OptimizedStatePersistence;
     struct Impl;
+
+    explicit StatePersistenceService(const std::shared_ptr<ServiceCore>& core);
+
     std::unique_ptr<Impl> impl_;
 };
 
@@ -449,7 +457,8 @@ public:
     /// Forgets all cached heads. Never needed for correctness.
     void clear_cache();
 
-    /// The standard service that critical saves and fallbacks use. The observer is not told of your saves by it.
+    /// The standard service that shares this one's order of each run's saves and what it has seen of the heads. It does
+    /// not commit queued saves: `flush` does. The observer is not told of your saves by it.
     StatePersistenceService& fallback_service();
 
 private:

@@ -1,16 +1,17 @@
 #include <cairn/call_executor.h>
 
+#include "base/mutex.h"
 #include "base/text_hash.h"
+#include "base/thread_annotations.h"
 #include "base/timer.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <list>
-#include <mutex>
+#include <memory>
 #include <optional>
 #include <thread>
 #include <unordered_map>
@@ -46,49 +47,52 @@ struct CallExecutor::Entry {
 };
 
 // Threads share it, so that a call may destroy the executor that makes it.
-struct CallExecutor::Shared {
+struct CallExecutor::Shared : std::enable_shared_from_this<Shared> {
     using List = std::list<std::shared_ptr<Entry>>;
-    using Lock = std::unique_lock<std::mutex>;
+    using Waiting = std::unordered_map<std::string, List, TextHash, std::equal_to<>>;
 
-    std::mutex mutex;
-    std::condition_variable work;   ///< Idle threads wait here.
-    std::condition_variable pause;  ///< Threads wait here to see whether the others are blocked.
-    std::condition_variable ended;
-    // All of it under the mutex:
-    List ready;                                                               ///< The first call of each key.
-    std::unordered_map<std::string, List, TextHash, std::equal_to<>> behind;  ///< Of keys that have such a one.
-    List begun;                                                               ///< The first begun in front.
-    List refused;                                                             ///< To be told.
-    Timer alarm;                                                              ///< Looks for what is late,
-    Deadline alarm_at = Deadline::max();                                      ///< then.
-    std::size_t threads = 0;
-    std::size_t threads_max = 0;
-    std::size_t idle = 0;
-    std::size_t pausing = 0;
-    bool is_ending = false;
+    explicit Shared(std::size_t most_threads) : threads_max(most_threads) {}
+
+    const std::size_t threads_max;
+    Mutex mutex;
+    ConditionVariable work;   ///< Idle threads wait here.
+    ConditionVariable pause;  ///< Threads wait here to see whether the others are blocked.
+    ConditionVariable ended;
+    List ready CAIRN_GUARDED_BY(mutex);                           ///< The first call of each key.
+    Waiting behind CAIRN_GUARDED_BY(mutex);                       ///< Of keys that have such a one.
+    List begun CAIRN_GUARDED_BY(mutex);                           ///< The first begun in front.
+    List refused CAIRN_GUARDED_BY(mutex);                         ///< To be told.
+    Timer alarm CAIRN_GUARDED_BY(mutex);                          ///< Looks for what is late,
+    Deadline alarm_at CAIRN_GUARDED_BY(mutex) = Deadline::max();  ///< then.
+    std::size_t threads CAIRN_GUARDED_BY(mutex) = 0;
+    std::size_t idle CAIRN_GUARDED_BY(mutex) = 0;
+    std::size_t pausing CAIRN_GUARDED_BY(mutex) = 0;
+    bool is_ending CAIRN_GUARDED_BY(mutex) = false;
 
     /// The time to wait before starting another call beside the running ones; nothing: start now.
-    std::optional<SteadyClock::duration> pause_before_next() const;
+    std::optional<SteadyClock::duration> pause_before_next() const CAIRN_REQUIRES(mutex);
     /// A call of the key has ended: the next one of it is ready.
-    void finish(const std::string& key);
+    void finish(const std::string& key) CAIRN_REQUIRES(mutex);
     /// Of one that has not begun. Its place in the order of its key goes to the next one.
-    void refuse(const std::shared_ptr<Entry>& entry, ErrorCode reason);
-    /// Makes the first ready call, or ends the first refused one. The lock is held before and after.
-    void make_one(Lock& lock);
-    void end_refused(Lock& lock);
+    void refuse(const std::shared_ptr<Entry>& entry, ErrorCode reason) CAIRN_REQUIRES(mutex);
+    /// Makes the first ready call, or ends the first refused one.
+    void make_one() CAIRN_REQUIRES(mutex);
+    void end_refused() CAIRN_REQUIRES(mutex);
+    bool has_work() const CAIRN_REQUIRES(mutex) { return !ready.empty() || !refused.empty(); }
     /// Waits for something to do. False: for too long, or there is nothing to come.
-    bool wait_for_work(Lock& lock);
+    bool wait_for_work() CAIRN_REQUIRES(mutex);
 
-    using Owner = std::shared_ptr<Shared>;
-    static void run(const Owner& shared);
-    static bool start_thread(const Owner& shared);
-    static void ensure_thread(const Owner& shared);
-    static void ensure_thread_for_refusals(const Owner& shared);
+    void run() CAIRN_EXCLUDES(mutex);
+    bool start_thread() CAIRN_REQUIRES(mutex);
+    void ensure_thread() CAIRN_REQUIRES(mutex);
+    void ensure_thread_for_refusals() CAIRN_REQUIRES(mutex);
     /// Looks for late calls at that time. The timer before is to be destroyed without the lock.
-    [[nodiscard]] static Timer set_alarm(const Owner& shared, Deadline deadline);
-    static void refuse_late(const Owner& shared);
+    [[nodiscard]] Timer set_alarm(Deadline deadline) CAIRN_REQUIRES(mutex);
+    void refuse_late() CAIRN_EXCLUDES(mutex);
+    /// Returns the first deadline of the calls that are not late.
+    Deadline refuse_late(List& waiting, Deadline now) CAIRN_REQUIRES(mutex);
     /// Queues the call; true: it has to wait for others.
-    static bool admit(const Owner& shared, List& call);
+    bool admit(List& call) CAIRN_REQUIRES(mutex);
 };
 
 namespace {
@@ -142,154 +146,157 @@ void CallExecutor::Shared::refuse(const std::shared_ptr<Entry>& entry, ErrorCode
     if (was_ready) finish(entry->key);
 }
 
-void CallExecutor::Shared::make_one(Lock& lock) {
+void CallExecutor::Shared::make_one() {
     const std::shared_ptr<Entry> entry = ready.front();
     entry->begun_at = SteadyClock::now();
     if (entry->begun_at >= entry->deadline) return refuse(entry, ErrorCode::kUnavailable);
     entry->stage = Entry::Stage::kMade;
     begun.splice(begun.end(), ready, entry->place);
-    lock.unlock();
+    mutex.unlock();
     entry->end({});
-    lock.lock();
+    mutex.lock();
     begun.erase(entry->place);
     finish(entry->key);
 }
 
-void CallExecutor::Shared::end_refused(Lock& lock) {
+void CallExecutor::Shared::end_refused() {
     const std::shared_ptr<Entry> entry = refused.front();
     refused.pop_front();
-    lock.unlock();
+    mutex.unlock();
     try {
         entry->end(entry->refusal_error());
     } catch (const std::exception&) {
         entry->end(std::unexpected(Error{.code = entry->refusal, .message = {}}));  // there is no memory for more
     }
-    lock.lock();
+    mutex.lock();
 }
 
-bool CallExecutor::Shared::wait_for_work(Lock& lock) {
-    if (is_ending) return false;
+bool CallExecutor::Shared::wait_for_work() {
+    const SteadyClock::time_point until = SteadyClock::now() + kIdleFor;
     ++idle;
-    const bool in_time = work.wait_for(lock, kIdleFor, [&] { return is_ending || !ready.empty() || !refused.empty(); });
+    while (!is_ending && !has_work() && work.wait_until(mutex, until)) {
+    }
     --idle;
-    return in_time;
+    return has_work();
 }
 
-void CallExecutor::Shared::run(const Owner& shared) {
-    tls_executor = shared.get();
-    Lock lock(shared->mutex);
+void CallExecutor::Shared::run() {
+    tls_executor = this;
+    const MutexLock lock(mutex);
     while (true) {
-        if (!shared->refused.empty()) {
-            shared->end_refused(lock);
+        if (!refused.empty()) {
+            end_refused();
             continue;
         }
-        if (shared->threads > shared->threads_max) break;
-        if (shared->ready.empty()) {
-            if (!shared->wait_for_work(lock)) break;
+        if (threads > threads_max) break;
+        if (ready.empty()) {
+            if (!wait_for_work()) break;
             continue;
         }
-        if (const auto pause = shared->pause_before_next()) {
-            ++shared->pausing;
-            shared->pause.wait_for(lock, *pause);
-            --shared->pausing;
+        if (const auto time = pause_before_next()) {
+            ++pausing;
+            pause.wait_until(mutex, SteadyClock::now() + *time);
+            --pausing;
             continue;
         }
         // The next call must find a thread, in case this one blocks.
-        if (shared->ready.size() > 1) ensure_thread(shared);
-        shared->make_one(lock);
+        if (ready.size() > 1) ensure_thread();
+        make_one();
     }
-    --shared->threads;
-    shared->ended.notify_all();
+    --threads;
+    ended.notify_all();
 }
 
-bool CallExecutor::Shared::start_thread(const Owner& shared) {
+bool CallExecutor::Shared::start_thread() {
     try {
-        std::thread([shared] { run(shared); }).detach();
+        std::thread([shared = shared_from_this()] { shared->run(); }).detach();
     } catch (const std::exception&) {
         return false;
     }
-    ++shared->threads;
+    ++threads;
     return true;
 }
 
-void CallExecutor::Shared::ensure_thread(const Owner& shared) {
-    if (shared->idle > 0) {
-        shared->work.notify_one();
-    } else if (shared->threads < shared->threads_max && (shared->pausing == 0 || shared->begun.size() < kEager)) {
-        start_thread(shared);
+void CallExecutor::Shared::ensure_thread() {
+    if (idle > 0) {
+        work.notify_one();
+    } else if (threads < threads_max && (pausing == 0 || begun.size() < kEager)) {
+        start_thread();
     }
 }
 
-void CallExecutor::Shared::ensure_thread_for_refusals(const Owner& shared) {
-    if (shared->refused.empty() || shared->pausing > 0) return;
-    if (shared->idle > 0) {
-        shared->work.notify_one();
-    } else if (shared->threads <= shared->threads_max) {
-        start_thread(shared);
+void CallExecutor::Shared::ensure_thread_for_refusals() {
+    if (refused.empty() || pausing > 0) return;
+    if (idle > 0) {
+        work.notify_one();
+    } else if (threads <= threads_max) {
+        start_thread();
     }
 }
 
-Timer CallExecutor::Shared::set_alarm(const Owner& shared, Deadline deadline) {
-    if (deadline >= shared->alarm_at) return {};
+Timer CallExecutor::Shared::set_alarm(Deadline deadline) {
+    if (deadline >= alarm_at) return {};
     try {
-        Timer alarm(deadline, [weak = std::weak_ptr<Shared>(shared)] {
-            if (const Owner locked = weak.lock()) refuse_late(locked);
+        Timer next(deadline, [weak = weak_from_this()] {
+            if (const std::shared_ptr<Shared> shared = weak.lock()) shared->refuse_late();
         });
-        shared->alarm_at = deadline;
-        return std::exchange(shared->alarm, std::move(alarm));
+        alarm_at = deadline;
+        return std::exchange(alarm, std::move(next));
     } catch (const std::exception&) {
         return {};  // without a thread or memory for it, late calls are found when it is their turn
     }
 }
 
-void CallExecutor::Shared::refuse_late(const Owner& shared) {
+void CallExecutor::Shared::refuse_late() {
     Timer spent;
-    const Lock lock(shared->mutex);
+    const MutexLock lock(mutex);
     const Deadline now = SteadyClock::now();
     Deadline next = Deadline::max();
-    const auto look = [&](List& waiting) {
-        for (auto at = waiting.begin(); at != waiting.end();) {
-            const std::shared_ptr<Entry> entry = *at++;
-            if (entry->deadline <= now) {
-                shared->refuse(entry, ErrorCode::kUnavailable);
-            } else {
-                next = std::min(next, entry->deadline);
-            }
-        }
-    };
-    for (auto& [key, waiting] : shared->behind) look(waiting);
-    look(shared->ready);
-    shared->alarm_at = Deadline::max();
-    spent = set_alarm(shared, next);
-    ensure_thread_for_refusals(shared);
+    for (auto& [key, waiting] : behind) next = std::min(next, refuse_late(waiting, now));
+    next = std::min(next, refuse_late(ready, now));
+    alarm_at = Deadline::max();
+    spent = set_alarm(next);
+    ensure_thread_for_refusals();
 }
 
-bool CallExecutor::Shared::admit(const Owner& shared, List& call) {
+Deadline CallExecutor::Shared::refuse_late(List& waiting, Deadline now) {
+    Deadline next = Deadline::max();
+    for (auto at = waiting.begin(); at != waiting.end();) {
+        const std::shared_ptr<Entry> entry = *at++;
+        if (entry->deadline <= now) {
+            refuse(entry, ErrorCode::kUnavailable);
+        } else {
+            next = std::min(next, entry->deadline);
+        }
+    }
+    return next;
+}
+
+bool CallExecutor::Shared::admit(List& call) {
     Entry& entry = *call.front();
     entry.place = call.begin();
     if (!entry.key.empty()) {
-        const auto [place, is_first] = shared->behind.try_emplace(entry.key);
+        const auto [place, is_first] = behind.try_emplace(entry.key);
         if (!is_first) {
             entry.stage = Entry::Stage::kBehind;
             place->second.splice(place->second.end(), call);
             return true;
         }
     }
-    shared->ready.splice(shared->ready.end(), call);
-    ensure_thread(shared);
-    return shared->idle == 0 && shared->threads >= shared->threads_max;
+    ready.splice(ready.end(), call);
+    ensure_thread();
+    return idle == 0 && threads >= threads_max;
 }
 
-CallExecutor::CallExecutor(std::size_t threads_max) : shared_(std::make_shared<Shared>()) {
-    shared_->threads_max = std::max<std::size_t>(threads_max, 1);
-}
+CallExecutor::CallExecutor(std::size_t threads_max)
+    : shared_(std::make_shared<Shared>(std::max<std::size_t>(threads_max, 1))) {}
 
 CallExecutor::~CallExecutor() {
-    Shared::Lock lock(shared_->mutex);
+    const MutexLock lock(shared_->mutex);
     shared_->is_ending = true;
     shared_->work.notify_all();
     const std::size_t own = tls_executor == shared_.get() ? 1 : 0;
-    shared_->ended.wait(lock, [&] { return shared_->threads <= own; });
+    while (shared_->threads > own) shared_->ended.wait(shared_->mutex);
 }
 
 CallExecutor::Submitted CallExecutor::submit(std::string key, Deadline deadline, std::function<void(Status)> call) {
@@ -300,10 +307,10 @@ CallExecutor::Submitted CallExecutor::submit(std::string key, Deadline deadline,
     submitted.entry_ = entry;
     Timer spent;
     const std::shared_ptr<Shared> shared = shared_;  // a call that is made here may destroy the executor
-    Shared::Lock lock(shared->mutex);
-    if (Shared::admit(shared, node)) spent = Shared::set_alarm(shared, deadline);
-    while (shared->threads == 0 && !shared->ready.empty()) shared->make_one(lock);
-    while (shared->threads == 0 && !shared->refused.empty()) shared->end_refused(lock);
+    const MutexLock lock(shared->mutex);
+    if (shared->admit(node)) spent = shared->set_alarm(deadline);
+    while (shared->threads == 0 && !shared->ready.empty()) shared->make_one();
+    while (shared->threads == 0 && !shared->refused.empty()) shared->end_refused();
     return submitted;
 }
 
@@ -315,10 +322,10 @@ bool CallExecutor::Submitted::cancel() const noexcept {
     const std::shared_ptr<Shared> shared = executor_.lock();
     const std::shared_ptr<Entry> entry = entry_.lock();
     if (!shared || !entry) return false;
-    const Shared::Lock lock(shared->mutex);
+    const MutexLock lock(shared->mutex);
     if (entry->stage != Entry::Stage::kBehind && entry->stage != Entry::Stage::kReady) return false;
     shared->refuse(entry, ErrorCode::kCancelled);
-    Shared::ensure_thread_for_refusals(shared);
+    shared->ensure_thread_for_refusals();
     return true;
 }
 

@@ -1,3 +1,4 @@
+#include "base/mutex.h"
 #include "persistence/async_calls.h"
 #include "persistence/reading/snapshot_reader.h"
 #include "persistence/save/batcher.h"
@@ -34,9 +35,9 @@ Receipt shared(const SnapshotInfo& info) {
 
 struct OptimizedStatePersistence::Impl {
     Impl(std::shared_ptr<Store> store, const OptimizedOptions& options)
-        : core(store, static_cast<const PersistenceOptions&>(options)),
+        : shared_core(std::make_shared<ServiceCore>(std::move(store), options)),
           observation(options),
-          standard(std::move(store), SaveObservation::without(static_cast<const PersistenceOptions&>(options))),
+          standard(shared_core),
           cache(options.cache_max_size, options.cache_max_bytes),
           stats(options.enable_monitoring),
           latest_only(options.latest_only),
@@ -87,14 +88,15 @@ struct OptimizedStatePersistence::Impl {
     }
     Status close();
 
-    ServiceCore core;
+    const std::shared_ptr<ServiceCore> shared_core;
+    ServiceCore& core = *shared_core;
     ServiceGate gate;
     const SaveObservation observation;
     StatePersistenceService standard;  // only for callers of `fallback_service`: a fallback is made with the core
     HeadCache cache;
     ServiceStats stats;
     const bool latest_only;
-    std::mutex configure_mutex;
+    Mutex configuring;
     SaveCommitter committer;
     Batcher batcher;
     SavePreparer preparer;
@@ -375,7 +377,7 @@ Status OptimizedStatePersistence::configure(const OptimizationSettings& settings
                     "cache_max_size is 0: give at least 1 (to stop skipping, set "
                     "enable_deduplication to false)");
     }
-    const std::lock_guard lock(impl_->configure_mutex);
+    const MutexLock lock(impl_->configuring);
     if (settings.enable_deduplication) impl_->preparer.deduplication = *settings.enable_deduplication;
     if (settings.ignore_key_order) impl_->preparer.ignores_key_order = *settings.ignore_key_order;
     if (settings.enable_compression) impl_->preparer.compression = *settings.enable_compression;

@@ -13,6 +13,7 @@ namespace cairn {
 /// Threads: safe to use concurrently, without locks. Without an observer it does nothing, and reads no clock.
 class SaveObservation {
 public:
+    SaveObservation() = default;  // nobody observes
     explicit SaveObservation(const PersistenceOptions& options);
 
     /// Makes a save and tells how it ended. `save` returns a `Result<Receipt>`.
@@ -29,12 +30,6 @@ public:
     SaveCompletion before(SaveCompletion done, const StatePersistenceRequest& request) const;
     /// Tells that a save has failed which was acknowledged as queued.
     void tell_lost(const StatePersistenceRequest& request, const Error& error) const noexcept;
-
-    /// The options of a service whose saves are told by another one.
-    static PersistenceOptions without(PersistenceOptions options) {
-        options.observer = nullptr;
-        return options;
-    }
 
 private:
     struct Shared;

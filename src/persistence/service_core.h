@@ -17,7 +17,8 @@
 
 namespace cairn {
 
-/// The parts of a service. The optimised service uses the same ones when it falls back.
+/// The parts of a service. The optimised service and the object behind `fallback_service` share one: one order of each
+/// run's saves, one notion of the heads.
 struct ServiceCore {
     ServiceCore(std::shared_ptr<Store> store, PersistenceOptions options);
 

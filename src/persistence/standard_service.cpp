@@ -13,15 +13,17 @@
 namespace cairn {
 
 struct StatePersistenceService::Impl {
-    Impl(std::shared_ptr<Store> store, PersistenceOptions options) : core(std::move(store), std::move(options)) {}
+    Impl(const std::shared_ptr<ServiceCore>& its_core, SaveObservation its_observation)
+        : shared_core(its_core), observation(std::move(its_observation)) {}
 
     Result<Receipt> save(const StatePersistenceRequest& request);
     Result<LoadedState> load_state(const LoadRequest& request) const;
     Result<RecoveryResult> recover(const StateRecoveryRequest& request);
 
-    ServiceCore core;
+    const std::shared_ptr<ServiceCore> shared_core;
+    ServiceCore& core = *shared_core;
     ServiceGate gate;
-    const SaveObservation observation{core.options};
+    const SaveObservation observation;
 };
 
 Result<Receipt> StatePersistenceService::Impl::save(const StatePersistenceRequest& request) {
@@ -45,8 +47,14 @@ Result<RecoveryResult> StatePersistenceService::Impl::recover(const StateRecover
 }
 
 StatePersistenceService::StatePersistenceService(std::shared_ptr<Store> store, PersistenceOptions options)
-    : StatePersistence(options.executor, options.timeout),
-      impl_(std::make_unique<Impl>(std::move(store), std::move(options))) {}
+    : StatePersistence(options.executor, options.timeout) {
+    const auto core = std::make_shared<ServiceCore>(std::move(store), std::move(options));
+    impl_ = std::make_unique<Impl>(core, SaveObservation(core->options));
+}
+
+StatePersistenceService::StatePersistenceService(const std::shared_ptr<ServiceCore>& core)
+    : StatePersistence(core->options.executor, core->options.timeout),
+      impl_(std::make_unique<Impl>(core, SaveObservation())) {}
 
 StatePersistenceService::~StatePersistenceService() {
     end_async_calls();
@@ -59,11 +67,11 @@ Result<Receipt> StatePersistenceService::save_agent_state(const StatePersistence
 StatePersistence::Submitted StatePersistenceService::save_agent_state_async(const StatePersistenceRequest& request,
                                                                             SaveCompletion done) {
     // The completion tells the observer, also if the call is never made. So the save itself does not.
-    constexpr auto save_unobserved = [](StatePersistence& service, const StatePersistenceRequest& save) {
+    constexpr auto kSaveUnobserved = [](StatePersistence& service, const StatePersistenceRequest& save) {
         Impl& impl = *static_cast<StatePersistenceService&>(service).impl_;
         return impl.gate.while_open([&] { return impl.save(save); });
     };
-    return async_calls().make_timed<save_unobserved>(*this, request,
+    return async_calls().make_timed<kSaveUnobserved>(*this, request,
                                                      impl_->observation.before(std::move(done), request));
 }
 

@@ -48,10 +48,16 @@ bool is_ciphertext(const State& state) noexcept {
     return state.type_tag().contains('+');
 }
 
-Status require_json(const State& state, std::string_view what) {
+Status check_is_json(const State& state, std::string_view what) {
     if (!state.is_opaque()) return {};
     return fail(ErrorCode::kInvalidState,
                 fmt::format("{} is an opaque state of type \"{}\": give a JSON object", what, state.type_tag()));
+}
+
+Result<State> require_json(Result<State> state, std::string_view what) {
+    if (!state) return state;
+    if (Status status = check_is_json(*state, what); !status) return std::unexpected(std::move(status.error()));
+    return state;
 }
 
 }  // namespace cairn

@@ -51,6 +51,8 @@ struct OpaqueText {
 
 /// For code that reads JSON. `what` begins the message: "state_data", "the state of run \"r\"".
 /// Errors: kInvalidState if it is opaque.
-[[nodiscard]] Status require_json(const State& state, std::string_view what);
+[[nodiscard]] Status check_is_json(const State& state, std::string_view what);
+/// Returns the state that was found or made. Errors: that of the state, and those of `check_is_json`.
+[[nodiscard]] Result<State> require_json(Result<State> state, std::string_view what);
 
 }  // namespace cairn

@@ -142,7 +142,7 @@ Result<State> state_from_json(const Json& document, const StateLimits& limits) t
 
 template <class Json>
 Result<Json> state_to_json(const State& state) try {
-    if (Status status = require_json(state, "the state"); !status) return std::unexpected(status.error());
+    if (Status status = check_is_json(state, "the state"); !status) return std::unexpected(status.error());
     return Json::parse(state.text());
 } catch (const nlohmann::detail::parse_error& error) {
     // The library's message repeats its input; our messages never repeat content of a state.

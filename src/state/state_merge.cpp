@@ -155,8 +155,8 @@ Result<std::string> merged_text(std::string_view base_text, std::string_view pat
 
 Result<State> merge_patch(const State& base, const State& patch, const StateLimits& limits,
                           const std::stop_token& stop) {
-    if (Status status = require_json(base, "the state to patch"); !status) return std::unexpected(status.error());
-    if (Status status = require_json(patch, "the patch"); !status) return std::unexpected(status.error());
+    if (Status status = check_is_json(base, "the state to patch"); !status) return std::unexpected(status.error());
+    if (Status status = check_is_json(patch, "the patch"); !status) return std::unexpected(status.error());
     Result<std::string> text = merged_text(base.text(), patch.text(), stop);
     if (!text) return std::unexpected(std::move(text.error()));
     return State::parse(std::move(*text), limits);

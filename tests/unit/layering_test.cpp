@@ -158,6 +158,45 @@ TEST(Layering, TablesOfTextsHashWithAKeyThatNobodyKnows) {
     EXPECT_GE(checked, 4U) << "the test no longer sees the tables";
 }
 
+// Clang checks who holds a mutex only if the mutex and the locks are ours (base/mutex.h).
+TEST(Layering, MutexesAreTheOnesThatTheCompilerChecks) {
+    static const std::regex kUnchecked(
+        R"(std::(recursive_|timed_|shared_|shared_timed_|recursive_timed_)?mutex\b|std::condition_variable|)"
+        R"(std::(unique_lock|lock_guard|scoped_lock|shared_lock)\b)");
+    // A public header includes nothing of src/, so RunEvents has a plain mutex, which its source locks.
+    static const std::vector<std::string> kExcepted{"src/base/mutex.h", "src/pipeline/events/run_events.cpp"};
+    std::size_t checked = 0;
+    for (const char* folder : {"src", "bindings/python/src"}) {
+        for (const std::string& file : files_below(folder, {".h", ".cpp"})) {
+            if (std::ranges::find(kExcepted, file) != kExcepted.end()) continue;
+            ++checked;
+            for (const std::string& line : lines_of(read_file(project_path(file)))) {
+                EXPECT_FALSE(std::regex_search(line, kUnchecked)) << file << ": " << line;
+            }
+        }
+    }
+    EXPECT_GT(checked, 100U) << "the test no longer sees the files";
+}
+
+// What a binding needs of the core is public. Only headers that stand by themselves are shared with it.
+TEST(Layering, ABindingUsesThePublicApi) {
+    static const std::vector<std::string> kShared{"base/mutex.h", "base/per_process.h", "base/thread_annotations.h"};
+    static const std::regex kOwnSource(R"re(^\s*#\s*include\s*"([^"]+)")re");
+    std::size_t checked = 0;
+    for (const std::string& file : files_below("bindings/python/src", {".h", ".cpp"})) {
+        for (const std::string& line : lines_of(read_file(project_path(file)))) {
+            std::smatch match;
+            if (!std::regex_search(line, match, kOwnSource)) continue;
+            ++checked;
+            const std::string name = match[1];
+            EXPECT_TRUE(std::filesystem::exists(project_path("bindings/python/src/" + name)) ||
+                        std::ranges::find(kShared, name) != kShared.end())
+                << file << " includes " << name;
+        }
+    }
+    EXPECT_GT(checked, 30U) << "the test no longer sees the includes";
+}
+
 TEST(Layering, EveryTestFileIsBuilt) {
     std::size_t checked = 0;
     for (const std::string& file : files_below("tests", {"_test.cpp"})) {

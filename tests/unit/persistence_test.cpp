@@ -665,6 +665,55 @@ TEST(Optimised, AnIdenticalSaveInFlightSharesItsFateWhateverThatIs) {
     }
 }
 
+// ---- the service behind `fallback_service` ----
+
+// A strict save names no version here: what its service has seen counts.
+StatePersistenceRequest make_strict(int step) {
+    StatePersistenceRequest request = make_request("run", R"({"step":)" + std::to_string(step) + "}");
+    request.on_conflict = OnConflict::kFail;
+    return request;
+}
+
+TEST(FallbackService, SharesWhatItsServiceHasSeenOfTheHead) {
+    Bench bench;
+    StatePersistenceService& fallback = bench.optimized.fallback_service();
+    EXPECT_EQ(bench.optimized.save_agent_state(make_strict(1)).value().version, 1);
+    EXPECT_EQ(fallback.save_agent_state(make_strict(2)).value().version, 2);
+    const Result<Receipt> next = bench.optimized.save_agent_state(make_strict(3));
+    ASSERT_TRUE(next.has_value()) << next.error().to_string();
+    EXPECT_EQ(next->version, 3);
+    ASSERT_TRUE(bench.standard.save_agent_state(make_request("run", R"({"step":4})")).has_value());
+    EXPECT_EQ(code_of(fallback.save_agent_state(make_strict(5))), ErrorCode::kConflict);
+    EXPECT_EQ(code_of(bench.optimized.save_agent_state(make_strict(5))), ErrorCode::kConflict);
+    ASSERT_TRUE(fallback.load_agent_state({.run_id = "run"}).has_value());
+    const Result<Receipt> informed = bench.optimized.save_agent_state(make_strict(5));
+    ASSERT_TRUE(informed.has_value()) << informed.error().to_string();
+    EXPECT_EQ(informed->version, 5);
+}
+
+TEST(FallbackService, TakesItsTurnAmongTheSavesOfItsService) {
+    Bench bench;
+    std::latch is_committing(1);
+    std::promise<void> may_commit;
+    std::atomic<bool> is_first = true;
+    bench.store->before_commit([&](std::span<const RunBatch>) {
+        if (!is_first.exchange(false)) return;
+        is_committing.count_down();
+        may_commit.get_future().wait();
+    });
+    auto first = std::async(std::launch::async, [&] {
+        return bench.optimized.fallback_service().save_agent_state(make_request("run", R"({"step":1})"));
+    });
+    is_committing.wait();
+    StatePersistenceRequest hasty = make_request("run", R"({"step":2})");
+    hasty.timeout = std::chrono::milliseconds(20);
+    const Result<Receipt> refused = bench.optimized.save_agent_state(hasty);
+    may_commit.set_value();
+    EXPECT_TRUE(first.get().has_value());
+    ASSERT_EQ(code_of(refused), ErrorCode::kUnavailable);
+    EXPECT_EQ(refused.error().message, "an earlier save of run \"run\" was still under way at the deadline");
+}
+
 TEST(Optimised, ConfigureTakesEffectAndRefusesNonsense) {
     Bench bench;
     EXPECT_EQ(code_of(bench.optimized.configure({.enable_deduplication = false, .cache_max_size = 0})),

@@ -661,7 +661,8 @@ TEST_F(GroupCommit, ACallerThatWaitsForAPlaceMakesNoCommitAfterItsDeadline) {
 // The service's only thread calls a completion, which does not end before the test lets it.
 class WithABusyThread : public GroupCommit {
 protected:
-    void SetUp() override {
+    void SetUp() override { keep_thread_busy(); }
+    void keep_thread_busy() {
         std::promise<void> begun;
         bench.gate.close();  // so that the completion is there when the save ends
         bench.service().save_async(make_step("busy", 1),
@@ -672,12 +673,32 @@ protected:
         bench.gate.open();
         begun.get_future().wait();
     }
-    void TearDown() override { may_end.set_value(); }
-    static bool ends_soon(Answer& answer) {
-        return answer.wait_for(std::chrono::seconds(20)) == std::future_status::ready;
+    void TearDown() override { let_thread_end(); }
+    void let_thread_end() {
+        if (!std::exchange(may_end_already_, true)) may_end.set_value();
+    }
+    // If not, the busy thread may end, so that the test can.
+    bool ends_soon(Answer& answer) {
+        const bool is_soon = answer.wait_for(std::chrono::seconds(20)) == std::future_status::ready;
+        if (!is_soon) let_thread_end();
+        return is_soon;
+    }
+    // The gate is closed again when the blocker has passed it. To be called before `hold_up`.
+    void hold_up_the_commit_after_the_blocker() {
+        bench.store->before_commit([this](std::span<const RunBatch> batch) {
+            bench.gate.pass(batch);
+            if (bench.store->calls(StoreCall::kCommit) == kBlocker) bench.gate.close();
+        });
     }
 
+    // The number of commits before that of the blocker, and before the next one.
+    static constexpr std::uint64_t kBlocker = 1;
+    static constexpr std::uint64_t kBehindBlocker = 2;
+
     std::promise<void> may_end;
+
+private:
+    bool may_end_already_ = false;
 };
 
 // The save that goes alone is tried until its own deadline, which is later than that of the caller.
@@ -705,6 +726,102 @@ TEST_F(WithABusyThread, ASleepingCallerMakesACommitThatNobodyWaitsFor) {
     bench.let_go();
     EXPECT_TRUE(ends_soon(answer));
     EXPECT_EQ(bench.on_disk("first"), bench.steps({1}));
+}
+
+// One of two callers sleeps while the other one commits the saves of both. It comes first in the line of sleepers, but
+// it returns when that commit has ended.
+TEST_F(WithABusyThread, ACallerWhoseSaveHasEndedIsNotTheOneThatIsNotifiedToLead) {
+    hold_up_the_commit_after_the_blocker();
+    bench.hold_up();
+    Answer one = bench.in_background(make_step("one", 1));
+    Answer two = bench.in_background(make_step("two", 1));
+    ASSERT_TRUE(bench.becomes_queued(3));
+    bench.let_go();
+    bench.gate.await(1);
+    wait_until_past(milliseconds(20));  // for the one that does not commit to sleep
+    ASSERT_TRUE(bench.service().save_agent_state(make_step("unawaited", 1, kAsync)).has_value());
+    Answer last = bench.in_background(make_step("last", 1));
+    ASSERT_TRUE(bench.becomes_queued(4));
+    wait_until_past(milliseconds(20));  // for it to sleep
+    bench.gate.open();
+    EXPECT_TRUE(one.get().has_value());
+    EXPECT_TRUE(two.get().has_value());
+    EXPECT_TRUE(ends_soon(last)) << "nobody makes the next commit";
+    EXPECT_EQ(bench.on_disk("unawaited"), bench.steps({1}));
+}
+
+// Another writer makes the commit fail for two runs, so that their saves are tried again alone. The first caller that
+// sleeps waits in `share` for the second of them. It is notified to lead, but the first one is tried for longer than
+// this caller waits. At its deadline it notifies the next caller.
+TEST_F(WithABusyThread, ACallerThatSharesASaveInFlightPassesTheLeadOnAtItsDeadline) {
+    hold_up_the_commit_after_the_blocker();
+    bench.hold_up();
+    Answer next = bench.service().save_async(make_step("next", 1));
+    const Answer twin = bench.service().save_async(make_step("twin", 1));
+    Answer leader = bench.in_background(make_step("leader", 1));
+    ASSERT_TRUE(bench.becomes_queued(4));
+    StatePersistenceService other(bench.inner);
+    ASSERT_TRUE(other.save_agent_state(make_step("next", 9)).has_value());
+    ASSERT_TRUE(other.save_agent_state(make_step("twin", 9)).has_value());
+    bench.let_go();
+    bench.gate.await(1);
+    StatePersistenceRequest equal = make_step("twin", 1);
+    equal.timeout = milliseconds(1'000);
+    Answer sharer = bench.in_background(equal);
+    ASSERT_TRUE(bench.is_in_turn("twin"));
+    wait_until_past(milliseconds(20));  // for it to sleep
+    StatePersistenceRequest patient = make_step("patient", 1);
+    patient.timeout = std::chrono::minutes(20);
+    Answer last = bench.in_background(patient);
+    ASSERT_TRUE(bench.becomes_queued(4));
+    wait_until_past(milliseconds(20));  // for it to sleep
+    bench.gate.open();
+    EXPECT_TRUE(leader.get().has_value());
+    EXPECT_EQ(code_of(sharer.get()), ErrorCode::kUnavailable);
+    ASSERT_TRUE(ends_soon(last)) << "nobody makes the next commit";
+    expect_saved(next, 2);
+}
+
+// A store that another process locks when the commit behind the blocker's begins.
+class WithABusyThreadAndALockedStore : public WithABusyThread {
+protected:
+    void SetUp() override {
+        bench.options.batch_limits.bytes_max = kBatchBytes;
+        bench.store = std::make_shared<FaultyStore>(locked);
+        bench.store->set_commits_at_once(1);
+        bench.store->before_commit([this](std::span<const RunBatch> batch) {
+            bench.gate.pass(batch);
+            if (bench.store->calls(StoreCall::kCommit) == kBehindBlocker) locked->set_locked(true);
+        });
+        keep_thread_busy();
+    }
+
+    static constexpr std::uint64_t kBatchBytes = 300;  // a large step goes alone
+    const std::shared_ptr<LockedStore> locked = std::make_shared<LockedStore>(bench.inner);
+};
+
+// A hasty caller commits a patient save, and the store is locked until that caller's deadline. This is no answer to the
+// patient save. So when it is tried alone later, after a failure together with another, it is committed as prepared.
+TEST_F(WithABusyThreadAndALockedStore, TheDeadlineOfTheCallerThatLeadsIsNoAnswerToTheSaveThatItCommits) {
+    bench.hold_up();
+    Answer patient = bench.service().save_async(make_step("patient", 1));
+    StatePersistenceRequest large = make_large_step("hasty", 1);
+    large.timeout = milliseconds(1'000);
+    Answer hasty = bench.in_background(large);
+    ASSERT_TRUE(bench.becomes_queued(3));
+    bench.let_go();
+    EXPECT_EQ(code_of(hasty.get()), ErrorCode::kUnavailable);
+    EXPECT_EQ(bench.gate.batches().back(), std::vector<std::string>{"patient"});
+    EXPECT_NE(patient.wait_for(milliseconds(0)), std::future_status::ready) << "it has its own deadline";
+    locked->set_locked(false);
+    bench.store->inject({.code = ErrorCode::kInternal});
+    StatePersistenceRequest other = make_step("other", 1);
+    other.timeout = std::chrono::minutes(20);
+    EXPECT_TRUE(bench.service().save_agent_state(other).has_value());
+    EXPECT_TRUE(were_batched(2)) << "the two did not fail together";
+    const Receipt receipt = patient.get().value();
+    EXPECT_EQ(receipt.outcome, Outcome::kPersisted);
+    EXPECT_TRUE(bench.service().get_cache_stats().fallbacks_by_cause.empty());
 }
 
 }  // namespace

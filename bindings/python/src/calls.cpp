@@ -27,7 +27,7 @@ CompletionQueue::~CompletionQueue() {
 }
 
 void CompletionQueue::push(std::uint64_t key, Ended ended) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     completions_.push_back({key, std::move(ended)});
     if (completions_.size() > 1) return;  // it is readable already
     const std::uint64_t one = 1;
@@ -35,7 +35,7 @@ void CompletionQueue::push(std::uint64_t key, Ended ended) {
 }
 
 bool CompletionQueue::pop(Completion& into) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (completions_.empty()) return false;
     into = std::move(completions_.front());
     completions_.pop_front();

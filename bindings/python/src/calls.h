@@ -4,6 +4,9 @@
 
 #include "ended.h"
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
+
 #include <cairn/call_executor.h>
 
 #include <pybind11/pybind11.h>
@@ -12,7 +15,6 @@
 #include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -41,8 +43,8 @@ private:
     bool pop(Completion& into);
 
     int descriptor_;
-    std::mutex mutex_;
-    std::deque<Completion> completions_;  // guarded by mutex_
+    Mutex mutex_;
+    std::deque<Completion> completions_ CAIRN_GUARDED_BY(mutex_);
 };
 
 /// Calls under way whose result nobody has received yet: begun for an event loop, or left to themselves by Ctrl-C. The

@@ -26,7 +26,7 @@ Execution::Execution(std::string run_id, std::string thread_id, std::string user
       events_(
           [this](const PipelineEvent& event) {
               std::string text = to_json(event);
-              const std::lock_guard lock(mutex_);
+              const MutexLock lock(mutex_);
               told_.push_back(std::move(text));
           },
           {}, {.run_id = run_id_, .thread_id = thread_id_, .user_id = user_id_}) {}
@@ -51,7 +51,7 @@ Call Execution::acquire(const StoreHandle& handle, std::int64_t timeout_ms) {
                 const auto acquire = [self, store, deadline, options]() -> Status {
                     Result<RunLease> lease = RunLease::acquire(store, self->run_id_, deadline, options);
                     if (!lease) return std::unexpected(std::move(lease.error()));
-                    const std::lock_guard lock(self->mutex_);
+                    const MutexLock lock(self->mutex_);
                     self->lease_ = std::move(*lease);
                     return {};
                 };
@@ -74,12 +74,12 @@ Call Execution::release(std::int64_t timeout_ms) {
 }
 
 std::optional<RunLease> Execution::taken_lease() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return std::exchange(lease_, std::nullopt);
 }
 
 std::optional<Lease> Execution::lease() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (!lease_) return std::nullopt;
     return lease_->lease();
 }
@@ -90,7 +90,7 @@ void Execution::tell_started() {
 
 void Execution::tell_saved(const SaveEvent& save) {
     {
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(mutex_);
         ++saves_;
     }
     events_.tell_saved(save);
@@ -111,14 +111,14 @@ void Execution::tell_unsaved(const std::string& checkpoint_type, const std::stri
 }
 
 std::uint64_t Execution::saves() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return saves_;
 }
 
 py::list Execution::take() {
     std::vector<std::string> told;
     {
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(mutex_);
         told.swap(told_);
     }
     py::list texts;

@@ -5,6 +5,9 @@
 #include "calls.h"
 #include "store_handle.h"
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
+
 #include <cairn/persistence.h>
 #include <cairn/run_events.h>
 #include <cairn/run_lease.h>
@@ -15,7 +18,6 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -58,11 +60,10 @@ private:
     const std::string user_id_;
     const pid_t process_ = ::getpid();
     const std::chrono::steady_clock::time_point made_at_ = std::chrono::steady_clock::now();
-    mutable std::mutex mutex_;
-    // Guarded by mutex_:
-    std::vector<std::string> told_;
-    std::uint64_t saves_ = 0;
-    std::optional<RunLease> lease_;
+    mutable Mutex mutex_;
+    std::vector<std::string> told_ CAIRN_GUARDED_BY(mutex_);
+    std::uint64_t saves_ CAIRN_GUARDED_BY(mutex_) = 0;
+    std::optional<RunLease> lease_ CAIRN_GUARDED_BY(mutex_);
     std::shared_ptr<CallExecutor> executor_;  // of the store whose lease it is; null: none was asked for
     RunEvents events_;                        // last: it uses the members above
 };

@@ -3,11 +3,12 @@
 // Ctrl-C while a call waits. Python handles signals on its main thread only, and only while that thread runs Python. So
 // a blocking call is made on another thread, and the main thread checks for signals while it waits.
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
+
 #include <pybind11/pybind11.h>
 
 #include <chrono>
-#include <condition_variable>
-#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -23,7 +24,7 @@ template <class T>
 class Awaited {
 public:
     void bring(T value) {
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(mutex_);
         value_ = std::move(value);
         is_there_.notify_one();
     }
@@ -32,22 +33,25 @@ public:
     /// wait: it returns nothing, and Python's error is set. Call it once.
     std::optional<T> wait() {
         constexpr std::chrono::milliseconds kLookForSignals{20};
-        while (!wait_for(kLookForSignals)) {
+        while (true) {
+            if (std::optional<T> value = wait_for(kLookForSignals)) return value;
             if (PyErr_CheckSignals() != 0) return std::nullopt;
         }
-        return std::move(value_);
     }
 
 private:
-    bool wait_for(std::chrono::milliseconds time) {
+    std::optional<T> wait_for(std::chrono::milliseconds time) {
         const pybind11::gil_scoped_release unlocked;
-        std::unique_lock lock(mutex_);
-        return is_there_.wait_for(lock, time, [this] { return value_.has_value(); });
+        const auto until = std::chrono::steady_clock::now() + time;
+        const MutexLock lock(mutex_);
+        while (!value_ && is_there_.wait_until(mutex_, until)) {
+        }
+        return std::exchange(value_, std::nullopt);
     }
 
-    std::mutex mutex_;
-    std::condition_variable is_there_;
-    std::optional<T> value_;  // guarded by mutex_
+    Mutex mutex_;
+    ConditionVariable is_there_;
+    std::optional<T> value_ CAIRN_GUARDED_BY(mutex_);
 };
 
 }  // namespace cairn::python

@@ -2,7 +2,7 @@
 
 #include "errors.h"
 
-#include <unistd.h>
+#include "base/per_process.h"
 
 #include <fmt/format.h>
 
@@ -10,23 +10,17 @@ namespace cairn::python {
 
 namespace py = pybind11;
 
-// A queue from before a fork may have been locked at that time by a thread that does not exist here. It is not touched.
 std::shared_ptr<LogQueue> LogQueue::of_this_process() {
-    static std::mutex mutex;
-    static pid_t process = 0;
-    static auto* const kQueues = new std::vector<std::shared_ptr<LogQueue>>();
-    const std::lock_guard lock(mutex);
-    if (process != ::getpid()) {
-        process = ::getpid();
-        kQueues->push_back(std::make_shared<LogQueue>());
-    }
-    return kQueues->back();
+    struct Shared {
+        std::shared_ptr<LogQueue> queue = std::make_shared<LogQueue>();
+    };
+    return cairn::of_this_process<Shared>().queue;
 }
 
 void LogQueue::push(const LogRecord& record) {
     Entry entry{.level = record.level, .event = std::string(record.event), .message = record.message, .fields = {}};
     for (const auto& [name, value] : record.fields) entry.fields.emplace_back(name, value);
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (entries_.size() == kEntriesMax) {
         ++dropped_;
         return;
@@ -45,10 +39,10 @@ py::object LogQueue::take() {
     std::deque<Entry> entries;
     {
         const py::gil_scoped_release unlocked;
-        std::unique_lock lock(mutex_);
+        const MutexLock lock(mutex_);
         is_awaited_ = true;
         woken_.notify_all();
-        woken_.wait(lock, [&] { return is_closed_ || !entries_.empty(); });
+        while (!is_closed_ && entries_.empty()) woken_.wait(mutex_);
         is_awaited_ = false;
         entries.swap(entries_);
         if (const std::uint64_t dropped = std::exchange(dropped_, 0); dropped > 0) {
@@ -66,12 +60,12 @@ py::object LogQueue::take() {
 
 void LogQueue::settle() {
     const py::gil_scoped_release unlocked;
-    std::unique_lock lock(mutex_);
-    woken_.wait(lock, [&] { return is_closed_ || (is_awaited_ && entries_.empty()); });
+    const MutexLock lock(mutex_);
+    while (!is_closed_ && !(is_awaited_ && entries_.empty())) woken_.wait(mutex_);
 }
 
 void LogQueue::close() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     is_closed_ = true;
     woken_.notify_all();
 }

@@ -2,15 +2,16 @@
 
 // The engine's log records, on their way to Python's `logging`.
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
+
 #include <cairn/runtime.h>
 
 #include <pybind11/pybind11.h>
 
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,12 +44,12 @@ private:
     static pybind11::tuple to_python(const Entry& entry);
 
     static constexpr std::size_t kEntriesMax = 10'000;
-    std::mutex mutex_;
-    std::condition_variable woken_;
-    std::deque<Entry> entries_;  // guarded by mutex_
-    std::uint64_t dropped_ = 0;  // guarded by mutex_
-    bool is_awaited_ = false;    // guarded by mutex_; the reader waits for more
-    bool is_closed_ = false;     // guarded by mutex_
+    Mutex mutex_;
+    ConditionVariable woken_;
+    std::deque<Entry> entries_ CAIRN_GUARDED_BY(mutex_);
+    std::uint64_t dropped_ CAIRN_GUARDED_BY(mutex_) = 0;
+    bool is_awaited_ CAIRN_GUARDED_BY(mutex_) = false;  // the reader waits for more
+    bool is_closed_ CAIRN_GUARDED_BY(mutex_) = false;
 };
 
 /// A runtime whose log goes to this process's queue.

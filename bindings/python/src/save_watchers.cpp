@@ -12,39 +12,44 @@ namespace cairn::python {
 namespace py = pybind11;
 
 void SaveWatcher::push(const SaveEvent& event, std::uint64_t sequence) {
-    Lock lock(mutex_);
-    if (has_ended_) return;
-    if (entries_.size() == queue_size_) {
-        entries_.pop_front();
-        ++dropped_;
+    Tell waiting;
+    {
+        const MutexLock lock(mutex_);
+        if (has_ended_) return;
+        if (entries_.size() == queue_size_) {
+            entries_.pop_front();
+            ++dropped_;
+        }
+        entries_.push_back({sequence, event});
+        waiting = std::exchange(waiting_, nullptr);
     }
-    entries_.push_back({sequence, event});
-    wake(std::move(lock));
+    if (waiting) waiting(Status());
 }
 
 void SaveWatcher::end() {
-    Lock lock(mutex_);
-    has_ended_ = true;
-    wake(std::move(lock));
-}
-
-void SaveWatcher::wake(Lock lock) {
-    const Tell waiting = std::exchange(waiting_, nullptr);
-    lock.unlock();
+    Tell waiting;
+    {
+        const MutexLock lock(mutex_);
+        has_ended_ = true;
+        waiting = std::exchange(waiting_, nullptr);
+    }
     if (waiting) waiting(Status());
 }
 
 void SaveWatcher::wait(Tell tell) {
-    Lock lock(mutex_);
-    const bool is_ready = has_ended_ || !entries_.empty();
-    const Tell before = std::exchange(waiting_, is_ready ? nullptr : tell);
-    lock.unlock();
+    Tell before;
+    bool is_ready = false;
+    {
+        const MutexLock lock(mutex_);
+        is_ready = has_ended_ || !entries_.empty();
+        before = std::exchange(waiting_, is_ready ? nullptr : tell);
+    }
     if (before) before(Status());
     if (is_ready) tell(Status());
 }
 
 bool SaveWatcher::pop(Entry& into, std::uint64_t& dropped, bool& has_ended) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     has_ended = has_ended_;
     if (entries_.empty()) return false;
     into = std::move(entries_.front());
@@ -65,7 +70,7 @@ py::tuple SaveWatcher::take() {
 std::shared_ptr<SaveWatcher> SaveWatchers::add(std::size_t queue_size) {
     if (process_ != ::getpid()) raise(made_before_fork_error("the store", process_));
     auto watcher = std::make_shared<SaveWatcher>(queue_size);
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     watchers_.emplace_back(watcher);
     return watcher;
 }
@@ -73,7 +78,7 @@ std::shared_ptr<SaveWatcher> SaveWatchers::add(std::size_t queue_size) {
 // In a forked child the lock may be held by a thread that is not there.
 void SaveWatchers::tell(const SaveEvent& event) {
     if (process_ != ::getpid()) return;
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto watchers = held();
     if (watchers.empty()) return;
     ++sequence_;
@@ -82,13 +87,13 @@ void SaveWatchers::tell(const SaveEvent& event) {
 
 void SaveWatchers::end() {
     if (process_ != ::getpid()) return;
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (const auto& watcher : held()) watcher->end();
     watchers_.clear();
 }
 
 std::size_t SaveWatchers::count() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return held().size();
 }
 

@@ -4,6 +4,9 @@
 
 #include "ended.h"
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
+
 #include <cairn/persistence.h>
 
 #include <pybind11/pybind11.h>
@@ -13,7 +16,6 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 namespace cairn::python {
@@ -37,19 +39,15 @@ private:
         std::uint64_t sequence;
         SaveEvent event;
     };
-    using Lock = std::unique_lock<std::mutex>;
-
-    void wake(Lock lock);
     bool pop(Entry& into, std::uint64_t& dropped, bool& has_ended);
 
     const std::size_t queue_size_;
     const pid_t process_ = ::getpid();
-    std::mutex mutex_;
-    // Guarded by mutex_:
-    std::deque<Entry> entries_;
-    std::uint64_t dropped_ = 0;
-    bool has_ended_ = false;
-    Tell waiting_;  // null: nobody waits
+    Mutex mutex_;
+    std::deque<Entry> entries_ CAIRN_GUARDED_BY(mutex_);
+    std::uint64_t dropped_ CAIRN_GUARDED_BY(mutex_) = 0;
+    bool has_ended_ CAIRN_GUARDED_BY(mutex_) = false;
+    Tell waiting_ CAIRN_GUARDED_BY(mutex_);  // null: nobody waits
 };
 
 /// All watchers of a store. A watcher that nobody holds any more is forgotten. Threads: safe to use concurrently.
@@ -61,13 +59,12 @@ public:
     std::size_t count();
 
 private:
-    std::vector<std::shared_ptr<SaveWatcher>> held();
+    std::vector<std::shared_ptr<SaveWatcher>> held() CAIRN_REQUIRES(mutex_);
 
     const pid_t process_ = ::getpid();
-    std::mutex mutex_;
-    // Guarded by mutex_:
-    std::vector<std::weak_ptr<SaveWatcher>> watchers_;
-    std::uint64_t sequence_ = 0;
+    Mutex mutex_;
+    std::vector<std::weak_ptr<SaveWatcher>> watchers_ CAIRN_GUARDED_BY(mutex_);
+    std::uint64_t sequence_ CAIRN_GUARDED_BY(mutex_) = 0;
 };
 
 void bind_save_watchers(pybind11::module_& module);

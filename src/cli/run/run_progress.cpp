@@ -77,11 +77,12 @@ RunProgress::~RunProgress() {
         redrawing_.request_stop();
         redrawing_.join();
     }
+    const MutexLock lock(mutex_);
     erase_live();
 }
 
 void RunProgress::on_event(const PipelineEvent& event) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     note(event);
     if (show_ == Show::kNothing) return;
     const bool is_shown_below = show_ == Show::kLive && event.type == Type::kStepStarted;
@@ -93,7 +94,7 @@ void RunProgress::on_event(const PipelineEvent& event) {
 }
 
 RunProgress::Totals RunProgress::totals() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return totals_;
 }
 
@@ -143,8 +144,8 @@ void RunProgress::draw_live() {
 }
 
 void RunProgress::redraw_until(const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
-    while (!woken_.wait_for(lock, stop, kPause, [&] { return stop.stop_requested(); })) {
+    const MutexLock lock(mutex_);
+    while (!wait_for_stop(mutex_, stop, std::chrono::steady_clock::now() + kPause)) {
         erase_live();
         draw_live();
     }

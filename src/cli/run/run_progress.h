@@ -2,12 +2,13 @@
 
 // Shows the progress of a pipeline's run to the person in front of it.
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
+
 #include <cairn/pipeline_events.h>
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -43,21 +44,20 @@ private:
         Time since;
     };
 
-    void note(const PipelineEvent& event);  // The next four are called under mutex_.
-    std::vector<std::string> live_lines() const;
-    void erase_live();
-    void draw_live();
+    void note(const PipelineEvent& event) CAIRN_REQUIRES(mutex_);
+    std::vector<std::string> live_lines() const CAIRN_REQUIRES(mutex_);
+    void erase_live() CAIRN_REQUIRES(mutex_);
+    void draw_live() CAIRN_REQUIRES(mutex_);
     void redraw_until(const std::stop_token& stop);
 
     const Show show_;
-    mutable std::mutex mutex_;
-    std::condition_variable_any woken_;
-    Totals totals_;
-    std::vector<Running> running_;
-    std::size_t steps_completed_ = 0;
-    std::size_t steps_total_ = 0;
-    Time started_ = std::chrono::steady_clock::now();
-    std::size_t lines_drawn_ = 0;
+    const Time started_ = std::chrono::steady_clock::now();
+    mutable Mutex mutex_;
+    Totals totals_ CAIRN_GUARDED_BY(mutex_);
+    std::vector<Running> running_ CAIRN_GUARDED_BY(mutex_);
+    std::size_t steps_completed_ CAIRN_GUARDED_BY(mutex_) = 0;
+    std::size_t steps_total_ CAIRN_GUARDED_BY(mutex_) = 0;
+    std::size_t lines_drawn_ CAIRN_GUARDED_BY(mutex_) = 0;
     std::jthread redrawing_;  // last: it uses the members above
 };
 

@@ -38,8 +38,8 @@ void Progress::show(std::uint64_t done, std::uint64_t total) {
 }
 
 void Progress::draw() {
-    const std::unique_lock lock(drawing_, std::try_to_lock);
-    if (!lock.owns_lock()) return;  // another thread is drawing; the bar need not be exact
+    if (!drawing_.try_lock()) return;  // another thread is drawing; the bar need not be exact
+    const MutexLock lock(drawing_, std::adopt_lock);
     const auto now = std::chrono::steady_clock::now();
     if (now < next_draw_) return;
     next_draw_ = now + kPause;

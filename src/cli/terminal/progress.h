@@ -1,9 +1,11 @@
 #pragma once
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
+
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <mutex>
 #include <string>
 
 namespace cairn::cli {
@@ -33,8 +35,8 @@ private:
     const bool visible_;
     std::atomic<std::uint64_t> done_{0};
 
-    std::mutex drawing_;
-    std::chrono::steady_clock::time_point next_draw_{};  // guarded by drawing_
+    Mutex drawing_;
+    std::chrono::steady_clock::time_point next_draw_ CAIRN_GUARDED_BY(drawing_){};
 };
 
 /// Returns the bar's text: "Saving        [##########----------]  50 %  100/200", at most 79 columns. For an unknown

@@ -498,8 +498,10 @@ void Batcher::pass_on_the_lead() {
     PendingSave& next = queue_.next();
     if (next.waiters_ > 0) return next.settled_.notify_all();
     if (wake_committer() && idle_committers_ > 0) return;
+    // A sleeper whose save has ended only returns.
     Sleeper* sleeper = sleepers_.front();
-    while (sleeper != nullptr && leading_ > 0 && queue_.is_in_commit(sleeper->save))
+    while (sleeper != nullptr &&
+           (sleeper->save.stage_ == Stage::kSettled || (leading_ > 0 && queue_.is_in_commit(sleeper->save))))
         sleeper = sleepers_.behind(*sleeper);
     if (sleeper != nullptr) return sleeper->save.settled_.notify_all();
     if (Newcomer* const newcomer = newcomers_.front()) newcomer->may_try.notify_one();

@@ -132,10 +132,10 @@ Status check_save_request(const StatePersistenceRequest& request, const StateLim
     }
     if (Status status = check_conflict_rule(request); !status) return status;
     if (request.execution_context) {
-        if (Status status = require_json(*request.execution_context, "execution_context"); !status) return status;
+        if (Status status = check_is_json(*request.execution_context, "execution_context"); !status) return status;
     }
     if (request.metadata) {
-        if (Status status = require_json(*request.metadata, "metadata"); !status) return status;
+        if (Status status = check_is_json(*request.metadata, "metadata"); !status) return status;
     }
     return check_size(request.state_data, limits.bytes_max);
 }

@@ -217,9 +217,7 @@ Result<ResumePoint> find_resume_point(StatePersistence& service, Store& store, c
     const std::optional<Head>& newest = *head;
     if (!newest && context.resume_only) return missing_run_error(run_id);
     if (!newest) {
-        if (Status is_json = require_json(input, "the pipeline's input"); !is_json) {
-            return std::unexpected(std::move(is_json.error()));
-        }
+        if (Status json = check_is_json(input, "the pipeline's input"); !json) return std::unexpected(json.error());
         return start_of(pipeline, input);
     }
     if (Status status = check_owner(*newest, run_id, context); !status) {

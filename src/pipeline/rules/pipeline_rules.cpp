@@ -84,7 +84,7 @@ Status check_step(const Step& step, const Stage& stage, const KnownNames& known)
     Status done = step.needs_approval ? check_approval(step, stage) : check_agent(step, known);
     if (!done) return done;
     if (Status status = of_step(step, check_name("phase", step.phase.name(), true)); !status) return status;
-    if (Status status = of_step(step, require_json(step.with, "with")); !status) return status;
+    if (Status status = of_step(step, check_is_json(step.with, "with")); !status) return status;
     if (Status status = check_retry(step); !status) return status;
     if (Status status = check_duration(step, "timeout", step.timeout); !status) return status;
     return of_step(step, check_condition(step.when));

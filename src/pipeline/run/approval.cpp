@@ -55,11 +55,10 @@ void decide(RunProgress& progress, const ApprovalDecision& decision) {
 // The decision counts only on top of the state that was looked at.
 Result<Receipt> save(StatePersistence& service, const LoadedState& paused, const RunProgress& progress,
                      const ApprovalDecision& decision) {
-    Result<State> state = decision.change && decision.is_approved ? decision.change(paused.state) : paused.state;
+    Result<State> state = require_json(paused.state, "the state of the paused run");
+    const bool is_changed = state && decision.change && decision.is_approved;
+    if (is_changed) state = require_json(decision.change(paused.state), "the changed state");
     if (!state) return std::unexpected(std::move(state.error()));
-    if (Status is_json = require_json(*state, "the changed state"); !is_json) {
-        return std::unexpected(std::move(is_json.error()));
-    }
     return service.save_agent_state({.run_id = paused.info.run_id,
                                      .thread_id = paused.info.thread_id,
                                      .user_id = paused.info.user_id,
@@ -78,9 +77,6 @@ Result<Receipt> decide_once(StatePersistence& service, const ApprovalDecision& d
     std::optional<RunProgress> progress = RunProgress::parse(paused->info.metadata);
     if (Status waiting = check_waiting(progress, decision); !waiting) {
         return std::unexpected(std::move(waiting.error()));
-    }
-    if (Status is_json = require_json(paused->state, "the state of the paused run"); !is_json) {
-        return std::unexpected(std::move(is_json.error()));
     }
     decide(*progress, decision);
     return save(service, *paused, *progress, decision);

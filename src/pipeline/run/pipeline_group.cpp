@@ -18,22 +18,26 @@ void PipelineRun::run_group(const Stage& stage) {
     const std::vector<const Step*> steps = steps_to_run(stage);
     if (!saves_once() && steps.size() > 1) save_base();
     if (has_ended()) return;
-    std::size_t under_way = steps.size();
-    const std::size_t threads_wanted =
-        stage.at_once_max == 0 ? steps.size() : std::min(stage.at_once_max, steps.size());
+    under_way_ = steps.size();
+    run_at_once(steps, stage.at_once_max == 0 ? steps.size() : std::min(stage.at_once_max, steps.size()),
+                State(state_));
+    if (has_ended() || !merge_group(stage)) return;
+    complete_stage(stage);
+}
+
+// Each step gets the same state.
+void PipelineRun::run_at_once(const std::vector<const Step*>& steps, std::size_t threads_wanted, const State& base) {
+    const MutexUnlock unlocked(mutex_);
     std::atomic<std::size_t> next = threads_wanted;
     std::vector<std::jthread> threads;
     threads.reserve(threads_wanted);
     for (std::size_t first = 0; first < threads_wanted; ++first) {
         Status started = guarded([&]() -> Status {
-            threads.emplace_back([&, first] { run_in_turn(steps, first, next, under_way); });
+            threads.emplace_back([&, first] { run_in_turn(steps, first, next, base); });
             return {};
         });
-        if (!started) note_in_group(*steps[first], std::unexpected(std::move(started.error())), under_way);
+        if (!started) note_in_group(*steps[first], std::unexpected(std::move(started.error())));
     }
-    threads.clear();
-    if (has_ended() || !merge_group(stage)) return;
-    complete_stage(stage);
 }
 
 // The steps that have not finished in an earlier execution, and whose condition holds.
@@ -55,38 +59,38 @@ std::vector<const Step*> PipelineRun::steps_to_run(const Stage& stage) {
 // Runs one step and then each `next` one, until there is none. No step begins once the run has ended: it would have to
 // run again anyway if the others cannot be merged, and finished steps are saved.
 void PipelineRun::run_in_turn(const std::vector<const Step*>& steps, std::size_t first, std::atomic<std::size_t>& next,
-                              std::size_t& under_way) {
+                              const State& base) {
     for (std::size_t turn = first; turn < steps.size(); turn = next++) {
         if (turn != first && must_end()) return;
-        run_in_group(*steps[turn], under_way);
+        run_in_group(*steps[turn], base);
     }
 }
 
 bool PipelineRun::must_end() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (stop_.stop_requested()) end_cancelled();
     return has_ended();
 }
 
-void PipelineRun::run_in_group(const Step& step, std::size_t& under_way) {
-    note_in_group(step, guarded([&] { return Result<StepRun>(run(step)); }), under_way);
+void PipelineRun::run_in_group(const Step& step, const State& base) {
+    note_in_group(step, guarded([&] { return Result<StepRun>(run(step, base)); }));
 }
 
 // The last result is saved with the merged state, unless there will be none. An error in `ran`: the step did not run.
-void PipelineRun::note_in_group(const Step& step, Result<StepRun> ran, std::size_t& under_way) {
+void PipelineRun::note_in_group(const Step& step, Result<StepRun> ran) {
     if (!ran) {
         ran.error().message = fmt::format("step \"{}\": {}", step.name, ran.error().message);
         ran = StepRun{.state = std::unexpected(std::move(ran.error())), .attempt = attempts_before(step)};
     }
-    const std::lock_guard lock(mutex_);
-    const bool is_last = --under_way == 0;
-    const Status noted = guarded([&]() -> Status {
-        if (!note(step, *ran)) return {};
+    const MutexLock lock(mutex_);
+    const bool is_last = --under_way_ == 0;
+    try {
+        if (!note(step, *ran)) return;
         const auto result = group_results_.insert_or_assign(step.name, std::move(*ran->state)).first;
         if (!is_last && !saves_once()) save_group_result(step.name, result->second);
-        return {};
-    });
-    if (!noted) end(PipelineStatus::kFailed, noted.error());
+    } catch (const std::exception&) {
+        end(PipelineStatus::kFailed, caught_error());
+    }
 }
 
 bool PipelineRun::merge_group(const Stage& stage) {

@@ -32,6 +32,12 @@ Error unsaved_result_error(const Checkpoint& checkpoint, Error error) {
     return error;
 }
 
+// Says whether one of the steps was not skipped.
+bool has_run(const std::vector<Step>& steps, const std::map<std::string, StepResult, std::less<>>& decided) {
+    return std::ranges::any_of(
+        steps, [&](const Step& step) { return decided.at(step.name).outcome != StepOutcome::kSkipped; });
+}
+
 }  // namespace
 
 PipelineRun::PipelineRun(const Parts& parts, const Pipeline& pipeline, ResumePoint from, const PipelineContext& context)
@@ -67,6 +73,7 @@ PipelineRun::PipelineRun(const Parts& parts, const Pipeline& pipeline, ResumePoi
 }
 
 PipelineResult PipelineRun::execute() {
+    const MutexLock lock(mutex_);
     begin();
     while (!has_ended() && progress_.stages_completed < pipeline_.stages.size()) {
         run_stage(pipeline_.stages[progress_.stages_completed]);
@@ -94,11 +101,11 @@ void PipelineRun::begin() {
                     .is_saved = true});
         }
     }
-    events_.tell(Type::kStarted, [&](PipelineEvent& event) {
-        if (is_new_) return;
-        event.message =
-            progress_.step.empty() ? "resumed from the start" : fmt::format("resumed after {}", progress_.step);
-    });
+    std::string message;
+    if (!is_new_) {
+        message = progress_.step.empty() ? "resumed from the start" : fmt::format("resumed after {}", progress_.step);
+    }
+    events_.tell(Type::kStarted, [&](PipelineEvent& event) { event.message = std::move(message); });
     if (!is_new_ || saves_once() || pipeline_.stages.empty()) return;
     progress_.phase = next_phase();
     if (save({.type = CheckpointType::kAuto, .state = state_, .progress = progress_, .phase = progress_.phase})) {
@@ -123,11 +130,16 @@ void PipelineRun::run_single(const Stage& stage) {
 }
 
 void PipelineRun::run_alone(const Step& step) {
-    StepRun ran = run(step);
+    StepRun ran = run_unlocked(step, State(state_));
     if (!note(step, ran)) return;
     state_ = std::move(*ran.state);
     state_id_.clear();
     result_.is_saved = false;
+}
+
+StepRun PipelineRun::run_unlocked(const Step& step, const State& state) {
+    const MutexUnlock unlocked(mutex_);
+    return run(step, state);
 }
 
 void PipelineRun::pause_at(const Step& step) {
@@ -161,8 +173,7 @@ void PipelineRun::complete_stage(const Stage& stage) {
     progress_.approval.reset();
     group_results_.clear();
     const bool is_last = progress_.stages_completed == pipeline_.stages.size();
-    const bool did_run = std::ranges::any_of(
-        stage.steps, [&](const Step& step) { return decided_.at(step.name).outcome != StepOutcome::kSkipped; });
+    const bool did_run = has_run(stage.steps, decided_);
     progress_.phase = next_phase();
     const bool is_transition = progress_.phase != saved_phase_;
     if (is_last || saves_once() || !(did_run || is_transition)) return;
@@ -203,7 +214,7 @@ bool PipelineRun::is_wanted(const Step& step) {
     return false;
 }
 
-StepRun PipelineRun::run(const Step& step) {
+StepRun PipelineRun::run(const Step& step, const State& state) {
     const auto tell = [&](Type type, int attempt, const auto& fill) {
         events_.tell(type, [&](PipelineEvent& event) {
             event.step = step.name;
@@ -224,7 +235,7 @@ StepRun PipelineRun::run(const Step& step) {
                     event.error = error;
                 });
             }};
-    return run_step(*engine_.find_agent(step.agent), step, state_, call_, attempts_before(step), stop_.get_token(),
+    return run_step(*engine_.find_agent(step.agent), step, state, call_, attempts_before(step), stop_.get_token(),
                     listener);
 }
 
@@ -245,12 +256,14 @@ bool PipelineRun::note(const Step& step, const StepRun& run) {
         }
     }
     if (!run.was_stopped) decide(step, result);
+    std::string message;
+    if (run.state && step.needs_approval) message = fmt::format("approved by {}", progress_.approval->by);
     events_.tell(run.state ? Type::kStepCompleted : Type::kStepFailed, [&](PipelineEvent& event) {
         event.step = step.name;
         event.attempt = run.attempt;
         event.duration = run.duration;
         event.error = result.error;
-        if (run.state && step.needs_approval) event.message = fmt::format("approved by {}", progress_.approval->by);
+        event.message = std::move(message);
     });
     return run.state.has_value();
 }
@@ -346,11 +359,11 @@ void PipelineRun::conclude() {
             if (found != decided_.end()) result_.steps.push_back(std::move(found->second));
         }
     }
-    events_.tell(Type::kCompleted, [&](PipelineEvent& event) {
-        event.status = to_string(result_.status);
+    events_.tell(Type::kCompleted, [&, status = result_.status, error = result_.error](PipelineEvent& event) {
+        event.status = to_string(status);
         event.duration =
             std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - started_);
-        event.error = result_.error;
+        event.error = error;
     });
 }
 

@@ -2,6 +2,8 @@
 
 // One execution of a pipeline: stage after stage, with a checkpoint after each.
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
 #include "pipeline/resume/resume_point.h"
 #include "pipeline/run/checkpointer.h"
 #include "pipeline/run/step_runner.h"
@@ -16,7 +18,6 @@
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -46,46 +47,49 @@ public:
     void supersede();
 
 private:
-    void begin();
-    void finish();
-    void conclude();
+    void begin() CAIRN_REQUIRES(mutex_);
+    void finish() CAIRN_REQUIRES(mutex_);
+    void conclude() CAIRN_REQUIRES(mutex_);
 
-    void run_stage(const Stage& stage);
-    void run_single(const Stage& stage);
-    void run_alone(const Step& step);
-    void pause_at(const Step& step);
-    bool is_decided(const Step& step) const;
-    void follow_decision(const Step& step);
-    void complete_stage(const Stage& stage);
+    void run_stage(const Stage& stage) CAIRN_REQUIRES(mutex_);
+    void run_single(const Stage& stage) CAIRN_REQUIRES(mutex_);
+    void run_alone(const Step& step) CAIRN_REQUIRES(mutex_);
+    StepRun run_unlocked(const Step& step, const State& state) CAIRN_REQUIRES(mutex_);
+    void pause_at(const Step& step) CAIRN_REQUIRES(mutex_);
+    bool is_decided(const Step& step) const CAIRN_REQUIRES(mutex_);
+    void follow_decision(const Step& step) CAIRN_REQUIRES(mutex_);
+    void complete_stage(const Stage& stage) CAIRN_REQUIRES(mutex_);
 
-    void run_group(const Stage& stage);
-    std::vector<const Step*> steps_to_run(const Stage& stage);
+    void run_group(const Stage& stage) CAIRN_REQUIRES(mutex_);
+    std::vector<const Step*> steps_to_run(const Stage& stage) CAIRN_REQUIRES(mutex_);
+    void run_at_once(const std::vector<const Step*>& steps, std::size_t threads_wanted, const State& base)
+        CAIRN_REQUIRES(mutex_);
     void run_in_turn(const std::vector<const Step*>& steps, std::size_t first, std::atomic<std::size_t>& next,
-                     std::size_t& under_way);
-    bool must_end();
-    void run_in_group(const Step& step, std::size_t& under_way);
-    void note_in_group(const Step& step, Result<StepRun> ran, std::size_t& under_way);
-    bool merge_group(const Stage& stage);
-    bool save_base();
-    bool save_group_result(const std::string& step, const State& result);
-    void save_group();
+                     const State& base) CAIRN_EXCLUDES(mutex_);
+    bool must_end() CAIRN_EXCLUDES(mutex_);
+    void run_in_group(const Step& step, const State& base) CAIRN_EXCLUDES(mutex_);
+    void note_in_group(const Step& step, Result<StepRun> ran) CAIRN_EXCLUDES(mutex_);
+    bool merge_group(const Stage& stage) CAIRN_REQUIRES(mutex_);
+    bool save_base() CAIRN_REQUIRES(mutex_);
+    bool save_group_result(const std::string& step, const State& result) CAIRN_REQUIRES(mutex_);
+    void save_group() CAIRN_REQUIRES(mutex_);
 
-    bool is_wanted(const Step& step);
-    StepRun run(const Step& step);
+    bool is_wanted(const Step& step) CAIRN_REQUIRES(mutex_);
+    StepRun run(const Step& step, const State& state) CAIRN_EXCLUDES(mutex_);
     int attempts_before(const Step& step) const;
     /// Records the end of a step. Returns true if its result counts.
-    bool note(const Step& step, const StepRun& run);
-    void decide(const Step& step, StepResult result);
-    void end_by(const Step& step, const StepRun& run);
-    void end_cancelled();
-    void end(PipelineStatus status, std::optional<Error> error);
+    bool note(const Step& step, const StepRun& run) CAIRN_REQUIRES(mutex_);
+    void decide(const Step& step, StepResult result) CAIRN_REQUIRES(mutex_);
+    void end_by(const Step& step, const StepRun& run) CAIRN_REQUIRES(mutex_);
+    void end_cancelled() CAIRN_REQUIRES(mutex_);
+    void end(PipelineStatus status, std::optional<Error> error) CAIRN_REQUIRES(mutex_);
     bool is_taken_over() const;
-    bool has_ended() const { return result_.status != PipelineStatus::kRunning; }
+    bool has_ended() const CAIRN_REQUIRES(mutex_) { return result_.status != PipelineStatus::kRunning; }
 
     /// Returns false if the run has to end.
-    bool save(const Checkpoint& checkpoint);
+    bool save(const Checkpoint& checkpoint) CAIRN_REQUIRES(mutex_);
     bool saves_once() const { return options_.config.durability == Durability::kExit; }
-    AgentPhase next_phase() const;
+    AgentPhase next_phase() const CAIRN_REQUIRES(mutex_);
 
     const ExecutionEngine& engine_;
     const ExecutorOptions& options_;
@@ -102,17 +106,17 @@ private:
     std::stop_callback<std::function<void()>> passed_on_;
     std::atomic<bool> is_superseded_ = false;
 
-    std::mutex mutex_;
-    // Guarded by mutex_ while the steps of a group run:
-    RunProgress progress_;
-    State state_;                           // after the last completed stage
-    std::string state_id_;                  // its snapshot; empty: not saved
-    AgentPhase saved_phase_;                // of the last checkpoint
-    std::optional<std::string> grew_from_;  // parent of the state's next checkpoint, if not the head
-    std::map<std::string, State, std::less<>> group_results_;
-    std::map<std::string, StepResult, std::less<>> decided_;
-    Checkpointer checkpointer_;
-    PipelineResult result_;
+    Mutex mutex_;  // held by the execution's own thread, except while agents run
+    RunProgress progress_ CAIRN_GUARDED_BY(mutex_);
+    State state_ CAIRN_GUARDED_BY(mutex_);                           // after the last completed stage
+    std::string state_id_ CAIRN_GUARDED_BY(mutex_);                  // its snapshot; empty: not saved
+    AgentPhase saved_phase_ CAIRN_GUARDED_BY(mutex_);                // of the last checkpoint
+    std::optional<std::string> grew_from_ CAIRN_GUARDED_BY(mutex_);  // parent of its next checkpoint; none: the head
+    std::map<std::string, State, std::less<>> group_results_ CAIRN_GUARDED_BY(mutex_);
+    std::size_t under_way_ CAIRN_GUARDED_BY(mutex_) = 0;  // the steps of a group that have not ended
+    std::map<std::string, StepResult, std::less<>> decided_ CAIRN_GUARDED_BY(mutex_);
+    Checkpointer checkpointer_ CAIRN_GUARDED_BY(mutex_);
+    PipelineResult result_ CAIRN_GUARDED_BY(mutex_);
 };
 
 }  // namespace cairn

@@ -1,5 +1,6 @@
 #include "pipeline/run/step_runner.h"
 
+#include "base/mutex.h"
 #include "base/timer.h"
 #include "persistence/guarded.h"
 #include "state/opaque_text.h"
@@ -8,9 +9,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <utility>
@@ -22,10 +21,9 @@ using SteadyClock = std::chrono::steady_clock;
 
 /// Returns true if `stop` was requested meanwhile.
 bool pause_for(std::chrono::milliseconds duration, const std::stop_token& stop) {
-    std::mutex mutex;
-    std::condition_variable_any woken;
-    std::unique_lock lock(mutex);
-    return woken.wait_for(lock, stop, duration, [&] { return stop.stop_requested(); });
+    Mutex mutex;
+    const MutexLock lock(mutex);
+    return wait_for_stop(mutex, stop, SteadyClock::now() + duration);
 }
 
 /// Asks an attempt to stop, when the run is stopped or the step times out.
@@ -53,12 +51,7 @@ private:
 // An exception of an agent becomes the agent's own error, in its own words.
 Result<State> call_agent(const Agent& agent, const State& state, const AgentCall& call) {
     try {
-        Result<State> result = agent(state, call);
-        if (!result) return result;
-        if (Status is_json = require_json(*result, "what the agent returned"); !is_json) {
-            return std::unexpected(std::move(is_json.error()));
-        }
-        return result;
+        return require_json(agent(state, call), "what the agent returned");
     } catch (const std::bad_alloc&) {
         return fail(ErrorCode::kInternal, "out of memory");
     } catch (const std::exception& exception) {

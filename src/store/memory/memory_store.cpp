@@ -1,5 +1,7 @@
 #include "store/memory/memory_store.h"
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
 #include "store/batch_rules.h"
 #include "store/cursor.h"
 #include "store/memory/memory_run.h"
@@ -10,11 +12,9 @@
 #include <functional>
 #include <iterator>
 #include <map>
-#include <mutex>
 #include <new>
 #include <ranges>
 #include <set>
-#include <shared_mutex>
 #include <span>
 #include <tuple>
 #include <utility>
@@ -84,6 +84,22 @@ bool comes_before(RunQuery::Order order, const RunPlace& one, const RunPlace& ot
     return std::tie(one.created_at, one.run_id) > std::tie(other.created_at, other.run_id);
 }
 
+std::unexpected<Error> out_of_memory_error() {
+    return fail(ErrorCode::kInternal, "out of memory");  // short, so that it takes none
+}
+
+/// What a store holds.
+struct MemoryContent {
+    const MemoryRun* find_run(std::string_view run_id) const;
+    std::optional<LeaseInfo> find_lease(std::string_view run_id) const;
+    Status commit(RunBatch batch);
+    void apply(RunBatch batch, const std::vector<std::int64_t>& deleted);
+
+    MemoryRuns runs;
+    MemoryLeases leases;
+    MemoryRecoveries recoveries;
+};
+
 class MemoryStore final : public Store {
 public:
     explicit MemoryStore(bool read_only) : read_only_(read_only) {}
@@ -107,13 +123,13 @@ public:
     Status close() override;
 
 private:
-    // Calls `answer` under the reader's lock. If memory runs out, that is returned as an error, too.
+    // Calls `answer` with the content, under the reader's lock. If memory runs out, that is returned as an error, too.
     template <class T, class Answer>
     Result<T> read(Answer answer) {
-        const std::shared_lock lock(mutex_);
+        const ReaderLock lock(mutex_);
         if (closed_) return closed_store_error();
         try {
-            return answer();
+            return answer(std::as_const(content_));
         } catch (const std::bad_alloc&) {
             return out_of_memory_error();
         }
@@ -122,35 +138,21 @@ private:
     static std::unexpected<Error> closed_store_error() {
         return fail(ErrorCode::kClosed, "the memory store was closed");
     }
-    static std::unexpected<Error> out_of_memory_error() {
-        return fail(ErrorCode::kInternal, "out of memory");  // short, so that it takes none
-    }
-
-    // The caller must hold the lock.
-    const MemoryRun* find_run(std::string_view run_id) const;
-    std::optional<LeaseInfo> find_lease(std::string_view run_id) const;
-    Status commit_one(RunBatch batch);
-    void apply(RunBatch batch, const std::vector<std::int64_t>& deleted);
-    void rewrite(MemoryRun& run, FrameRewrite rewrite);
-    void remove(MemoryRun& run, std::int64_t version);
 
     const bool read_only_;
-    std::shared_mutex mutex_;
-    // Guarded by mutex_:
-    bool closed_ = false;
-    MemoryRuns runs_;
-    MemoryLeases leases_;
-    MemoryRecoveries recoveries_;
+    SharedMutex mutex_;
+    bool closed_ CAIRN_GUARDED_BY(mutex_) = false;
+    MemoryContent content_ CAIRN_GUARDED_BY(mutex_);
 };
 
-const MemoryRun* MemoryStore::find_run(std::string_view run_id) const {
-    const auto found = runs_.find(run_id);
-    return found == runs_.end() ? nullptr : &found->second;
+const MemoryRun* MemoryContent::find_run(std::string_view run_id) const {
+    const auto found = runs.find(run_id);
+    return found == runs.end() ? nullptr : &found->second;
 }
 
-std::optional<LeaseInfo> MemoryStore::find_lease(std::string_view run_id) const {
-    const auto found = leases_.find(run_id);
-    return found == leases_.end() ? std::nullopt : std::optional(found->second);
+std::optional<LeaseInfo> MemoryContent::find_lease(std::string_view run_id) const {
+    const auto found = leases.find(run_id);
+    return found == leases.end() ? std::nullopt : std::optional(found->second);
 }
 
 // ---- writing ----
@@ -183,47 +185,48 @@ void put(std::map<std::string, Value, std::less<>>& into, std::map<std::string, 
     for (auto& [run_id, value] : added) into.find(run_id)->second = std::move(value);
 }
 
-void MemoryStore::rewrite(MemoryRun& run, FrameRewrite rewrite) {
+void rewrite(MemoryRun& run, FrameRewrite rewrite) {
     Snapshot& snapshot = run.snapshots.at(rewrite.version);
     snapshot.frame = std::move(rewrite.frame);
     snapshot.info.frame_bytes = snapshot.frame.size();
     snapshot.info.base_version = rewrite.base_version;
 }
 
-void MemoryStore::remove(MemoryRun& run, std::int64_t version) {
+void remove(MemoryRun& run, std::int64_t version) {
     const auto found = run.snapshots.find(version);
     run.versions.erase(found->second.info.snapshot_id);
     run.snapshots.erase(found);
 }
 
 // All memory is allocated before anything changes.
-void MemoryStore::apply(RunBatch batch, const std::vector<std::int64_t>& deleted) {
-    MemoryRuns runs;
-    for (SnapshotWrite& write : batch.writes) append(runs[batch.run_id], std::move(write.snapshot));
-    MemoryLeases leases;
+void MemoryContent::apply(RunBatch batch, const std::vector<std::int64_t>& deleted) {
+    MemoryRuns added_runs;
+    for (SnapshotWrite& write : batch.writes) append(added_runs[batch.run_id], std::move(write.snapshot));
+    MemoryLeases added_leases;
     if (batch.lease) {
-        leases[batch.run_id] = {.lease = std::move(batch.lease->lease), .heartbeat_at = batch.lease->heartbeat_at};
+        added_leases[batch.run_id] = {.lease = std::move(batch.lease->lease),
+                                      .heartbeat_at = batch.lease->heartbeat_at};
     }
-    MemoryRecoveries recoveries;
+    MemoryRecoveries added_recoveries;
     if (!batch.recoveries.empty()) {
-        std::vector<RecoveryRecord>& log = recoveries[batch.run_id];
-        if (const auto before = recoveries_.find(batch.run_id); before != recoveries_.end()) log = before->second;
+        std::vector<RecoveryRecord>& log = added_recoveries[batch.run_id];
+        if (const auto before = recoveries.find(batch.run_id); before != recoveries.end()) log = before->second;
         std::ranges::move(batch.recoveries, std::back_inserter(log));
     }
-    put(runs_, std::move(runs));
-    put(leases_, std::move(leases));
-    put(recoveries_, std::move(recoveries));
-    if (const auto run = runs_.find(batch.run_id); run != runs_.end()) {
+    put(runs, std::move(added_runs));
+    put(leases, std::move(added_leases));
+    put(recoveries, std::move(added_recoveries));
+    if (const auto run = runs.find(batch.run_id); run != runs.end()) {
         for (FrameRewrite& frame : batch.rewrites) rewrite(run->second, std::move(frame));
         for (const std::int64_t version : deleted) remove(run->second, version);
     }
     if (!batch.run_deletion) return;
-    runs_.erase(batch.run_id);
-    recoveries_.erase(batch.run_id);
-    leases_.erase(batch.run_id);
+    runs.erase(batch.run_id);
+    recoveries.erase(batch.run_id);
+    leases.erase(batch.run_id);
 }
 
-Status MemoryStore::commit_one(RunBatch batch) try {
+Status MemoryContent::commit(RunBatch batch) try {
     const Lease lease = find_lease(batch.run_id).value_or(LeaseInfo{}).lease;
     const Result<std::vector<std::int64_t>> deleted =
         check_batch(batch, facts_of(find_run(batch.run_id), lease, batch));
@@ -238,11 +241,11 @@ Result<std::vector<Status>> MemoryStore::commit(std::span<const RunBatch> batche
     try {
         std::vector<Status> answers = check_batches(batches);
         std::vector<RunBatch> copies(batches.begin(), batches.end());  // large memory is taken before anything changes
-        const std::unique_lock lock(mutex_);
+        const WriterLock lock(mutex_);
         if (closed_) return closed_store_error();
         if (read_only_) return fail(ErrorCode::kReadOnly, "the memory store was opened read-only");
         for (std::size_t i = 0; i < answers.size(); ++i) {
-            if (answers[i]) answers[i] = commit_one(std::move(copies[i]));
+            if (answers[i]) answers[i] = content_.commit(std::move(copies[i]));
         }
         return answers;
     } catch (const std::bad_alloc&) {
@@ -253,8 +256,8 @@ Result<std::vector<Status>> MemoryStore::commit(std::span<const RunBatch> batche
 // ---- reading ----
 
 Result<std::optional<Head>> MemoryStore::head(std::string_view run_id, Deadline /*deadline*/) {
-    return read<std::optional<Head>>([&]() -> std::optional<Head> {
-        const MemoryRun* run = find_run(run_id);
+    return read<std::optional<Head>>([&](const MemoryContent& content) -> std::optional<Head> {
+        const MemoryRun* run = content.find_run(run_id);
         if (run == nullptr) return std::nullopt;
         const SnapshotInfo& head = run->head();
         return Head{.thread_id = run->thread_id,
@@ -268,13 +271,13 @@ Result<std::optional<Head>> MemoryStore::head(std::string_view run_id, Deadline 
 }
 
 Result<std::optional<LeaseInfo>> MemoryStore::lease(std::string_view run_id, Deadline /*deadline*/) {
-    return read<std::optional<LeaseInfo>>([&] { return find_lease(run_id); });
+    return read<std::optional<LeaseInfo>>([&](const MemoryContent& content) { return content.find_lease(run_id); });
 }
 
 Result<std::optional<Snapshot>> MemoryStore::get(std::string_view run_id, std::optional<std::string_view> snapshot_id,
                                                  Deadline /*deadline*/, Reading /*reading*/) {
-    return read<std::optional<Snapshot>>([&]() -> Result<std::optional<Snapshot>> {
-        const MemoryRun* run = find_run(run_id);
+    return read<std::optional<Snapshot>>([&](const MemoryContent& content) -> Result<std::optional<Snapshot>> {
+        const MemoryRun* run = content.find_run(run_id);
         if (run == nullptr) return std::nullopt;
         if (!snapshot_id) return with_bases(*run, run->snapshots.rbegin()->second);
         const auto version = run->versions.find(*snapshot_id);
@@ -285,9 +288,9 @@ Result<std::optional<Snapshot>> MemoryStore::get(std::string_view run_id, std::o
 
 Result<std::vector<BaseFrame>> MemoryStore::frames(std::string_view run_id, std::span<const std::int64_t> versions,
                                                    Deadline /*deadline*/, Reading /*reading*/) {
-    return read<std::vector<BaseFrame>>([&] {
+    return read<std::vector<BaseFrame>>([&](const MemoryContent& content) {
         std::vector<BaseFrame> frames;
-        const MemoryRun* run = find_run(run_id);
+        const MemoryRun* run = content.find_run(run_id);
         if (run == nullptr) return frames;
         for (const std::int64_t version : versions) {
             const auto found = run->snapshots.find(version);
@@ -301,9 +304,9 @@ Result<std::vector<BaseFrame>> MemoryStore::frames(std::string_view run_id, std:
 
 Result<std::vector<SnapshotInfo>> MemoryStore::history(const HistoryQuery& query, Deadline /*deadline*/,
                                                        Reading /*reading*/) {
-    return read<std::vector<SnapshotInfo>>([&] {
+    return read<std::vector<SnapshotInfo>>([&](const MemoryContent& content) {
         std::vector<SnapshotInfo> page;
-        const MemoryRun* run = find_run(query.run_id);
+        const MemoryRun* run = content.find_run(query.run_id);
         if (run == nullptr) return page;
         const auto take = [&](const auto& entry) {
             if (page.size() < query.limit && matches(query, entry.second.info)) page.push_back(entry.second.info);
@@ -328,14 +331,15 @@ Result<Page<RunInfo>> MemoryStore::runs(const RunQuery& query, Deadline /*deadli
         if (!decoded) return std::unexpected(std::move(decoded.error()));
         after = std::move(*decoded);
     }
-    return read<Page<RunInfo>>([&] {
+    return read<Page<RunInfo>>([&](const MemoryContent& content) {
         std::optional<RunPlace> last;  // of the page before
         if (after) {
             const Timestamp created_at{std::chrono::microseconds(after->created_at)};
             last = {.created_at = created_at, .run_id = after->run_id};
         }
         std::vector<RunPlace> found;
-        const auto asked_for = query.run_id ? runs_.equal_range(*query.run_id) : std::pair(runs_.begin(), runs_.end());
+        const auto asked_for = query.run_id ? content.runs.equal_range(*query.run_id)
+                                            : std::pair(content.runs.begin(), content.runs.end());
         for (const auto& entry : std::ranges::subrange(asked_for.first, asked_for.second)) {
             const auto& [run_id, run] = entry;
             const RunPlace place{.created_at = run.created_at, .run_id = run_id, .run = &run};
@@ -350,7 +354,7 @@ Result<Page<RunInfo>> MemoryStore::runs(const RunQuery& query, Deadline /*deadli
                 encode_run_cursor(query.order, found.back().created_at.time_since_epoch().count(), found.back().run_id);
         }
         for (const RunPlace& place : found) {
-            page.items.push_back(describe(std::string(place.run_id), *place.run, find_lease(place.run_id)));
+            page.items.push_back(describe(std::string(place.run_id), *place.run, content.find_lease(place.run_id)));
         }
         return page;
     });
@@ -364,9 +368,9 @@ Result<Page<ThreadInfo>> MemoryStore::threads(const ThreadQuery& query, Deadline
         if (!decoded) return std::unexpected(std::move(decoded.error()));
         after = Key(std::move(decoded->thread_id), std::move(decoded->user_id));
     }
-    return read<Page<ThreadInfo>>([&] {
+    return read<Page<ThreadInfo>>([&](const MemoryContent& content) {
         std::map<Key, ThreadInfo> threads;
-        for (const MemoryRun& run : runs_ | std::views::values) {
+        for (const MemoryRun& run : content.runs | std::views::values) {
             Key key(run.thread_id, run.user_id);
             if (!matches(query.user_id, run.user_id) || (after && key <= *after)) continue;
             ThreadInfo& thread = threads[std::move(key)];
@@ -388,10 +392,10 @@ Result<Page<ThreadInfo>> MemoryStore::threads(const ThreadQuery& query, Deadline
 
 Result<std::vector<RecoveryRecord>> MemoryStore::recovery_log(std::string_view run_id, std::size_t limit,
                                                               Deadline /*deadline*/) {
-    return read<std::vector<RecoveryRecord>>([&] {
+    return read<std::vector<RecoveryRecord>>([&](const MemoryContent& content) {
         std::vector<RecoveryRecord> page;
-        const auto found = recoveries_.find(run_id);
-        if (found == recoveries_.end()) return page;
+        const auto found = content.recoveries.find(run_id);
+        if (found == content.recoveries.end()) return page;
         for (const RecoveryRecord& record : found->second | std::views::reverse) {
             if (page.size() == limit) break;
             page.push_back(record);
@@ -403,11 +407,11 @@ Result<std::vector<RecoveryRecord>> MemoryStore::recovery_log(std::string_view r
 // ---- the whole store ----
 
 Result<StoreStats> MemoryStore::stats(Deadline /*deadline*/) {
-    return read<StoreStats>([&] {
+    return read<StoreStats>([&](const MemoryContent& content) {
         StoreStats stats;
         std::set<std::pair<std::string_view, std::string_view>> threads;
-        stats.runs = runs_.size();
-        for (const MemoryRun& run : runs_ | std::views::values) {
+        stats.runs = content.runs.size();
+        for (const MemoryRun& run : content.runs | std::views::values) {
             threads.emplace(run.thread_id, run.user_id);
             stats.snapshots += run.snapshots.size();
             for (const Snapshot& snapshot : run.snapshots | std::views::values) count(snapshot, stats);
@@ -420,28 +424,26 @@ Result<StoreStats> MemoryStore::stats(Deadline /*deadline*/) {
 
 // There is no engine that could damage anything.
 Result<CheckReport> MemoryStore::check(Deadline /*deadline*/) {
-    return read<CheckReport>([&] {
+    return read<CheckReport>([&](const MemoryContent& content) {
         CheckReport report;
-        report.runs = runs_.size();
-        for (const MemoryRun& run : runs_ | std::views::values) report.snapshots += run.snapshots.size();
+        report.runs = content.runs.size();
+        for (const MemoryRun& run : content.runs | std::views::values) report.snapshots += run.snapshots.size();
         return report;
     });
 }
 
 // Deleted snapshots are freed at once.
 Result<std::uint64_t> MemoryStore::reclaim(Deadline /*deadline*/) {
-    return read<std::uint64_t>([&]() -> Result<std::uint64_t> {
+    return read<std::uint64_t>([&](const MemoryContent& /*content*/) -> Result<std::uint64_t> {
         if (read_only_) return fail(ErrorCode::kReadOnly, "the memory store was opened read-only");
         return 0;
     });
 }
 
 Status MemoryStore::close() {
-    const std::unique_lock lock(mutex_);
+    const WriterLock lock(mutex_);
     closed_ = true;
-    runs_.clear();
-    leases_.clear();
-    recoveries_.clear();
+    content_ = {};
     return {};
 }
 

@@ -1,5 +1,8 @@
 #include "store/sqlite/file_locks.h"
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
+
 #include <fmt/format.h>
 
 #include <dlfcn.h>
@@ -14,7 +17,6 @@
 #include <cstddef>
 #include <fstream>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <optional>
 #include <sstream>
@@ -51,14 +53,27 @@ struct SystemCalls {
 };
 
 struct Table {
-    SystemCalls system;  // written once
-    // Taken last of all locks and never held during a lock call. Guards the rest:
-    std::mutex mutex;
-    std::vector<std::string> databases;  // one entry for each open store
-    std::vector<std::unique_ptr<LockedFile>> files;
-    std::vector<LockedFile*> by_descriptor;  // by the engine's descriptor; null: not looked at yet
+    bool is_ours(std::string_view path) const CAIRN_REQUIRES(mutex);
+    LockedFile* find(dev_t device, ino_t inode) const CAIRN_REQUIRES(mutex);
+    LockedFile* find(const std::string& path) const CAIRN_REQUIRES(mutex);
+    /// Makes room for a database and its lock file.
+    void prepare() CAIRN_REQUIRES(mutex);
+    /// Adds the file behind the engine's `descriptor`. Null: it cannot be opened once more; see errno.
+    LockedFile* add(const char* path, int descriptor, const struct stat& status) CAIRN_REQUIRES(mutex);
+    /// Finds the file behind an engine's descriptor. `path`: null unless it is being opened now. Null with errno on
+    /// failure.
+    LockedFile* file_of(int descriptor, const char* path) CAIRN_REQUIRES(mutex);
+    void forget(int descriptor) CAIRN_REQUIRES(mutex);
+    void forget_all() CAIRN_REQUIRES(mutex);
+
+    SystemCalls system;   // written once
+    mutable Mutex mutex;  // taken last of all locks and never held during a lock call
+    std::vector<std::string> databases CAIRN_GUARDED_BY(mutex);  // one entry for each open store
+    std::vector<std::unique_ptr<LockedFile>> files CAIRN_GUARDED_BY(mutex);
+    // By the engine's descriptor; null: not looked at yet.
+    std::vector<LockedFile*> by_descriptor CAIRN_GUARDED_BY(mutex);
     // Made in advance: without memory, the engine would open a file read-only.
-    std::vector<std::unique_ptr<LockedFile>> spares;
+    std::vector<std::unique_ptr<LockedFile>> spares CAIRN_GUARDED_BY(mutex);
 };
 
 Table& table() {
@@ -76,20 +91,20 @@ struct flock whole_file(short type) {
     return {.l_type = type, .l_whence = SEEK_SET, .l_start = 0, .l_len = 0, .l_pid = 0};
 }
 
-// ---- under the table's mutex ----
+// ---- the table ----
 
-bool is_ours(std::string_view path) {
+bool Table::is_ours(std::string_view path) const {
     if (path.ends_with(kLockFileSuffix)) path.remove_suffix(kLockFileSuffix.size());
-    return std::ranges::find(table().databases, path) != table().databases.end();
+    return std::ranges::find(databases, path) != databases.end();
 }
 
-LockedFile* find(dev_t device, ino_t inode) {
-    const auto found = std::ranges::find_if(
-        table().files, [&](const auto& file) { return file->device == device && file->inode == inode; });
-    return found == table().files.end() ? nullptr : found->get();
+LockedFile* Table::find(dev_t device, ino_t inode) const {
+    const auto found =
+        std::ranges::find_if(files, [&](const auto& file) { return file->device == device && file->inode == inode; });
+    return found == files.end() ? nullptr : found->get();
 }
 
-LockedFile* find(const std::string& path) {
+LockedFile* Table::find(const std::string& path) const {
     struct stat status{};
     return ::stat(path.c_str(), &status) == 0 ? find(status.st_dev, status.st_ino) : nullptr;
 }
@@ -128,20 +143,17 @@ bool can_be_led(int descriptor, ino_t inode) {
     return conflict.l_type == F_UNLCK || (conflict.l_pid != ::getpid() && !has_own_lock(inode));
 }
 
-// Makes room for a database and its lock file.
-void prepare() {
+void Table::prepare() {
     constexpr std::size_t kDescriptors = 1'024;
     constexpr std::size_t kFilesOfAStore = 2;
-    Table& all = table();
-    if (all.by_descriptor.size() < kDescriptors) all.by_descriptor.resize(kDescriptors);
-    while (all.spares.size() < kFilesOfAStore) all.spares.push_back(std::make_unique<LockedFile>());
-    all.files.reserve(all.files.size() + all.spares.size());
+    if (by_descriptor.size() < kDescriptors) by_descriptor.resize(kDescriptors);
+    while (spares.size() < kFilesOfAStore) spares.push_back(std::make_unique<LockedFile>());
+    files.reserve(files.size() + spares.size());
 }
 
-// Adds the file behind the engine's `descriptor`. Null: it cannot be opened once more; see errno.
-LockedFile* add(const char* path, int descriptor, const struct stat& status) {
-    if (table().spares.empty()) prepare();
-    std::unique_ptr<LockedFile>& file = table().spares.back();
+LockedFile* Table::add(const char* path, int descriptor, const struct stat& status) {
+    if (spares.empty()) prepare();
+    std::unique_ptr<LockedFile>& file = spares.back();
     file->led = can_be_led(descriptor, status.st_ino);
     file->descriptor = file->led ? open_beyond_standard_streams(path) : -1;
     if (file->led && file->descriptor < 0) return nullptr;
@@ -153,17 +165,15 @@ LockedFile* add(const char* path, int descriptor, const struct stat& status) {
     }
     file->device = status.st_dev;
     file->inode = status.st_ino;
-    LockedFile* const added = table().files.emplace_back(std::move(file)).get();
-    table().spares.pop_back();
+    LockedFile* const added = files.emplace_back(std::move(file)).get();
+    spares.pop_back();
     return added;
 }
 
-// Finds the file behind an engine's descriptor. `path`: null unless it is being opened now. Null with errno on failure.
-LockedFile* file_of(int descriptor, const char* path) {
-    auto& files = table().by_descriptor;
+LockedFile* Table::file_of(int descriptor, const char* path) {
     const auto index = static_cast<std::size_t>(descriptor);
-    if (index >= files.size()) files.resize(std::max(index + 1, 2 * files.size()));
-    if (files[index] != nullptr) return files[index];
+    if (index >= by_descriptor.size()) by_descriptor.resize(std::max(index + 1, 2 * by_descriptor.size()));
+    if (by_descriptor[index] != nullptr) return by_descriptor[index];
     struct stat status{};
     LockedFile* file = ::fstat(descriptor, &status) == 0 ? find(status.st_dev, status.st_ino) : nullptr;
     if (file == nullptr && path != nullptr && is_ours(path)) {
@@ -171,15 +181,15 @@ LockedFile* file_of(int descriptor, const char* path) {
         if (file == nullptr) return nullptr;
     }
     if (file == nullptr) file = &not_ours();
-    files[index] = file;
+    by_descriptor[index] = file;
     ++file->engine_files;
     return file;
 }
 
-void forget(int descriptor) {
+void Table::forget(int descriptor) {
     const auto index = static_cast<std::size_t>(descriptor);
-    if (descriptor < 0 || index >= table().by_descriptor.size()) return;
-    LockedFile* const file = std::exchange(table().by_descriptor[index], nullptr);
+    if (descriptor < 0 || index >= by_descriptor.size()) return;
+    LockedFile* const file = std::exchange(by_descriptor[index], nullptr);
     if (file == nullptr || file == &not_ours() || --file->engine_files != 0) return;
     // Unlocked first: a child that runs no fork handlers (vfork) may share it for a moment.
     struct flock unlocked = whole_file(F_UNLCK);
@@ -187,7 +197,16 @@ void forget(int descriptor) {
         ::fcntl(file->descriptor, F_OFD_SETLK, &unlocked);
         ::close(file->descriptor);
     }
-    std::erase_if(table().files, [&](const auto& other) { return other.get() == file; });
+    std::erase_if(files, [&](const auto& other) { return other.get() == file; });
+}
+
+void Table::forget_all() {
+    for (const auto& file : files) {
+        if (file->led) ::close(file->descriptor);
+    }
+    databases.clear();
+    by_descriptor.clear();
+    files.clear();
 }
 
 // ---- replacements of the engine's system calls, which are C ----
@@ -197,9 +216,10 @@ constexpr int kFailed = -2;
 
 // Returns the descriptor that takes the locks of this one. The caller handles bad_alloc.
 int lock_descriptor_of(int descriptor, const char* path) {
-    const std::lock_guard lock(table().mutex);
-    if (table().databases.empty() && table().files.empty()) return kItsOwn;
-    const LockedFile* const file = file_of(descriptor, path);
+    Table& all = table();
+    const MutexLock lock(all.mutex);
+    if (all.databases.empty() && all.files.empty()) return kItsOwn;
+    const LockedFile* const file = all.file_of(descriptor, path);
     if (file == nullptr) return kFailed;
     return file->led ? file->descriptor : kItsOwn;
 }
@@ -219,11 +239,12 @@ int open_file(const char* path, int flags, int mode) noexcept {
 }
 
 int close_file(int descriptor) noexcept {
+    Table& all = table();
     {
-        const std::lock_guard lock(table().mutex);  // first: once the file is closed, another file may get its number
-        forget(descriptor);
+        const MutexLock lock(all.mutex);  // first: once the file is closed, another file may get its number
+        all.forget(descriptor);
     }
-    return table().system.close(descriptor);
+    return all.system.close(descriptor);
 }
 
 int lock_command(int command) {
@@ -295,63 +316,62 @@ std::optional<bool> is_locked_by_another(const LockedFile* file, off_t start, of
 void enter(const std::filesystem::path& database) {
     static const bool kInstalled = install();
     if (!kInstalled) return;
-    const std::lock_guard lock(table().mutex);
-    prepare();
-    table().databases.push_back(database.native());
+    Table& all = table();
+    const MutexLock lock(all.mutex);
+    all.prepare();
+    all.databases.push_back(database.native());
 }
 
 void leave(const std::filesystem::path& database) noexcept {
-    const std::lock_guard lock(table().mutex);
-    const auto entry = std::ranges::find(table().databases, database.native());
-    if (entry != table().databases.end()) table().databases.erase(entry);
+    Table& all = table();
+    const MutexLock lock(all.mutex);
+    const auto entry = std::ranges::find(all.databases, database.native());
+    if (entry != all.databases.end()) all.databases.erase(entry);
 }
 
 Others others_on(const std::filesystem::path& database) noexcept try {
     const std::string lock_file = database.native() + std::string(kLockFileSuffix);
-    const std::lock_guard lock(table().mutex);
-    const LockedFile* const file = find(database.native());
+    const Table& all = table();
+    const MutexLock lock(all.mutex);
+    const LockedFile* const file = all.find(database.native());
     return {
         .on_database = is_locked_by_another(file, kDatabaseLocks, kDatabaseLocksCount),
         .alone_on_database = is_locked_by_another(file, kDatabaseLocks, kDatabaseLocksCount, F_RDLCK).value_or(false),
-        .on_lock_file = is_locked_by_another(find(lock_file), kLockFileInUse, 1),
+        .on_lock_file = is_locked_by_another(all.find(lock_file), kLockFileInUse, 1),
         .in_this_process = file != nullptr && file->engine_files > 1};
 } catch (const std::bad_alloc&) {
     return {};
 }
 
 bool hold(dev_t device, ino_t inode) noexcept {
-    const std::lock_guard lock(table().mutex);
-    const LockedFile* const file = find(device, inode);
+    const Table& all = table();
+    const MutexLock lock(all.mutex);
+    const LockedFile* const file = all.find(device, inode);
     if (file == nullptr || file->led) return true;
-    const auto& descriptors = table().by_descriptor;
-    const auto found = std::ranges::find(descriptors, file);
+    const auto found = std::ranges::find(all.by_descriptor, file);
     struct flock shared{
         .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = kDatabaseLocks, .l_len = kDatabaseLocksCount, .l_pid = 0};
-    return found == descriptors.end() ||
-           table().system.fcntl(static_cast<int>(found - descriptors.begin()), F_SETLK, &shared) == 0;
+    return found == all.by_descriptor.end() ||
+           all.system.fcntl(static_cast<int>(found - all.by_descriptor.begin()), F_SETLK, &shared) == 0;
 }
 
 bool has_lock_file(const std::filesystem::path& database, dev_t device, ino_t inode) noexcept {
-    const std::lock_guard lock(table().mutex);
-    const LockedFile* const file = find(database.native());
-    return file == nullptr || !file->led || find(device, inode) != nullptr;
+    const Table& all = table();
+    const MutexLock lock(all.mutex);
+    const LockedFile* const file = all.find(database.native());
+    return file == nullptr || !file->led || all.find(device, inode) != nullptr;
 }
 
-void before_fork() {
+void before_fork() CAIRN_ACQUIRE(table().mutex) {
     table().mutex.lock();
 }
 
-void after_fork_in_parent() {
+void after_fork_in_parent() CAIRN_RELEASE(table().mutex) {
     table().mutex.unlock();
 }
 
-void after_fork_in_child() {
-    for (const auto& file : table().files) {
-        if (file->led) ::close(file->descriptor);
-    }
-    table().databases.clear();
-    table().by_descriptor.clear();
-    table().files.clear();
+void after_fork_in_child() CAIRN_RELEASE(table().mutex) {
+    table().forget_all();
     table().mutex.unlock();
 }
 

@@ -1,5 +1,7 @@
 #include "store/sqlite/fork_guard.h"
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
 #include "store/sqlite/file_locks.h"
 
 #include <fmt/format.h>
@@ -11,7 +13,6 @@
 
 #include <algorithm>
 #include <array>
-#include <mutex>
 #include <ranges>
 #include <tuple>
 #include <vector>
@@ -20,10 +21,10 @@ namespace cairn::sqlite {
 namespace {
 
 struct OpenFiles {
-    // Not held during a fork, so that the child does not inherit it locked.
-    std::mutex mutex;
-    // Guarded by mutex. One entry per store; the parent's entries stay in the child for ever.
-    std::vector<std::tuple<dev_t, ino_t, pid_t>> entries;
+    // Held by the thread that forks, so that the child does not inherit it locked by another.
+    Mutex mutex;
+    // One entry per store; the parent's entries stay in the child for ever.
+    std::vector<std::tuple<dev_t, ino_t, pid_t>> entries CAIRN_GUARDED_BY(mutex);
 };
 
 // The engine's own process-wide locks, in the order in which the engine takes them: it names a temporary file under
@@ -37,23 +38,23 @@ OpenFiles& open_files();
 
 // A lock that another thread holds during a fork stays locked in the child for ever, and the child could then open no
 // store. So the forking thread takes them all.
-void before_fork() {
+void before_fork() CAIRN_ACQUIRE(open_files().mutex) {
     open_files().mutex.lock();
     for (const int mutex : kEngineMutexes) sqlite3_mutex_enter(sqlite3_mutex_alloc(mutex));
     file_locks::before_fork();
 }
 
-void leave_mutexes() {
+void leave_mutexes() CAIRN_RELEASE(open_files().mutex) {
     for (const int mutex : std::views::reverse(kEngineMutexes)) sqlite3_mutex_leave(sqlite3_mutex_alloc(mutex));
     open_files().mutex.unlock();
 }
 
-void after_fork_in_parent() {
+void after_fork_in_parent() CAIRN_RELEASE(open_files().mutex) {
     file_locks::after_fork_in_parent();
     leave_mutexes();
 }
 
-void after_fork_in_child() {
+void after_fork_in_child() CAIRN_RELEASE(open_files().mutex) {
     file_locks::after_fork_in_child();
     leave_mutexes();
 }
@@ -76,7 +77,7 @@ Result<ForkGuard> ForkGuard::enter(const std::filesystem::path& path) {
     }
     const pid_t process = ::getpid();
     OpenFiles& files = open_files();
-    const std::lock_guard lock(files.mutex);
+    const MutexLock lock(files.mutex);
     const bool inherited = std::ranges::any_of(files.entries, [&](const auto& entry) {
         const auto& [device, inode, opener] = entry;
         return device == status.st_dev && inode == status.st_ino && opener != process;
@@ -98,7 +99,7 @@ Result<ForkGuard> ForkGuard::enter(const std::filesystem::path& path) {
 void ForkGuard::leave() {
     if (!std::exchange(entered_, false) || forked()) return;
     OpenFiles& files = open_files();
-    const std::lock_guard lock(files.mutex);
+    const MutexLock lock(files.mutex);
     const auto entry = std::ranges::find(files.entries, std::tuple(file_.first, file_.second, process_));
     if (entry != files.entries.end()) files.entries.erase(entry);
     file_locks::leave(path_);

@@ -1,12 +1,14 @@
 #include "store/sqlite/schema_check.h"
 
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <iterator>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -50,20 +52,25 @@ Result<Schema> make_schema(int version, std::span<const Migration> known) {
     return read_schema(**scratch);
 }
 
+/// The schemas that a process has made.
+struct MadeSchemas {
+    Mutex mutex;
+    std::map<int, std::shared_ptr<const Schema>> by_version CAIRN_GUARDED_BY(mutex);
+};
+
 // The schemas of cairn's own migrations are made once per process.
 Result<std::shared_ptr<const Schema>> schema_of(int version, std::span<const Migration> known) {
-    static std::mutex mutex;
-    static auto* const kMade = new std::map<int, std::shared_ptr<const Schema>>;
+    static auto* const kMade = new MadeSchemas;
     const bool is_own = known.data() == migrations().data();
     if (is_own) {
-        const std::lock_guard lock(mutex);
-        if (const auto found = kMade->find(version); found != kMade->end()) return found->second;
+        const MutexLock lock(kMade->mutex);
+        if (const auto found = kMade->by_version.find(version); found != kMade->by_version.end()) return found->second;
     }
     Result<Schema> made = make_schema(version, known);
     if (!made) return std::unexpected(std::move(made.error()));
     auto schema = std::make_shared<const Schema>(std::move(*made));
-    const std::lock_guard lock(mutex);
-    if (is_own) kMade->emplace(version, schema);
+    const MutexLock lock(kMade->mutex);
+    if (is_own) kMade->by_version.emplace(version, schema);
     return schema;
 }
 

@@ -1,6 +1,8 @@
 #include "store/sqlite/sqlite_store.h"
 
 #include "base/default_deadline.h"
+#include "base/mutex.h"
+#include "base/thread_annotations.h"
 #include "store/batch_rules.h"
 #include "store/sqlite/connection_pool.h"
 #include "store/sqlite/database_file.h"
@@ -21,7 +23,6 @@
 #include <filesystem>
 #include <mutex>
 #include <new>
-#include <shared_mutex>
 #include <span>
 #include <system_error>
 #include <thread>
@@ -51,6 +52,13 @@ bool is_full(const Error& error) {
     return error.code == ErrorCode::kStorageFull;
 }
 
+bool is_nearly_full(const std::filesystem::path& path) {
+    constexpr std::uintmax_t kBytesEnough = 64U << 20;
+    std::error_code unknown;
+    const auto space = std::filesystem::space(path, unknown);
+    return !unknown && space.available < kBytesEnough;
+}
+
 // The time is bounded, so that "for ever" can be added to a time.
 Deadline after(std::chrono::milliseconds patience) {
     constexpr std::chrono::hours kLongest{24 * 365};
@@ -70,6 +78,14 @@ struct Engine {
     ConnectionPool writer;
     ConnectionPool readers;
 };
+
+// Returns false if readers or writers of other processes are in the way. That is no error, and later they may be gone.
+// A failing disk is no error here either, but waiting does not help then.
+bool shrink_log(Engine& engine, Deadline deadline) {
+    constexpr std::chrono::milliseconds kLongest(100);
+    const Result<Loan> writer = engine.writer.acquire(std::min(deadline, after(kLongest)));
+    return !writer || !sqlite::is_busy((*writer)->checkpoint(true));
+}
 
 class SqliteStore final : public Store {
 public:
@@ -102,31 +118,31 @@ public:
     Status close() override;
 
 private:
-    // Calls `work` while the store is open. Its result is a value even if memory runs out.
+    // Calls `work` with the engine, while the store is open. Its result is a value even if memory runs out.
     template <class T, class Work>
     Result<T> while_open(Work work) {
         if (guard_.forked()) return closed_store_error("was opened by the process that this one was forked from");
         if (closed_) return closed_store_error("was closed");
-        const std::shared_lock lock(open_);
+        const ReaderLock lock(open_);
         if (closed_) return closed_store_error("was closed");
         if (has_lost_) return std::unexpected(*loss_);
         try {
-            return work();
+            return work(*engine_);
         } catch (const std::bad_alloc&) {
             return fail(ErrorCode::kInternal, "out of memory");
         }
     }
 
-    // Calls `work` on a connection of `pool`, which waits for locks until `deadline`. Call it inside `while_open`. If
-    // the file was migrated under that connection, nothing was applied, and another one says more.
+    // Calls `work` on a connection of `pool`, which waits for locks until `deadline`. If the file was migrated under
+    // that connection, nothing was applied, and another one says more.
     template <class T, class Work>
-    Result<T> on_connection(ConnectionPool Engine::* pool, Deadline deadline, Work work) {
+    Result<T> on_connection(Engine& engine, ConnectionPool Engine::* pool, Deadline deadline, Work work) {
         for (bool is_retry = false;; is_retry = true) {
-            const Result<Loan> connection = ((*engine_).*pool).acquire(deadline);
+            const Result<Loan> connection = (engine.*pool).acquire(deadline);
             if (!connection) return std::unexpected(connection.error());
             Result<T> answer = work(**connection);
             const bool is_outdated = (*connection)->is_outdated();
-            if ((*connection)->lost_files() || is_outdated) discard_connections(**connection);
+            if ((*connection)->lost_files() || is_outdated) discard_connections(engine, **connection);
             const bool is_final = answer || answer.error().code != ErrorCode::kUnavailable;
             if (is_final || !is_outdated || is_retry) return answer;
         }
@@ -135,24 +151,30 @@ private:
     // Does both.
     template <class T, class Work>
     Result<T> with_connection(ConnectionPool Engine::* pool, Deadline deadline, Work work) {
-        return while_open<T>([&] { return on_connection<T>(pool, deadline, work); });
+        return while_open<T>([&](Engine& engine) { return on_connection<T>(engine, pool, deadline, work); });
     }
 
     [[nodiscard]] Status prepare(Reading reading);
 
     template <class T, class Work>
     Result<T> read(Deadline deadline, Work work) {
-        return with_connection<T>(&Engine::readers, deadline, [&](Connection& connection) -> Result<T> {
+        return while_open<T>([&](Engine& engine) { return read_with<T>(engine, deadline, work); });
+    }
+    template <class T, class Work>
+    Result<T> read_with(Engine& engine, Deadline deadline, Work work) {
+        return on_connection<T>(engine, &Engine::readers, deadline, [&](Connection& connection) -> Result<T> {
             if (Status status = connection.check_files_at_times(); !status) return std::unexpected(status.error());
             return work(connection);
         });
     }
-    // Does the same for work that reads the whole file.
+    // Does the same for work that reads the whole file. `work` is called with the engine, too.
     template <class T, class Work>
     Result<T> read_all(Deadline deadline, Work work) {
-        return read<T>(reading_deadline(deadline), [&](Connection& connection) {
-            connection.allow_work_on_all(deadline);
-            return work(connection);
+        return while_open<T>([&](Engine& engine) {
+            return read_with<T>(engine, reading_deadline(deadline), [&](Connection& connection) {
+                connection.allow_work_on_all(deadline);
+                return work(engine, connection);
+            });
         });
     }
 
@@ -162,23 +184,21 @@ private:
     static std::unexpected<Error> read_only_error() {
         return fail(ErrorCode::kReadOnly, "the store was opened read-only");
     }
-    void discard_connections(const Connection& found);
-    // These five run inside `while_open`.
-    Result<std::vector<Status>> commit_once(std::span<const RunBatch> batches, const std::vector<Status>& answers,
-                                            Deadline deadline);
-    Result<std::vector<Status>> commit_making_room(std::span<const RunBatch> batches,
+    void discard_connections(Engine& engine, const Connection& found);
+    Result<std::vector<Status>> commit_once(Engine& engine, std::span<const RunBatch> batches,
+                                            const std::vector<Status>& answers, Deadline deadline);
+    Result<std::vector<Status>> commit_making_room(Engine& engine, std::span<const RunBatch> batches,
                                                    const std::vector<Status>& answers, Deadline deadline);
-    bool is_nearly_full() const;
-    Status empty_log_on_full_volume(Deadline deadline);
-    bool shrink_log(Deadline deadline);
+    Status empty_log_on_full_volume(Engine& engine, Deadline deadline);
+    Result<bool> shrink_log(Deadline deadline);
     Status sweep_labels(Deadline deadline);
     Result<std::uint64_t> give_back_pages(Deadline deadline);
     Status empty_log(Deadline deadline);
 
     ForkGuard guard_;
-    std::unique_ptr<Engine> engine_;  // released by `close`
+    SharedMutex open_;                                        // held by the running calls as readers, and by `close`
+    std::unique_ptr<Engine> engine_ CAIRN_GUARDED_BY(open_);  // released by `close`
     const bool read_only_;
-    std::shared_mutex open_;  // shared by the running calls
     std::atomic<bool> closed_ = false;
     std::once_flag loss_noted_;
     std::optional<Error> loss_;  // written before `has_lost_`
@@ -196,7 +216,7 @@ SqliteStore::~SqliteStore() {
 Status SqliteStore::close() {
     if (guard_.forked()) return {};
     closed_ = true;  // first, so that new calls do not delay the end
-    const std::unique_lock lock(open_);
+    const WriterLock lock(open_);
     if (engine_ == nullptr) return {};
     engine_->readers.close();
     engine_->writer.close();  // last: it moves the log into the database
@@ -208,58 +228,52 @@ Status SqliteStore::close() {
 // One connection has found that the path names other files now, or that the file was migrated. After a loss, the store
 // does not go on as if nothing had happened: later saves would be acknowledged, and nobody would be told of the lost
 // ones.
-void SqliteStore::discard_connections(const Connection& found) {
+void SqliteStore::discard_connections(Engine& engine, const Connection& found) {
     if (found.loss()) {
         std::call_once(loss_noted_, [&] {
             loss_ = found.loss();
             has_lost_ = true;
         });
     }
-    engine_->readers.discard();
-    engine_->writer.discard();
+    engine.readers.discard();
+    engine.writer.discard();
 }
 
 // A commit without anything to write need not wait for a turn.
 Result<std::vector<Status>> SqliteStore::commit(std::span<const RunBatch> batches, Deadline deadline) {
     using Answers = std::vector<Status>;
-    return while_open<Answers>([&]() -> Result<Answers> {
+    return while_open<Answers>([&](Engine& engine) -> Result<Answers> {
         if (read_only_) return read_only_error();
         Answers answers = check_batches(batches);
         if (!sqlite::has_work(batches, answers)) return answers;
-        return makes_room(batches) ? commit_making_room(batches, answers, deadline)
-                                   : commit_once(batches, answers, deadline);
+        return makes_room(batches) ? commit_making_room(engine, batches, answers, deadline)
+                                   : commit_once(engine, batches, answers, deadline);
     });
 }
 
-Result<std::vector<Status>> SqliteStore::commit_once(std::span<const RunBatch> batches,
+Result<std::vector<Status>> SqliteStore::commit_once(Engine& engine, std::span<const RunBatch> batches,
                                                      const std::vector<Status>& answers, Deadline deadline) {
-    return on_connection<std::vector<Status>>(&Engine::writer, deadline, [&](Connection& connection) {
+    return on_connection<std::vector<Status>>(engine, &Engine::writer, deadline, [&](Connection& connection) {
         return sqlite::commit(connection, batches, answers);
     });
 }
 
-Result<std::vector<Status>> SqliteStore::commit_making_room(std::span<const RunBatch> batches,
+Result<std::vector<Status>> SqliteStore::commit_making_room(Engine& engine, std::span<const RunBatch> batches,
                                                             const std::vector<Status>& answers, Deadline deadline) {
-    if (is_nearly_full()) {
-        if (Status emptied = empty_log_on_full_volume(deadline); !emptied) return std::unexpected(emptied.error());
+    if (is_nearly_full(engine.file.path())) {
+        if (Status emptied = empty_log_on_full_volume(engine, deadline); !emptied)
+            return std::unexpected(emptied.error());
     }
-    Result<std::vector<Status>> committed = commit_once(batches, answers, deadline);
+    Result<std::vector<Status>> committed = commit_once(engine, batches, answers, deadline);
     if (committed || !is_full(committed.error())) return committed;
-    if (Status emptied = empty_log_on_full_volume(deadline); !emptied) return std::unexpected(emptied.error());
-    return commit_once(batches, answers, deadline);
-}
-
-bool SqliteStore::is_nearly_full() const {
-    constexpr std::uintmax_t kBytesEnough = 64U << 20;
-    std::error_code unknown;
-    const auto space = std::filesystem::space(engine_->file.path(), unknown);
-    return !unknown && space.available < kBytesEnough;
+    if (Status emptied = empty_log_on_full_volume(engine, deadline); !emptied) return std::unexpected(emptied.error());
+    return commit_once(engine, batches, answers, deadline);
 }
 
 // Deleting is writing, into the log. On a full volume the log's own space is reused, once its whole content is in the
 // database. That step comes first: a transaction that does not fit leaves the log larger than before.
-Status SqliteStore::empty_log_on_full_volume(Deadline deadline) {
-    return on_connection<void>(&Engine::writer, deadline, [](Connection& connection) -> Status {
+Status SqliteStore::empty_log_on_full_volume(Engine& engine, Deadline deadline) {
+    return on_connection<void>(engine, &Engine::writer, deadline, [](Connection& connection) -> Status {
         const int result_code = connection.checkpoint(true);
         if (result_code == 0 || sqlite::is_busy(result_code)) return {};
         Error error = connection.error(result_code);
@@ -286,8 +300,8 @@ Result<std::optional<LeaseInfo>> SqliteStore::lease(std::string_view run_id, Dea
 
 Status SqliteStore::prepare(Reading reading) {
     if (reading == Reading::kUsual) return {};
-    return while_open<void>([&]() -> Status {
-        engine_->readers.discard();
+    return while_open<void>([](Engine& engine) -> Status {
+        engine.readers.discard();
         return {};
     });
 }
@@ -327,30 +341,27 @@ Result<std::vector<RecoveryRecord>> SqliteStore::recovery_log(std::string_view r
         deadline, [&](Connection& connection) { return sqlite::recovery_log(connection, run_id, limit); });
 }
 
-// Returns false if readers or writers of other processes are in the way. That is no error, and later they may be gone.
-// A failing disk is no error here either, but waiting does not help then.
-bool SqliteStore::shrink_log(Deadline deadline) {
-    constexpr std::chrono::milliseconds kLongest(100);
-    const Result<Loan> writer = engine_->writer.acquire(std::min(deadline, after(kLongest)));
-    return !writer || !sqlite::is_busy((*writer)->checkpoint(true));
+Result<bool> SqliteStore::shrink_log(Deadline deadline) {
+    return while_open<bool>([&](Engine& engine) { return cairn::shrink_log(engine, deadline); });
 }
 
 Result<StoreStats> SqliteStore::stats(Deadline deadline) {
-    return read_all<StoreStats>(deadline, [&](Connection& connection) -> Result<StoreStats> {
-        if (!read_only_) static_cast<void>(shrink_log(deadline));
+    return read_all<StoreStats>(deadline, [&](Engine& engine, Connection& connection) -> Result<StoreStats> {
+        if (!read_only_) static_cast<void>(cairn::shrink_log(engine, deadline));
         Result<StoreStats> stats = sqlite::count_rows(connection);
         if (!stats) return stats;
         const Result<std::uint64_t> chain_frames_max = sqlite::chain_frames_max(connection);
         if (!chain_frames_max) return std::unexpected(chain_frames_max.error());
         stats->chain_frames_max = *chain_frames_max;
-        stats->store_bytes = sqlite::bytes_on_disk(engine_->file.path());
+        stats->store_bytes = sqlite::bytes_on_disk(engine.file.path());
         return stats;
     });
 }
 
 Result<CheckReport> SqliteStore::check(Deadline deadline) {
-    return read_all<CheckReport>(
-        deadline, [&](Connection& connection) { return sqlite::inspect(connection, engine_->file.path()); });
+    return read_all<CheckReport>(deadline, [](Engine& engine, Connection& connection) {
+        return sqlite::inspect(connection, engine.file.path());
+    });
 }
 
 // Work that is not done by the deadline is left for the next time.
@@ -380,8 +391,10 @@ Result<std::uint64_t> SqliteStore::give_back_pages(Deadline deadline) {
             &Engine::writer, deadline, [](Connection& connection) { return sqlite::give_back_pages(connection); });
         if (!given && given.error().code == ErrorCode::kUnavailable) return bytes;  // others were busy all the time
         if (!given && is_full(given.error())) {
-            if (std::exchange(has_been_full, true) || !shrink_log(deadline))
-                return bytes;  // new saves use the room all the same
+            if (std::exchange(has_been_full, true)) return bytes;  // new saves use the room all the same
+            const Result<bool> has_shrunk = shrink_log(deadline);
+            if (!has_shrunk) return std::unexpected(has_shrunk.error());
+            if (!*has_shrunk) return bytes;
             continue;
         }
         if (!given) return given;
@@ -396,7 +409,7 @@ Result<std::uint64_t> SqliteStore::give_back_pages(Deadline deadline) {
 Status SqliteStore::empty_log(Deadline deadline) {
     constexpr std::chrono::milliseconds kPause(10);
     while (true) {
-        const Result<bool> emptied = while_open<bool>([&] { return shrink_log(deadline); });
+        const Result<bool> emptied = shrink_log(deadline);
         if (!emptied) return std::unexpected(emptied.error());
         if (*emptied || std::chrono::steady_clock::now() + kPause >= deadline) return {};
         std::this_thread::sleep_for(kPause);
@@ -404,7 +417,7 @@ Status SqliteStore::empty_log(Deadline deadline) {
 }
 
 Result<std::uint64_t> SqliteStore::reclaim(Deadline deadline) {
-    if (read_only_) return while_open<std::uint64_t>([] { return Result<std::uint64_t>(read_only_error()); });
+    if (read_only_) return while_open<std::uint64_t>([](Engine&) { return Result<std::uint64_t>(read_only_error()); });
     Status swept = sweep_labels(deadline);
     const bool is_for_later = !swept && (swept.error().code == ErrorCode::kUnavailable || is_full(swept.error()));
     if (!swept && !is_for_later) return std::unexpected(std::move(swept.error()));
