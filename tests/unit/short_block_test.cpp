@@ -101,6 +101,12 @@ TEST(ShortBlock, TextsThatRepeatThemselvesAreCodedWithoutAContext) {
     EXPECT_FALSE(block_of(std::string(100, 'y'), std::string(100, 'y')).empty());
 }
 
+// A base may be an opaque state, so it may be anything.
+TEST(ShortBlock, AContextThatBeginsLikeATrainedDictionaryIsAContextLikeAnyOther) {
+    const std::string context = "\x37\xA4\x30\xEC" + noise(500, 1);
+    EXPECT_FALSE(block_of(context, context.substr(0, 100) + noise(9, 2) + context.substr(300, 100)).empty());
+}
+
 TEST(ShortBlock, MoreThanAHundredAndTwentyEightMatchesAreCoded) {
     const std::string context = noise(4000, 1);
     std::string text;
