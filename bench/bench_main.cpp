@@ -62,6 +62,7 @@ int main(int argument_count, char** arguments) {
     benchmark::AddCustomContext("states", states_source());
     register_state_benchmarks();
     register_skip_benchmarks();
+    register_encode_benchmarks();
     register_save_benchmarks();
     register_load_benchmarks();
     register_chain_load_benchmarks();

@@ -1,6 +1,7 @@
 #include "frame/delta_frame.h"
 
 #include "frame/delta_layout.h"
+#include "frame/short_block.h"
 #include "frame/text_chain.h"
 
 #include <new>
@@ -12,6 +13,13 @@ namespace {
 
 // Fewer new bytes than this do not get smaller in a zstd block, which begins with at least this much.
 constexpr std::size_t kZstdBytesMin = 12;
+
+// Of so few new bytes, zstd makes nothing smaller than a short block is.
+constexpr std::size_t kShortBytes = 64;
+
+// Where states are small, zstd's time counts more than the bytes that its codes would save. Larger states are left to
+// zstd: it makes their frames some bytes smaller.
+constexpr std::size_t kSmallBaseBytes = 4096;
 
 // Filling zstd's tables with a wide context takes longer than compressing less than this, and saves some bytes of it.
 constexpr std::size_t kWideContextLiteralsMin = 512;
@@ -49,7 +57,10 @@ struct Body {
 
 std::string frame_with(const Body& body, std::size_t text_bytes, FrameContent content,
                        const std::vector<Copy>& copies) {
+    constexpr std::size_t kHeaderBytesUsual = 32;
+    constexpr std::size_t kCopyBytesUsual = 8;
     std::string frame;
+    frame.reserve(kHeaderBytesUsual + copies.size() * kCopyBytesUsual + body.literals.size());
     put_frame_header(frame, body.kind, text_bytes, content);
     put_copies(copies, body.form, frame);
     frame += body.literals;
@@ -58,21 +69,34 @@ std::string frame_with(const Body& body, std::size_t text_bytes, FrameContent co
     return frame;
 }
 
+/// Makes the frame with compressed literals; nothing if that would not be smaller.
+Result<std::optional<std::string>> compress(std::string_view base, std::size_t text_bytes, const FrameOptions& options,
+                                            const Workspace& work) {
+    const std::size_t bytes = work.literals.size();
+    const FrameKind kind = bytes < kWideContextLiteralsMin ? FrameKind::kDeltaZstdNear : FrameKind::kDeltaZstdWide;
+    const ContextRange range = context_range(kind, work.copies, base.size());
+    const std::string_view context = base.substr(range.begin, range.bytes);
+    const bool is_small = base.size() < kSmallBaseBytes && kind == FrameKind::kDeltaZstdNear;
+    std::string blocks;
+    if (is_small && compress_short_block(context, work.literals, blocks)) {
+        return frame_with({kind, ZstdBlocks::kOneBare, blocks}, text_bytes, options.content, work.copies);
+    }
+    if (is_small && bytes < kShortBytes) return std::nullopt;
+    const int level = bytes < kBulkBytes ? options.zstd_level_delta : options.zstd_level;
+    const auto compressed = zstd_compress_blocks(work.literals, context, level, blocks);
+    if (!compressed) return std::unexpected(compressed.error());
+    const std::optional<ZstdBlocks> form = *compressed;
+    if (!form) return std::nullopt;
+    return frame_with({kind, *form, blocks}, text_bytes, options.content, work.copies);
+}
+
 Result<std::string> encode(std::string_view base, std::string_view text, const FrameOptions& options, Workspace& work) {
     find_copies(base, text, work.copies);
     collect_literals(text, work.copies, work.literals);
     if (options.compression && work.literals.size() >= kZstdBytesMin) {
-        const FrameKind kind =
-            work.literals.size() < kWideContextLiteralsMin ? FrameKind::kDeltaZstdNear : FrameKind::kDeltaZstdWide;
-        const ContextRange context = context_range(kind, work.copies, base.size());
-        const int level = work.literals.size() < kBulkBytes ? options.zstd_level_delta : options.zstd_level;
-        std::string blocks;
-        const auto compressed =
-            zstd_compress_blocks(work.literals, base.substr(context.begin, context.bytes), level, blocks);
-        if (!compressed) return std::unexpected(compressed.error());
-        if (const std::optional<ZstdBlocks> form = *compressed) {
-            return frame_with({kind, *form, blocks}, text.size(), options.content, work.copies);
-        }
+        Result<std::optional<std::string>> compressed = compress(base, text.size(), options, work);
+        if (!compressed) return std::unexpected(std::move(compressed.error()));
+        if (*compressed) return std::move(**compressed);
     }
     return frame_with({.literals = work.literals}, text.size(), options.content, work.copies);
 }

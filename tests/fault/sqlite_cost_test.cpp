@@ -102,9 +102,15 @@ TEST_F(SqliteCost, ALeaseCostsOnlyTheSaveThatNamesItAndThatOneStatement) {
     EXPECT_EQ(counts.executed, 6);
 }
 
-TEST_F(SqliteCost, AHeadIsOneStatement) {
-    ASSERT_TRUE(store_->head("run", soon()).value().has_value());
-    EXPECT_EQ(counts.executed, 1);
+TEST_F(SqliteCost, AHeadIsOneStatementAndNoneUntilTheNextCommit) {
+    for (std::int64_t version = 4; version <= 6; ++version) {
+        commit(version);
+        for (const int statements : {1, 0, 0}) {
+            counts = {};
+            EXPECT_EQ(store_->head("run", soon()).value()->version, version);
+            EXPECT_EQ(counts.executed, statements);
+        }
+    }
 }
 
 TEST_F(SqliteCost, OneRunIsLookedUpAmongManyAsFastAsAmongFew) {

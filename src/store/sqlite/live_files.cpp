@@ -27,7 +27,7 @@ std::uint32_t load(const void* memory, std::size_t offset) {
     return __atomic_load_n(words + offset / sizeof(std::uint32_t), __ATOMIC_ACQUIRE);
 }
 
-using IndexHeader = std::array<std::uint32_t, kIndexHeaderBytes / 4>;
+static_assert(sizeof(IndexHeader) == kIndexHeaderBytes);
 
 IndexHeader load_header(const void* memory, std::size_t offset) {
     IndexHeader words{};
@@ -62,11 +62,19 @@ std::uint64_t LogIndex::bytes_of_log() const {
     return frames == 0 ? 0 : kLogHeaderBytes + std::uint64_t{frames} * (kFrameHeaderBytes + page_size);
 }
 
-std::optional<LogIndex> read_index(const void* shared_memory) {
+// A writer writes the second copy first. So a reader that finds both equal has one that was written as a whole, and no
+// commit that returned before is missing from it.
+std::optional<IndexHeader> read_index_header(const void* shared_memory) {
     if (shared_memory == nullptr) return std::nullopt;
     const IndexHeader header = load_header(shared_memory, 0);
     if (header != load_header(shared_memory, kIndexHeaderBytes)) return std::nullopt;
-    return index_with(header, shared_memory);
+    return header;
+}
+
+std::optional<LogIndex> read_index(const void* shared_memory) {
+    const std::optional<IndexHeader> header = read_index_header(shared_memory);
+    if (!header) return std::nullopt;
+    return index_with(*header, shared_memory);
 }
 
 LogIndex read_index_as_writer(const void* shared_memory) {

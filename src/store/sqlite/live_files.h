@@ -33,6 +33,11 @@ struct LogIndex {
     friend bool operator==(const LogIndex&, const LogIndex&) = default;
 };
 
+/// The index's own header, as it stands in shared memory. The engine changes it at each commit.
+using IndexHeader = std::array<std::uint32_t, 12>;
+
+/// Nothing while another connection is changing it.
+[[nodiscard]] std::optional<IndexHeader> read_index_header(const void* shared_memory);
 /// Nothing while another connection is changing it.
 [[nodiscard]] std::optional<LogIndex> read_index(const void* shared_memory);
 /// The caller must hold the write lock, so nobody changes it.
@@ -65,6 +70,7 @@ public:
     bool log_is_empty() const;
     bool has_index() const { return shared_memory_ != nullptr; }
     std::optional<LogIndex> index() const { return read_index(shared_memory_); }
+    std::optional<IndexHeader> index_header() const { return read_index_header(shared_memory_); }
 
 private:
     struct Id {

@@ -363,6 +363,11 @@ Status Connection::check_files_at_times() {
     return check_files();
 }
 
+std::optional<IndexHeader> Connection::moment() const {
+    if (!files_ || sqlite3_txn_state(database_, "main") != SQLITE_TXN_NONE) return std::nullopt;
+    return files_->index_header();
+}
+
 Status Connection::begin_writing() {
     if (Status status = use(Transaction::kWrite).run(); !status) return status;
     if (Status status = check_files(); !status) return status;

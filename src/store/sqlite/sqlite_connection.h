@@ -3,6 +3,7 @@
 // One connection to a database file, with its prepared statements and its waiting for locks. Nothing here knows cairn's
 // schema.
 
+#include "store/sqlite/known_heads.h"
 #include "store/sqlite/live_files.h"
 
 #include <cairn/error.h>
@@ -160,6 +161,11 @@ public:
     /// Does the same, unless the files were checked a moment ago. Call it before a read, for which the check takes too
     /// long each time.
     [[nodiscard]] Status check_files_at_times();
+    /// The header of the log's index, which every commit changes: what is read from now on is as of then or later.
+    /// Nothing inside a transaction, which sees an earlier moment or its own changes, on a connection that does not use
+    /// the log, and while the header is being changed. Makes no system call.
+    std::optional<IndexHeader> moment() const;
+    KnownHeads& known_heads() { return known_heads_; }
     /// Checks, before a commit is acknowledged, that it is in the log that others find.
     [[nodiscard]] Status check_log();
     bool lost_files() const { return lost_files_; }
@@ -226,6 +232,7 @@ private:
     std::uint32_t jitter_ = 1;
     bool broken_ = false;
     std::optional<LiveFiles> files_;  // only for a connection that uses the log
+    KnownHeads known_heads_;
     std::chrono::steady_clock::time_point looked_at_files_;
     bool lost_files_ = false;
     std::optional<Error> loss_;
