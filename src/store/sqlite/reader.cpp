@@ -393,7 +393,7 @@ Result<std::optional<LeaseInfo>> lease(Connection& connection, std::string_view 
     if (!found) return std::unexpected(found.error());
     if (!*found) return std::nullopt;
     RowReader row(cursor);
-    const LeaseInfo lease = read_lease(row);
+    LeaseInfo lease = read_lease(row);
     if (Status status = row.finish(); !status) return std::unexpected(status.error());
     return lease;
 }
