@@ -36,7 +36,7 @@ void SaveWatcher::end() {
     if (waiting) waiting(Status());
 }
 
-void SaveWatcher::wait(Tell tell) {
+void SaveWatcher::wait(const Tell& tell) {
     Tell before;
     bool is_ready = false;
     {

@@ -32,7 +32,7 @@ public:
     /// The oldest event and what was dropped before it, or None; and whether there will be no more.
     pybind11::tuple take();
     /// Tells once, when there is something to take or the watcher has ended. Whoever waited before is told at once.
-    void wait(Tell tell);
+    void wait(const Tell& tell);
 
 private:
     struct Entry {

@@ -54,7 +54,7 @@ std::string rescue_name(std::string_view run_id) {
 Result<std::string> rescue(std::string_view text, std::string_view run_id) {
     const std::string base = rescue_name(run_id);
     for (int number = 1; number <= kFilesMax; ++number) {
-        const std::string name = number == 1 ? base + ".json" : fmt::format("{}~{}.json", base, number);
+        std::string name = number == 1 ? base + ".json" : fmt::format("{}~{}.json", base, number);
         const int file = create_file(name.c_str(), O_WRONLY, kFileModeDefault);
         if (file < 0 && errno == EEXIST) continue;
         if (file < 0) return unwritten_state_error(name, errno);
