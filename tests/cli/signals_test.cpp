@@ -100,10 +100,10 @@ TEST_F(CairnSignals, AFileThatMayNotGrowIsAnError) {
     const std::string script =
         "printf '{\"text\":\"' > state.json; head -c 900000 /dev/urandom | base64 -w0 >> state.json; echo '\"}' >> "
         "state.json\n"
-        "ulimit -f 600; exec \"$CAIRN\" save --run r --thread t --user u --json state.json";
+        "ulimit -f 600; exec \"$CAIRN\" save --run r --thread t --user u state.json";
     const auto refused = run_shell(script);
-    EXPECT_EQ(refused.exit_code, exit_code_of(ErrorCode::kOutcomeUnknown)) << refused.errors;
-    EXPECT_THAT(error_of(refused)["message"].get<std::string>(), HasSubstr("may or may not have been applied"));
+    expect_error(refused, ErrorCode::kStorageFull, "a file may not grow further");
+    EXPECT_EQ(run({"load", "--run", "r"}).exit_code, exit_code_of(ErrorCode::kNotFound));
 }
 
 // The limit lets the store have its lock file. The export is larger.
