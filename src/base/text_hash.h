@@ -10,6 +10,7 @@ namespace cairn {
 /// turn its table into a list. The hash is never stored, and no result may depend on it. A test finds the tables that
 /// do not use it.
 struct TextHash {
+    using is_transparent = void;
     std::size_t operator()(std::string_view text) const noexcept;
 };
 

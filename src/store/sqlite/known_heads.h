@@ -35,12 +35,8 @@ public:
     void remember(const IndexHeader& header, std::string_view run_id, const Answer& head);
 
 private:
-    struct AnyTextHash : TextHash {
-        using is_transparent = void;
-    };
-
     IndexHeader header_{};  ///< The log's, before each of these heads was read.
-    std::unordered_map<std::string, Answer, AnyTextHash, std::equal_to<>> heads_;
+    std::unordered_map<std::string, Answer, TextHash, std::equal_to<>> heads_;
 };
 
 }  // namespace cairn::sqlite
