@@ -27,11 +27,7 @@ std::string collected_literals(const Change& change, std::vector<Copy>& copies) 
     const std::string_view text = change.after->text();
     find_copies(change.before->text(), text, copies);
     std::string literals;
-    std::size_t at = 0;
-    for (const Copy& copy : copies) {
-        literals += text.substr(at, copy.literal_bytes);
-        at += copy.literal_bytes + copy.bytes;
-    }
+    collect_literals(text, copies, literals);
     return literals;
 }
 

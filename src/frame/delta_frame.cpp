@@ -40,15 +40,6 @@ struct Workspace {
     }
 };
 
-void collect_literals(std::string_view text, const std::vector<Copy>& copies, std::string& literals) {
-    literals.clear();
-    std::size_t at = 0;
-    for (const Copy& copy : copies) {
-        literals += text.substr(at, copy.literal_bytes);
-        at += copy.literal_bytes + copy.bytes;
-    }
-}
-
 struct Body {
     FrameKind kind = FrameKind::kDeltaPlain;
     ZstdBlocks form = ZstdBlocks::kOneBare;

@@ -103,6 +103,15 @@ ContextRange context_range(FrameKind kind, const std::vector<Copy>& copies, std:
     return {begin, end - begin};
 }
 
+void collect_literals(std::string_view text, const std::vector<Copy>& copies, std::string& literals) {
+    literals.clear();
+    std::size_t at = 0;
+    for (const Copy& copy : copies) {
+        literals += text.substr(at, copy.literal_bytes);
+        at += copy.literal_bytes + copy.bytes;
+    }
+}
+
 void put_copies(const std::vector<Copy>& copies, ZstdBlocks form, std::string& frame) {
     const std::size_t between = copies.size() - 2;
     put_varint(frame, copies.front().bytes);

@@ -34,6 +34,9 @@ struct ContextRange {
 /// The context of zstd: this much of the base around the place where the longest new part goes.
 ContextRange context_range(FrameKind kind, const std::vector<Copy>& copies, std::size_t base_bytes);
 
+/// Puts all new bytes of the text, one after the other, into `literals`, in place of what it holds.
+void collect_literals(std::string_view text, const std::vector<Copy>& copies, std::string& literals);
+
 void put_copies(const std::vector<Copy>& copies, ZstdBlocks form, std::string& frame);
 
 struct ParsedDelta {
