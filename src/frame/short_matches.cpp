@@ -10,7 +10,7 @@
 namespace cairn {
 namespace {
 
-constexpr std::uint32_t kMatchBytesMin = 4;   ///< Of a match that is searched for: the bytes that are hashed.
+constexpr std::uint32_t kSearchedBytesMin = 4;  ///< Of a match that is searched for: the bytes that are hashed.
 constexpr std::uint32_t kRepeatBytesMin = 3;  ///< Of a match as far back as the one before: its distance costs nothing.
 
 constexpr std::uint32_t kPlacesTried = 16;
@@ -56,14 +56,14 @@ public:
           end_(static_cast<std::uint32_t>(window.size())),
           taken_(begin_) {}
 
-    /// Returns false as soon as too many bytes are in no match.
-    bool run() {
+    /// Returns what `find_short_matches` does: nothing as soon as too many bytes are in no match.
+    std::optional<std::size_t> run() {
         sequences_.clear();
         enter_context();
-        const std::uint32_t last = end_ - kMatchBytesMin;
+        const std::uint32_t last = end_ - kSearchedBytesMin;
         std::uint32_t at = std::max(begin_, std::uint32_t{1});
         while (at <= last) {
-            if (literal_bytes_ + (at - taken_) > literal_bytes_max_) return false;
+            if (literal_bytes_ + (at - taken_) > literal_bytes_max_) return std::nullopt;
             Match match = first_match(at);
             if (match.bytes == 0) {
                 ++at;
@@ -78,10 +78,9 @@ public:
             at = taken_;
         }
         literal_bytes_ += end_ - taken_;
-        return literal_bytes_ <= literal_bytes_max_ && !sequences_.empty();
+        if (literal_bytes_ > literal_bytes_max_ || sequences_.empty()) return std::nullopt;
+        return literal_bytes_;
     }
-
-    std::size_t literal_bytes() const { return literal_bytes_; }
 
 private:
     static std::uint32_t slot_of(const char* at) { return (load4(at) * 2'654'435'761U) >> (32 - Table::kSlotBits); }
@@ -92,7 +91,7 @@ private:
         table_.newest.fill(0);
         const bool chooses = begin_ > kWorthChoosing * (end_ - begin_);
         table_.wanted.fill(!chooses);
-        for (std::uint32_t at = begin_; chooses && at + kMatchBytesMin <= end_; ++at) {
+        for (std::uint32_t at = begin_; chooses && at + kSearchedBytesMin <= end_; ++at) {
             table_.wanted[slot_of(window_ + at)] = true;
         }
         for (; entered_ < begin_; entered_ += kStride) {
@@ -123,7 +122,7 @@ private:
     Match search(std::uint32_t at) {
         for (; entered_ < at; entered_ += kStride) enter(entered_, slot_of(window_ + entered_));
         Match best{.at = at};
-        std::uint32_t longest = kMatchBytesMin - 1;
+        std::uint32_t longest = kSearchedBytesMin - 1;
         std::uint32_t place = table_.newest[slot_of(window_ + at)];
         for (std::uint32_t tried = 0; place != 0 && tried < kPlacesTried; ++tried, place = table_.before[place - 1]) {
             const std::uint32_t source = place - 1;
@@ -139,7 +138,7 @@ private:
 
     // The match at `at` that is as far back as `distance`.
     Match repeat(std::uint32_t at, std::uint32_t distance) const {
-        if (distance > at || at + kMatchBytesMin > end_) return {.at = at};
+        if (distance > at || at + kSearchedBytesMin > end_) return {.at = at};
         const std::uint32_t bytes = equal_bytes(at, at - distance);
         return {.at = at, .distance = distance, .bytes = bytes < kRepeatBytesMin ? 0 : bytes};
     }
@@ -205,9 +204,7 @@ std::optional<std::size_t> find_short_matches(std::string_view window, std::size
     // Not in the thread's own storage, which every thread has from its start.
     thread_local std::unique_ptr<Table> table;
     if (table == nullptr) table = std::make_unique<Table>();
-    Parser parser(*table, window, text_begin, literal_bytes_max, sequences);
-    if (!parser.run()) return std::nullopt;
-    return parser.literal_bytes();
+    return Parser(*table, window, text_begin, literal_bytes_max, sequences).run();
 }
 
 }  // namespace cairn
