@@ -103,14 +103,20 @@ int save_without_end(const std::filesystem::path& path, const SharedCount& commi
     }
 }
 
-TEST(SqliteKnownHeads, ACommitOfAnotherProcessThatHasReturnedIsAlwaysSeen) {
-    constexpr std::int64_t kVersions = 120;
+/// Another process saves the versions once it is told to.
+class BesideASaver : public testing::Test {
+protected:
+    static constexpr std::int64_t kVersions = 120;
+
     const TempDir dir;
     const SharedCount committed;
-    ChildProcess saver([&](const test::Channel& channel) {
+    ChildProcess saver{[this](const test::Channel& channel) {
         channel.hear();
         return save_in_child(dir / "cairn.db", kVersions, committed);
-    });
+    }};
+};
+
+TEST_F(BesideASaver, ACommitOfAnotherProcessThatHasReturnedIsAlwaysSeen) {
     Watched store(dir / "cairn.db");
     saver.channel().say(1);
     std::int64_t known = 0;
@@ -148,14 +154,7 @@ TEST(SqliteKnownHeads, AWriterThatIsKilledLeavesNoOldHeadKnown) {
     }
 }
 
-TEST(SqliteKnownHeads, TheStoreItselfSeesThemToo) {
-    constexpr std::int64_t kVersions = 120;
-    const TempDir dir;
-    const SharedCount committed;
-    ChildProcess saver([&](const test::Channel& channel) {
-        channel.hear();
-        return save_in_child(dir / "cairn.db", kVersions, committed);
-    });
+TEST_F(BesideASaver, ACommitThatHasReturnedIsSeenThroughTheStore) {
     const auto store = open_sqlite_store(dir / "cairn.db").value();
     saver.channel().say(1);
     const auto watch = [&] {

@@ -8,15 +8,14 @@
 #include <cairn/retention.h>
 #include "frame/frame.h"
 #include "store/memory/memory_store.h"
+#include "support/gate.h"
 #include "support/make.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <atomic>
 #include <functional>
 #include <future>
-#include <latch>
 #include <map>
 #include <mutex>
 #include <string>
@@ -26,6 +25,7 @@
 namespace cairn {
 namespace {
 
+using test::Gate;
 using test::make_request;
 
 struct Bench {
@@ -632,23 +632,18 @@ TEST(Both, AnOutcomeThatCannotBeResolvedIsReportedAsUnknownAndTheSameIdCanBeRetr
 
 TEST(Optimised, AnIdenticalSaveInFlightSharesItsFateWhateverThatIs) {
     for (const bool fails : {false, true}) {
+        Gate gate;
         Bench bench;
-        std::latch is_committing(1);
-        std::promise<void> may_commit;
-        std::atomic<bool> is_first = true;
-        bench.store->before_commit([&](std::span<const RunBatch>) {
-            if (!is_first.exchange(false)) return;
-            is_committing.count_down();
-            may_commit.get_future().wait();
-        });
+        bench.store->before_commit([&](std::span<const RunBatch> commit) { gate.pass(commit); });
+        gate.close();
         if (fails) bench.store->inject({.code = ErrorCode::kStorageFull, .for_good = true});
         auto first =
             std::async(std::launch::async, [&] { return bench.optimized.save_agent_state(make_request("run")); });
-        is_committing.wait();
+        gate.await(1);
         auto second =
             std::async(std::launch::async, [&] { return bench.optimized.save_agent_state(make_request("run")); });
         EXPECT_EQ(second.wait_for(std::chrono::milliseconds(20)), std::future_status::timeout);
-        may_commit.set_value();
+        gate.open();
         const Result<Receipt> one = first.get();
         const Result<Receipt> two = second.get();
         bench.store->before_commit(nullptr);
@@ -692,23 +687,18 @@ TEST(FallbackService, SharesWhatItsServiceHasSeenOfTheHead) {
 }
 
 TEST(FallbackService, TakesItsTurnAmongTheSavesOfItsService) {
+    Gate gate;
     Bench bench;
-    std::latch is_committing(1);
-    std::promise<void> may_commit;
-    std::atomic<bool> is_first = true;
-    bench.store->before_commit([&](std::span<const RunBatch>) {
-        if (!is_first.exchange(false)) return;
-        is_committing.count_down();
-        may_commit.get_future().wait();
-    });
+    bench.store->before_commit([&](std::span<const RunBatch> commit) { gate.pass(commit); });
+    gate.close();
     auto first = std::async(std::launch::async, [&] {
         return bench.optimized.fallback_service().save_agent_state(make_request("run", R"({"step":1})"));
     });
-    is_committing.wait();
+    gate.await(1);
     StatePersistenceRequest hasty = make_request("run", R"({"step":2})");
     hasty.timeout = std::chrono::milliseconds(20);
     const Result<Receipt> refused = bench.optimized.save_agent_state(hasty);
-    may_commit.set_value();
+    gate.open();
     EXPECT_TRUE(first.get().has_value());
     ASSERT_EQ(code_of(refused), ErrorCode::kUnavailable);
     EXPECT_EQ(refused.error().message, "an earlier save of run \"run\" was still under way at the deadline");
