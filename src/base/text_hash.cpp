@@ -33,8 +33,8 @@ private:
 }  // namespace
 
 std::size_t TextHash::operator()(std::string_view text) const noexcept {
-    static const Secret secret;
-    return XXH3_64bits_withSecret(text.data(), text.size(), secret.data(), Secret::size_bytes());
+    static const Secret kSecret;
+    return XXH3_64bits_withSecret(text.data(), text.size(), kSecret.data(), Secret::size_bytes());
 }
 
 }  // namespace cairn
